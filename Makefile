@@ -1,0 +1,56 @@
+# Every command a person runs here; CI runs the same ones. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint protos models bench clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+CORE := $(VENV)/.core
+DEV := $(VENV)/.dev
+
+help: ## list these commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# The services alone: no torch.
+$(CORE): pyproject.toml
+	@test -x $(BIN)/python || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'earwitness needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }; \
+	  $(PYTHON) -m venv $(VENV); }
+	@echo 'installing the services into $(VENV) ...'
+	@$(PIP) --upgrade 'pip>=24'
+	@$(PIP) --editable .
+	@touch $@
+
+# Training, export, tests. torch is pinned: other versions bring gigabytes of CUDA packages.
+# tinysoundfont asks for an audio device library that rendering to memory does not need.
+$(DEV): $(CORE)
+	@echo 'installing what training and tests need into $(VENV) (torch among it: minutes) ...'
+	@$(PIP) --editable '.[train,dev]'
+	@$(PIP) --no-deps 'tinysoundfont==0.3.7'
+	@touch $@
+
+install: $(DEV) ## environment with everything: services, training, tests
+
+demo: $(CORE) ## explain the shipped singing-voice detector on a real Triton and score it
+	@$(BIN)/earwitness demo --out out/demo
+
+test: $(DEV) lint ## all tests; installs what they need
+	@tests/install-tools.sh
+	@$(BIN)/python -m pytest
+
+lint: $(DEV) ## ruff, mypy, buf
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/buf lint protos
+
+protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos \
+	  --python_out=services --grpc_python_out=services --mypy_out=quiet:services --mypy_grpc_out=quiet:services \
+	  $$(cd protos && find earwitness -name '*.proto' | sort)
+
+clean: ## remove environment, caches and output
+	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache out dist

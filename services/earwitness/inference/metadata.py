@@ -1,0 +1,110 @@
+"""What a bundle says of itself: the metadata that travel in config.pbtxt `parameters`.
+
+Export writes them (`BundleMetadata.to_parameters`), the explainer reads them back from Triton's model configuration
+(`from_parameters`), so the model repository is the only registry (DESIGN.md §4).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+BUNDLE_PARAMETER = "earwitness"
+"""Key of the one config.pbtxt parameter that holds the bundle as JSON."""
+
+SCHEMA_VERSION = 1
+ROLES = ("generator", "classifier", "search")
+Role = Literal["generator", "classifier", "search"]
+LayerKind = Literal["dense", "conv", "output"]
+
+
+class MetadataError(ValueError):
+    """The parameters of a served model do not describe an earwitness bundle."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A named classifier layer whose units are `first_unit ... first_unit + unit_count - 1` of the search graph's U."""
+
+    name: str
+    kind: LayerKind
+    unit_count: int
+    first_unit: int
+
+
+@dataclass(frozen=True)
+class UnitLabel:
+    """What an output unit stands for: the word for a high activation and the word for a low one."""
+
+    unit: int
+    maximise: str
+    minimise: str
+
+
+@dataclass(frozen=True)
+class BundleMetadata:
+    """One explainable model: classifier + generator + features.
+
+    `features` is the feature profile's `to_dict()`; `spectrogram_shape` is (bands, frames) of the classifier's input
+    without batch and channel. `weights_sha256` covers all weights of the bundle and is the model's identity.
+    """
+
+    name: str
+    latent_size: int
+    sample_rate_hz: int
+    spectrogram_shape: tuple[int, int]
+    layers: tuple[Layer, ...]
+    labels: tuple[UnitLabel, ...]
+    features: Mapping[str, Any]
+    training_data: str
+    weights_sha256: str
+
+    @property
+    def unit_count(self) -> int:
+        """U: the units of all named layers together."""
+        return sum(layer.unit_count for layer in self.layers)
+
+    @property
+    def output_layer(self) -> Layer:
+        """The layer of the logits."""
+        return next(layer for layer in self.layers if layer.kind == "output")
+
+    def served_name(self, role: Role) -> str:
+        """Triton's name of one of the bundle's three models, e.g. `svd_r1_search`."""
+        return f"{self.name.replace('-', '_')}_{role}"
+
+    def to_parameters(self, role: Role) -> dict[str, str]:
+        """config.pbtxt parameters of the model that plays `role`."""
+        body = {"schema_version": SCHEMA_VERSION, "role": role, **asdict(self)}
+        return {BUNDLE_PARAMETER: json.dumps(body, sort_keys=True)}
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, str]) -> "BundleMetadata":
+        """The bundle described by a served model's parameters.
+
+        Raises: MetadataError when they are absent, of another schema version, or malformed.
+        """
+        try:
+            body = json.loads(parameters[BUNDLE_PARAMETER])
+            if body["schema_version"] != SCHEMA_VERSION:
+                raise MetadataError(
+                    f"parameter {BUNDLE_PARAMETER!r} has schema_version {body['schema_version']}, "
+                    f"this version reads {SCHEMA_VERSION}: export the model again"
+                )
+            bands, frames = body["spectrogram_shape"]
+            metadata = cls(
+                name=body["name"],
+                latent_size=int(body["latent_size"]),
+                sample_rate_hz=int(body["sample_rate_hz"]),
+                spectrogram_shape=(int(bands), int(frames)),
+                layers=tuple(Layer(**layer) for layer in body["layers"]),
+                labels=tuple(UnitLabel(**label) for label in body["labels"]),
+                features=body["features"],
+                training_data=body["training_data"],
+                weights_sha256=body["weights_sha256"],
+            )
+        except (KeyError, TypeError, ValueError) as err:
+            if isinstance(err, MetadataError):
+                raise
+            raise MetadataError(f"parameter {BUNDLE_PARAMETER!r} is missing or malformed: {err!r}") from err
+        return metadata

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Installs the programs that tests run for real and that PyPI does not carry. Does nothing where they are there.
+set -euo pipefail
+
+missing=()
+command -v chromium > /dev/null || missing+=(chromium)
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+echo "installing for the tests: ${missing[*]} ..."
+if ! command -v apt-get > /dev/null || [ "$(id -u)" -ne 0 ]; then
+  echo "the tests need these programs on PATH: ${missing[*]}; install them and try again" >&2
+  exit 1
+fi
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
