@@ -1,0 +1,28 @@
+"""Logging of a service: text or JSON lines on standard error, each with the request id of its call."""
+
+import logging
+from typing import Literal
+
+from pythonjsonlogger.json import JsonFormatter
+
+from earwitness.rpc.context import request_id
+
+_TEXT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
+_JSON = "%(levelname)s %(name)s %(request_id)s %(message)s"
+
+
+def setup_logging(log_format: Literal["text", "json"] = "text", level: str = "INFO") -> None:
+    """Send the root logger to standard error, replacing its handlers."""
+    handler = logging.StreamHandler()
+    handler.addFilter(_add_request_id)
+    handler.setFormatter(
+        JsonFormatter(_JSON, rename_fields={"levelname": "level", "name": "logger"}, timestamp=True)
+        if log_format == "json"
+        else logging.Formatter(_TEXT)
+    )
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    record.request_id = request_id() or "-"
+    return True

@@ -1,0 +1,195 @@
+"""`RpcServer`: a grpc.aio server with health, reflection, metrics, tokens, TLS, limits and a drained end."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+
+from earwitness.errors import Unavailable
+from earwitness.rpc.admission import AdmissionInterceptor
+from earwitness.rpc.auth import TokenInterceptor, read_tokens
+from earwitness.rpc.context import RequestInterceptor
+from earwitness.rpc.errors import ErrorInterceptor
+from earwitness.rpc.health import Health, Healthy
+from earwitness.rpc.interceptor import CallInterceptor
+from earwitness.rpc.metrics import MetricsInterceptor, MetricsServer
+from earwitness.rpc.settings import ServerSettings
+
+Register = Callable[[grpc.aio.Server], None]
+Close = Callable[[], Awaitable[None]]
+
+UNWIND_S = 1.0
+"""What cancelled calls get for their clean-up before the resources they use are closed."""
+MIN_PING_INTERVAL_S = 30
+"""Clients ping an idle connection every 60 s; oftener than this is taken as abuse."""
+
+_logger = logging.getLogger(__name__)
+
+
+class CannotListen(Unavailable):
+    """A port cannot be had."""
+
+    reason = "CANNOT_LISTEN"
+
+
+class RpcServer:
+    """Serves what was added between `start` and `stop`; also an async context manager. Starts once."""
+
+    def __init__(self, settings: ServerSettings, registry: CollectorRegistry) -> None:
+        """Nothing is opened before `start`; `registry` is this server's own, the services may add their metrics."""
+        self.settings = settings
+        self.registry = registry
+        self.port = 0
+        """Port of the gRPC server, once started."""
+        self.metrics_port: int | None = None
+        """Port of the metrics, once started; None when they are off."""
+        self._services: dict[str, tuple[Register, Healthy]] = {}
+        self._closers: list[Close] = []
+        self._admission = AdmissionInterceptor(settings.max_concurrent_rpcs)
+        self._server: grpc.aio.Server | None = None
+        self._health: Health | None = None
+        self._metrics: MetricsServer | None = None
+
+    def add(self, service_name: str, register: Register, healthy: Healthy) -> None:
+        """Serve a service, given by its full name; before `start`. `healthy` is asked every second and may raise."""
+        self._services[service_name] = (register, healthy)
+
+    def on_stop(self, close: Close) -> None:
+        """Await `close` after the last call is over; the last one added is closed first."""
+        self._closers.append(close)
+
+    async def start(self) -> int:
+        """Listen; returns the port. Every health status is true by then.
+
+        Raises: CannotListen; FailedPrecondition for a token file without tokens; OSError for a file not readable.
+        """
+        settings = self.settings
+        self._health = Health({name: healthy for name, (_, healthy) in self._services.items()})
+        self._server = grpc.aio.server(interceptors=self._interceptors(), options=_options(settings))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        for register, _ in self._services.values():
+            register(self._server)
+        if settings.reflection:
+            names = [*self._services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
+            reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
+        self.port = _listen(self._server, settings)
+        if settings.metrics_port is not None:
+            try:
+                self._metrics = MetricsServer(settings.host, settings.metrics_port, self.registry)
+            except OSError as err:
+                where = f"{settings.host}:{settings.metrics_port}"
+                raise CannotListen(f"metrics cannot listen on {where} ({err}); choose another metrics_port") from err
+            self.metrics_port = self._metrics.port
+        await self._health.start()
+        await self._server.start()
+        _logger.info("listening on %s:%d, metrics port %s", settings.host, self.port, self.metrics_port)
+        return self.port
+
+    async def run_until_signal(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain and stop; a second signal ends the calls in flight at once."""
+        loop = asyncio.get_running_loop()
+        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, signals.put_nowait, number)
+        try:
+            _logger.info("%s: draining", (await signals.get()).name)
+            stopping = asyncio.create_task(self.stop(notice_s=self.settings.drain_notice_s))
+            again = asyncio.create_task(signals.get())
+            await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)
+            if not again.cancel() and self._server is not None:
+                await self._server.stop(None)
+            await stopping
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def stop(self, *, notice_s: float = 0.0, drain_s: float | None = None) -> None:
+        """Say NOT_SERVING, take no new calls after `notice_s`, give those in flight `drain_s`, close.
+
+        `drain_s` is the setting's unless given. May be called at any time and again.
+        """
+        if self._health is not None:
+            await self._health.drain()
+        if self._server is not None:
+            await asyncio.sleep(notice_s)
+            await self._server.stop(self.settings.drain_s if drain_s is None else drain_s)
+            await self._unwind()
+        while self._closers:
+            try:
+                await self._closers.pop()()
+            except Exception:
+                _logger.exception("a resource could not be closed")
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.close)
+            self._metrics = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _unwind(self) -> None:
+        try:
+            async with asyncio.timeout(UNWIND_S):
+                await self._admission.idle()
+        except TimeoutError:
+            _logger.warning("cancelled calls did not end within %g s", UNWIND_S)
+
+    def _interceptors(self) -> list[CallInterceptor]:
+        """Outermost first. Tokens and admission are inside of errors, which sends what they raise."""
+        token_file = self.settings.token_file
+        tokens = [] if token_file is None else [TokenInterceptor(read_tokens(token_file))]
+        return [
+            RequestInterceptor(),
+            MetricsInterceptor(self.registry),
+            ErrorInterceptor(),
+            *tokens,
+            self._admission,
+        ]
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    options = [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_response_bytes),
+        # Otherwise a second server on the same port starts without a word and takes half of the calls.
+        ("grpc.so_reuseport", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_S * 1000),
+    ]
+    if settings.max_connection_age_s is not None:
+        options.append(("grpc.max_connection_age_ms", round(settings.max_connection_age_s * 1000)))
+    return options
+
+
+def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"{host}:{settings.port}"
+    try:
+        if settings.tls_certificate is None or settings.tls_key is None:
+            return server.add_insecure_port(address)
+        credentials = grpc.ssl_server_credentials(
+            [(settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())],
+            root_certificates=settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None,
+            require_client_auth=settings.tls_client_ca is not None,
+        )
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as err:
+        raise CannotListen(
+            f"cannot listen on {address}: the port is taken or not ours, or a TLS file is broken"
+        ) from err

@@ -1,0 +1,128 @@
+"""A service with a method of every kind, whose behaviour each test chooses, behind a real server and channel."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.wrappers_pb2 import StringValue
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
+
+from earwitness.rpc.server import RpcServer
+from earwitness.rpc.settings import ServerSettings
+
+SERVICE = "probe.v1.ProbeService"
+KINDS = ("Unary", "ServerStream", "ClientStream", "BidiStream")
+Action = Callable[[str], Awaitable[str]]
+Trailers = Sequence[tuple[str, Any]]
+
+
+async def echo(text: str) -> str:
+    return text
+
+
+class Probe:
+    """Answers with what `action` makes of the request's text; streaming methods answer "first" before they call it."""
+
+    def __init__(self) -> None:
+        self.action: Action = echo
+        self.context: Any = None
+        self.healthy = True
+
+    async def is_healthy(self) -> bool:
+        return self.healthy
+
+    async def unary(self, request: StringValue, context: Any) -> StringValue:
+        self.context = context
+        return StringValue(value=await self.action(request.value))
+
+    async def server_stream(self, request: StringValue, context: Any) -> AsyncIterator[StringValue]:
+        yield StringValue(value="first")
+        yield StringValue(value=await self.action(request.value))
+
+    async def client_stream(self, requests: AsyncIterator[StringValue], context: Any) -> StringValue:
+        return StringValue(value=await self.action(",".join([each.value async for each in requests])))
+
+    async def bidi_stream(self, requests: AsyncIterator[StringValue], context: Any) -> AsyncIterator[StringValue]:
+        yield StringValue(value="first")
+        async for each in requests:
+            yield StringValue(value=await self.action(each.value))
+
+    async def written_stream(self, request: StringValue, context: Any) -> None:
+        """A server stream by grpc's other interface: messages are written to the context."""
+        await context.write(StringValue(value="first"))
+        await context.write(StringValue(value=await self.action(request.value)))
+
+    def register(self, server: grpc.aio.Server) -> None:
+        codec = {"request_deserializer": StringValue.FromString, "response_serializer": StringValue.SerializeToString}
+        methods = {
+            "Unary": grpc.unary_unary_rpc_method_handler(self.unary, **codec),
+            "ServerStream": grpc.unary_stream_rpc_method_handler(self.server_stream, **codec),
+            "ClientStream": grpc.stream_unary_rpc_method_handler(self.client_stream, **codec),
+            "BidiStream": grpc.stream_stream_rpc_method_handler(self.bidi_stream, **codec),
+            "WrittenStream": grpc.unary_stream_rpc_method_handler(self.written_stream, **codec),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+
+
+@dataclass(frozen=True)
+class Running:
+    """A started server and a channel to it."""
+
+    server: RpcServer
+    probe: Probe
+    channel: grpc.aio.Channel
+
+    async def call(
+        self, kind: str, *texts: str, metadata: Trailers = (), timeout_s: float | None = 10.0
+    ) -> tuple[list[str], Trailers]:
+        """The texts answered and the trailing metadata. Raises: grpc.aio.AioRpcError."""
+        answers: list[str] = []
+        call = self.open(kind, *texts, metadata=metadata, timeout_s=timeout_s)
+        if kind in ("Unary", "ClientStream"):
+            answers.append((await call).value)
+        else:
+            async for answer in call:
+                answers.append(answer.value)
+        return answers, tuple(await call.trailing_metadata())
+
+    def open(self, kind: str, *texts: str, metadata: Trailers = (), timeout_s: float | None = 10.0) -> Any:
+        """The call, begun."""
+        channel = self.channel
+        make = {
+            "Unary": channel.unary_unary, "ServerStream": channel.unary_stream, "WrittenStream": channel.unary_stream,
+            "ClientStream": channel.stream_unary, "BidiStream": channel.stream_stream,
+        }.get(kind, channel.unary_stream)  # fmt: skip
+        method = make(f"/{SERVICE}/{kind}", StringValue.SerializeToString, StringValue.FromString)
+        requests = [StringValue(value=text) for text in texts]
+        request: Any = iter(requests) if kind in ("ClientStream", "BidiStream") else requests[0]
+        return method(request, metadata=tuple(metadata), timeout=timeout_s)
+
+    async def health(self, service: str = SERVICE) -> str:
+        """Name of the status that the health service gives."""
+        request = health_pb2.HealthCheckRequest(service=service)
+        answer = await health_pb2_grpc.HealthStub(self.channel).Check(request, timeout=5)
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+
+@asynccontextmanager
+async def running(
+    *, credentials: grpc.ChannelCredentials | None = None, authority: str | None = None, **settings: Any
+) -> AsyncIterator[Running]:
+    """A server with the settings given on a free port."""
+    probe = Probe()
+    server = RpcServer(ServerSettings(**{"drain_s": 2.0, **settings}), CollectorRegistry())
+    server.add(SERVICE, probe.register, probe.is_healthy)
+    async with server:
+        target = f"127.0.0.1:{server.port}"
+        options = [("grpc.ssl_target_name_override", authority)] if authority else []
+        channel = (
+            grpc.aio.secure_channel(target, credentials, options=options)
+            if credentials
+            else grpc.aio.insecure_channel(target)
+        )
+        async with channel:
+            yield Running(server, probe, channel)

@@ -1,0 +1,92 @@
+"""The health service says what the services say of themselves."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import perf_counter
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
+from tests.integration.rpc.probe import SERVICE, Probe, Running, running
+
+from earwitness.rpc import health
+from earwitness.rpc.server import RpcServer
+from earwitness.rpc.settings import ServerSettings
+
+Status = health_pb2.HealthCheckResponse
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "POLL_S", 0.1)
+
+
+async def eventually(service: Running, wanted: str) -> None:
+    async for status in statuses(service):
+        if status == wanted:
+            return
+
+
+async def test_status_is_true_at_start_and_follows() -> None:
+    async with running() as service:
+        assert await service.health() == await service.health("") == "SERVING"
+        service.probe.healthy = False
+        await eventually(service, "NOT_SERVING")
+        assert await service.health("") == "NOT_SERVING"
+        service.probe.healthy = True
+        await eventually(service, "SERVING")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await service.health("nobody.v1.Service")
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_one_bad_service_makes_the_whole_not_serving(caplog: pytest.LogCaptureFixture) -> None:
+    async def hangs() -> bool:
+        await asyncio.sleep(60)
+        return True
+
+    async def raises() -> bool:
+        raise RuntimeError("store is away")
+
+    good = Probe()
+    server = RpcServer(ServerSettings(), CollectorRegistry())
+    server.add(SERVICE, good.register, good.is_healthy)
+    server.add("hangs.v1.Service", lambda server: None, hangs)
+    server.add("raises.v1.Service", lambda server: None, raises)
+    start = perf_counter()
+    async with server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        assert perf_counter() - start < 2
+        service = Running(server, good, channel)
+        assert await service.health() == "SERVING"
+        assert await service.health("hangs.v1.Service") == "NOT_SERVING"
+        assert await service.health("raises.v1.Service") == "NOT_SERVING"
+        assert await service.health("") == "NOT_SERVING"
+        await asyncio.sleep(2 * health.TIMEOUT_S)
+    assert caplog.text.count("raises.v1.Service cannot tell") == 1
+
+
+async def statuses(service: Running, name: str = SERVICE) -> AsyncIterator[str]:
+    call = health_pb2_grpc.HealthStub(service.channel).Watch(health_pb2.HealthCheckRequest(service=name))
+    async for answer in call:
+        yield Status.ServingStatus.Name(answer.status)
+
+
+async def test_watchers_hear_every_change_though_another_left() -> None:
+    async with running() as service:
+        leaving, staying, strange = statuses(service), statuses(service), statuses(service, "nobody")
+        assert await anext(leaving) == await anext(staying) == "SERVING"
+        assert await anext(strange) == "SERVICE_UNKNOWN"
+        await leaving.aclose()
+        service.probe.healthy = False
+        assert await asyncio.wait_for(anext(staying), 5) == "NOT_SERVING"
+        service.probe.healthy = True
+        assert await asyncio.wait_for(anext(staying), 5) == "SERVING"
+        stopping = asyncio.create_task(service.server.stop(drain_s=30))
+        assert await asyncio.wait_for(anext(staying), 5) == "NOT_SERVING"
+        for stream in (staying, strange):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await anext(stream)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        await asyncio.wait_for(stopping, 5)
