@@ -29,7 +29,7 @@ class InferenceBackend(Protocol):
 
     @property
     def description(self) -> str:
-        """For people and logs, e.g. `triton at 127.0.0.1:8001 (2.51.0)` or `onnxruntime in process (CPUExecutionProvider)`."""
+        """For people and logs, e.g. `triton at 127.0.0.1:8001 (2.51.0)`."""
 
     async def bundles(self) -> Sequence[BundleMetadata]:
         """Every ready bundle (all three of its models are ready), sorted by name.
@@ -38,7 +38,12 @@ class InferenceBackend(Protocol):
         """
 
     async def infer(
-        self, served_name: str, inputs: Mapping[str, FloatArray], outputs: Sequence[str], *, timeout_s: float | None = None
+        self,
+        served_name: str,
+        inputs: Mapping[str, FloatArray],
+        outputs: Sequence[str],
+        *,
+        timeout_s: float | None = None,
     ) -> dict[str, FloatArray]:
         """The named outputs of one served model for a batch; every array is float32 with the batch first.
 

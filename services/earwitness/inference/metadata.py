@@ -5,16 +5,19 @@ Export writes them (`BundleMetadata.to_parameters`), the explainer reads them ba
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+logger = logging.getLogger(__name__)
 
 BUNDLE_PARAMETER = "earwitness"
 """Key of the one config.pbtxt parameter that holds the bundle as JSON."""
 
 SCHEMA_VERSION = 1
-ROLES = ("generator", "classifier", "search")
 Role = Literal["generator", "classifier", "search"]
+ROLES: tuple[Role, ...] = ("generator", "classifier", "search")
 LayerKind = Literal["dense", "conv", "output"]
 
 
@@ -108,3 +111,26 @@ class BundleMetadata:
                 raise
             raise MetadataError(f"parameter {BUNDLE_PARAMETER!r} is missing or malformed: {err!r}") from err
         return metadata
+
+
+def complete_bundles(parameters: Mapping[str, Mapping[str, str]]) -> tuple[BundleMetadata, ...]:
+    """The bundles whose three models are all among the served models, sorted by name.
+
+    `parameters` maps each served model's name to its config.pbtxt parameters. Models that are not of earwitness are
+    passed over; a bundle whose models are malformed or do not belong together is logged and left out.
+    """
+    described = {}
+    for served_name, of_model in parameters.items():
+        if BUNDLE_PARAMETER in of_model:
+            try:
+                described[served_name] = BundleMetadata.from_parameters(of_model)
+            except MetadataError as err:
+                logger.warning("model %s is left out: %s", served_name, err)
+    complete = {}
+    for bundle in described.values():
+        members = [described.get(bundle.served_name(role)) for role in ROLES]
+        if all(member == bundle for member in members):
+            complete[bundle.name] = bundle
+        elif None not in members:
+            logger.warning("bundle %s is left out: its models were exported from different weights", bundle.name)
+    return tuple(complete[name] for name in sorted(complete))

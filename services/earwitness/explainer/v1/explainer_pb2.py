@@ -26,23 +26,23 @@ from earwitness.types.v1 import tensor_pb2 as earwitness_dot_types_dot_v1_dot_te
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'earwitness/explainer/v1/explainer.proto\x12\x17\x65\x61rwitness.explainer.v1\x1a earwitness/types/v1/tensor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xae\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x06layers\x18\x02 \x03(\x0b\x32\x1e.earwitness.explainer.v1.Layer\x12\x32\n\x06labels\x18\x03 \x03(\x0b\x32\".earwitness.explainer.v1.UnitLabel\x12\x13\n\x0blatent_size\x18\x04 \x01(\x05\x12\x16\n\x0esample_rate_hz\x18\x05 \x01(\x05\x12\x12\n\nband_count\x18\x06 \x01(\x05\x12\x13\n\x0b\x66rame_count\x18\x07 \x01(\x05\x12\x17\n\x0f\x66\x65\x61ture_profile\x18\x08 \x01(\t\x12\x15\n\rfeatures_json\x18\t \x01(\t\x12\x16\n\x0eweights_sha256\x18\n \x01(\t\x12\x15\n\rtraining_data\x18\x0b \x01(\t\"[\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\".earwitness.explainer.v1.LayerKind\x12\x12\n\nunit_count\x18\x03 \x01(\x05\"=\n\tUnitLabel\x12\x0c\n\x04unit\x18\x01 \x01(\x05\x12\x10\n\x08maximise\x18\x02 \x01(\t\x12\x10\n\x08minimise\x18\x03 \x01(\t\"\x9c\x01\n\tObjective\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x0e\n\x04unit\x18\x02 \x01(\x05H\x00\x12\x37\n\tdirection\x18\x03 \x01(\x0b\x32\".earwitness.explainer.v1.DirectionH\x00\x12-\n\x05sense\x18\x04 \x01(\x0e\x32\x1e.earwitness.explainer.v1.SenseB\x08\n\x06target\"+\n\tDirection\x12\r\n\x05units\x18\x01 \x03(\x05\x12\x0f\n\x07weights\x18\x02 \x03(\x02\"\xe5\x01\n\x08Settings\x12\x35\n\toptimiser\x18\x01 \x01(\x0e\x32\".earwitness.explainer.v1.Optimiser\x12\x1a\n\rlearning_rate\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x19\n\x0cprior_weight\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05steps\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x19\n\x0cweight_decay\x18\x05 \x01(\x02H\x03\x88\x01\x01\x42\x10\n\x0e_learning_rateB\x0f\n\r_prior_weightB\x08\n\x06_stepsB\x0f\n\r_weight_decay\"\x7f\n\x03Row\x12\x0c\n\x04seed\x18\x01 \x01(\x03\x12\x35\n\tobjective\x18\x02 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x33\n\x08settings\x18\x03 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\"\xaf\x01\n\x06Search\x12\r\n\x05model\x18\x01 \x01(\t\x12\x35\n\tobjective\x18\x02 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x33\n\x08settings\x18\x03 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\x12*\n\x04rows\x18\x04 \x03(\x0b\x32\x1c.earwitness.explainer.v1.Row\"\xcd\x03\n\x0b\x45xplanation\x12\x11\n\trow_index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\x35\n\tobjective\x18\x03 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x33\n\x08settings\x18\x04 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\x12\x12\n\nactivation\x18\x05 \x01(\x02\x12\x11\n\tbest_step\x18\x06 \x01(\x05\x12+\n\x06latent\x18\x07 \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x30\n\x0bspectrogram\x18\x08 \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x36\n\x11layer_activations\x18\t \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x11\n\taudio_wav\x18\n \x01(\x0c\x12\x12\n\naudio_gain\x18\x0b \x01(\x02\x12\x13\n\x0bpicture_png\x18\x0c \x01(\x0c\x12\x37\n\ntrajectory\x18\r \x01(\x0b\x32#.earwitness.explainer.v1.Trajectory\"O\n\nTrajectory\x12\x13\n\x0b\x61\x63tivations\x18\x01 \x03(\x02\x12\x14\n\x0clatent_norms\x18\x02 \x03(\x02\x12\x16\n\x0egradient_norms\x18\x03 \x03(\x02\"\xbc\x01\n\rSearchSummary\x12\x36\n\nstopped_by\x18\x01 \x01(\x0e\x32\".earwitness.explainer.v1.StoppedBy\x12\x16\n\x0erow_step_count\x18\x02 \x01(\x03\x12\x32\n\x0fsearch_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0eweights_sha256\x18\x04 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x05 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.earwitness.explainer.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x10GetModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.earwitness.explainer.v1.Model\"w\n\x0e\x45xplainRequest\x12/\n\x06search\x18\x01 \x01(\x0b\x32\x1f.earwitness.explainer.v1.Search\x12\x34\n\tartefacts\x18\x02 \x03(\x0e\x32!.earwitness.explainer.v1.Artefact\"\x86\x01\n\x0f\x45xplainResponse\x12:\n\x0c\x65xplanations\x18\x01 \x03(\x0b\x32$.earwitness.explainer.v1.Explanation\x12\x37\n\x07summary\x18\x02 \x01(\x0b\x32&.earwitness.explainer.v1.SearchSummary\"}\n\x14StreamExplainRequest\x12/\n\x06search\x18\x01 \x01(\x0b\x32\x1f.earwitness.explainer.v1.Search\x12\x34\n\tartefacts\x18\x02 \x03(\x0e\x32!.earwitness.explainer.v1.Artefact\"\xcf\x01\n\x15StreamExplainResponse\x12\x35\n\x08progress\x18\x01 \x01(\x0b\x32!.earwitness.explainer.v1.ProgressH\x00\x12;\n\x0b\x65xplanation\x18\x02 \x01(\x0b\x32$.earwitness.explainer.v1.ExplanationH\x00\x12\x39\n\x07summary\x18\x03 \x01(\x0b\x32&.earwitness.explainer.v1.SearchSummaryH\x00\x42\x07\n\x05\x65vent\"t\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x12\n\nstep_count\x18\x02 \x01(\x05\x12\x18\n\x10\x62\x65st_activations\x18\x03 \x03(\x02\x12,\n\ttime_left\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration*i\n\tLayerKind\x12\x1a\n\x16LAYER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10LAYER_KIND_DENSE\x10\x01\x12\x13\n\x0fLAYER_KIND_CONV\x10\x02\x12\x15\n\x11LAYER_KIND_OUTPUT\x10\x03*F\n\x05Sense\x12\x15\n\x11SENSE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSENSE_MAXIMISE\x10\x01\x12\x12\n\x0eSENSE_MINIMISE\x10\x02*M\n\tOptimiser\x12\x19\n\x15OPTIMISER_UNSPECIFIED\x10\x00\x12\x12\n\x0eOPTIMISER_ADAM\x10\x01\x12\x11\n\rOPTIMISER_SGD\x10\x02*g\n\x08\x41rtefact\x12\x18\n\x14\x41RTEFACT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x41RTEFACT_AUDIO\x10\x01\x12\x14\n\x10\x41RTEFACT_PICTURE\x10\x02\x12\x17\n\x13\x41RTEFACT_TRAJECTORY\x10\x03*Z\n\tStoppedBy\x12\x1a\n\x16STOPPED_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14STOPPED_BY_COMPLETED\x10\x01\x12\x17\n\x13STOPPED_BY_DEADLINE\x10\x02\x32\xaa\x03\n\x10\x45xplainerService\x12\x65\n\nListModels\x12*.earwitness.explainer.v1.ListModelsRequest\x1a+.earwitness.explainer.v1.ListModelsResponse\x12_\n\x08GetModel\x12(.earwitness.explainer.v1.GetModelRequest\x1a).earwitness.explainer.v1.GetModelResponse\x12\\\n\x07\x45xplain\x12\'.earwitness.explainer.v1.ExplainRequest\x1a(.earwitness.explainer.v1.ExplainResponse\x12p\n\rStreamExplain\x12-.earwitness.explainer.v1.StreamExplainRequest\x1a..earwitness.explainer.v1.StreamExplainResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'earwitness/explainer/v1/explainer.proto\x12\x17\x65\x61rwitness.explainer.v1\x1a earwitness/types/v1/tensor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xae\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x06layers\x18\x02 \x03(\x0b\x32\x1e.earwitness.explainer.v1.Layer\x12\x32\n\x06labels\x18\x03 \x03(\x0b\x32\".earwitness.explainer.v1.UnitLabel\x12\x13\n\x0blatent_size\x18\x04 \x01(\x05\x12\x16\n\x0esample_rate_hz\x18\x05 \x01(\x05\x12\x12\n\nband_count\x18\x06 \x01(\x05\x12\x13\n\x0b\x66rame_count\x18\x07 \x01(\x05\x12\x17\n\x0f\x66\x65\x61ture_profile\x18\x08 \x01(\t\x12\x15\n\rfeatures_json\x18\t \x01(\t\x12\x16\n\x0eweights_sha256\x18\n \x01(\t\x12\x15\n\rtraining_data\x18\x0b \x01(\t\"[\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\".earwitness.explainer.v1.LayerKind\x12\x12\n\nunit_count\x18\x03 \x01(\x05\"=\n\tUnitLabel\x12\x0c\n\x04unit\x18\x01 \x01(\x05\x12\x10\n\x08maximise\x18\x02 \x01(\t\x12\x10\n\x08minimise\x18\x03 \x01(\t\"\x9c\x01\n\tObjective\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x0e\n\x04unit\x18\x02 \x01(\x05H\x00\x12\x37\n\tdirection\x18\x03 \x01(\x0b\x32\".earwitness.explainer.v1.DirectionH\x00\x12-\n\x05sense\x18\x04 \x01(\x0e\x32\x1e.earwitness.explainer.v1.SenseB\x08\n\x06target\"+\n\tDirection\x12\r\n\x05units\x18\x01 \x03(\x05\x12\x0f\n\x07weights\x18\x02 \x03(\x02\"\xe5\x01\n\x08Settings\x12\x35\n\toptimiser\x18\x01 \x01(\x0e\x32\".earwitness.explainer.v1.Optimiser\x12\x1a\n\rlearning_rate\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x19\n\x0cprior_weight\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05steps\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x19\n\x0cweight_decay\x18\x05 \x01(\x02H\x03\x88\x01\x01\x42\x10\n\x0e_learning_rateB\x0f\n\r_prior_weightB\x08\n\x06_stepsB\x0f\n\r_weight_decay\"\x7f\n\x03Row\x12\x0c\n\x04seed\x18\x01 \x01(\x03\x12\x35\n\tobjective\x18\x02 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x33\n\x08settings\x18\x03 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\"\xaf\x01\n\x06Search\x12\r\n\x05model\x18\x01 \x01(\t\x12\x35\n\tobjective\x18\x02 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x33\n\x08settings\x18\x03 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\x12*\n\x04rows\x18\x04 \x03(\x0b\x32\x1c.earwitness.explainer.v1.Row\"\xfb\x03\n\x0b\x45xplanation\x12\x11\n\trow_index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\x35\n\tobjective\x18\x03 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x33\n\x08settings\x18\x04 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\x12\x12\n\nactivation\x18\x05 \x01(\x02\x12\x11\n\tbest_step\x18\x06 \x01(\x05\x12+\n\x06latent\x18\x07 \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x30\n\x0bspectrogram\x18\x08 \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x36\n\x11layer_activations\x18\t \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x11\n\taudio_wav\x18\n \x01(\x0c\x12\x12\n\naudio_gain\x18\x0b \x01(\x02\x12\x13\n\x0bpicture_png\x18\x0c \x01(\x0c\x12\x37\n\ntrajectory\x18\r \x01(\x0b\x32#.earwitness.explainer.v1.Trajectory\x12\x1a\n\rdiverged_step\x18\x0e \x01(\x05H\x00\x88\x01\x01\x42\x10\n\x0e_diverged_step\"O\n\nTrajectory\x12\x13\n\x0b\x61\x63tivations\x18\x01 \x03(\x02\x12\x14\n\x0clatent_norms\x18\x02 \x03(\x02\x12\x16\n\x0egradient_norms\x18\x03 \x03(\x02\"\xbc\x01\n\rSearchSummary\x12\x36\n\nstopped_by\x18\x01 \x01(\x0e\x32\".earwitness.explainer.v1.StoppedBy\x12\x16\n\x0erow_step_count\x18\x02 \x01(\x03\x12\x32\n\x0fsearch_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0eweights_sha256\x18\x04 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x05 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.earwitness.explainer.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x10GetModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.earwitness.explainer.v1.Model\"w\n\x0e\x45xplainRequest\x12/\n\x06search\x18\x01 \x01(\x0b\x32\x1f.earwitness.explainer.v1.Search\x12\x34\n\tartefacts\x18\x02 \x03(\x0e\x32!.earwitness.explainer.v1.Artefact\"\x86\x01\n\x0f\x45xplainResponse\x12:\n\x0c\x65xplanations\x18\x01 \x03(\x0b\x32$.earwitness.explainer.v1.Explanation\x12\x37\n\x07summary\x18\x02 \x01(\x0b\x32&.earwitness.explainer.v1.SearchSummary\"}\n\x14StreamExplainRequest\x12/\n\x06search\x18\x01 \x01(\x0b\x32\x1f.earwitness.explainer.v1.Search\x12\x34\n\tartefacts\x18\x02 \x03(\x0e\x32!.earwitness.explainer.v1.Artefact\"\xcf\x01\n\x15StreamExplainResponse\x12\x35\n\x08progress\x18\x01 \x01(\x0b\x32!.earwitness.explainer.v1.ProgressH\x00\x12;\n\x0b\x65xplanation\x18\x02 \x01(\x0b\x32$.earwitness.explainer.v1.ExplanationH\x00\x12\x39\n\x07summary\x18\x03 \x01(\x0b\x32&.earwitness.explainer.v1.SearchSummaryH\x00\x42\x07\n\x05\x65vent\"t\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x12\n\nstep_count\x18\x02 \x01(\x05\x12\x18\n\x10\x62\x65st_activations\x18\x03 \x03(\x02\x12,\n\ttime_left\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration*i\n\tLayerKind\x12\x1a\n\x16LAYER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10LAYER_KIND_DENSE\x10\x01\x12\x13\n\x0fLAYER_KIND_CONV\x10\x02\x12\x15\n\x11LAYER_KIND_OUTPUT\x10\x03*F\n\x05Sense\x12\x15\n\x11SENSE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSENSE_MAXIMISE\x10\x01\x12\x12\n\x0eSENSE_MINIMISE\x10\x02*M\n\tOptimiser\x12\x19\n\x15OPTIMISER_UNSPECIFIED\x10\x00\x12\x12\n\x0eOPTIMISER_ADAM\x10\x01\x12\x11\n\rOPTIMISER_SGD\x10\x02*g\n\x08\x41rtefact\x12\x18\n\x14\x41RTEFACT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x41RTEFACT_AUDIO\x10\x01\x12\x14\n\x10\x41RTEFACT_PICTURE\x10\x02\x12\x17\n\x13\x41RTEFACT_TRAJECTORY\x10\x03*Z\n\tStoppedBy\x12\x1a\n\x16STOPPED_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14STOPPED_BY_COMPLETED\x10\x01\x12\x17\n\x13STOPPED_BY_DEADLINE\x10\x02\x32\xaa\x03\n\x10\x45xplainerService\x12\x65\n\nListModels\x12*.earwitness.explainer.v1.ListModelsRequest\x1a+.earwitness.explainer.v1.ListModelsResponse\x12_\n\x08GetModel\x12(.earwitness.explainer.v1.GetModelRequest\x1a).earwitness.explainer.v1.GetModelResponse\x12\\\n\x07\x45xplain\x12\'.earwitness.explainer.v1.ExplainRequest\x1a(.earwitness.explainer.v1.ExplainResponse\x12p\n\rStreamExplain\x12-.earwitness.explainer.v1.StreamExplainRequest\x1a..earwitness.explainer.v1.StreamExplainResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'earwitness.explainer.v1.explainer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LAYERKIND']._serialized_start=3042
-  _globals['_LAYERKIND']._serialized_end=3147
-  _globals['_SENSE']._serialized_start=3149
-  _globals['_SENSE']._serialized_end=3219
-  _globals['_OPTIMISER']._serialized_start=3221
-  _globals['_OPTIMISER']._serialized_end=3298
-  _globals['_ARTEFACT']._serialized_start=3300
-  _globals['_ARTEFACT']._serialized_end=3403
-  _globals['_STOPPEDBY']._serialized_start=3405
-  _globals['_STOPPEDBY']._serialized_end=3495
+  _globals['_LAYERKIND']._serialized_start=3088
+  _globals['_LAYERKIND']._serialized_end=3193
+  _globals['_SENSE']._serialized_start=3195
+  _globals['_SENSE']._serialized_end=3265
+  _globals['_OPTIMISER']._serialized_start=3267
+  _globals['_OPTIMISER']._serialized_end=3344
+  _globals['_ARTEFACT']._serialized_start=3346
+  _globals['_ARTEFACT']._serialized_end=3449
+  _globals['_STOPPEDBY']._serialized_start=3451
+  _globals['_STOPPEDBY']._serialized_end=3541
   _globals['_MODEL']._serialized_start=135
   _globals['_MODEL']._serialized_end=437
   _globals['_LAYER']._serialized_start=439
@@ -60,29 +60,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCH']._serialized_start=1161
   _globals['_SEARCH']._serialized_end=1336
   _globals['_EXPLANATION']._serialized_start=1339
-  _globals['_EXPLANATION']._serialized_end=1800
-  _globals['_TRAJECTORY']._serialized_start=1802
-  _globals['_TRAJECTORY']._serialized_end=1881
-  _globals['_SEARCHSUMMARY']._serialized_start=1884
-  _globals['_SEARCHSUMMARY']._serialized_end=2072
-  _globals['_LISTMODELSREQUEST']._serialized_start=2074
-  _globals['_LISTMODELSREQUEST']._serialized_end=2132
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2134
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2227
-  _globals['_GETMODELREQUEST']._serialized_start=2229
-  _globals['_GETMODELREQUEST']._serialized_end=2260
-  _globals['_GETMODELRESPONSE']._serialized_start=2262
-  _globals['_GETMODELRESPONSE']._serialized_end=2327
-  _globals['_EXPLAINREQUEST']._serialized_start=2329
-  _globals['_EXPLAINREQUEST']._serialized_end=2448
-  _globals['_EXPLAINRESPONSE']._serialized_start=2451
-  _globals['_EXPLAINRESPONSE']._serialized_end=2585
-  _globals['_STREAMEXPLAINREQUEST']._serialized_start=2587
-  _globals['_STREAMEXPLAINREQUEST']._serialized_end=2712
-  _globals['_STREAMEXPLAINRESPONSE']._serialized_start=2715
-  _globals['_STREAMEXPLAINRESPONSE']._serialized_end=2922
-  _globals['_PROGRESS']._serialized_start=2924
-  _globals['_PROGRESS']._serialized_end=3040
-  _globals['_EXPLAINERSERVICE']._serialized_start=3498
-  _globals['_EXPLAINERSERVICE']._serialized_end=3924
+  _globals['_EXPLANATION']._serialized_end=1846
+  _globals['_TRAJECTORY']._serialized_start=1848
+  _globals['_TRAJECTORY']._serialized_end=1927
+  _globals['_SEARCHSUMMARY']._serialized_start=1930
+  _globals['_SEARCHSUMMARY']._serialized_end=2118
+  _globals['_LISTMODELSREQUEST']._serialized_start=2120
+  _globals['_LISTMODELSREQUEST']._serialized_end=2178
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2180
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2273
+  _globals['_GETMODELREQUEST']._serialized_start=2275
+  _globals['_GETMODELREQUEST']._serialized_end=2306
+  _globals['_GETMODELRESPONSE']._serialized_start=2308
+  _globals['_GETMODELRESPONSE']._serialized_end=2373
+  _globals['_EXPLAINREQUEST']._serialized_start=2375
+  _globals['_EXPLAINREQUEST']._serialized_end=2494
+  _globals['_EXPLAINRESPONSE']._serialized_start=2497
+  _globals['_EXPLAINRESPONSE']._serialized_end=2631
+  _globals['_STREAMEXPLAINREQUEST']._serialized_start=2633
+  _globals['_STREAMEXPLAINREQUEST']._serialized_end=2758
+  _globals['_STREAMEXPLAINRESPONSE']._serialized_start=2761
+  _globals['_STREAMEXPLAINRESPONSE']._serialized_end=2968
+  _globals['_PROGRESS']._serialized_start=2970
+  _globals['_PROGRESS']._serialized_end=3086
+  _globals['_EXPLAINERSERVICE']._serialized_start=3544
+  _globals['_EXPLAINERSERVICE']._serialized_end=3970
 # @@protoc_insertion_point(module_scope)

@@ -84,7 +84,7 @@ class _OptimiserEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Optimiser.V
     OPTIMISER_ADAM: _Optimiser.ValueType  # 1
     """Adam with beta 0.9 and 0.999, epsilon 1e-8."""
     OPTIMISER_SGD: _Optimiser.ValueType  # 2
-    """Plain gradient steps, the rate falling linearly to 0 over the steps."""
+    """Plain gradient steps, the rate falling linearly to 0 over the steps: step s of S has (1 - (s - 1) / S) of it."""
 
 class Optimiser(_Optimiser, metaclass=_OptimiserEnumTypeWrapper):
     """How a search moves the latent."""
@@ -94,7 +94,7 @@ OPTIMISER_UNSPECIFIED: Optimiser.ValueType  # 0
 OPTIMISER_ADAM: Optimiser.ValueType  # 1
 """Adam with beta 0.9 and 0.999, epsilon 1e-8."""
 OPTIMISER_SGD: Optimiser.ValueType  # 2
-"""Plain gradient steps, the rate falling linearly to 0 over the steps."""
+"""Plain gradient steps, the rate falling linearly to 0 over the steps: step s of S has (1 - (s - 1) / S) of it."""
 Global___Optimiser: _TypeAlias = Optimiser  # noqa: Y015
 
 class _Artefact:
@@ -363,7 +363,9 @@ class Settings(_message.Message):
     steps: _builtins.int
     """Optional. Steps, 1 to the server's limit (10000 unless configured). Default: 100."""
     weight_decay: _builtins.float
-    """Optional. Instead of the prior: every step z is multiplied by (1 - weight_decay); 0 to below 1. Default: 0."""
+    """Optional. Instead of the prior: after every step z is multiplied by (1 - weight_decay); 0 to below 1. Refused
+    beside a prior_weight above 0. Default: 0.
+    """
     def __init__(
         self,
         *,
@@ -472,7 +474,7 @@ Global___Search: _TypeAlias = Search  # noqa: Y015
 
 @_typing.final
 class Explanation(_message.Message):
-    """The best iterate of one row."""
+    """The best iterate of one row: the one of highest activation (lowest when minimising), the first of equals."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -489,6 +491,7 @@ class Explanation(_message.Message):
     AUDIO_GAIN_FIELD_NUMBER: _builtins.int
     PICTURE_PNG_FIELD_NUMBER: _builtins.int
     TRAJECTORY_FIELD_NUMBER: _builtins.int
+    DIVERGED_STEP_FIELD_NUMBER: _builtins.int
     row_index: _builtins.int
     """Index of the row in the request."""
     seed: _builtins.int
@@ -503,6 +506,10 @@ class Explanation(_message.Message):
     """With ARTEFACT_AUDIO: the factor that the audio was multiplied with to reach full scale."""
     picture_png: _builtins.bytes
     """With ARTEFACT_PICTURE: a PNG file."""
+    diverged_step: _builtins.int
+    """Set where the row diverged: the first iterate whose activation, ||z|| or ||gradient|| was not finite. The row
+    stopped there; the explanation is its best iterate before.
+    """
     @_builtins.property
     def objective(self) -> Global___Objective:
         """The row's objective, as used."""
@@ -543,18 +550,23 @@ class Explanation(_message.Message):
         audio_gain: _builtins.float = ...,
         picture_png: _builtins.bytes = ...,
         trajectory: Global___Trajectory | None = ...,
+        diverged_step: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["latent", b"latent", "layer_activations", b"layer_activations", "objective", b"objective", "settings", b"settings", "spectrogram", b"spectrogram", "trajectory", b"trajectory"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step", "diverged_step", b"diverged_step", "latent", b"latent", "layer_activations", b"layer_activations", "objective", b"objective", "settings", b"settings", "spectrogram", b"spectrogram", "trajectory", b"trajectory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "audio_gain", b"audio_gain", "audio_wav", b"audio_wav", "best_step", b"best_step", "latent", b"latent", "layer_activations", b"layer_activations", "objective", b"objective", "picture_png", b"picture_png", "row_index", b"row_index", "seed", b"seed", "settings", b"settings", "spectrogram", b"spectrogram", "trajectory", b"trajectory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step", "activation", b"activation", "audio_gain", b"audio_gain", "audio_wav", b"audio_wav", "best_step", b"best_step", "diverged_step", b"diverged_step", "latent", b"latent", "layer_activations", b"layer_activations", "objective", b"objective", "picture_png", b"picture_png", "row_index", b"row_index", "seed", b"seed", "settings", b"settings", "spectrogram", b"spectrogram", "trajectory", b"trajectory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__diverged_step: _TypeAlias = _typing.Literal["diverged_step"]  # noqa: Y015
+    _WhichOneofArgType__diverged_step: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__diverged_step) -> _WhichOneofReturnType__diverged_step | None: ...
 
 Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
 
 @_typing.final
 class Trajectory(_message.Message):
-    """What a row went through; entry s belongs to the iterate before step s + 1, so entry 0 is the first latent."""
+    """What a row went through; entry s belongs to the iterate after s steps, so entry 0 is the first latent. There are
+    steps + 1 entries, fewer where the deadline or a divergence stopped the row.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -635,7 +647,7 @@ class ListModelsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Optional. At most this many models, 1 to 1000. Default (0): 50."""
+    """Optional. At most this many models; more than 1000 is taken as 1000. Default (0): 50."""
     page_token: _builtins.str
     """Optional. `next_page_token` of the previous answer."""
     def __init__(

@@ -86,8 +86,9 @@ class ExplainerServiceServicer:
     def Explain(self, request, context):
         """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
         `summary.stopped_by`. A cancelled call stops within one step.
-        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a frozen or zero gradient), RESOURCE_EXHAUSTED,
-        UNAVAILABLE, DEADLINE_EXCEEDED (before the first step was done).
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
+        NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, DEADLINE_EXCEEDED (before the first step
+        was done).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

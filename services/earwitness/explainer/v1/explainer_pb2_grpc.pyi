@@ -48,8 +48,9 @@ class ExplainerServiceStub:
     Explain: _grpc.UnaryUnaryMultiCallable[_explainer_pb2.ExplainRequest, _explainer_pb2.ExplainResponse]
     """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
     `summary.stopped_by`. A cancelled call stops within one step.
-    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a frozen or zero gradient), RESOURCE_EXHAUSTED,
-    UNAVAILABLE, DEADLINE_EXCEEDED (before the first step was done).
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
+    NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, DEADLINE_EXCEEDED (before the first step
+    was done).
     """
     StreamExplain: _grpc.UnaryStreamMultiCallable[_explainer_pb2.StreamExplainRequest, _explainer_pb2.StreamExplainResponse]
     """The same search, telling its progress: any number of `progress`, then one `explanation` for each row in the order
@@ -76,8 +77,9 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     Explain: _aio.UnaryUnaryMultiCallable[_explainer_pb2.ExplainRequest, _explainer_pb2.ExplainResponse]  # type: ignore[assignment]
     """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
     `summary.stopped_by`. A cancelled call stops within one step.
-    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a frozen or zero gradient), RESOURCE_EXHAUSTED,
-    UNAVAILABLE, DEADLINE_EXCEEDED (before the first step was done).
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
+    NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, DEADLINE_EXCEEDED (before the first step
+    was done).
     """
     StreamExplain: _aio.UnaryStreamMultiCallable[_explainer_pb2.StreamExplainRequest, _explainer_pb2.StreamExplainResponse]  # type: ignore[assignment]
     """The same search, telling its progress: any number of `progress`, then one `explanation` for each row in the order
@@ -119,8 +121,9 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_explainer_pb2.ExplainResponse, _abc.Awaitable[_explainer_pb2.ExplainResponse]]:
         """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
         `summary.stopped_by`. A cancelled call stops within one step.
-        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a frozen or zero gradient), RESOURCE_EXHAUSTED,
-        UNAVAILABLE, DEADLINE_EXCEEDED (before the first step was done).
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
+        NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, DEADLINE_EXCEEDED (before the first step
+        was done).
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,1 @@
+"""The explainer service: searches a generator's latent space for what a classifier's unit listens for."""

@@ -1,0 +1,197 @@
+"""The explainer's protobuf messages to plain values and back; fills in the defaults that the proto states."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.duration_pb2 import Duration
+
+from earwitness.errors import InvalidArgument
+from earwitness.explainer.explainer import Explanation, Found
+from earwitness.explainer.objective import Direction, Objective, Sense
+from earwitness.explainer.optimisers import OptimiserName, Settings
+from earwitness.explainer.plan import Artefact, Row, Search
+from earwitness.explainer.search import Progress, StoppedBy, Trajectory
+from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.inference.metadata import BundleMetadata
+from earwitness.rpc import tensors
+from earwitness.rpc.validate import resource_id
+
+MODELS = "models"
+# As the message holds them, in float32: settings sent back as they were used give the same search.
+_DEFAULTS = pb.Settings(learning_rate=Settings.learning_rate, prior_weight=Settings.prior_weight, steps=Settings.steps)
+_SENSES: dict[int, Sense] = {pb.SENSE_MAXIMISE: Sense.MAXIMISE, pb.SENSE_MINIMISE: Sense.MINIMISE}
+_OPTIMISERS: dict[int, OptimiserName] = {pb.OPTIMISER_ADAM: OptimiserName.ADAM, pb.OPTIMISER_SGD: OptimiserName.SGD}
+_ARTEFACTS: dict[int, Artefact] = {
+    pb.ARTEFACT_AUDIO: Artefact.AUDIO,
+    pb.ARTEFACT_PICTURE: Artefact.PICTURE,
+    pb.ARTEFACT_TRAJECTORY: Artefact.TRAJECTORY,
+}
+_STOPPED_BY = {
+    StoppedBy.COMPLETED: pb.STOPPED_BY_COMPLETED,
+    StoppedBy.DEADLINE: pb.STOPPED_BY_DEADLINE,
+}
+_LAYER_KINDS = {"dense": pb.LAYER_KIND_DENSE, "conv": pb.LAYER_KIND_CONV, "output": pb.LAYER_KIND_OUTPUT}
+
+_Value = TypeVar("_Value")
+
+
+def model_id(name: str, field: str) -> str:
+    """The bundle's name in a resource name. Raises: InvalidArgument."""
+    return resource_id(name, MODELS, field)
+
+
+def search(message: pb.Search) -> Search:
+    """Raises: InvalidArgument naming the field that is missing or no value of its enum."""
+    return Search(
+        model=model_id(message.model, "search.model"),
+        objective=_objective(message.objective, "search.objective") if message.HasField("objective") else None,
+        settings=_settings(message.settings, "search.settings"),
+        rows=tuple(_row(row, f"search.rows[{index}]") for index, row in enumerate(message.rows)),
+    )
+
+
+def artefacts(values: Iterable[int]) -> frozenset[Artefact]:
+    """Raises: InvalidArgument naming the element that is no artefact."""
+    return frozenset(
+        _known(_ARTEFACTS, value, f"artefacts[{index}]", pb.Artefact.DESCRIPTOR) for index, value in enumerate(values)
+    )
+
+
+def model_message(bundle: BundleMetadata) -> pb.Model:
+    """The message of a bundle."""
+    bands, frames = bundle.spectrogram_shape
+    return pb.Model(
+        name=f"{MODELS}/{bundle.name}",
+        layers=[
+            pb.Layer(name=layer.name, kind=_LAYER_KINDS[layer.kind], unit_count=layer.unit_count)
+            for layer in bundle.layers
+        ],
+        labels=[
+            pb.UnitLabel(unit=label.unit, maximise=label.maximise, minimise=label.minimise) for label in bundle.labels
+        ],
+        latent_size=bundle.latent_size,
+        sample_rate_hz=bundle.sample_rate_hz,
+        band_count=bands,
+        frame_count=frames,
+        feature_profile=bundle.features.get("name", ""),
+        features_json=json.dumps(bundle.features, sort_keys=True),
+        weights_sha256=bundle.weights_sha256,
+        training_data=bundle.training_data,
+    )
+
+
+def explanation_message(explanation: Explanation) -> pb.Explanation:
+    """The message of an explanation."""
+    audio = explanation.audio
+    return pb.Explanation(
+        row_index=explanation.row_index,
+        seed=explanation.row.seed,
+        objective=_objective_message(explanation.row.objective),
+        settings=_settings_message(explanation.row.settings),
+        activation=explanation.activation,
+        best_step=explanation.best_step,
+        diverged_step=explanation.diverged_step,
+        latent=tensors.encode(explanation.latent),
+        spectrogram=tensors.encode(explanation.spectrogram),
+        layer_activations=tensors.encode(explanation.layer_activations),
+        audio_wav=audio.wav if audio else b"",
+        audio_gain=audio.gain if audio else 0.0,
+        picture_png=explanation.picture_png or b"",
+        trajectory=_trajectory_message(explanation.trajectory) if explanation.trajectory else None,
+    )
+
+
+def summary_message(found: Found) -> pb.SearchSummary:
+    """The message of what a search did."""
+    return pb.SearchSummary(
+        stopped_by=_STOPPED_BY[found.outcome.stopped_by],
+        row_step_count=found.outcome.row_step_count,
+        search_duration=_duration(found.outcome.duration_s),
+        weights_sha256=found.plan.bundle.weights_sha256,
+        backend=found.backend,
+    )
+
+
+def progress_message(progress: Progress) -> pb.Progress:
+    """The message of how far a search is."""
+    return pb.Progress(
+        step=progress.step,
+        step_count=progress.step_count,
+        best_activations=progress.best_activations.tolist(),
+        time_left=_duration(progress.time_left_s),
+    )
+
+
+def _row(message: pb.Row, field: str) -> Row:
+    return Row(
+        seed=message.seed,
+        objective=_objective(message.objective, f"{field}.objective") if message.HasField("objective") else None,
+        settings=_settings(message.settings, f"{field}.settings") if message.HasField("settings") else None,
+    )
+
+
+def _objective(message: pb.Objective, field: str) -> Objective:
+    target: int | Direction
+    match message.WhichOneof("target"):
+        case "unit":
+            target = message.unit
+        case "direction":
+            target = Direction(tuple(message.direction.units), tuple(message.direction.weights))
+        case _:
+            raise InvalidArgument(field, f"has no target; give {field}.unit or {field}.direction")
+    return Objective(message.layer, target, _known(_SENSES, message.sense, f"{field}.sense", pb.Sense.DESCRIPTOR))
+
+
+def _settings(message: pb.Settings, field: str) -> Settings:
+    optimiser = message.optimiser or pb.OPTIMISER_ADAM
+    prior_weight = 0.0 if message.HasField("weight_decay") else _DEFAULTS.prior_weight
+    return Settings(
+        optimiser=_known(_OPTIMISERS, optimiser, f"{field}.optimiser", pb.Optimiser.DESCRIPTOR),
+        learning_rate=message.learning_rate if message.HasField("learning_rate") else _DEFAULTS.learning_rate,
+        prior_weight=message.prior_weight if message.HasField("prior_weight") else prior_weight,
+        steps=message.steps if message.HasField("steps") else _DEFAULTS.steps,
+        weight_decay=message.weight_decay,
+    )
+
+
+def _objective_message(objective: Objective) -> pb.Objective:
+    sense = pb.SENSE_MAXIMISE if objective.sense is Sense.MAXIMISE else pb.SENSE_MINIMISE
+    if isinstance(objective.target, Direction):
+        direction = pb.Direction(units=objective.target.units, weights=objective.target.weights)
+        return pb.Objective(layer=objective.layer, direction=direction, sense=sense)
+    return pb.Objective(layer=objective.layer, unit=objective.target, sense=sense)
+
+
+def _settings_message(settings: Settings) -> pb.Settings:
+    adam = settings.optimiser is OptimiserName.ADAM
+    return pb.Settings(
+        optimiser=pb.OPTIMISER_ADAM if adam else pb.OPTIMISER_SGD,
+        learning_rate=settings.learning_rate,
+        prior_weight=settings.prior_weight,
+        steps=settings.steps,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def _trajectory_message(trajectory: Trajectory) -> pb.Trajectory:
+    return pb.Trajectory(
+        activations=trajectory.activations.tolist(),
+        latent_norms=trajectory.latent_norms.tolist(),
+        gradient_norms=trajectory.gradient_norms.tolist(),
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration
+
+
+def _known(values: Mapping[int, _Value], number: int, field: str, enum: EnumDescriptor) -> _Value:
+    """Raises: InvalidArgument listing the names that are allowed."""
+    if number not in values:
+        allowed = ", ".join(enum.values_by_number[each].name for each in values)
+        raise InvalidArgument(field, f"is {number}, which is unset or unknown; must be one of {allowed}")
+    return values[number]

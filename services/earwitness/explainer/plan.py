@@ -1,0 +1,151 @@
+"""A search as asked for, and the plan it becomes once every field of it is known to be right."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.errors import InvalidArgument
+from earwitness.explainer.objective import Objective, unit_weights
+from earwitness.explainer.optimisers import Settings, first_latent
+from earwitness.inference.backend import FloatArray
+from earwitness.inference.metadata import BundleMetadata, Layer
+
+PNG_BYTES_MAX = 160_000
+"""No picture that `render` draws is larger: a noise spectrogram, the worst there is, takes about two thirds of this."""
+MESSAGE_OVERHEAD_BYTES = 512
+"""Field tags, settings, and a WAV header of one explanation."""
+AUDIO_TAIL_S = 0.25
+"""A sound is longer than its frames by at most one analysis window."""
+
+
+class Artefact(Enum):
+    """What an explanation may hold besides latent, spectrogram and activations."""
+
+    AUDIO = "audio"
+    PICTURE = "picture"
+    TRAJECTORY = "trajectory"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as asked for; what is None comes from the search."""
+
+    seed: int
+    objective: Objective | None = None
+    settings: Settings | None = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search as asked for; `model` is the bundle's name."""
+
+    model: str
+    objective: Objective | None
+    settings: Settings
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most a search may ask for."""
+
+    max_rows: int
+    max_steps: int
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """One row, nothing left out."""
+
+    seed: int
+    objective: Objective
+    settings: Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A search that can run: B rows on one bundle with latents of Z values and U units.
+
+    `first_latents` [B, Z], `unit_weights` [B, U] (negated where a row minimises), `prior_weights` [B, 1] are float32;
+    `steps` [B] integers.
+    """
+
+    bundle: BundleMetadata
+    rows: tuple[PlannedRow, ...]
+    first_latents: FloatArray
+    unit_weights: FloatArray
+    prior_weights: FloatArray
+    steps: NDArray[np.int64]
+
+    @property
+    def step_count(self) -> int:
+        """Steps of the row that has the most."""
+        return int(self.steps.max())
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that some objective names, in the bundle's order."""
+        named = {row.objective.layer for row in self.rows}
+        return tuple(layer for layer in self.bundle.layers if layer.name in named)
+
+    def response_bytes(self, artefacts: frozenset[Artefact], frames_per_second: float) -> int:
+        """At most this many bytes hold all explanations with `artefacts`, estimated from the shapes alone."""
+        bundle = self.bundle
+        bands, frames = bundle.spectrogram_shape
+        each = MESSAGE_OVERHEAD_BYTES + 4 * (bundle.latent_size + bands * frames)
+        each += 4 * max(layer.unit_count for layer in self.layers)
+        if Artefact.AUDIO in artefacts:
+            seconds = frames / frames_per_second + AUDIO_TAIL_S
+            each += round(2 * seconds * bundle.sample_rate_hz)
+        if Artefact.PICTURE in artefacts:
+            each += PNG_BYTES_MAX
+        trajectories = 12 * int((self.steps + 1).sum()) if Artefact.TRAJECTORY in artefacts else 0
+        return each * len(self.rows) + trajectories
+
+
+def check_limits(search: Search, limits: Limits) -> None:
+    """Refuse what no model could do.
+
+    Raises: InvalidArgument naming the field, what was got, and the limit.
+    """
+    if not 1 <= len(search.rows) <= limits.max_rows:
+        raise InvalidArgument("search.rows", f"got {len(search.rows)} rows; a search has 1 to {limits.max_rows}")
+    search.settings.check("search.settings", limits.max_steps)
+    for index, row in enumerate(search.rows):
+        field = f"search.rows[{index}]"
+        if row.seed < 0:
+            raise InvalidArgument(f"{field}.seed", f"got {row.seed}; a seed is 0 to 2^63 - 1")
+        if row.settings is not None:
+            row.settings.check(f"{field}.settings", limits.max_steps)
+        if row.objective is None and search.objective is None:
+            raise InvalidArgument(
+                f"{field}.objective", "neither the row nor the search has an objective; give search.objective"
+            )
+
+
+def plan_search(search: Search, bundle: BundleMetadata) -> Plan:
+    """The plan of a search within its limits on `bundle`.
+
+    Raises: InvalidArgument naming the part of an objective that the bundle does not have.
+    """
+    shared = None if search.objective is None else unit_weights(search.objective, bundle, "search.objective")
+    weights: list[FloatArray] = []
+    rows: list[PlannedRow] = []
+    for index, row in enumerate(search.rows):
+        if row.objective is not None:
+            weights.append(unit_weights(row.objective, bundle, f"search.rows[{index}].objective"))
+        elif shared is not None:
+            weights.append(shared)
+        objective = row.objective or search.objective
+        assert objective is not None  # check_limits saw to it
+        rows.append(PlannedRow(row.seed, objective, row.settings or search.settings))
+    return Plan(
+        bundle=bundle,
+        rows=tuple(rows),
+        first_latents=np.stack([first_latent(row.seed, bundle.latent_size) for row in rows]),
+        unit_weights=np.stack(weights),
+        prior_weights=np.array([[row.settings.prior_weight] for row in rows], np.float32),
+        steps=np.array([row.settings.steps for row in rows], np.int64),
+    )

@@ -1,0 +1,117 @@
+"""Is the served gradient the gradient of the served activation? Asked once per model and layer, before any search.
+
+An exporter can freeze a gradient into a constant, drop a path or flip a sign, and nothing else would notice: the search
+would run and return nonsense. Two batches tell: gradients at a few random latents, then central differences there.
+"""
+
+import asyncio
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.explainer.errors import FrozenGradient, NonFiniteModel, WrongGradient, ZeroGradient
+from earwitness.explainer.optimisers import first_latent
+from earwitness.explainer.search import Evaluate
+from earwitness.inference.backend import FloatArray
+from earwitness.inference.metadata import BundleMetadata, Layer
+
+POINTS = 4
+"""Latents at which a layer is probed: a kink of a piecewise linear network spoils one of them, not most."""
+DIRECTIONS = 3
+"""Differences at each: along the gradient (its length and sign), and along random directions (paths it lacks)."""
+MIN_STEP, MAX_STEP = 5e-3, 0.1
+RELATIVE_CHANGE = 1e-3
+"""The step is chosen to change the activation by this much of itself: far above float32 rounding, yet local."""
+MAX_ERROR = 0.25
+"""Largest part of the gradient that may be missing or wrong; kinks alone give a few hundredths."""
+ACTIVATION_ROUNDING = 2e-6
+"""Rounding of a served activation, relative to its size."""
+MEDIAN_OF_NORMAL = 0.6745
+"""Median of |N(0, 1)|: turns the median error over random directions into a standard deviation."""
+
+
+class GradientProbe:
+    """Probes layers of models and remembers those that passed; a failure is probed again, a fixed export passes."""
+
+    def __init__(self) -> None:
+        self._passed: set[tuple[str, str]] = set()
+        self._lock = asyncio.Lock()
+
+    async def check(self, bundle: BundleMetadata, layers: tuple[Layer, ...], evaluate: Evaluate) -> None:
+        """Probe those of `layers` that are new.
+
+        Raises: ZeroGradient, FrozenGradient, WrongGradient, NonFiniteModel; and whatever `evaluate` raises.
+        """
+        for layer in layers:
+            key = (bundle.weights_sha256, layer.name)
+            if key in self._passed:
+                continue
+            async with self._lock:  # callers that come meanwhile wait for the answer instead of asking again
+                if key not in self._passed:
+                    await probe(bundle, layer, evaluate)
+                    self._passed.add(key)
+
+
+async def probe(bundle: BundleMetadata, layer: Layer, evaluate: Evaluate) -> None:
+    """Compare the gradient of a weighted sum of the layer's units with central differences of the same sum.
+
+    Raises: ZeroGradient, FrozenGradient, WrongGradient, NonFiniteModel naming the layer.
+    """
+    latents = np.stack([first_latent(seed, bundle.latent_size) for seed in range(POINTS)])
+    weights = np.zeros(bundle.unit_count, np.float32)
+    draw = np.random.default_rng(POINTS)
+    # All positive, so that activations after a nonlinearity do not cancel.
+    weights[layer.first_unit : layer.first_unit + layer.unit_count] = draw.uniform(0.5, 1.5, layer.unit_count)
+
+    async def at(points: FloatArray) -> tuple[FloatArray, FloatArray]:
+        count = len(points)
+        activation, gradient = await evaluate(points, np.tile(weights, (count, 1)), np.zeros((count, 1), np.float32))
+        if not (np.isfinite(activation).all() and np.isfinite(gradient).all()):
+            raise NonFiniteModel(
+                f"layer {layer.name!r} of models/{bundle.name} has an activation or gradient of NaN or infinity at an "
+                "ordinary latent: the model is broken, export it again"
+            )
+        return activation, gradient
+
+    activation, gradient = await at(latents)
+    lengths = np.linalg.norm(gradient, axis=1)
+    if not lengths.any():
+        raise ZeroGradient(
+            f"the gradient of layer {layer.name!r} of models/{bundle.name} is exactly zero at {POINTS} random latents: "
+            "its export lost the gradient, or no unit of the layer ever fires; export it again or use another layer",
+            metadata={"layer": layer.name, "model": bundle.name},
+        )
+    directions = draw.standard_normal((POINTS, DIRECTIONS, bundle.latent_size))
+    directions[:, 0] = gradient
+    directions /= np.maximum(np.linalg.norm(directions, axis=2, keepdims=True), np.finfo(np.float32).tiny)
+    size, length = np.abs(activation).mean(), lengths.max()
+    step = float(np.clip(RELATIVE_CHANGE * size / length, MIN_STEP, MAX_STEP))
+    shifted = latents[:, None, None] + step * directions[:, :, None] * np.array([[1], [-1]])
+    found, _ = await at(shifted.reshape(-1, bundle.latent_size).astype(np.float32))
+    up, down = np.moveaxis(found.astype(np.float64).reshape(POINTS, DIRECTIONS, 2), 2, 0)
+    served = (directions * gradient[:, None]).sum(axis=2)
+    error = _error((up - down) / (2 * step), served, lengths, bundle.latent_size)
+    if error > MAX_ERROR + _across(ACTIVATION_ROUNDING * size / (step * length), bundle.latent_size):
+        frozen = bool((gradient == gradient[0]).all())
+        told = "is the same for every latent" if frozen else "is not that of its activation"
+        raise (FrozenGradient if frozen else WrongGradient)(
+            f"the gradient of layer {layer.name!r} of models/{bundle.name} {told}: it is off by {error:.0%} of its "
+            "length from finite differences; the search graph was exported wrongly, export the model again",
+            metadata={"layer": layer.name, "model": bundle.name},
+        )
+
+
+def _error(measured: NDArray[np.float64], served: NDArray[np.float64], lengths: FloatArray, latent_size: int) -> float:
+    """The wrong part of the gradient relative to its length, from slopes [points, directions], the first its own.
+
+    Medians, because a kink between the two ends of a difference says nothing of the gradient.
+    """
+    usual = np.median(lengths) or lengths.max()
+    errors: NDArray[np.float64] = np.abs(measured - served) / np.maximum(lengths, usual)[:, None]
+    return max(float(np.median(errors[:, 0])), _across(float(np.median(errors[:, 1:])), latent_size))
+
+
+def _across(slope: float, latent_size: int) -> float:
+    """How long a vector of Z dimensions is whose slope along random directions has the median size `slope`."""
+    return slope * math.sqrt(latent_size) / MEDIAN_OF_NORMAL

@@ -1,0 +1,107 @@
+"""Pictures and sound of a spectrogram, made in worker threads; librosa and matplotlib are loaded when first needed."""
+
+import asyncio
+import io
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from earwitness.explainer.plan import Artefact
+from earwitness.features import FeatureProfile
+from earwitness.inference.backend import FloatArray
+
+AUDIO_SEED = 0
+"""Griffin–Lim's first phases: fixed, so that the same spectrogram has the same sound."""
+LOUDEST_LEVEL = 40.0
+"""Log-magnitudes above this are brought down together before inversion: e^88 is the end of float32."""
+PICTURE_SIZE_IN, PICTURE_DPI = (6.4, 3.6), 100
+TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000)
+FIRST_RENDER_S = {Artefact.AUDIO: 2.0, Artefact.PICTURE: 1.0}
+"""Expected seconds of one artefact before one was made: mostly the loading of the libraries."""
+MEMORY = 0.5
+"""Weight of the past in the running mean of rendering times."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A 16-bit mono WAV file and the factor that its samples were multiplied with."""
+
+    wav: bytes
+    gain: float
+
+
+class Renderer:
+    """Renders in at most `threads` threads at once and knows how long that usually takes."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="render")
+        self._seconds = dict(FIRST_RENDER_S)
+
+    async def audio(self, profile: FeatureProfile, spectrogram: FloatArray) -> Audio:
+        """The sound of a spectrogram [bands, frames]."""
+        return await self._timed(Artefact.AUDIO, lambda: render_audio(profile, spectrogram))
+
+    async def picture(self, profile: FeatureProfile, spectrogram: FloatArray, title: str) -> bytes:
+        """A PNG of a spectrogram [bands, frames]."""
+        return await self._timed(Artefact.PICTURE, lambda: render_picture(profile, spectrogram, title))
+
+    def expected_s(self, artefacts: frozenset[Artefact], count: int) -> float:
+        """Expected seconds to render `artefacts` of `count` spectrograms, going by those before."""
+        each_s = sum(self._seconds[artefact] for artefact in artefacts & self._seconds.keys())
+        return each_s * -(-count // self.threads)
+
+    def close(self) -> None:
+        """Take no more work; what runs ends by itself."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _timed(self, artefact: Artefact, render: Callable[[], Result]) -> Result:
+        def run() -> tuple[Result, float]:
+            begun = time.monotonic()
+            return render(), time.monotonic() - begun
+
+        result, seconds = await asyncio.get_running_loop().run_in_executor(self._pool, run)
+        self._seconds[artefact] = MEMORY * self._seconds[artefact] + (1 - MEMORY) * seconds
+        return result
+
+
+def render_audio(profile: FeatureProfile, spectrogram: FloatArray) -> Audio:
+    """The sound of `spectrogram` [bands, frames], whose peak is brought near full scale."""
+    import soundfile
+
+    lowered = max(0.0, float(spectrogram.max()) - LOUDEST_LEVEL)
+    inverted = profile.invert(spectrogram - np.float32(lowered), AUDIO_SEED)
+    file = io.BytesIO()
+    soundfile.write(file, inverted.waveform, inverted.sample_rate_hz, format="WAV", subtype="PCM_16")
+    return Audio(file.getvalue(), float(inverted.gain * np.exp(-lowered)))
+
+
+def render_picture(profile: FeatureProfile, spectrogram: FloatArray, title: str) -> bytes:
+    """A PNG of `spectrogram` [bands, frames] over seconds and Hz."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    bands, frames = spectrogram.shape
+    figure = Figure(figsize=PICTURE_SIZE_IN, dpi=PICTURE_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    seconds = frames / profile.frames_per_second
+    image = axes.imshow(
+        spectrogram, origin="lower", aspect="auto", extent=(0, seconds, -0.5, bands - 0.5), interpolation="nearest"
+    )
+    frequencies = profile.band_frequencies_hz()
+    ticks = [hz for hz in TICKS_HZ if frequencies[0] <= hz <= frequencies[-1]]
+    axes.set_yticks(np.interp(ticks, frequencies, np.arange(bands)), [f"{hz:g}" for hz in ticks])
+    axes.set_xlabel("time (s)")
+    axes.set_ylabel("frequency (Hz)")
+    axes.set_title(title, fontsize="medium", parse_math=False)
+    figure.colorbar(image, label="log magnitude")
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()

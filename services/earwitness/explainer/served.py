@@ -1,0 +1,98 @@
+"""One bundle as it is served: its three models, called in batches that it takes."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from earwitness.inference.backend import FloatArray, InferenceBackend, InferenceUnavailable
+from earwitness.inference.metadata import BundleMetadata, Role
+
+Observe = Callable[[Role, float], None]
+"""Told the seconds that each call of a served model took."""
+
+
+class ServedBundle:
+    """Calls the models of `bundle` with at most `max_batch` rows at once, `calls_in_flight` calls at a time.
+
+    A call without an answer after `call_timeout_s` seconds means that the backend is unavailable.
+    """
+
+    def __init__(
+        self,
+        bundle: BundleMetadata,
+        backend: InferenceBackend,
+        *,
+        max_batch: int,
+        calls_in_flight: int,
+        call_timeout_s: float,
+        observe: Observe,
+    ) -> None:
+        self._bundle = bundle
+        self._backend = backend
+        self._max_batch = max_batch
+        self._calls = asyncio.Semaphore(calls_in_flight)
+        self._call_timeout_s = call_timeout_s
+        self._observe = observe
+
+    async def evaluate(
+        self,
+        latents: FloatArray,
+        unit_weights: FloatArray,
+        prior_weights: FloatArray,
+        *,
+        timeout_s: float | None = None,
+    ) -> tuple[FloatArray, FloatArray]:
+        """See `search.Evaluate`. Raises: also InferenceUnavailable, InferenceFailed."""
+        inputs = {"z": latents, "unit_weights": unit_weights, "prior_weight": prior_weights}
+        found = await self._run("search", inputs, ("activation", "gradient"), timeout_s)
+        return found["activation"][:, 0], found["gradient"]
+
+    async def spectrograms(self, latents: FloatArray, *, timeout_s: float | None = None) -> FloatArray:
+        """What the generator makes of latents [B, Z]: float32 [B, bands, frames]."""
+        return (await self._run("generator", {"z": latents}, ("spectrogram",), timeout_s))["spectrogram"]
+
+    async def layer_activations(
+        self, spectrograms: FloatArray, layers: Sequence[str], *, timeout_s: float | None = None
+    ) -> dict[str, FloatArray]:
+        """Activations float32 [B, units] of each of the layers for spectrograms [B, bands, frames]."""
+        return await self._run("classifier", {"spectrogram": spectrograms}, layers, timeout_s)
+
+    async def _run(
+        self, role: Role, inputs: Mapping[str, FloatArray], outputs: Sequence[str], timeout_s: float | None
+    ) -> dict[str, FloatArray]:
+        count = len(next(iter(inputs.values())))
+        if count <= self._max_batch:
+            return await self._call(role, inputs, outputs, timeout_s)
+        starts = range(0, count, self._max_batch)
+        calls = [
+            asyncio.ensure_future(
+                self._call(role, {k: v[s : s + self._max_batch] for k, v in inputs.items()}, outputs, timeout_s)
+            )
+            for s in starts
+        ]
+        try:
+            parts = await asyncio.gather(*calls)
+        finally:
+            for call in calls:
+                call.cancel()
+        return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
+
+    async def _call(
+        self, role: Role, inputs: Mapping[str, FloatArray], outputs: Sequence[str], timeout_s: float | None
+    ) -> dict[str, FloatArray]:
+        limit_s = self._call_timeout_s if timeout_s is None else min(timeout_s, self._call_timeout_s)
+        async with self._calls:
+            begun = time.monotonic()
+            try:
+                return await self._backend.infer(self._bundle.served_name(role), inputs, outputs, timeout_s=limit_s)
+            except TimeoutError as err:
+                if limit_s < self._call_timeout_s:
+                    raise
+                raise InferenceUnavailable(
+                    f"{self._bundle.served_name(role)} gave no answer within {limit_s:g} s; the inference server hangs "
+                    "or is overloaded"
+                ) from err
+            finally:
+                self._observe(role, time.monotonic() - begun)

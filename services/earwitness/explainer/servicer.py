@@ -1,0 +1,79 @@
+"""The gRPC face of the explainer: decode, call, encode."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from earwitness.explainer import convert
+from earwitness.explainer.explainer import Explainer
+from earwitness.explainer.search import Progress
+from earwitness.explainer.settings import ExplainerSettings
+from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.explainer.v1 import explainer_pb2_grpc
+from earwitness.rpc.context import time_remaining_s
+from earwitness.rpc.interceptor import ServicerContext
+from earwitness.rpc.validate import page
+
+
+class ExplainerServicer(explainer_pb2_grpc.ExplainerServiceServicer):
+    """earwitness.explainer.v1.ExplainerService; errors are raised and mapped by the server's interceptor."""
+
+    def __init__(self, explainer: Explainer, settings: ExplainerSettings) -> None:
+        self._explainer = explainer
+        self._max_response_bytes = settings.max_response_bytes
+        self._progress_interval_s = settings.progress_interval_s
+
+    async def ListModels(  # noqa: N802
+        self, request: pb.ListModelsRequest, context: ServicerContext
+    ) -> pb.ListModelsResponse:
+        """See the proto."""
+        bundles = await self._explainer.models()
+        chosen, token = page(bundles, lambda bundle: bundle.name, request.page_size, request.page_token)
+        return pb.ListModelsResponse(models=map(convert.model_message, chosen), next_page_token=token)
+
+    async def GetModel(self, request: pb.GetModelRequest, context: ServicerContext) -> pb.GetModelResponse:  # noqa: N802
+        """See the proto."""
+        bundle = await self._explainer.model(convert.model_id(request.name, "name"))
+        return pb.GetModelResponse(model=convert.model_message(bundle))
+
+    async def Explain(self, request: pb.ExplainRequest, context: ServicerContext) -> pb.ExplainResponse:  # noqa: N802
+        """See the proto."""
+        found = await self._explainer.search(
+            convert.search(request.search),
+            convert.artefacts(request.artefacts),
+            time_left_s=time_remaining_s(context),
+            max_response_bytes=self._max_response_bytes,
+        )
+        explanations = [convert.explanation_message(each) async for each in self._explainer.explanations(found)]
+        return pb.ExplainResponse(explanations=explanations, summary=convert.summary_message(found))
+
+    async def StreamExplain(  # noqa: N802
+        self, request: pb.StreamExplainRequest, context: ServicerContext
+    ) -> AsyncIterator[pb.StreamExplainResponse]:
+        """See the proto. The search is a task of its own: a slow reader misses progress but does not hold it up."""
+        latest: list[Progress] = []
+
+        def on_progress(progress: Progress) -> None:
+            latest[:] = [progress]
+
+        searching = asyncio.create_task(
+            self._explainer.search(
+                convert.search(request.search),
+                convert.artefacts(request.artefacts),
+                time_left_s=time_remaining_s(context),
+                on_progress=on_progress,
+            )
+        )
+        try:
+            while not searching.done():
+                await asyncio.wait({searching}, timeout=self._progress_interval_s)
+                while latest:
+                    yield pb.StreamExplainResponse(progress=convert.progress_message(latest.pop()))
+            found = await searching
+        finally:
+            searching.cancel()  # and wait: its slot is free before the call is over
+            await asyncio.gather(searching, return_exceptions=True)
+        async with aclosing(self._explainer.explanations(found)) as explanations:
+            async for explanation in explanations:
+                yield pb.StreamExplainResponse(explanation=convert.explanation_message(explanation))
+        yield pb.StreamExplainResponse(summary=convert.summary_message(found))

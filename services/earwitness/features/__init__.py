@@ -1,0 +1,17 @@
+"""Audio in, spectrograms out, and back: versioned feature profiles, loading and inversion. Needs no torch."""
+
+from earwitness.features.audio import AudioError, load_audio, write_wav
+from earwitness.features.inversion import InvertedAudio
+from earwitness.features.profile import PROFILES, FeatureProfile, LogMelProfile, get_profile, profile_from_dict
+
+__all__ = [
+    "PROFILES",
+    "AudioError",
+    "FeatureProfile",
+    "InvertedAudio",
+    "LogMelProfile",
+    "get_profile",
+    "load_audio",
+    "profile_from_dict",
+    "write_wav",
+]

@@ -1,0 +1,251 @@
+"""Feature profiles: named, versioned recipes from waveform to the spectrogram a network sees.
+
+A profile is a frozen value with every parameter in it, so a served bundle carries its own (`to_dict`) and anyone can
+rebuild the filterbank from it (`profile_from_dict`) without a second registry.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from earwitness.features.inversion import InvertedAudio
+
+STFT_BLOCK_FRAMES = 4096
+"""Frames transformed at once: bounds the memory of an hour-long recording to tens of megabytes."""
+
+
+class FeatureProfile(Protocol):
+    """What the rest of the system needs of a feature profile, whatever its frequency axis."""
+
+    @property
+    def name(self) -> str:
+        """Versioned name, e.g. `log-mel-80@1`; any change of a parameter is a new version."""
+        ...
+
+    @property
+    def sample_rate_hz(self) -> int: ...
+
+    @property
+    def excerpt_shape(self) -> tuple[int, int]:
+        """(bands, frames) of one excerpt, the networks' input without batch and channel."""
+        ...
+
+    @property
+    def frames_per_second(self) -> float: ...
+
+    @property
+    def floor_value(self) -> float:
+        """The lowest value a spectrogram can hold: silence."""
+        ...
+
+    def band_frequencies_hz(self) -> NDArray[np.float64]:
+        """Centre frequency of each band `[bands]`, for the axes of pictures."""
+        ...
+
+    def spectrogram(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`waveform` `[samples]` → spectrogram `[frames, bands]`."""
+        ...
+
+    def invert(self, excerpt: NDArray[np.float32], seed: int) -> "InvertedAudio":
+        """Spectrogram `[bands, frames]` (the networks' layout) → audio."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """All parameters, JSON-ready, read back by `profile_from_dict`."""
+        ...
+
+
+@dataclass(frozen=True)
+class LogMelProfile:
+    """Log-mel of the magnitude STFT: `ln(max(|STFT| · filterbank, floor))`, Hann window, no padding at the ends.
+
+    Source: Schlüter & Grill, ISMIR 2015, as used by arXiv:1904.09533.
+    """
+
+    kind: ClassVar[str] = "log-mel"
+
+    name: str
+    sample_rate_hz: int = 22_050
+    frame_length: int = 1_024
+    hop_length: int = 315
+    band_count: int = 80
+    low_hz: float = 27.5
+    high_hz: float = 8_000.0
+    floor: float = 1e-7
+    excerpt_frames: int = 115
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low_hz < self.high_hz <= self.sample_rate_hz / 2:
+            raise ValueError(
+                f"profile {self.name!r}: bands from {self.low_hz} to {self.high_hz} Hz do not fit below half of "
+                f"sample_rate_hz {self.sample_rate_hz}; choose 0 <= low_hz < high_hz <= {self.sample_rate_hz / 2}"
+            )
+        if min(self.hop_length, self.band_count, self.excerpt_frames) < 1 or self.frame_length < self.hop_length:
+            raise ValueError(
+                f"profile {self.name!r}: frame_length {self.frame_length}, hop_length {self.hop_length}, band_count "
+                f"{self.band_count}, excerpt_frames {self.excerpt_frames}: all must be positive and hop <= frame"
+            )
+        if not self.floor > 0:
+            raise ValueError(f"profile {self.name!r}: floor {self.floor} must be positive, its logarithm is taken")
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.sample_rate_hz / self.hop_length
+
+    @property
+    def excerpt_seconds(self) -> float:
+        """Seconds from the first to the last sample an excerpt's frames cover."""
+        return self.sample_count(self.excerpt_frames) / self.sample_rate_hz
+
+    @property
+    def excerpt_shape(self) -> tuple[int, int]:
+        return self.band_count, self.excerpt_frames
+
+    @property
+    def floor_value(self) -> float:
+        return float(np.log(np.float32(self.floor)))
+
+    def frame_count(self, sample_count: int) -> int:
+        """Whole frames in `sample_count` samples."""
+        return max(0, 1 + (sample_count - self.frame_length) // self.hop_length)
+
+    def sample_count(self, frame_count: int) -> int:
+        """Samples that `frame_count` frames cover."""
+        return self.frame_length + self.hop_length * (frame_count - 1)
+
+    def frame_centres(self, frame_count: int) -> NDArray[np.int64]:
+        """Sample index at the middle of each frame `[frames]`, where its label is read."""
+        return np.arange(frame_count) * self.hop_length + self.frame_length // 2
+
+    def filterbank(self) -> NDArray[np.float32]:
+        """Triangular filters `[bins, bands]`, float32, read-only; each band's weights sum to 1."""
+        return _mel_filterbank(self)
+
+    def filterbank_checksum(self) -> str:
+        """SHA-256 (hex) of the filterbank's little-endian float32 bytes."""
+        return hashlib.sha256(self.filterbank().astype("<f4").tobytes()).hexdigest()
+
+    def band_frequencies_hz(self) -> NDArray[np.float64]:
+        return _band_edges_hz(self)[1:-1]
+
+    def spectrogram(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-mel `[frames, bands]`, float32, of `waveform` `[samples]`.
+
+        Raises: ValueError when the waveform is not one-dimensional or shorter than one frame.
+        """
+        if waveform.ndim != 1 or len(waveform) < self.frame_length:
+            raise ValueError(
+                f"waveform has shape {waveform.shape}; {self.name} needs one channel of at least "
+                f"{self.frame_length} samples ({self.frame_length / self.sample_rate_hz:.3f} s)"
+            )
+        waveform = np.ascontiguousarray(waveform, dtype=np.float32)
+        frames = np.lib.stride_tricks.sliding_window_view(waveform, self.frame_length)[:: self.hop_length]
+        window, filterbank = _hann(self.frame_length), self.filterbank()
+        mel = np.empty((len(frames), self.band_count), np.float32)
+        for start in range(0, len(frames), STFT_BLOCK_FRAMES):
+            block = slice(start, start + STFT_BLOCK_FRAMES)
+            mel[block] = np.abs(np.fft.rfft(frames[block] * window, axis=1)).astype(np.float32) @ filterbank
+        return np.log(np.maximum(mel, np.float32(self.floor)))
+
+    def excerpts(self, spectrogram: NDArray[np.float32], hop_frames: int) -> NDArray[np.float32]:
+        """Every `hop_frames`-th excerpt `[N, bands, excerpt_frames]` of a spectrogram `[frames, bands]`.
+
+        The excerpts are a read-only view. N is 0 when the spectrogram is shorter than one excerpt.
+        """
+        if hop_frames < 1:
+            raise ValueError(f"hop_frames is {hop_frames}; give at least 1")
+        if len(spectrogram) < self.excerpt_frames:
+            return np.empty((0, *self.excerpt_shape), np.float32)
+        return np.lib.stride_tricks.sliding_window_view(spectrogram, self.excerpt_frames, axis=0)[::hop_frames]
+
+    def invert(self, excerpt: NDArray[np.float32], seed: int) -> "InvertedAudio":
+        """Audio of a log-mel `[bands, frames]` by Griffin–Lim; see `inversion.invert_log_mel`."""
+        from earwitness.features.inversion import invert_log_mel
+
+        return invert_log_mel(self, excerpt, seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, **asdict(self), "filterbank_sha256": self.filterbank_checksum()}
+
+    @classmethod
+    def from_dict(cls, parameters: Mapping[str, Any]) -> "LogMelProfile":
+        """The profile that `to_dict` described.
+
+        Raises: ValueError when a parameter is missing or unknown, or when the filterbank built here is not the one
+        that was written.
+        """
+        fields = dict(parameters)
+        kind, checksum = fields.pop("kind", None), fields.pop("filterbank_sha256", None)
+        if kind != cls.kind:
+            raise ValueError(f"feature kind is {kind!r}; this reader takes {cls.kind!r}")
+        try:
+            profile = cls(**fields)
+        except TypeError as err:
+            raise ValueError(f"feature parameters {sorted(fields)} do not fit {cls.__name__}: {err}") from err
+        if checksum != profile.filterbank_checksum():
+            raise ValueError(
+                f"profile {profile.name!r}: filterbank checksum is {checksum}, these parameters give "
+                f"{profile.filterbank_checksum()}; the features were written by another version, export them again"
+            )
+        return profile
+
+
+def _hann(length: int) -> NDArray[np.float32]:
+    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length), dtype=np.float32)
+
+
+def _band_edges_hz(profile: LogMelProfile) -> NDArray[np.float64]:
+    """Edges `[bands + 2]` equally spaced in mel: band b rises from edge b, peaks at b + 1 and falls to b + 2."""
+    low, high = 1127 * np.log1p(np.array([profile.low_hz, profile.high_hz]) / 700)
+    return np.asarray(700 * np.expm1(np.linspace(low, high, profile.band_count + 2) / 1127))
+
+
+@lru_cache(maxsize=16)
+def _mel_filterbank(profile: LogMelProfile) -> NDArray[np.float32]:
+    edges = _band_edges_hz(profile)
+    bins = np.fft.rfftfreq(profile.frame_length, 1 / profile.sample_rate_hz)[:, None]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    weights = np.maximum(0, np.minimum(rising, falling))
+    totals = weights.sum(axis=0)
+    if not totals.all():
+        raise ValueError(
+            f"profile {profile.name!r}: band {int(np.argmin(totals))} covers no STFT bin; "
+            f"use fewer bands than {profile.band_count} or a frame longer than {profile.frame_length}"
+        )
+    filterbank = np.asarray(weights / totals, dtype=np.float32)
+    filterbank.setflags(write=False)
+    return filterbank
+
+
+PROFILES: Mapping[str, FeatureProfile] = {profile.name: profile for profile in (LogMelProfile("log-mel-80@1"),)}
+"""Every profile this version knows by name."""
+
+_KINDS = {LogMelProfile.kind: LogMelProfile}
+
+
+def get_profile(name: str) -> FeatureProfile:
+    """The registered profile of that name.
+
+    Raises: ValueError naming the profiles there are.
+    """
+    if name not in PROFILES:
+        raise ValueError(f"feature profile {name!r} is unknown; known: {', '.join(sorted(PROFILES))}")
+    return PROFILES[name]
+
+
+def profile_from_dict(parameters: Mapping[str, Any]) -> FeatureProfile:
+    """The profile that some `to_dict` described, registered or not, e.g. from a bundle's metadata.
+
+    Raises: ValueError when its kind is unknown or its parameters do not fit.
+    """
+    kind = parameters.get("kind")
+    if kind not in _KINDS:
+        raise ValueError(f"feature kind is {kind!r}; known: {', '.join(sorted(_KINDS))}")
+    return _KINDS[kind].from_dict(parameters)

@@ -1,0 +1,270 @@
+"""Runs the fetched Triton server as a child process: started, watched, stopped, nothing left behind."""
+
+import asyncio
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import uuid
+from contextlib import ExitStack, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from earwitness.inference.backend import InferenceUnavailable
+from earwitness.inference.repository import ONNX_BACKEND
+from earwitness.inference.triton_install import SHARED_MEMORY, TritonInstall, library_path
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.05
+LOG_TAIL_LINES = 25
+SHM_FIRST_BYTES = 2**20
+SHM_GROWTH_BYTES = 2**22
+STUB_MODULES = ("numpy", "onnxruntime", "earwitness")
+"""What the python-based backend imports, from wherever this process has it."""
+
+LAUNCHER = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: the server ends with the thread that started it
+if os.getppid() != int(sys.argv[1]): sys.exit('the parent process ended')
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class TritonStartError(InferenceUnavailable):
+    """The server did not become ready; the message ends with the last lines of its log."""
+
+    reason = "TRITON_START_FAILED"
+
+
+def backend_source() -> Path:
+    """The folder of the python-based Triton backends: in the installed package, or in the checkout."""
+    packaged = Path(__file__).parent / "triton_backends"
+    checkout = Path(__file__).parents[3] / "deploy/triton/backends"
+    for folder in (packaged, checkout):
+        if (folder / ONNX_BACKEND / "model.py").is_file():
+            return folder
+    raise TritonStartError(f"the Triton backend {ONNX_BACKEND!r} is neither in {packaged} nor in {checkout}")
+
+
+class TritonServer:
+    """A Triton server on this machine, serving one model repository; an asynchronous context manager.
+
+    A port of 0 is replaced by a free one at the start. `http_port` None leaves HTTP out, nothing here needs it.
+    """
+
+    def __init__(
+        self,
+        install: TritonInstall,
+        model_repository: Path,
+        *,
+        host: str = "127.0.0.1",
+        grpc_port: int = 0,
+        metrics_port: int = 0,
+        http_port: int | None = None,
+        log_file: Path | None = None,
+        start_timeout_s: float = 120.0,
+        stop_grace_s: float = 10.0,
+    ) -> None:
+        self.host = host
+        self.grpc_port = grpc_port
+        self.metrics_port = metrics_port
+        self.http_port = http_port
+        self._install = install
+        self._repository = model_repository.resolve()
+        self._log_file = log_file
+        self._start_timeout_s = start_timeout_s
+        self._stop_grace_s = stop_grace_s
+        self._region_prefix = f"earwitness_{uuid.uuid4().hex[:12]}_"
+        self._scratch: Path | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._watcher: asyncio.Task[int] | None = None
+        self._stopping = False
+
+    @property
+    def grpc_url(self) -> str:
+        """host:port for `TritonBackend`."""
+        return f"{self.host}:{self.grpc_port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus scrapes the server."""
+        return f"http://{self.host}:{self.metrics_port}/metrics"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server, which leads a process group of its own; None when it does not run."""
+        return None if self._process is None or self._process.returncode is not None else self._process.pid
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start the server and wait until every model is ready.
+
+        After a stop or a crash it may be started again, on the same ports.
+
+        Raises: TritonStartError.
+        """
+        if self.pid is not None:
+            raise TritonStartError(f"this Triton server runs already, process {self.pid}")
+        await self.stop()  # clears away what a crash left
+        self._stopping = False
+        self._choose_ports()
+        self._scratch = Path(tempfile.mkdtemp(prefix="earwitness-triton-"))
+        log_file = self._log_file or self._scratch / "triton.log"
+        try:
+            log_file.parent.mkdir(parents=True, exist_ok=True)
+            with log_file.open("wb") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid())),
+                    *self._command(_assemble_backends(self._install, self._scratch)),
+                    env=self._environment(),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            self._watcher = asyncio.create_task(self._watch(self._process))
+            await self._wait_ready(self._watcher)
+        except BaseException as err:
+            complaints = _complaints(log_file)
+            await self.stop()
+            if isinstance(err, TritonStartError):
+                raise TritonStartError(f"{err.message}\n{complaints}") from err
+            raise
+
+    async def wait(self) -> int:
+        """Wait until the server has ended, by `stop` or by itself; its exit status, negative for a signal."""
+        if self._watcher is None:
+            raise TritonStartError("the Triton server was not started")
+        return await asyncio.shield(self._watcher)
+
+    async def stop(self) -> None:
+        """End the server and everything it started: SIGTERM, and SIGKILL after the grace time."""
+        self._stopping = True
+        if self._process is not None and self._watcher is not None:
+            if self._process.returncode is None:
+                self._process.terminate()
+            try:
+                await asyncio.wait_for(asyncio.shield(self._watcher), self._stop_grace_s)
+            except TimeoutError:
+                logger.warning("Triton did not stop within %g s and is killed", self._stop_grace_s)
+                self._process.kill()
+                await self._watcher
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> int:
+        status = await process.wait()
+        with suppress(ProcessLookupError):  # a crashed server leaves its stubs behind
+            os.killpg(process.pid, signal.SIGKILL)
+        for region in SHARED_MEMORY.glob(f"{self._region_prefix}*"):
+            region.unlink(missing_ok=True)
+        if not self._stopping:
+            logger.error("Triton ended by itself with status %d", status)
+        return status
+
+    async def _wait_ready(self, ended: "asyncio.Task[int]") -> None:
+        async with grpc.aio.insecure_channel(self.grpc_url) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            try:
+                async with asyncio.timeout(self._start_timeout_s):
+                    while not ended.done():
+                        with suppress(grpc.aio.AioRpcError):
+                            answer = await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=1.0)
+                            if answer.ready:
+                                return
+                        await asyncio.wait([ended], timeout=POLL_S)
+            except TimeoutError as err:
+                raise TritonStartError(f"Triton was not ready within {self._start_timeout_s:g} s") from err
+        raise TritonStartError(f"Triton ended with status {ended.result()} before it was ready")
+
+    def _choose_ports(self) -> None:
+        with ExitStack() as probes:  # all held at once, so that no port is chosen twice
+            self.grpc_port = _bindable(self.host, self.grpc_port, probes)
+            self.metrics_port = _bindable(self.host, self.metrics_port, probes)
+            if self.http_port is not None:
+                self.http_port = _bindable(self.host, self.http_port, probes)
+
+    def _command(self, backends: Path) -> list[str]:
+        http = ["--allow-http=false"] if self.http_port is None else [f"--http-port={self.http_port}"]
+        return [
+            str(self._install.server),
+            f"--model-repository={self._repository}",
+            f"--backend-directory={backends}",
+            "--model-control-mode=none",
+            "--disable-auto-complete-config",
+            "--strict-readiness=true",
+            "--exit-on-error=true",
+            f"--exit-timeout-secs={max(1, int(self._stop_grace_s) - 2)}",
+            f"--grpc-address={self.host}",
+            f"--grpc-port={self.grpc_port}",
+            f"--http-address={self.host}",
+            *http,
+            f"--metrics-address={self.host}",
+            f"--metrics-port={self.metrics_port}",
+            f"--backend-config=python,shm-region-prefix-name={self._region_prefix}",
+            f"--backend-config=python,shm-default-byte-size={SHM_FIRST_BYTES}",
+            f"--backend-config=python,shm-growth-byte-size={SHM_GROWTH_BYTES}",
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        """What the stubs need to find this interpreter and its library."""
+        return {
+            **os.environ,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "LD_LIBRARY_PATH": library_path(),
+            "OPENBLAS_NUM_THREADS": "1",  # numpy only copies there
+        }
+
+
+def _assemble_backends(install: TritonInstall, scratch: Path) -> Path:
+    """A backend folder: the wheel's python backend beside our own.
+
+    Ours is copied, so that no bytecode lands in its source, and given links to the packages that it imports: the stub's
+    interpreter knows its own site-packages and the backend's folder, and passes over PYTHONPATH.
+    """
+    backends = scratch / "backends"
+    shutil.copytree(backend_source(), backends, ignore=shutil.ignore_patterns("__pycache__"))
+    (backends / "python").symlink_to(install.python_backend)
+    for module in STUB_MODULES:
+        spec = find_spec(module)
+        if spec is None or not spec.submodule_search_locations:
+            raise TritonStartError(f"Triton's python backend needs the package {module!r}; install it in {sys.prefix}")
+        (backends / ONNX_BACKEND / module).symlink_to(next(iter(spec.submodule_search_locations)))
+    return backends
+
+
+def _bindable(host: str, port: int, probes: ExitStack) -> int:
+    """`port`, or a free one where it is 0; bound until `probes` are closed."""
+    probe = probes.enter_context(socket.socket())
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((host, port))
+    except OSError as err:
+        raise TritonStartError(f"{host}:{port} cannot be used ({err.strerror}); choose another port") from err
+    return int(probe.getsockname()[1])
+
+
+def _complaints(log_file: Path) -> str:
+    """The last lines of the log that are neither tables nor of level I(nformation)."""
+    lines = log_file.read_text(errors="replace").splitlines() if log_file.exists() else []
+    telling = [line for line in lines if line and not re.match(r"[+|]|I\d{4} ", line)]
+    return "\n".join(telling[-LOG_TAIL_LINES:])

@@ -1,0 +1,102 @@
+"""Models whose searches can be checked by hand: the search graph's answers in numpy, without any backend."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from earwitness.explainer.objective import Objective, Sense
+from earwitness.explainer.optimisers import Settings
+from earwitness.explainer.plan import Plan, Row, Search, plan_search
+from earwitness.explainer.search import Budget, Outcome, Progress, search
+from earwitness.inference.backend import FloatArray
+from earwitness.inference.metadata import BundleMetadata, Layer, UnitLabel
+
+Z = 5
+UNITS = 3
+
+
+def bundle(name: str = "analytic", *, latent_size: int = Z) -> BundleMetadata:
+    """A bundle with the layers `hidden` (2 units) and `out` (UNITS units)."""
+    return BundleMetadata(
+        name=name,
+        latent_size=latent_size,
+        sample_rate_hz=8_000,
+        spectrogram_shape=(4, 6),
+        layers=(Layer("hidden", "dense", 2, 0), Layer("out", "output", UNITS, 2)),
+        labels=(UnitLabel(0, "high", "low"),),
+        features={},
+        training_data="none",
+        weights_sha256="0" * 64,
+    )
+
+
+@dataclass
+class Model:
+    """a(z) = `units(z)` [n, U] with the Jacobian `slopes(z)` [n, U, Z]; answers as the search graph would.
+
+    `spoil` may change the gradient [n, Z]; `calls` are the batch sizes asked for.
+    """
+
+    units: Callable[[FloatArray], FloatArray]
+    slopes: Callable[[FloatArray], FloatArray]
+    spoil: Callable[[FloatArray], FloatArray] = lambda gradient: gradient
+    calls: list[int] = field(default_factory=list)
+
+    async def evaluate(
+        self,
+        latents: FloatArray,
+        unit_weights: FloatArray,
+        prior_weights: FloatArray,
+        *,
+        timeout_s: float | None = None,
+    ) -> tuple[FloatArray, FloatArray]:
+        """See `search.Evaluate`."""
+        self.calls.append(len(latents))
+        with np.errstate(over="ignore", invalid="ignore"):  # as inference servers do
+            activation = (self.units(latents) * unit_weights).sum(axis=1)
+            gradient = (self.slopes(latents) * unit_weights[:, :, None]).sum(axis=1)
+            gradient = self.spoil(gradient) - 2 * prior_weights * latents
+            return activation.astype(np.float32), gradient.astype(np.float32)
+
+
+_DRAW = np.random.default_rng(5)
+MATRIX = _DRAW.normal(size=(2 + UNITS, Z)).astype(np.float32)
+CENTRES = _DRAW.normal(size=(2 + UNITS, Z)).astype(np.float32)
+
+
+def linear() -> Model:
+    """a_u = z · MATRIX[u]; with a prior λ the objective's optimum is ±MATRIX[u] / 2λ."""
+    return Model(lambda z: z @ MATRIX.T, lambda z: np.broadcast_to(MATRIX, (len(z), *MATRIX.shape)))
+
+
+def hills() -> Model:
+    """a_u = −‖z − CENTRES[u]‖²: highest, 0, at its centre."""
+
+    def away(z: FloatArray) -> FloatArray:
+        return z[:, None, :] - CENTRES
+
+    return Model(lambda z: -(away(z) ** 2).sum(axis=2), lambda z: -2 * away(z))
+
+
+def waves() -> Model:
+    """a_u = sin(z · MATRIX[u]): smooth and curved everywhere."""
+    return Model(lambda z: np.sin(z @ MATRIX.T), lambda z: np.cos(z @ MATRIX.T)[:, :, None] * MATRIX)
+
+
+OUT_0 = Objective("out", 0, Sense.MAXIMISE)
+
+
+def plan_rows(rows: Sequence[Row], *, objective: Objective = OUT_0, settings: Settings | None = None) -> Plan:
+    """The plan of `rows` on `bundle()`."""
+    return plan_search(Search("analytic", objective, settings or Settings(), tuple(rows)), bundle())
+
+
+async def run(plan: Plan, model: Model, budget: Budget | None = None) -> tuple[list[Progress], Outcome]:
+    """The search's events: all progress and the outcome."""
+    events = [event async for event in search(plan, model.evaluate, budget or Budget())]
+    outcome = events.pop()
+    assert isinstance(outcome, Outcome)
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert len(progress) == len(events)
+    return progress, outcome

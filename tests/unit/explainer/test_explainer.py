@@ -1,0 +1,145 @@
+"""The use case on the real in-process backend, where a server would only be in the way."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
+
+from earwitness.explainer.errors import ModelNotFound, NonFiniteModel, UnknownFeatures
+from earwitness.explainer.explainer import Explainer
+from earwitness.explainer.objective import Objective, Sense
+from earwitness.explainer.optimisers import Settings
+from earwitness.explainer.plan import Artefact, Row, Search
+from earwitness.explainer.search import StoppedBy
+from earwitness.explainer.settings import ExplainerSettings
+from earwitness.inference.backend import FloatArray, InferenceBackend
+from earwitness.inference.local import LocalBackend
+from earwitness.inference.metadata import BundleMetadata
+
+SEARCH = Search("tiny", Objective("fc3", 0, Sense.MAXIMISE), Settings(steps=10), tuple(Row(seed) for seed in range(5)))
+NOTHING: frozenset[Artefact] = frozenset()
+
+
+class Altered:
+    """The real backend, whose bundles and answers pass through functions; `calls` are the models asked."""
+
+    def __init__(self, inner: InferenceBackend) -> None:
+        self.inner = inner
+        self.bundle: Callable[[BundleMetadata], BundleMetadata] = lambda bundle: bundle
+        self.answer: Callable[[str, FloatArray], FloatArray] = lambda output, array: array
+        self.calls: list[str] = []
+        self.description = inner.description
+
+    async def bundles(self) -> Sequence[BundleMetadata]:
+        return [self.bundle(each) for each in await self.inner.bundles()]
+
+    async def infer(
+        self,
+        served_name: str,
+        inputs: Mapping[str, FloatArray],
+        outputs: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, FloatArray]:
+        self.calls.append(served_name)
+        found = await self.inner.infer(served_name, inputs, outputs, timeout_s=timeout_s)
+        return {name: self.answer(name, array) for name, array in found.items()}
+
+    async def ready(self) -> bool:
+        return await self.inner.ready()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyBundle:
+    return write_tiny_bundle(tmp_path_factory.mktemp("models"))
+
+
+@asynccontextmanager
+async def opened(tiny: TinyBundle) -> AsyncIterator[tuple[Explainer, Altered]]:
+    backend = Altered(LocalBackend(tiny.repository, threads=1))
+    explainer = Explainer(backend, ExplainerSettings(), CollectorRegistry())
+    try:
+        yield explainer, backend
+    finally:
+        await explainer.close()
+        await backend.close()
+
+
+async def test_features_that_cannot_be_rendered_are_refused_before_work(tiny: TinyBundle) -> None:
+    async with opened(tiny) as (explainer, backend):
+        backend.bundle = lambda bundle: replace(bundle, features={"kind": "cochleagram"})
+        for artefact in (Artefact.AUDIO, Artefact.PICTURE):
+            with pytest.raises(UnknownFeatures, match=r"'cochleagram'.*ask for no audio and no picture"):
+                await explainer.search(SEARCH, frozenset({artefact}))
+        assert not backend.calls
+        found = await explainer.search(SEARCH, frozenset({Artefact.TRAJECTORY}))
+        explanations = [each async for each in explainer.explanations(found)]
+        assert [len(each.trajectory.activations) for each in explanations if each.trajectory] == [11] * 5
+
+
+@pytest.mark.parametrize("output", ["spectrogram", "fc3"])
+async def test_what_the_generator_or_classifier_spoils_is_never_returned(tiny: TinyBundle, output: str) -> None:
+    async with opened(tiny) as (explainer, backend):
+        backend.answer = lambda name, array: array * np.float32(np.nan) if name == output else array
+        with pytest.raises(NonFiniteModel, match="export it again"):
+            await explainer.search(SEARCH, NOTHING)
+
+
+async def test_a_model_is_probed_by_its_weights(tiny: TinyBundle) -> None:
+    async with opened(tiny) as (explainer, backend):
+        steps = []
+        for weights in ("a", "a", "b"):
+            backend.bundle = lambda bundle, weights=weights: replace(bundle, weights_sha256=weights)
+            backend.calls.clear()
+            await explainer.search(SEARCH, NOTHING)
+            steps.append(backend.calls.count("tiny_search"))
+        assert steps == [13, 11, 13]
+
+
+async def test_one_generator_and_one_classifier_call_serve_all_rows(tiny: TinyBundle) -> None:
+    rows = (Row(0), Row(1, Objective("conv1", 1, Sense.MINIMISE)), Row(2, Objective("fc2", 4, Sense.MAXIMISE)))
+    async with opened(tiny) as (explainer, backend):
+        found = await explainer.search(replace(SEARCH, rows=rows), NOTHING)
+        assert backend.calls[-2:] == ["tiny_generator", "tiny_classifier"]
+        assert backend.calls.count("tiny_classifier") == 1
+        sizes = [len(each.layer_activations) async for each in explainer.explanations(found)]
+        assert sizes == [2, 3, 5]
+
+
+async def test_an_unknown_model_lists_the_known(tiny: TinyBundle) -> None:
+    async with opened(tiny) as (explainer, _):
+        with pytest.raises(ModelNotFound, match="models/nope does not exist; served models: models/tiny"):
+            await explainer.search(replace(SEARCH, model="nope"), NOTHING)
+        assert [bundle.name for bundle in await explainer.models()] == ["tiny"]
+
+
+async def test_time_for_rendering_is_kept(tiny: TinyBundle) -> None:
+    long = replace(SEARCH, settings=Settings(steps=10_000))
+    async with opened(tiny) as (explainer, _):
+        loop = asyncio.get_running_loop()
+        await explainer.search(SEARCH, NOTHING)
+        begun = loop.time()
+        found = await explainer.search(long, frozenset({Artefact.AUDIO}), time_left_s=1.2)
+        # Nothing was rendered before, so half of the time is kept.
+        assert found.outcome.stopped_by is StoppedBy.DEADLINE
+        assert found.outcome.duration_s < 0.7
+        assert loop.time() - begun < 1.2
+
+
+async def test_an_abandoned_rendering_leaves_nothing_running(tiny: TinyBundle) -> None:
+    async with opened(tiny) as (explainer, _):
+        found = await explainer.search(SEARCH, frozenset({Artefact.PICTURE}))
+        explanations = explainer.explanations(found)
+        first = await anext(explanations)
+        assert first.picture_png is not None
+        await explanations.aclose()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}

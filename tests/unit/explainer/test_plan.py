@@ -1,0 +1,78 @@
+"""Searches as asked for, and the plans they become."""
+
+import numpy as np
+import pytest
+from tests.unit.explainer.analytic import OUT_0, UNITS, Z, bundle, plan_rows
+
+from earwitness.errors import InvalidArgument
+from earwitness.explainer.objective import Objective, Sense
+from earwitness.explainer.optimisers import OptimiserName, Settings
+from earwitness.explainer.plan import Artefact, Limits, Row, Search, check_limits, plan_search
+
+LIMITS = Limits(max_rows=4, max_steps=1000)
+HIDDEN_1 = Objective("hidden", 1, Sense.MINIMISE)
+
+
+def asked(*rows, objective=OUT_0, settings=None):
+    return Search("analytic", objective, settings or Settings(), rows)
+
+
+def test_rows_take_what_they_lack_from_the_search() -> None:
+    own = Settings(OptimiserName.SGD, 0.5, prior_weight=0.25, steps=7)
+    plan = plan_search(asked(Row(3), Row(4, HIDDEN_1), Row(5, settings=own)), bundle())
+    assert [row.objective for row in plan.rows] == [OUT_0, HIDDEN_1, OUT_0]
+    assert [row.settings for row in plan.rows] == [Settings(), Settings(), own]
+    assert plan.unit_weights.tolist() == [[0, 0, 1, 0, 0], [0, -1, 0, 0, 0], [0, 0, 1, 0, 0]]
+    np.testing.assert_allclose(plan.prior_weights, np.float32([[0.001], [0.001], [0.25]]))
+    assert plan.steps.tolist() == [100, 100, 7]
+    assert plan.step_count == 100
+    assert [layer.name for layer in plan.layers] == ["hidden", "out"]
+    assert plan.first_latents.shape == (3, Z)
+
+
+def test_the_search_needs_no_objective_where_every_row_has_one() -> None:
+    search = asked(Row(0, HIDDEN_1), Row(1, OUT_0), objective=None)
+    check_limits(search, LIMITS)
+    assert [layer.name for layer in plan_search(search, bundle()).layers] == ["hidden", "out"]
+
+
+@pytest.mark.parametrize(
+    ("search", "field"),
+    [
+        (asked(), "search.rows"),
+        (asked(*(Row(seed) for seed in range(5))), "search.rows"),
+        (asked(Row(0), Row(-1)), "search.rows[1].seed"),
+        (asked(Row(0), settings=Settings(steps=0)), "search.settings.steps"),
+        (asked(Row(0), Row(1, settings=Settings(steps=1001))), "search.rows[1].settings.steps"),
+        (asked(Row(0, OUT_0), Row(1), objective=None), "search.rows[1].objective"),
+    ],
+)
+def test_limits_are_refused_by_field(search, field) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check_limits(search, LIMITS)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("search", "field"),
+    [
+        (asked(Row(0), objective=Objective("out", UNITS, Sense.MAXIMISE)), "search.objective.unit"),
+        (asked(Row(0), Row(1, Objective("x", 0, Sense.MAXIMISE))), "search.rows[1].objective.layer"),
+        # An objective that no row uses is still checked: it was meant for something.
+        (asked(Row(0, OUT_0), objective=Objective("x", 0, Sense.MAXIMISE)), "search.objective.layer"),
+    ],
+)
+def test_objectives_are_refused_by_field(search, field) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        plan_search(search, bundle())
+    assert caught.value.field == field
+
+
+def test_response_size_counts_what_is_asked_for() -> None:
+    plan = plan_rows([Row(0), Row(1, settings=Settings(steps=999))])
+    nothing = plan.response_bytes(frozenset(), 10.0)
+    with_curves = plan.response_bytes(frozenset({Artefact.TRAJECTORY}), 10.0)
+    assert with_curves - nothing == 12 * (101 + 1000)
+    with_audio = plan.response_bytes(frozenset({Artefact.AUDIO}), 10.0)
+    assert with_audio - nothing == 2 * round(2 * 8000 * (6 / 10 + 0.25))  # 6 frames at 10 a second, and a tail
+    assert plan.response_bytes(frozenset(Artefact), 10.0) > with_audio + with_curves - nothing
