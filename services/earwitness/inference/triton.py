@@ -15,6 +15,9 @@ from earwitness.inference.repository import parameter_texts
 CONTROL_TIMEOUT_S = 5.0
 """For questions about the server, which it answers without running a model."""
 
+DEAD_STUB = "is not healthy"
+"""Triton's words, with status INTERNAL, for a model whose python backend process has died."""
+
 CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -75,7 +78,9 @@ class TritonBackend:
         try:
             response = await self._call("ModelInfer", request, timeout_s)
         except grpc.aio.AioRpcError as err:
-            if err.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+            if err.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED) or DEAD_STUB in (
+                err.details() or ""
+            ):
                 raise self._unavailable(err) from err
             if err.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise TimeoutError(f"{served_name} did not answer within {timeout_s} s") from err

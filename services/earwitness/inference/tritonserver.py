@@ -88,6 +88,8 @@ class TritonServer:
         self._scratch: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[int] | None = None
+        self._stubs: dict[int, int] = {}
+        """Process id of each stub by its pidfd."""
         self._stopping = False
 
     @property
@@ -142,6 +144,7 @@ class TritonServer:
                 )
             self._watcher = asyncio.create_task(self._watch(self._process))
             await self._wait_ready(self._watcher)
+            self._watch_stubs(self._process.pid)
         except BaseException as err:
             complaints = _complaints(log_file)
             await self.stop()
@@ -150,7 +153,10 @@ class TritonServer:
             raise
 
     async def wait(self) -> int:
-        """Wait until the server has ended, by `stop` or by itself; its exit status, negative for a signal."""
+        """Wait until the server has ended, by `stop` or by itself; its exit status, negative for a signal.
+
+        A server whose model process dies is ended, for it would fail every request: start it again.
+        """
         if self._watcher is None:
             raise TritonStartError("the Triton server was not started")
         return await asyncio.shield(self._watcher)
@@ -173,6 +179,10 @@ class TritonServer:
 
     async def _watch(self, process: asyncio.subprocess.Process) -> int:
         status = await process.wait()
+        for handle in self._stubs:
+            asyncio.get_running_loop().remove_reader(handle)
+            os.close(handle)
+        self._stubs.clear()
         with suppress(ProcessLookupError):  # a crashed server leaves its stubs behind
             os.killpg(process.pid, signal.SIGKILL)
         for region in SHARED_MEMORY.glob(f"{self._region_prefix}*"):
@@ -180,6 +190,20 @@ class TritonServer:
         if not self._stopping:
             logger.error("Triton ended by itself with status %d", status)
         return status
+
+    def _watch_stubs(self, server: int) -> None:
+        """Triton calls a model ready whose stub has died, and never starts the stub again."""
+        for stub in _process_group(server) - {server}:
+            with suppress(ProcessLookupError):
+                handle = os.pidfd_open(stub)
+                self._stubs[handle] = stub
+                asyncio.get_running_loop().add_reader(handle, self._stub_ended, handle)
+
+    def _stub_ended(self, handle: int) -> None:
+        asyncio.get_running_loop().remove_reader(handle)
+        if not self._stopping and self._process is not None and self._process.returncode is None:
+            logger.error("a model's process (%d) has ended, so Triton is ended too", self._stubs[handle])
+            self._process.kill()
 
     async def _wait_ready(self, ended: "asyncio.Task[int]") -> None:
         async with grpc.aio.insecure_channel(self.grpc_url) as channel:
@@ -261,6 +285,17 @@ def _bindable(host: str, port: int, probes: ExitStack) -> int:
     except OSError as err:
         raise TritonStartError(f"{host}:{port} cannot be used ({err.strerror}); choose another port") from err
     return int(probe.getsockname()[1])
+
+
+def _process_group(leader: int) -> set[int]:
+    """Process ids of the group."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # ended since it was listed
+            group = stat.read_text().rpartition(")")[2].split()[2]
+            if int(group) == leader:
+                found.add(int(stat.parent.name))
+    return found
 
 
 def _complaints(log_file: Path) -> str:

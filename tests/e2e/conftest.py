@@ -1,0 +1,49 @@
+"""One real Triton for the whole test session, on free ports, with the tiny bundle and the probe model."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from tests.helpers.probe_model import write_probe_model
+from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
+
+from earwitness.inference.triton_install import TritonInstall, fetch_tritonserver, missing_requirements
+from earwitness.inference.tritonserver import TritonServer
+
+
+@dataclass(frozen=True)
+class RunningTriton:
+    """A Triton that serves `repository`: `bundle` (named `tiny`) and the probe model."""
+
+    grpc_url: str
+    metrics_url: str
+    pid: int
+    repository: Path
+    bundle: TinyBundle
+    log_file: Path
+
+
+@pytest.fixture(scope="session")
+def triton_install() -> TritonInstall:
+    """The fetched server; a machine that cannot run it fails the tests and says why."""
+    install = fetch_tritonserver()
+    problems = missing_requirements(install)
+    if problems:
+        pytest.fail("Triton cannot run here: " + "; ".join(problems), pytrace=False)
+    return install
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def triton(
+    triton_install: TritonInstall, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RunningTriton]:
+    """The session's server. Tests that stop or kill a server start their own."""
+    repository = tmp_path_factory.mktemp("model_repository")
+    bundle = write_tiny_bundle(repository)
+    write_probe_model(repository)
+    log_file = tmp_path_factory.mktemp("triton") / "triton.log"
+    async with TritonServer(triton_install, repository, log_file=log_file) as server:
+        assert server.pid is not None
+        yield RunningTriton(server.grpc_url, server.metrics_url, server.pid, repository, bundle, log_file)

@@ -1,0 +1,188 @@
+"""Starting, crashing, restarting and stopping the real server."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers.tiny_bundle import write_tiny_bundle
+
+from earwitness.inference.backend import InferenceUnavailable
+from earwitness.inference.triton import TritonBackend
+from earwitness.inference.triton_install import SHARED_MEMORY, TritonInstall, missing_requirements
+from earwitness.inference.tritonserver import TritonServer, TritonStartError
+
+Z = {"z": np.ones((2, 6), np.float32)}
+
+OWNER = """
+import asyncio, sys
+from pathlib import Path
+from earwitness.inference.triton_install import TritonInstall
+from earwitness.inference.tritonserver import TritonServer
+
+async def main():
+    async with TritonServer(TritonInstall(Path(sys.argv[1])), Path(sys.argv[2])) as server:
+        print(server.pid, flush=True)
+        await server.wait()
+
+asyncio.run(main())
+"""
+
+
+def group(pid: int) -> set[int]:
+    """The living processes of a process group, zombies left out."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # ended since it was listed
+            state, _, group_id = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(group_id) == pid and state != "Z":
+                found.add(int(stat.parent.name))
+    return found
+
+
+def regions() -> set[Path]:
+    return set(SHARED_MEMORY.glob("earwitness_*"))
+
+
+async def gone(pid: int, within_s: float = 15.0) -> bool:
+    """Whether the process group ends in time."""
+    for _ in range(int(within_s / 0.1)):
+        if not group(pid):
+            return True
+        await asyncio.sleep(0.1)
+    return False
+
+
+async def test_stop_leaves_nothing_behind(triton_install: TritonInstall, tmp_path: Path):
+    write_tiny_bundle(tmp_path / "models")
+    before = regions()
+    async with TritonServer(triton_install, tmp_path / "models") as server:
+        pid = server.pid
+        assert pid is not None
+        assert len(group(pid)) == 4  # the server and a stub for each model
+        assert regions() > before
+        scratch = server._scratch
+    assert not group(pid)
+    assert regions() <= before
+    assert scratch is not None
+    assert not scratch.exists()
+    assert server.pid is None
+    await server.stop()  # a second time does nothing
+
+
+async def test_a_killed_server_is_unavailable_and_comes_back(triton_install: TritonInstall, tmp_path: Path, caplog):
+    bundle = write_tiny_bundle(tmp_path)
+    server = TritonServer(triton_install, tmp_path)
+    await server.start()
+    url, pid = server.grpc_url, server.pid
+    assert pid is not None
+    backend = TritonBackend(url)
+    assert list(await backend.bundles()) == [bundle.metadata]
+
+    os.kill(pid, signal.SIGKILL)
+    assert await server.wait() == -signal.SIGKILL
+    assert "ended by itself" in caplog.text
+    assert await gone(pid)
+    with pytest.raises(InferenceUnavailable, match="cannot be used now"):
+        await backend.infer("tiny_generator", Z, ["spectrogram"])
+    with pytest.raises(InferenceUnavailable, match=url):
+        await backend.bundles()
+    assert not await backend.ready()
+
+    second = write_tiny_bundle(tmp_path, "second", seed=1)
+    await server.start()
+    assert server.grpc_url == url
+    for _ in range(50):
+        if await backend.ready():
+            break
+        await asyncio.sleep(0.1)
+    assert list(await backend.bundles()) == [second.metadata, bundle.metadata]
+    found = await backend.infer("second_generator", Z, ["spectrogram"])
+    np.testing.assert_allclose(found["spectrogram"], second.spectrogram(Z["z"]), atol=1e-5)
+    await backend.close()
+    await server.stop()
+
+
+async def test_a_model_process_that_dies_ends_the_server(triton_install: TritonInstall, tmp_path: Path, caplog):
+    write_tiny_bundle(tmp_path)
+    async with TritonServer(triton_install, tmp_path) as server:
+        assert server.pid is not None
+        backend = TritonBackend(server.grpc_url)
+        await backend.bundles()
+        victim = max(group(server.pid) - {server.pid})
+        os.kill(victim, signal.SIGKILL)
+        assert await asyncio.wait_for(server.wait(), 5) == -signal.SIGKILL
+        assert f"a model's process ({victim}) has ended" in caplog.text
+        with pytest.raises(InferenceUnavailable):
+            await backend.bundles()
+        await backend.close()
+
+
+async def test_a_restart_between_two_calls_does_not_go_unnoticed(triton_install: TritonInstall, tmp_path: Path):
+    write_tiny_bundle(tmp_path)
+    server = TritonServer(triton_install, tmp_path)
+    await server.start()
+    backend = TritonBackend(server.grpc_url)
+    await backend.bundles()
+    await server.stop()
+    exchanged = write_tiny_bundle(tmp_path, seed=7)  # the same names and versions, other weights
+    await server.start()
+    assert [each.weights_sha256 for each in await backend.bundles()] == [exchanged.metadata.weights_sha256]
+    await backend.close()
+    await server.stop()
+
+
+async def test_the_server_ends_with_its_owner(triton_install: TritonInstall, tmp_path: Path):
+    write_tiny_bundle(tmp_path / "models")
+    owner = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", OWNER, str(triton_install.folder), str(tmp_path / "models")),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert owner.stdout is not None
+    pid = int(await owner.stdout.readline())
+    owner.kill()
+    await owner.wait()
+    assert await gone(pid)
+
+
+async def test_a_model_that_cannot_be_loaded_stops_the_start(triton_install: TritonInstall, tmp_path: Path):
+    write_tiny_bundle(tmp_path)
+    (tmp_path / "tiny_search" / "1" / "model.onnx").write_bytes(b"no model")
+    server = TritonServer(triton_install, tmp_path, log_file=tmp_path / "logs" / "triton.log")
+    with pytest.raises(TritonStartError, match=r"(?s)before it was ready.*tiny_search"):
+        await server.start()
+    assert server.pid is None
+    assert "tiny_search" in (tmp_path / "logs" / "triton.log").read_text()
+
+
+async def test_a_port_in_use_is_named(triton_install: TritonInstall, tmp_path: Path):
+    write_tiny_bundle(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(TritonStartError, match=f"127.0.0.1:{port} cannot be used .*choose another port"):
+            await TritonServer(triton_install, tmp_path, grpc_port=port).start()
+
+
+@pytest.mark.parametrize(
+    ("library", "other", "message"),
+    [(b"libpython3", b"libpythonX", "--enable-shared"), (b"libcudart", b"libcudaXX", "stub needs libcudaXX")],
+)
+def test_a_missing_library_is_named(
+    triton_install: TritonInstall, tmp_path: Path, library: bytes, other: bytes, message: str
+):
+    broken = TritonInstall(tmp_path)
+    for program, original in ((broken.server, triton_install.server), (broken.stub, triton_install.stub)):
+        program.parent.mkdir(parents=True)
+        program.write_bytes(original.read_bytes())
+        program.chmod(0o755)
+    (tmp_path / "nvidia_pytriton.libs").symlink_to(triton_install.folder / "nvidia_pytriton.libs")
+    assert missing_requirements(broken) == []
+    broken.stub.write_bytes(broken.stub.read_bytes().replace(library, other))
+    (problem,) = missing_requirements(broken)
+    assert message in problem

@@ -1,0 +1,105 @@
+"""The in-process backend on real ONNX models."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers.probe_model import probe_inputs, write_probe_model
+from tests.helpers.tiny_bundle import write_tiny_bundle
+
+from earwitness.inference.backend import InferenceBackend, InferenceFailed, InferenceUnavailable
+from earwitness.inference.factory import open_backend
+from earwitness.inference.local import LocalBackend
+from earwitness.inference.repository import RepositoryError
+
+HOURS = 10**9
+"""Iterations of the probe model that no test could wait for."""
+
+
+@pytest.fixture
+async def probe(tmp_path: Path):
+    write_probe_model(tmp_path)
+    backend = LocalBackend(tmp_path)
+    yield backend
+    await backend.close()
+
+
+async def test_a_bundle_is_listed_and_run(tmp_path: Path):
+    bundle = write_tiny_bundle(tmp_path)
+    backend: InferenceBackend = open_backend("local", model_repository=tmp_path, threads=2)
+    assert list(await backend.bundles()) == [bundle.metadata]
+    assert await backend.ready()
+    assert "in process" in backend.description
+    z = np.random.default_rng(0).normal(size=(5, 6))  # float64 on purpose
+    spectrogram = (await backend.infer("tiny_generator", {"z": z}, ["spectrogram"]))["spectrogram"]
+    assert spectrogram.dtype == np.float32
+    np.testing.assert_allclose(spectrogram, bundle.spectrogram(z), atol=1e-5)
+    names = ["fc3", "conv1", "probability"]
+    found = await backend.infer("tiny_classifier", {"spectrogram": spectrogram}, names)
+    assert list(found) == names
+    np.testing.assert_allclose(found["conv1"], bundle.layers(spectrogram)["conv1"], atol=1e-5)
+    np.testing.assert_allclose(found["probability"], bundle.probability(spectrogram), atol=1e-5)
+    await backend.close()
+
+
+async def test_what_the_model_does_not_take_is_refused(probe):
+    with pytest.raises(InferenceFailed, match=r"'prob' is not in .*; it has \['probe'\]"):
+        await probe.infer("prob", probe_inputs(1), ["y"])
+    with pytest.raises(InferenceFailed, match="input 'x' has shape"):
+        await probe.infer("probe", probe_inputs(1) | {"x": np.ones((1, 2))}, ["y"])
+    with pytest.raises(InferenceFailed, match="out of data bounds"):
+        await probe.infer("probe", probe_inputs(1, index=99), ["y"])
+    assert (await probe.infer("probe", probe_inputs(1, index=3), ["y"]))["y"] == 4
+
+
+async def test_the_time_limit_ends_the_run_and_frees_the_model(probe):
+    with pytest.raises(TimeoutError, match=r"probe did not answer within 0\.2 s"):
+        await probe.infer("probe", probe_inputs(1, iterations=HOURS), ["y"], timeout_s=0.2)
+    assert (await probe.infer("probe", probe_inputs(2), ["y"], timeout_s=10))["y"] == 2
+
+
+async def test_cancelling_ends_the_run_and_frees_the_model(probe):
+    running = asyncio.create_task(probe.infer("probe", probe_inputs(1, iterations=HOURS), ["y"]))
+    waiting = asyncio.create_task(probe.infer("probe", probe_inputs(1, iterations=HOURS), ["y"]))
+    await asyncio.sleep(0.2)  # the event loop is free while the model runs
+    for task in (running, waiting):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert (await probe.infer("probe", probe_inputs(2), ["y"], timeout_s=10))["y"] == 2
+
+
+async def test_closing_ends_what_runs_and_what_waits(probe):
+    tasks = [asyncio.create_task(probe.infer("probe", probe_inputs(1, iterations=HOURS), ["y"])) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    await probe.close()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        assert isinstance(outcome, InferenceUnavailable)
+    with pytest.raises(InferenceUnavailable, match="closed"):
+        await probe.infer("probe", probe_inputs(1), ["y"])
+    with pytest.raises(InferenceUnavailable, match="closed"):
+        await probe.bundles()
+    assert not await probe.ready()
+
+
+async def test_many_calls_at_once_each_get_their_own_answer(probe):
+    answers = await asyncio.gather(*(probe.infer("probe", probe_inputs(i, rows=2), ["y"]) for i in range(40)))
+    assert [answer["y"].tolist() for answer in answers] == [[[i], [i]] for i in range(40)]
+
+
+async def test_a_model_that_cannot_be_loaded_fails_its_requests(tmp_path: Path):
+    folder = write_probe_model(tmp_path)
+    (folder / "1" / "model.onnx").write_bytes(b"no model")
+    backend = LocalBackend(tmp_path)
+    with pytest.raises(InferenceFailed, match="probe: "):
+        await backend.infer("probe", probe_inputs(1), ["y"])
+    await backend.close()
+
+
+def test_a_repository_that_cannot_be_served_is_refused_at_once(tmp_path: Path):
+    write_probe_model(tmp_path, micro_batch="many")
+    with pytest.raises(RepositoryError, match="model 'probe': parameter 'micro_batch'"):
+        LocalBackend(tmp_path)
+    with pytest.raises(ValueError, match="model_repository"):
+        open_backend("local")
