@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
 from earwitness.training.judges import OmniVadJudge, judge_explanations, separation
 
 RATE_HZ = 22_050

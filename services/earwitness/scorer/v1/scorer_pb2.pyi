@@ -127,11 +127,11 @@ class Reference(_message.Message):
     weights_sha256: _builtins.str
     """Required. SHA-256 of the model's weights, lower-case hex."""
     layer: _builtins.str
-    """Required. Layer of the model."""
+    """Required. Layer of the model, 1 to 200 printable characters."""
     unit_count: _builtins.int
     """Required. Units of the layer, 1 to 4096."""
     feature_profile: _builtins.str
-    """Required. Feature profile that the activations came from, e.g. "log-mel-80@1"."""
+    """Required. Feature profile that the activations came from, e.g. "log-mel-80@1"; 1 to 200 printable characters."""
     description: _builtins.str
     """Optional. What audio this is, in words; at most 1000 characters."""
     row_count: _builtins.int
@@ -268,12 +268,15 @@ class Score(_message.Message):
     row_count only.
     """
     interval_low: _builtins.float
-    """95 % interval of the distance over bootstrap resamples of the batch's rows, lower end."""
+    """95 % interval of the distance of batches of this row_count made as this one was, lower end: from 200 bootstrap
+    resamples of its rows (down to 20 for very large batches) with their mean bias, which grows with the dimensions,
+    taken off; at least 0.
+    """
     interval_high: _builtins.float
     """The same, upper end."""
     noise_floor: _builtins.float
-    """What real audio of this size scores: median distance of batches of row_count rows drawn from the reference's own
-    Gaussian.
+    """What real audio of this size scores: median distance of 200 batches (down to 20 very large ones) of row_count rows
+    drawn from the reference's own Gaussian.
     """
     noise_floor_high: _builtins.float
     """95th percentile of the same."""
@@ -401,7 +404,7 @@ class ShardHeader(_message.Message):
     shard_id: _builtins.str
     """Required. Identifies the shard within its reference, 1 to 200 printable characters: a retry uses the same one."""
     row_count: _builtins.int
-    """Required. Rows of the shard, 1 to 1000000."""
+    """Required. Rows of the shard, 1 to 1000000, and of at most 64 MiB in all."""
     sha256: _builtins.str
     """Required. SHA-256 of the shard's bytes, lower-case hex: tells a retry from a clash of ids."""
     def __init__(
@@ -540,7 +543,7 @@ class ListReferencesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Optional. At most this many, 1 to 1000. Default (0): 50."""
+    """Optional. At most this many; more than 1000 is taken as 1000. Default (0): 50."""
     page_token: _builtins.str
     """Optional. `next_page_token` of the previous answer, with the same filters."""
     model: _builtins.str
@@ -647,10 +650,10 @@ class ScoreRequest(_message.Message):
     unit: _builtins.int
     """Optional. Compare this unit alone, as the paper does. Default: all units of the layer."""
     seed: _builtins.int
-    """Optional. Seed of interval and noise floor. Default: 0."""
+    """Optional. Seed of interval and noise floor, 0 or more. Default: 0."""
     @_builtins.property
     def activations(self) -> _tensor_pb2.Tensor:
-        """Required. FP32 or FP64 [rows, unit_count], at least 2 rows."""
+        """Required. FP32 or FP64 [rows, unit_count], at least 2 rows, every value finite and within the range of FP32."""
 
     def __init__(
         self,

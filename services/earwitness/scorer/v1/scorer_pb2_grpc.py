@@ -29,7 +29,8 @@ class ScorerServiceStub:
     """Keeps statistics of the activations of real audio (references) and returns a Frechet distance for each batch.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. Any call may
+    be refused with RESOURCE_EXHAUSTED when too many are in flight.
     """
 
     def __init__(self, channel):
@@ -79,11 +80,13 @@ class ScorerServiceServicer:
     """Keeps statistics of the activations of real audio (references) and returns a Frechet distance for each batch.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. Any call may
+    be refused with RESOURCE_EXHAUSTED when too many are in flight.
     """
 
     def CreateReference(self, request, context):
-        """Opens a reference for activations. Repeating a request_id returns the reference made by the first call.
+        """Opens a reference for activations. Repeating a request_id returns the reference made by the first call; with other
+        contents it is INVALID_ARGUMENT.
         Codes: OK, INVALID_ARGUMENT, ALREADY_EXISTS, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -92,7 +95,7 @@ class ScorerServiceServicer:
 
     def AppendActivations(self, request_iterator, context):
         """Adds one shard of activations, sent as a header and then chunks of at most 1 MiB. A shard that is there already is
-        not counted again; one that breaks off is not counted at all.
+        not counted again and not read: the answer may come before the last chunk. One that breaks off is not counted.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED,
         UNAVAILABLE.
         """
@@ -103,7 +106,7 @@ class ScorerServiceServicer:
     def FreezeReference(self, request, context):
         """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
         that one.
-        Codes: OK, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows), ABORTED (etag), UNAVAILABLE.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows), ABORTED (etag), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,7 +138,8 @@ class ScorerServiceServicer:
 
     def Score(self, request, context):
         """Frechet distance of a batch against a version of a reference.
-        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (another model or layer; no version yet), UNAVAILABLE.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (another model, weights, layer or number of units; no
+        version yet), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,7 +195,8 @@ class ScorerService:
     """Keeps statistics of the activations of real audio (references) and returns a Frechet distance for each batch.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. Any call may
+    be refused with RESOURCE_EXHAUSTED when too many are in flight.
     """
 
     @staticmethod

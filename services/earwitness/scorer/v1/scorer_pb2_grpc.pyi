@@ -30,7 +30,8 @@ class ScorerServiceStub:
     """Keeps statistics of the activations of real audio (references) and returns a Frechet distance for each batch.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. Any call may
+    be refused with RESOURCE_EXHAUSTED when too many are in flight.
     """
 
     @_typing.overload
@@ -38,19 +39,20 @@ class ScorerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ScorerServiceAsyncStub: ...
     CreateReference: _grpc.UnaryUnaryMultiCallable[_scorer_pb2.CreateReferenceRequest, _scorer_pb2.CreateReferenceResponse]
-    """Opens a reference for activations. Repeating a request_id returns the reference made by the first call.
+    """Opens a reference for activations. Repeating a request_id returns the reference made by the first call; with other
+    contents it is INVALID_ARGUMENT.
     Codes: OK, INVALID_ARGUMENT, ALREADY_EXISTS, UNAVAILABLE.
     """
     AppendActivations: _grpc.StreamUnaryMultiCallable[_scorer_pb2.AppendActivationsRequest, _scorer_pb2.AppendActivationsResponse]
     """Adds one shard of activations, sent as a header and then chunks of at most 1 MiB. A shard that is there already is
-    not counted again; one that breaks off is not counted at all.
+    not counted again and not read: the answer may come before the last chunk. One that breaks off is not counted.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED,
     UNAVAILABLE.
     """
     FreezeReference: _grpc.UnaryUnaryMultiCallable[_scorer_pb2.FreezeReferenceRequest, _scorer_pb2.FreezeReferenceResponse]
     """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
     that one.
-    Codes: OK, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows), ABORTED (etag), UNAVAILABLE.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows), ABORTED (etag), UNAVAILABLE.
     """
     GetReference: _grpc.UnaryUnaryMultiCallable[_scorer_pb2.GetReferenceRequest, _scorer_pb2.GetReferenceResponse]
     """One reference with its versions.
@@ -66,7 +68,8 @@ class ScorerServiceStub:
     """
     Score: _grpc.UnaryUnaryMultiCallable[_scorer_pb2.ScoreRequest, _scorer_pb2.ScoreResponse]
     """Frechet distance of a batch against a version of a reference.
-    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (another model or layer; no version yet), UNAVAILABLE.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (another model, weights, layer or number of units; no
+    version yet), UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -74,24 +77,26 @@ class ScorerServiceAsyncStub(ScorerServiceStub):
     """Keeps statistics of the activations of real audio (references) and returns a Frechet distance for each batch.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. Any call may
+    be refused with RESOURCE_EXHAUSTED when too many are in flight.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateReference: _aio.UnaryUnaryMultiCallable[_scorer_pb2.CreateReferenceRequest, _scorer_pb2.CreateReferenceResponse]  # type: ignore[assignment]
-    """Opens a reference for activations. Repeating a request_id returns the reference made by the first call.
+    """Opens a reference for activations. Repeating a request_id returns the reference made by the first call; with other
+    contents it is INVALID_ARGUMENT.
     Codes: OK, INVALID_ARGUMENT, ALREADY_EXISTS, UNAVAILABLE.
     """
     AppendActivations: _aio.StreamUnaryMultiCallable[_scorer_pb2.AppendActivationsRequest, _scorer_pb2.AppendActivationsResponse]  # type: ignore[assignment]
     """Adds one shard of activations, sent as a header and then chunks of at most 1 MiB. A shard that is there already is
-    not counted again; one that breaks off is not counted at all.
+    not counted again and not read: the answer may come before the last chunk. One that breaks off is not counted.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED,
     UNAVAILABLE.
     """
     FreezeReference: _aio.UnaryUnaryMultiCallable[_scorer_pb2.FreezeReferenceRequest, _scorer_pb2.FreezeReferenceResponse]  # type: ignore[assignment]
     """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
     that one.
-    Codes: OK, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows), ABORTED (etag), UNAVAILABLE.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows), ABORTED (etag), UNAVAILABLE.
     """
     GetReference: _aio.UnaryUnaryMultiCallable[_scorer_pb2.GetReferenceRequest, _scorer_pb2.GetReferenceResponse]  # type: ignore[assignment]
     """One reference with its versions.
@@ -107,14 +112,16 @@ class ScorerServiceAsyncStub(ScorerServiceStub):
     """
     Score: _aio.UnaryUnaryMultiCallable[_scorer_pb2.ScoreRequest, _scorer_pb2.ScoreResponse]  # type: ignore[assignment]
     """Frechet distance of a batch against a version of a reference.
-    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (another model or layer; no version yet), UNAVAILABLE.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (another model, weights, layer or number of units; no
+    version yet), UNAVAILABLE.
     """
 
 class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps statistics of the activations of real audio (references) and returns a Frechet distance for each batch.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. Any call may
+    be refused with RESOURCE_EXHAUSTED when too many are in flight.
     """
 
     @_abc_1.abstractmethod
@@ -123,7 +130,8 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scorer_pb2.CreateReferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scorer_pb2.CreateReferenceResponse, _abc.Awaitable[_scorer_pb2.CreateReferenceResponse]]:
-        """Opens a reference for activations. Repeating a request_id returns the reference made by the first call.
+        """Opens a reference for activations. Repeating a request_id returns the reference made by the first call; with other
+        contents it is INVALID_ARGUMENT.
         Codes: OK, INVALID_ARGUMENT, ALREADY_EXISTS, UNAVAILABLE.
         """
 
@@ -134,7 +142,7 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scorer_pb2.AppendActivationsResponse, _abc.Awaitable[_scorer_pb2.AppendActivationsResponse]]:
         """Adds one shard of activations, sent as a header and then chunks of at most 1 MiB. A shard that is there already is
-        not counted again; one that breaks off is not counted at all.
+        not counted again and not read: the answer may come before the last chunk. One that breaks off is not counted.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED,
         UNAVAILABLE.
         """
@@ -147,7 +155,7 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_scorer_pb2.FreezeReferenceResponse, _abc.Awaitable[_scorer_pb2.FreezeReferenceResponse]]:
         """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
         that one.
-        Codes: OK, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows), ABORTED (etag), UNAVAILABLE.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows), ABORTED (etag), UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -187,7 +195,8 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scorer_pb2.ScoreResponse, _abc.Awaitable[_scorer_pb2.ScoreResponse]]:
         """Frechet distance of a batch against a version of a reference.
-        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (another model or layer; no version yet), UNAVAILABLE.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (another model, weights, layer or number of units; no
+        version yet), UNAVAILABLE.
         """
 
 def add_ScorerServiceServicer_to_server(servicer: ScorerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

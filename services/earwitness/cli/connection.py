@@ -1,0 +1,137 @@
+"""Where the services are and how to reach them: options, then environment, then the stack running on this machine."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from earwitness.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from earwitness.client import ExplainerClient, ScorerClient, Tls
+    from earwitness.inference.backend import InferenceBackend
+
+STATE_FILE = "stack.json"
+DEFAULT_EXPLAINER = "127.0.0.1:50051"
+DEFAULT_SCORER = "127.0.0.1:50052"
+DEFAULT_TRITON = "127.0.0.1:8001"
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Addresses of a running stack: `host:port` of gRPC servers, URLs of metrics; `triton` is None in process."""
+
+    backend: str
+    model_repository: str
+    explainer: str
+    scorer: str
+    triton: str | None
+    metrics: Mapping[str, str]
+    process_ids: Mapping[str, int]
+
+    def write(self, data: Path) -> None:
+        """Leave word of the stack for the commands on this machine."""
+        partial = data / f"{STATE_FILE}.partial"
+        partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        partial.replace(data / STATE_FILE)
+
+    @classmethod
+    def read(cls, data: Path) -> "Endpoints | None":
+        """The stack that runs with this data folder; None when there is none, or it is gone without a word."""
+        try:
+            endpoints = cls(**json.loads((data / STATE_FILE).read_text(encoding="utf-8")))
+            os.kill(endpoints.process_ids["earwitness"], 0)
+        except (FileNotFoundError, ProcessLookupError, ValueError, TypeError, KeyError):
+            return None
+        except PermissionError:  # another user's process: it lives
+            pass
+        return endpoints
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The caller's token and certificates, for every service."""
+
+    token_file: Path | None = None
+    tls_ca: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+    @property
+    def tls(self) -> "Tls | None":
+        """None without any certificate: plain text."""
+        from earwitness.client import Tls
+
+        if not (self.tls_ca or self.tls_certificate or self.tls_key):
+            return None
+        return Tls(self.tls_ca, self.tls_certificate, self.tls_key)
+
+    @property
+    def token(self) -> str | None:
+        """The token in `token_file`.
+
+        Raises: OSError; InvalidArgument for an empty file.
+        """
+        if self.token_file is None:
+            return None
+        token = self.token_file.read_text(encoding="utf-8").strip()
+        if not token:
+            raise InvalidArgument("token_file", f"{self.token_file} is empty; put one token in it")
+        return token
+
+    def explainer(self, target: str | None, data: Path | None) -> "ExplainerClient":
+        """A client of the explainer at `target`, or of the stack that runs here."""
+        from earwitness.client import ExplainerClient
+
+        running = Endpoints.read(data_folder(data))
+        target = target or (running.explainer if running else DEFAULT_EXPLAINER)
+        return ExplainerClient(target, **self._credentials())
+
+    def scorer(self, target: str | None, data: Path | None) -> "ScorerClient":
+        """A client of the scorer at `target`, or of the stack that runs here."""
+        from earwitness.client import ScorerClient
+
+        running = Endpoints.read(data_folder(data))
+        return ScorerClient(target or (running.scorer if running else DEFAULT_SCORER), **self._credentials())
+
+    def _credentials(self) -> dict[str, Any]:
+        return {"token": self.token, "tls": self.tls}
+
+
+def inference_backend(triton: str | None, model_repository: Path | None, data: Path | None) -> "InferenceBackend":
+    """What runs a classifier: Triton at `triton`, a folder in process, or what the stack that runs here uses.
+
+    Raises: InvalidArgument when both are given.
+    """
+    from earwitness.inference.factory import open_backend
+
+    if triton and model_repository:
+        raise InvalidArgument("triton", "give either --triton or --model-repository")
+    running = Endpoints.read(data_folder(data))
+    if model_repository is None and triton is None and running is not None:
+        triton = running.triton
+        model_repository = None if triton else Path(running.model_repository)
+    if model_repository is not None:
+        return open_backend("local", model_repository=model_repository)
+    return open_backend("triton", triton_url=triton or DEFAULT_TRITON)
+
+
+def data_folder(given: Path | None) -> Path:
+    """Where the scorer's store, logs and the word of a running stack lie: `given`, or the user's data folder."""
+    if given is not None:
+        return given
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "earwitness"
+
+
+def repository_folder(given: Path | None) -> Path:
+    """The model repository: `given`, `./model_repository`, or the one of the checkout this runs from.
+
+    Raises: InvalidArgument when there is none.
+    """
+    candidates = [given] if given else [Path("model_repository"), Path(__file__).parents[3] / "model_repository"]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate.resolve()
+    raise InvalidArgument("model_repository", f"{candidates[0]} is not a folder; say where it is (--model-repository)")

@@ -1,0 +1,119 @@
+"""`earwitness explain`."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from earwitness.cli import console
+from earwitness.cli.connection import Connection
+from earwitness.cli.options import Data, Explainer, Force, Json, Layer, Scorer, Unit
+from earwitness.cli.results import print_runs, run_document, steps_done
+
+if TYPE_CHECKING:
+    from earwitness.client.output import Run
+
+SETTINGS = "Settings of the search (default: the server's)"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(explain)
+
+
+def explain(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="Name of a model; `earwitness models` lists them.")],
+    layer: Layer = None,
+    unit: Unit = 0,
+    maximise: Annotated[
+        bool, typer.Option("--maximise/--minimise", help="Sounds that make the unit fire most, or least.")
+    ] = True,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Explanations: rows of the search.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first row; the others count on.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps, e.g. 100.", rich_help_panel=SETTINGS)] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--lr", help="Learning rate, e.g. 0.01.", rich_help_panel=SETTINGS)
+    ] = None,
+    prior_weight: Annotated[
+        float | None, typer.Option("--prior", help="Weight λ of the prior ‖z‖², e.g. 0.001.", rich_help_panel=SETTINGS)
+    ] = None,
+    optimiser: Annotated[
+        Literal["adam", "sgd"] | None, typer.Option(help="How the latent moves.", rich_help_panel=SETTINGS)
+    ] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(help="Instead of the prior: shrink z by this share every step.", rich_help_panel=SETTINGS),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", "-r", help="Score against it: NAME, or NAME/versions/N.")
+    ] = None,
+    unit_only: Annotated[
+        bool, typer.Option("--unit-only", help="Score the unit alone, as the paper does, not its whole layer.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write; without it, only figures are printed.")
+    ] = None,
+    force: Force = False,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", min=0.001, help="Seconds; the best found until then is returned.")
+    ] = None,
+    explainer: Explainer = None,
+    scorer: Scorer = None,
+    data: Data = None,
+    json_output: Json = False,
+) -> None:
+    """Find sounds that make a unit fire most, or least; score them against real audio; write a page that plays them.
+
+    The folder holds explanations.npz, one WAV and one PNG each, trajectory.csv, request.json, index.html and, with
+    --reference, score.json. It appears whole or not at all.
+
+    [bold]Examples[/bold]
+
+      earwitness explain svd-r1 --maximise -n 8 --out out/vocal
+
+      earwitness explain svd-r1 --minimise -n 50 --steps 500 --reference svd-r1-fc9-bottom50 --out out/non-vocal
+
+      earwitness explain svd-r1 --layer fc8 --unit 12 --lr 0.005 --prior 0.01 --seed 100 --out out/fc8-12
+    """
+    from earwitness.client import ALL_ARTEFACTS, Objective, Search, Settings
+    from earwitness.client.explaining import explain_and_score
+    from earwitness.client.output import check_free, write_run
+
+    if out is not None:
+        check_free(out, force=force)
+    connection: Connection = context.obj
+    settings = Settings(optimiser, learning_rate, prior_weight, steps, weight_decay)
+
+    async def search(update: console.Update) -> "Run":
+        async with AsyncExitStack() as opened:
+            client = await opened.enter_async_context(connection.explainer(explainer, data))
+            scoring = None
+            if reference is not None:
+                scoring = await opened.enter_async_context(connection.scorer(scorer, data))
+            chosen = layer or (await client.get_model(model)).output_layer.name
+            objective = Objective(chosen, unit, "maximise" if maximise else "minimise")
+            return await explain_and_score(
+                client,
+                Search.of(model, objective, row_count=count, seed=seed, settings=settings),
+                scorer=scoring,
+                reference=reference,
+                unit_only=unit_only,
+                artefacts=ALL_ARTEFACTS if out is not None else (),
+                on_progress=lambda event: update(*steps_done(event)),
+                timeout_s=timeout_s,
+            )
+
+    with console.progress("searching") as update:
+        run = asyncio.run(search(update))
+    if out is not None:
+        write_run(run, out, force=force)
+    page = None if out is None else (out / "index.html").absolute()
+    if json_output:
+        console.print_json({**run_document(run), "page": page})
+        return
+    print_runs([run])
+    if page is not None:
+        console.show(f"look and listen: {page.as_uri()}")

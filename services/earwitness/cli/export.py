@@ -1,0 +1,150 @@
+"""`earwitness export`: trained networks become served models."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from earwitness.cli import console
+from earwitness.cli.connection import repository_folder
+from earwitness.cli.extra import extra
+from earwitness.cli.options import Json, ModelRepository
+from earwitness.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from earwitness.inference.metadata import UnitLabel
+    from earwitness.training.export import ExportedBundle
+
+OWN = "A pair of your own (import paths)"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(export)
+
+
+def export(
+    name: Annotated[str, typer.Argument(help="Name of the model, e.g. svd-r1.")],
+    generator: Annotated[
+        str, typer.Option("--generator", "-g", help="Checkpoint of `train gan`, or package.module:attribute.")
+    ],
+    classifier: Annotated[
+        str, typer.Option("--classifier", "-c", help="Checkpoint of `train svd`, or package.module:attribute.")
+    ],
+    model_repository: ModelRepository = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", "-l", metavar="NAME=PATH", help="Layer, and its module.", rich_help_panel=OWN),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="Feature profile: a name, e.g. log-mel-80@1, or a JSON file.", rich_help_panel=OWN),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="UNIT=HIGH/LOW", help="Words for an output unit: 0=vocal/other.", rich_help_panel=OWN),
+    ] = None,
+    training_data: Annotated[
+        str, typer.Option(help="What it was trained on, in words.", rich_help_panel=OWN)
+    ] = "not recorded",
+    latent_size: Annotated[
+        int | None, typer.Option(min=1, help="Default: the generator's latent_size.", rich_help_panel=OWN)
+    ] = None,
+    generator_weights: Annotated[
+        Path | None, typer.Option(help="State dict of the generator.", rich_help_panel=OWN)
+    ] = None,
+    classifier_weights: Annotated[
+        Path | None, typer.Option(help="State dict of the classifier.", rich_help_panel=OWN)
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Export a generator and a classifier as the three served models of a bundle, gradients included.
+
+    Everything is held against torch before it is written: outputs, gradients, finite differences. Needs the extra
+    `train`. A network of your own is an nn.Module, or a function without arguments that returns one; an operator that
+    cannot be served is named with its layer.
+
+    [bold]Examples[/bold]
+
+      earwitness export svd-r1 --generator runs/gan/best.pt --classifier runs/svd-r1/best.pt
+
+      earwitness export mine -g nets:generator -c nets:classifier -l fc=head.fc --features log-mel-80@1
+    """
+    repository = model_repository or repository_folder(None)
+    with extra("train"), console.progress("exporting"):
+        from earwitness.training.export import export_checkpoints, export_from_import_paths
+
+        own = [":" in source and not Path(source).exists() for source in (generator, classifier)]
+        if all(own):
+            if features is None:
+                raise InvalidArgument("features", "is needed for networks of your own, e.g. --features log-mel-80@1")
+            sys.path.insert(0, str(Path.cwd()))  # where people keep the module they name
+            exported = export_from_import_paths(
+                generator,
+                classifier,
+                name=name,
+                layers=dict(_pair("layer", each, "NAME=PATH") for each in layer or ()),
+                features=_features(features),
+                labels=_labels(label or ()),
+                training_data=training_data,
+                repository=repository,
+                latent_size=latent_size,
+                generator_weights=generator_weights,
+                classifier_weights=classifier_weights,
+            )
+        elif any(own):
+            raise InvalidArgument("generator", "give checkpoints for both networks, or import paths for both")
+        else:
+            exported = export_checkpoints(Path(generator), Path(classifier), name, repository)
+    if json_output:
+        console.print_json({"model_repository": repository, **asdict(exported)})
+    else:
+        _print(exported, repository)
+
+
+def _print(exported: "ExportedBundle", repository: Path) -> None:
+    metadata, parity = exported.metadata, exported.parity
+    sizes = [f"{metadata.served_name(role)} {size / 1e6:.1f} MB" for role, size in exported.model_bytes.items()]
+    console.show(f"{metadata.name}: {', '.join(sizes)}, in {repository}")
+    layers = ", ".join(f"{layer.name} ({layer.unit_count})" for layer in metadata.layers)
+    console.show(f"layers: {layers}; weights {metadata.weights_sha256[:16]}")
+    errors = {name.replace("_", " "): value for name, value in asdict(parity).items() if isinstance(value, float)}
+    rows = [[name, f"{value:.2g}"] for name, value in errors.items()]
+    console.print_table(f"worst relative errors at batches {parity.batches}", ["against torch", "error#"], rows)
+
+
+def _features(given: str) -> dict[str, Any]:
+    """A profile's parameters, from its name or from a JSON file."""
+    from earwitness.features import get_profile
+
+    if not Path(given).is_file():
+        return get_profile(given).to_dict()
+    try:
+        document: dict[str, Any] = json.loads(Path(given).read_text(encoding="utf-8"))
+    except ValueError as err:
+        raise InvalidArgument("features", f"{given} is no JSON ({err})") from err
+    return document
+
+
+def _labels(given: Sequence[str]) -> "list[UnitLabel]":
+    from earwitness.inference.metadata import UnitLabel
+
+    labels = []
+    for each in given:
+        unit, words = _pair("label", each, "UNIT=HIGH/LOW")
+        high, slash, low = words.partition("/")
+        if not unit.isdecimal() or not slash:
+            raise InvalidArgument("label", f"got {each!r}; give UNIT=HIGH/LOW, e.g. 0=vocal/non-vocal")
+        labels.append(UnitLabel(int(unit), high, low))
+    return labels
+
+
+def _pair(option: str, given: str, form: str) -> tuple[str, str]:
+    left, equals, right = given.partition("=")
+    if not left or not equals:
+        raise InvalidArgument(option, f"got {given!r}; give {form}")
+    return left, right

@@ -1,0 +1,55 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SERVICES = "Where the services are"
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout; messages stay on stderr.")]
+Explainer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        envvar="EARWITNESS_EXPLAINER",
+        help="The explainer. Default: the stack that runs here.",
+        rich_help_panel=SERVICES,
+    ),
+]
+Scorer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        envvar="EARWITNESS_SCORER",
+        help="The scorer. Default: the stack that runs here.",
+        rich_help_panel=SERVICES,
+    ),
+]
+Triton = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        envvar="EARWITNESS_TRITON",
+        help="Triton's gRPC address. Default: the stack that runs here.",
+        rich_help_panel=SERVICES,
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="EARWITNESS_DATA",
+        help="Folder of the stack's data. Default: earwitness in the user's data folder.",
+        rich_help_panel=SERVICES,
+    ),
+]
+ModelRepository = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="EARWITNESS_MODEL_REPOSITORY",
+        help="Folder with the served models. Default: model_repository here, or in the checkout.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output folder if it holds something.")]
+Layer = Annotated[str | None, typer.Option("--layer", "-l", help="Layer. Default: the output layer.")]
+Unit = Annotated[int, typer.Option("--unit", "-u", min=0, help="Unit of the layer.")]

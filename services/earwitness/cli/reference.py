@@ -1,0 +1,212 @@
+"""`earwitness reference`: build, list, show and delete references."""
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from earwitness.cli import console
+from earwitness.cli.connection import Connection, inference_backend
+from earwitness.cli.options import Data, Json, Layer, Scorer, Triton, Unit
+from earwitness.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from earwitness.client import BuiltReference, Reference, Selection
+
+app = typer.Typer(name="reference", help="Statistics of the activations of real audio.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Name of the reference: a-z, 0-9 and -, beginning with a letter.")]
+
+
+@app.command()
+def build(
+    context: typer.Context,
+    name: Name,
+    audio: Annotated[list[Path] | None, typer.Argument(help="Audio files, or folders of them.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="Name of the model.")] = "svd-r1",
+    layer: Layer = None,
+    unit: Unit = 0,
+    top: Annotated[int | None, typer.Option(min=2, help="Keep the excerpts where the unit is highest.")] = None,
+    bottom: Annotated[int | None, typer.Option(min=2, help="Keep the excerpts where the unit is lowest.")] = None,
+    hop: Annotated[
+        int | None, typer.Option(min=1, help="Frames between two excerpts. Default: half an excerpt.")
+    ] = None,
+    activations: Annotated[
+        Path | None, typer.Option(help="Instead of audio: a .npy of activations (rows, units) computed elsewhere.")
+    ] = None,
+    description: Annotated[str, typer.Option(help="What audio this is, in words.")] = "",
+    scorer: Scorer = None,
+    triton: Triton = None,
+    model_repository: Annotated[
+        Path | None, typer.Option(help="Instead of Triton: run the model in this process, from this folder.")
+    ] = None,
+    data: Data = None,
+    json_output: Json = False,
+) -> None:
+    """Build a reference from real audio, through the served classifier, and freeze it.
+
+    Each recording is cut into excerpts, which the model classifies on the Triton of the stack that runs here, on
+    --triton, or in this process from --model-repository. Building again with more audio adds to the reference and makes
+    a new version; a recording is never counted twice.
+
+    [bold]Examples[/bold]
+
+      earwitness reference build songs-fc8 music/ --layer fc8
+
+      earwitness reference build songs-top50 music/ --unit 0 --top 50 --description "my own songs"
+
+      earwitness reference build elsewhere-fc7 --layer fc7 --activations fc7.npy
+    """
+    from earwitness.client.activations import load_activations
+    from earwitness.client.references import (
+        BuildProgress,
+        build_reference,
+        build_reference_from_activations,
+        bundle_of,
+        find_recordings,
+        identity_of,
+    )
+
+    selection = _selection(unit, top, bottom)
+    if bool(audio) == (activations is not None):
+        raise InvalidArgument("audio", "give either audio files or --activations")
+    recordings = find_recordings(audio) if audio else []
+    batch = None if activations is None else load_activations(activations)
+    connection: Connection = context.obj
+
+    async def work(update: console.Update) -> "BuiltReference":
+        backend = inference_backend(triton, model_repository, data)
+        try:
+            async with connection.scorer(scorer, data) as client:
+                bundle = await bundle_of(backend, model)
+                chosen = layer or bundle.output_layer.name
+                if batch is not None:
+                    return await build_reference_from_activations(
+                        client,
+                        name,
+                        batch,
+                        identity=identity_of(bundle, chosen),
+                        selection=selection,
+                        description=description,
+                    )
+
+                def tell(event: BuildProgress) -> None:
+                    update(event.done_count, event.recording_count, f"{event.row_count} excerpts")
+
+                return await build_reference(
+                    client,
+                    backend,
+                    name,
+                    model=model,
+                    layer=chosen,
+                    selection=selection,
+                    recordings=recordings,
+                    hop_frames=hop,
+                    description=description,
+                    on_progress=tell,
+                )
+        finally:
+            await backend.close()
+
+    with console.progress("reading") as update:
+        built = asyncio.run(work(update))
+    if json_output:
+        console.print_json(asdict(built))
+        return
+    if built.too_short:
+        console.say(f"left out, shorter than one excerpt: {', '.join(map(str, built.too_short))}")
+    console.show(
+        f"{built.version.name}: {built.version.selected_count} of {built.version.row_count} excerpts "
+        f"({built.reference.selection}) of {built.reference.identity.layer} of {built.reference.identity.model}; "
+        f"{built.added_shard_count} recordings added, {built.duplicate_shard_count} were there"
+    )
+
+
+@app.command("list")
+def list_references(
+    context: typer.Context,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Only those of this model.")] = None,
+    scorer: Scorer = None,
+    data: Data = None,
+    json_output: Json = False,
+) -> None:
+    """List the references."""
+    connection: Connection = context.obj
+
+    async def work() -> "list[Reference]":
+        async with connection.scorer(scorer, data) as client:
+            return await client.list_references(model=model)
+
+    found = asyncio.run(work())
+    if json_output:
+        console.print_json([asdict(reference) for reference in found])
+        return
+    rows = [
+        [r.name, r.identity.model, r.identity.layer, str(r.selection), str(r.row_count), str(len(r.versions))]
+        for r in found
+    ]
+    console.print_table(None, ["reference", "model", "layer", "selection", "excerpts#", "versions#"], rows)
+
+
+@app.command()
+def show(
+    context: typer.Context, name: Name, scorer: Scorer = None, data: Data = None, json_output: Json = False
+) -> None:
+    """Show one reference with its versions."""
+    connection: Connection = context.obj
+
+    async def work() -> "Reference":
+        async with connection.scorer(scorer, data) as client:
+            return await client.get_reference(name)
+
+    reference = asyncio.run(work())
+    if json_output:
+        console.print_json(asdict(reference))
+        return
+    identity = reference.identity
+    console.show(f"{reference.name}: {reference.description or 'no description'}")
+    console.show(
+        f"{identity.layer} ({identity.unit_count} units) of {identity.model}, weights {identity.weights_sha256[:12]}, "
+        f"{identity.feature_profile}; {reference.selection}; {reference.row_count} excerpts in "
+        f"{reference.shard_count} shards"
+    )
+    rows = [
+        [v.name, str(v.row_count), str(v.selected_count), _number(v.unit_minimum), _number(v.unit_maximum),
+         v.create_time.isoformat(timespec="seconds")]
+        for v in reference.versions
+    ]  # fmt: skip
+    console.print_table(None, ["version", "excerpts#", "selected#", "lowest#", "highest#", "made"], rows)
+
+
+@app.command()
+def delete(
+    context: typer.Context, name: Name, scorer: Scorer = None, data: Data = None, json_output: Json = False
+) -> None:
+    """Delete a reference with all its versions."""
+    connection: Connection = context.obj
+
+    async def work() -> None:
+        async with connection.scorer(scorer, data) as client:
+            await client.delete_reference(name)
+
+    asyncio.run(work())
+    if json_output:
+        console.print_json({"deleted": name})
+    else:
+        console.show(f"deleted {name}")
+
+
+def _selection(unit: int, top: int | None, bottom: int | None) -> "Selection":
+    from earwitness.client import Selection
+
+    if top is not None and bottom is not None:
+        raise InvalidArgument("top", "give --top or --bottom, not both")
+    if top is not None:
+        return Selection("top", unit, top)
+    return Selection("all") if bottom is None else Selection("bottom", unit, bottom)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -1,0 +1,73 @@
+"""Runs and scores in words, tables and JSON."""
+
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from earwitness.cli import console
+
+if TYPE_CHECKING:
+    from earwitness.client import Progress, Score
+    from earwitness.client.output import Run, Scoring
+
+SCORE_COLUMNS = ("FID#", "95 % interval#", "noise floor#", "95 % below#")
+
+
+def steps_done(progress: "Progress") -> tuple[int, int, str]:
+    """What a progress bar shows of a search."""
+    best = [value for value in progress.best_activations if value == value]
+    return progress.step, progress.step_count, f"median activation {statistics.median(best):.3g}" if best else ""
+
+
+def run_document(run: "Run") -> dict[str, Any]:
+    """A run as JSON: everything but arrays, sounds and pictures."""
+    from earwitness.client.output.folder import request_document, score_document
+
+    document = request_document(run)
+    for row, explanation in zip(document["rows"], run.result.explanations, strict=True):
+        row |= {"activation": explanation.activation, "best_step": explanation.best_step}
+    return {**document, "score": score_document(run.scoring) if run.scoring else None}
+
+
+def print_runs(runs: Sequence["Run"]) -> None:
+    """One line for each run, and what its score says."""
+    from earwitness.client.output.page import number, verdict
+
+    scored = all(run.scoring for run in runs)
+    columns = ["objective", "shows", "n#", "activation, median#", "lowest#", "highest#"]
+    rows = []
+    for run in runs:
+        activations = [each.activation for each in run.result.explanations]
+        figures = (statistics.median(activations), min(activations), max(activations))
+        row = [str(run.objective), run.meaning or "", str(len(activations)), *map(number, figures)]
+        if scored and run.scoring:
+            row += [*_score_cells(run.scoring.scored.score), run.scoring.scored.version.name]
+        rows.append(row)
+    console.print_table(runs[0].model.name, [*columns, *(*SCORE_COLUMNS, "reference")] if scored else columns, rows)
+    for run in runs:
+        if run.scoring:
+            console.show(f"{run.objective}: {verdict(run.scoring.scored.score)}")
+        if run.result.summary.stopped_by == "deadline":
+            console.say(f"{run.objective}: the time was up before all steps were done, these are the best so far")
+
+
+def print_score(scoring: "Scoring") -> None:
+    """A score and what it says."""
+    from earwitness.client.output.page import number, verdict
+
+    score = scoring.scored.score
+    counts = (score.row_count, score.reference_row_count, score.dimension_count)
+    terms = (score.mean_term, score.covariance_term)
+    console.print_table(
+        f"against {scoring.scored.version.name}",
+        ["n#", "reference n#", "units#", *SCORE_COLUMNS, "mean term#", "covariance term#", "outside range#"],
+        [[*map(str, counts), *_score_cells(score), *map(number, terms), f"{100 * score.outside_range_ratio:.0f} %"]],
+    )
+    console.show(verdict(score))
+
+
+def _score_cells(score: "Score") -> list[str]:
+    from earwitness.client.output.page import number
+
+    interval = f"{number(score.interval_low)} to {number(score.interval_high)}"
+    return [number(score.distance), interval, number(score.noise_floor), number(score.noise_floor_high)]

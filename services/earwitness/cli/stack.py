@@ -1,0 +1,306 @@
+"""The whole stack on one machine: Triton, scorer and explainer as child processes, started, watched and stopped."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from earwitness.cli.connection import STATE_FILE, Endpoints
+from earwitness.errors import EarwitnessError
+
+if TYPE_CHECKING:
+    from earwitness.client import Tls
+    from earwitness.client.service import ServiceClient
+    from earwitness.inference.tritonserver import TritonServer
+
+Backend = Literal["triton", "local"]
+Say = Callable[[str], None]
+Fetching = Callable[[float], None]
+
+START_TIMEOUT_S = 60.0
+STOP_GRACE_S = 15.0
+"""More than the services' own drain."""
+POLL_S = 0.05
+LOG_TAIL_LINES = 5
+
+
+class StackError(EarwitnessError):
+    """The stack cannot start, or a part of it ended."""
+
+    code = "FAILED_PRECONDITION"
+    reason = "STACK_FAILED"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Ports on the host; 0 takes a free one."""
+
+    explainer: int = 50051
+    scorer: int = 50052
+    triton: int = 8001
+    explainer_metrics: int = 9101
+    scorer_metrics: int = 9102
+    triton_metrics: int = 8002
+
+
+@dataclass(frozen=True)
+class StackSettings:
+    """What to run. `backend` None is Triton where it can run, in process elsewhere; it is fetched into `cache`."""
+
+    model_repository: Path
+    data: Path
+    backend: Backend | None = None
+    cache: Path | None = None
+    host: str = "127.0.0.1"
+    ports: Ports = Ports()
+    tls: "Tls | None" = None
+
+
+class Stack:
+    """An asynchronous context manager: inside of it every service is healthy.
+
+    `say` is told in words what happens, `fetching` the share (0 to 1) of Triton's download. Logs are in `data/logs`.
+
+    Raises: StackError when a port is taken, there is nothing to serve, or a service does not become healthy.
+    """
+
+    def __init__(
+        self, settings: StackSettings, *, say: Say = lambda words: None, fetching: Fetching = lambda share: None
+    ) -> None:
+        self.settings = settings
+        self._say = say
+        self._fetching = fetching
+        self._exit = AsyncExitStack()
+        self._ended: dict[str, asyncio.Task[int]] = {}
+        self._endpoints: Endpoints | None = None
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where everything is, once started."""
+        assert self._endpoints is not None, "the stack has not started"
+        return self._endpoints
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as starting:
+            starting.push_async_exit(self._exit)
+            await self._start()
+            starting.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._exit.aclose()
+
+    async def watch(self) -> None:
+        """Return never; raise when a part ends by itself.
+
+        Raises: StackError naming it, with the end of its log.
+        """
+        done, _ = await asyncio.wait(self._ended.values(), return_when=asyncio.FIRST_COMPLETED)
+        name = next(name for name, task in self._ended.items() if task in done)
+        raise StackError(self._obituary(name))
+
+    async def _start(self) -> None:
+        settings = self.settings
+        check_repository(settings.model_repository)
+        settings.data.mkdir(parents=True, exist_ok=True)
+        if (other := Endpoints.read(settings.data)) is not None:
+            raise StackError(
+                f"a stack runs already with {settings.data} (process {other.process_ids['earwitness']}); "
+                "stop it, or choose another --data"
+            )
+        ports = choose_ports(settings.host, settings.ports, settings.backend)
+        host = settings.host
+        triton = None if settings.backend == "local" else await self._start_triton(ports)
+        metrics = {
+            name: f"http://{host}:{getattr(ports, f'{name}_metrics')}/metrics" for name in ("explainer", "scorer")
+        }
+        if triton is not None:
+            metrics["triton"] = triton.metrics_url
+        environment = {"HOST": host, "LOG_FORMAT": "text"}
+        scorer_id = await self._spawn(
+            "scorer",
+            {**environment, "PORT": ports.scorer, "METRICS_PORT": ports.scorer_metrics, "DATA_DIR": settings.data},
+        )
+        explainer_id = await self._spawn(
+            "explainer",
+            {
+                **environment,
+                "PORT": ports.explainer,
+                "METRICS_PORT": ports.explainer_metrics,
+                "MODEL_REPOSITORY": settings.model_repository,
+                "BACKEND": "local" if triton is None else "triton",
+                **({} if triton is None else {"TRITON_URL": triton.grpc_url}),
+            },
+        )
+        process_ids = {"earwitness": os.getpid(), "scorer": scorer_id, "explainer": explainer_id}
+        if triton is not None and triton.pid is not None:
+            process_ids["triton"] = triton.pid
+        self._endpoints = Endpoints(
+            backend="local" if triton is None else "triton",
+            model_repository=str(settings.model_repository),
+            explainer=f"{host}:{ports.explainer}",
+            scorer=f"{host}:{ports.scorer}",
+            triton=None if triton is None else triton.grpc_url,
+            metrics=metrics,
+            process_ids=process_ids,
+        )
+        await self._wait_healthy()
+        self._endpoints.write(settings.data)
+        self._exit.callback((settings.data / STATE_FILE).unlink, missing_ok=True)
+
+    async def _start_triton(self, ports: Ports) -> "TritonServer | None":
+        """The running server, or None where it cannot run and `backend` leaves the choice."""
+        from earwitness.inference.triton_install import TritonInstallError, fetch_tritonserver, missing_requirements
+        from earwitness.inference.tritonserver import TritonServer
+
+        settings = self.settings
+        try:
+            install = await asyncio.to_thread(fetch_tritonserver, settings.cache, self._fetching)
+            problems = await asyncio.to_thread(missing_requirements, install)
+            if problems:
+                raise TritonInstallError("; ".join(problems))
+        except TritonInstallError as err:
+            if settings.backend == "triton":
+                raise
+            self._say(f"Triton cannot run here, models run in process instead: {err.message}")
+            return None
+        self._say("starting Triton")
+        server = TritonServer(
+            install,
+            settings.model_repository,
+            host=settings.host,
+            grpc_port=ports.triton,
+            metrics_port=ports.triton_metrics,
+            log_file=self._log_file("triton"),
+        )
+        await self._exit.enter_async_context(server)
+        self._ended["triton"] = asyncio.create_task(server.wait())
+        return server
+
+    async def _spawn(self, service: str, settings: dict[str, object]) -> int:
+        """Start `python -m earwitness.<service>`; its process id. Its end is in `_ended`, its stop in `_exit`."""
+        self._say(f"starting the {service}")
+        prefix = f"EARWITNESS_{service.upper()}_"
+        log_file = self._log_file(service)
+        log_file.parent.mkdir(exist_ok=True)
+        with log_file.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *_with_parent(),
+                *(sys.executable, "-m", f"earwitness.{service}"),
+                env={**os.environ, **{f"{prefix}{key}": str(value) for key, value in settings.items()}},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches us alone, and we stop the services in order
+            )
+        ended = asyncio.create_task(process.wait())
+        self._ended[service] = ended
+        self._exit.push_async_callback(_stop, process, ended)
+        return process.pid
+
+    async def _wait_healthy(self) -> None:
+        from earwitness.client import ExplainerClient, ScorerClient
+
+        endpoints, tls = self.endpoints, self.settings.tls
+        clients: dict[str, ServiceClient] = {
+            "scorer": ScorerClient(endpoints.scorer, tls=tls),
+            "explainer": ExplainerClient(endpoints.explainer, tls=tls),
+        }
+        async with AsyncExitStack() as closing:
+            for client in clients.values():
+                await closing.enter_async_context(client)
+            waiting = dict(clients)
+            deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
+            while waiting:
+                for name, client in list(waiting.items()):
+                    if await client.serving(timeout_s=1.0):
+                        del waiting[name]
+                for name, task in self._ended.items():
+                    if task.done():
+                        raise StackError(self._obituary(name))
+                if waiting and asyncio.get_running_loop().time() > deadline:
+                    raise StackError(
+                        f"{' and '.join(waiting)} did not become healthy within {START_TIMEOUT_S:g} s; "
+                        f"see the logs in {self._log_file('*').parent}"
+                    )
+                await asyncio.sleep(POLL_S)
+
+    def _obituary(self, name: str) -> str:
+        log_file = self._log_file(name)
+        lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines() if log_file.is_file() else []
+        end = f"; its log ends: {' | '.join(lines[-LOG_TAIL_LINES:])}" if lines else ""
+        return f"the {name} ended with status {self._ended[name].result()} (log: {log_file}){end}"
+
+    def _log_file(self, name: str) -> Path:
+        return self.settings.data / "logs" / f"{name}.log"
+
+
+def check_repository(folder: Path) -> None:
+    """Make sure that there is something to serve.
+
+    Raises: RepositoryError for a folder that cannot be read; StackError when it holds no complete model.
+    """
+    from earwitness.inference.metadata import complete_bundles
+    from earwitness.inference.repository import read_repository
+
+    served = read_repository(folder)
+    if not complete_bundles({name: model.parameters for name, model in served.items()}):
+        raise StackError(
+            f"{folder} holds no model that can be explained (generator, classifier and search); "
+            "`earwitness export` writes one, --model-repository chooses another folder"
+        )
+
+
+def choose_ports(host: str, ports: Ports, backend: Backend | None) -> Ports:
+    """`ports` with free ones in place of 0.
+
+    Raises: StackError naming the first port that is taken.
+    """
+    names = [name for name in vars(ports) if backend != "local" or not name.startswith("triton")]
+    chosen = {}
+    with ExitStack() as probes:  # all held at once, so that none is chosen twice
+        for name in names:
+            port: int = getattr(ports, name)
+            probe = probes.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                probe.listen()  # or two of ours could have the same one
+            except OSError as err:
+                option = f"--{name.replace('_', '-')}-port"
+                raise StackError(
+                    f"port {port} ({name.replace('_', ' ')}) on {host} cannot be used: {err.strerror}; "
+                    f"stop what holds it, or choose another with {option}"
+                ) from err
+            chosen[name] = int(probe.getsockname()[1])
+    return replace(ports, **chosen)
+
+
+def _with_parent() -> Sequence[str]:
+    """On Linux, the start of a command that makes the child end with this process, however that ends."""
+    if sys.platform != "linux":
+        return ()
+    from earwitness.inference.tritonserver import LAUNCHER
+
+    return (sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()))
+
+
+async def _stop(process: asyncio.subprocess.Process, ended: "asyncio.Task[int]") -> None:
+    """SIGTERM, and SIGKILL after the grace time."""
+    with suppress(ProcessLookupError):
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+    try:
+        await asyncio.wait_for(asyncio.shield(ended), STOP_GRACE_S)
+    except TimeoutError:
+        process.kill()
+        await ended

@@ -1,0 +1,131 @@
+"""`earwitness train`: the singing-voice detector and its generator."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from earwitness.cli import console
+from earwitness.cli.extra import extra
+from earwitness.cli.options import Json
+
+app = typer.Typer(name="train", no_args_is_help=True)
+
+Corpus = Annotated[Path, typer.Option("--corpus", "-c", help="Folder of `earwitness corpus build`.")]
+RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; a run that is there goes on.")]
+Seed = Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal weights on one machine.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads. Default: torch's choice.")]
+
+
+@app.callback()
+def train() -> None:
+    """Train a detector, and a generator of its sounds. Needs the extra `train`.
+
+    A run saves its state as it goes: the same command after a kill continues to the same weights.
+    """
+
+
+@app.command()
+def svd(
+    corpus: Corpus,
+    out: RunFolder,
+    variant: Annotated[
+        Literal["r1", "r2"], typer.Option(help="r1: one sigmoid output; r2: two softmax outputs.")
+    ] = "r1",
+    seed: Seed = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: 20.")] = None,
+    updates: Annotated[int | None, typer.Option(min=1, help="Updates of an epoch. Default: 2000.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Segments of an update. Default: 32.")] = None,
+    excerpts: Annotated[
+        int | None, typer.Option(min=1, help="Overlapping excerpts of each segment. Default: 1.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="First learning rate. Default: 0.01.")] = None,
+    threads: Threads = None,
+    json_output: Json = False,
+) -> None:
+    """Train SVDNet, the singing-voice detector; the best epoch's network is best.pt.
+
+    [bold]Example[/bold]
+
+      earwitness train svd --variant r1 --corpus corpus --out runs/svd-r1
+    """
+    with extra("train"):
+        from earwitness.training.corpus import open_corpus
+        from earwitness.training.train_svd import SvdTrainingConfig, train_svd
+
+        open_corpus(corpus)
+        config = replace(
+            SvdTrainingConfig(corpus, out, variant=variant, seed=seed, threads=threads),
+            **_given(
+                epochs=epochs,
+                updates_per_epoch=updates,
+                batch_size=batch_size,
+                excerpts_per_segment=excerpts,
+                learning_rate=learning_rate,
+            ),
+        )
+        console.say(f"log: {out / 'train.log'}")
+        with console.progress(f"svd-{variant}") as update:
+            checkpoint = train_svd(config, progress=lambda done, total, text: update(done, total, text))
+    _report(checkpoint, json_output)
+
+
+@app.command()
+def gan(
+    corpus: Corpus,
+    out: RunFolder,
+    seed: Seed = 0,
+    updates: Annotated[int | None, typer.Option(min=1, help="Updates. Default: 10 000.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Excerpts of an update. Default: 32.")] = None,
+    loss: Annotated[
+        Literal["wasserstein", "logistic", "relativistic"] | None,
+        typer.Option(help="Loss; all have a gradient penalty. Default: relativistic."),
+    ] = None,
+    penalty: Annotated[float | None, typer.Option(help="Weight of the gradient penalty. Default: 1.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Learning rate. Default: 0.0004.")] = None,
+    threads: Threads = None,
+    json_output: Json = False,
+) -> None:
+    """Train the generator; `earwitness evaluate checkpoints` then chooses the best of its checkpoints.
+
+    [bold]Example[/bold]
+
+      earwitness train gan --corpus corpus --out runs/gan
+    """
+    with extra("train"):
+        from earwitness.training.corpus import open_corpus
+        from earwitness.training.segments import band_statistics
+        from earwitness.training.train_gan import GanTrainingConfig, train_on_source
+
+        config = replace(
+            GanTrainingConfig(corpus, out, seed=seed, threads=threads),
+            **_given(updates=updates, batch_size=batch_size, loss=loss, penalty=penalty, learning_rate=learning_rate),
+        )
+        opened = open_corpus(corpus)
+        data = opened.open("train")
+        record = {"corpus": opened.manifest["fingerprint"], "sources": list(opened.manifest["sources"])}
+        console.say(f"log: {out / 'train.log'}")
+        with console.progress("generator") as update:
+            checkpoint = train_on_source(
+                data,
+                band_statistics(data),
+                data.profile.to_dict(),
+                data.profile.floor_value,
+                record,
+                config,
+                progress=lambda done, total, text: update(done, total, text),
+            )
+    _report(checkpoint, json_output)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given; the others keep the defaults of the configuration."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _report(checkpoint: Path, json_output: bool) -> None:
+    if json_output:
+        console.print_json({"checkpoint": checkpoint})
+    else:
+        console.show(f"checkpoint: {checkpoint}")

@@ -1,0 +1,30 @@
+"""Failures of calls: gRPC's exceptions become `RpcFailure`, which says what the server said."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from earwitness.rpc.errors import RpcFailure, error_from_rpc
+
+__all__ = ["RpcFailure", "failures", "malformed"]
+
+
+@contextmanager
+def failures(target: str) -> Iterator[None]:
+    """Raise `RpcFailure` for a failed call to `target`; a cancelled task stays a cancelled task.
+
+    Raises: RpcFailure.
+    """
+    try:
+        yield
+    except grpc.RpcError as err:
+        failure = error_from_rpc(err)
+        if failure.code is grpc.StatusCode.UNAVAILABLE and not failure.reason:
+            failure.message = f"{target} cannot be reached ({failure.message.rsplit(': ', 1)[-1]})"
+        raise failure from err
+
+
+def malformed(target: str, description: str) -> RpcFailure:
+    """The failure of a server whose answer does not fit its contract."""
+    return RpcFailure(grpc.StatusCode.INTERNAL, f"{target}: {description}")

@@ -1,0 +1,165 @@
+"""The explainer's protobuf messages to plain values and back."""
+
+import json
+from itertools import accumulate
+from typing import cast
+
+import numpy as np
+
+from earwitness.client import values
+from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.rpc import tensors
+
+
+def search_message(search: values.Search) -> pb.Search:
+    """The message of a search; fields that are `None` stay unset."""
+    message = pb.Search(model=f"models/{search.model}", settings=settings_message(search.settings))
+    if search.objective is not None:
+        message.objective.CopyFrom(objective_message(search.objective))
+    for row in search.rows:
+        row_message = message.rows.add(seed=row.seed)
+        if row.objective is not None:
+            row_message.objective.CopyFrom(objective_message(row.objective))
+        if row.settings is not None:
+            row_message.settings.CopyFrom(settings_message(row.settings))
+    return message
+
+
+def objective_message(objective: values.Objective) -> pb.Objective:
+    """The message of an objective."""
+    sense = pb.Sense.Value(f"SENSE_{objective.sense.upper()}")
+    if objective.direction is None:
+        assert objective.unit is not None
+        return pb.Objective(layer=objective.layer, unit=objective.unit, sense=sense)
+    direction = pb.Direction(units=objective.direction.keys(), weights=objective.direction.values())
+    return pb.Objective(layer=objective.layer, direction=direction, sense=sense)
+
+
+def settings_message(settings: values.Settings) -> pb.Settings:
+    """The message of settings; what is `None` is left to the server."""
+    optimiser = (
+        pb.OPTIMISER_UNSPECIFIED
+        if settings.optimiser is None
+        else pb.Optimiser.Value(f"OPTIMISER_{settings.optimiser.upper()}")
+    )
+    return pb.Settings(
+        optimiser=optimiser,
+        learning_rate=settings.learning_rate,
+        prior_weight=settings.prior_weight,
+        steps=settings.steps,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def artefact_value(artefact: values.Artefact) -> pb.Artefact.ValueType:
+    """The enum value of an artefact's name."""
+    return pb.Artefact.Value(f"ARTEFACT_{artefact.upper()}")
+
+
+def model_value(message: pb.Model) -> values.Model:
+    """A model; each layer's units follow those of the layers before it."""
+    counts = [layer.unit_count for layer in message.layers]
+    return values.Model(
+        name=message.name.removeprefix("models/"),
+        layers=tuple(
+            values.Layer(
+                layer.name,
+                cast(values.LayerKind, pb.LayerKind.Name(layer.kind).removeprefix("LAYER_KIND_").lower()),
+                layer.unit_count,
+                first_unit,
+            )
+            for layer, first_unit in zip(message.layers, accumulate(counts, initial=0), strict=False)
+        ),
+        labels=tuple(values.UnitLabel(label.unit, label.maximise, label.minimise) for label in message.labels),
+        latent_size=message.latent_size,
+        sample_rate_hz=message.sample_rate_hz,
+        band_count=message.band_count,
+        frame_count=message.frame_count,
+        feature_profile=message.feature_profile,
+        features=json.loads(message.features_json),
+        weights_sha256=message.weights_sha256,
+        training_data=message.training_data,
+    )
+
+
+def explanation_value(message: pb.Explanation) -> values.Explanation:
+    """An explanation with its tensors as arrays."""
+    return values.Explanation(
+        row_index=message.row_index,
+        seed=message.seed,
+        objective=_objective_value(message.objective),
+        settings=_settings_value(message.settings),
+        activation=_short(message.activation),
+        best_step=message.best_step,
+        latent=_array(message, "latent", 1),
+        spectrogram=_array(message, "spectrogram", 2),
+        layer_activations=_array(message, "layer_activations", 1),
+        audio_wav=message.audio_wav or None,
+        audio_gain=message.audio_gain if message.audio_wav else None,
+        picture_png=message.picture_png or None,
+        trajectory=_trajectory_value(message.trajectory) if message.HasField("trajectory") else None,
+    )
+
+
+def progress_value(message: pb.Progress) -> values.Progress:
+    """How far a search is."""
+    return values.Progress(
+        step=message.step,
+        step_count=message.step_count,
+        best_activations=tuple(message.best_activations),
+        time_left_s=message.time_left.ToTimedelta().total_seconds() if message.HasField("time_left") else None,
+    )
+
+
+def summary_value(message: pb.SearchSummary) -> values.SearchSummary:
+    """What a search did."""
+    return values.SearchSummary(
+        stopped_by=cast(values.StoppedBy, pb.StoppedBy.Name(message.stopped_by).removeprefix("STOPPED_BY_").lower()),
+        row_step_count=message.row_step_count,
+        search_duration_s=message.search_duration.ToTimedelta().total_seconds(),
+        weights_sha256=message.weights_sha256,
+        backend=message.backend,
+    )
+
+
+def _objective_value(message: pb.Objective) -> values.Objective:
+    return values.Objective(
+        layer=message.layer,
+        unit=message.unit if message.HasField("unit") else None,
+        sense=cast(values.Sense, pb.Sense.Name(message.sense).removeprefix("SENSE_").lower()),
+        direction=(
+            {
+                unit: _short(weight)
+                for unit, weight in zip(message.direction.units, message.direction.weights, strict=True)
+            }
+            if message.HasField("direction")
+            else None
+        ),
+    )
+
+
+def _settings_value(message: pb.Settings) -> values.Settings:
+    return values.Settings(
+        optimiser=cast(values.Optimiser, pb.Optimiser.Name(message.optimiser).removeprefix("OPTIMISER_").lower()),
+        learning_rate=_short(message.learning_rate),
+        prior_weight=_short(message.prior_weight),
+        steps=message.steps,
+        weight_decay=_short(message.weight_decay),
+    )
+
+
+def _trajectory_value(message: pb.Trajectory) -> values.Trajectory:
+    return values.Trajectory(
+        activations=np.array(message.activations, np.float32),
+        latent_norms=np.array(message.latent_norms, np.float32),
+        gradient_norms=np.array(message.gradient_norms, np.float32),
+    )
+
+
+def _array(message: pb.Explanation, field: str, rank: int) -> values.FloatArray:
+    return np.asarray(tensors.decode(getattr(message, field), field, rank=rank), np.float32)
+
+
+def _short(value: float) -> float:
+    """The shortest decimal that is this float32: 0.01, not 0.009999999776."""
+    return float(str(np.float32(value)))

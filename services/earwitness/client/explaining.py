@@ -1,0 +1,83 @@
+"""One search with its score: what `earwitness explain` and the demo do between their arguments and their output."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
+from earwitness.client.output.run import Run, Scoring
+from earwitness.client.scorer import ScorerClient
+from earwitness.client.values import Artefact, Model, Objective, Progress, Reference, Search
+from earwitness.errors import FailedPrecondition, InvalidArgument
+
+
+async def explain_and_score(
+    explainer: ExplainerClient,
+    search: Search,
+    *,
+    scorer: ScorerClient | None = None,
+    reference: str | None = None,
+    unit_only: bool = False,
+    artefacts: Sequence[Artefact] = ALL_ARTEFACTS,
+    on_progress: Callable[[Progress], None] | None = None,
+    timeout_s: float | None = None,
+) -> Run:
+    """Run a search that has one objective, and score it against `reference`.
+
+    `reference` is `NAME` or `NAME/versions/N` and needs `scorer`; with `unit_only` the objective's unit alone is
+    compared, otherwise its whole layer. What cannot be scored is refused before the search begins.
+
+    Raises: RpcFailure; InvalidArgument when the objective does not fit the model, or the reference not the objective.
+    """
+    if search.objective is None:
+        raise InvalidArgument("search.objective", "is needed: one objective for all rows")
+    model = await explainer.get_model(search.model)
+    check_objective(model, search.objective)
+    found = None
+    if reference is not None:
+        if scorer is None:
+            raise InvalidArgument("scorer", "is needed to score against a reference")
+        found = await scorer.get_reference(reference.partition("/")[0])
+        _check_scorable(model, search, found, unit_only)
+    result = await explainer.explain(search, artefacts=artefacts, on_progress=on_progress, timeout_s=timeout_s)
+    scoring = None
+    if scorer is not None and found is not None and reference is not None:
+        unit = search.objective.unit if unit_only else None
+        scored = await scorer.score(
+            result.layer_activations(),
+            reference=reference,
+            model=model.name,
+            weights_sha256=result.summary.weights_sha256,
+            layer=search.objective.layer,
+            unit=unit,
+        )
+        scoring = Scoring(found, unit, scored)
+    return Run(model, search.objective, result, scoring, datetime.now(UTC).astimezone())
+
+
+def check_objective(model: Model, objective: Objective) -> None:
+    """Make sure that the model has what the objective names.
+
+    Raises: InvalidArgument naming the layers or units there are.
+    """
+    units = [objective.unit] if objective.direction is None else objective.direction
+    for unit in units:
+        model.unit_in(objective.layer, unit if unit is not None else 0)
+
+
+def _check_scorable(model: Model, search: Search, reference: Reference, unit_only: bool) -> None:
+    identity, objective = reference.identity, search.objective
+    assert objective is not None
+    if len(search.rows) < 2:
+        raise InvalidArgument("reference", "one row has no spread to compare: search at least 2 rows to score them")
+    if not reference.versions:
+        raise FailedPrecondition(f"reference {reference.name} has no version yet; build it to the end first")
+    of_search = (model.name, model.weights_sha256, objective.layer)
+    if (identity.model, identity.weights_sha256, identity.layer) != of_search:
+        raise InvalidArgument(
+            "reference",
+            f"{reference.name} is of {identity.layer} of {identity.model} (weights {identity.weights_sha256[:12]}), "
+            f"the search is of {objective.layer} of {model.name} (weights {model.weights_sha256[:12]}); "
+            "`earwitness reference list` shows the others",
+        )
+    if unit_only and objective.unit is None:
+        raise InvalidArgument("unit_only", "a direction is no single unit; score the whole layer")

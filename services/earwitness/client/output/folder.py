@@ -1,0 +1,104 @@
+"""Writes one search and its score as files."""
+
+import csv
+import json
+from dataclasses import asdict
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earwitness import __version__
+from earwitness.client.activations import ARRAYS_FILE
+from earwitness.client.output.directory import new_directory
+from earwitness.client.output.page import write_run_page
+from earwitness.client.output.run import Run, Scoring, file_stem
+
+
+def write_run(run: Run, directory: Path, *, force: bool = False) -> None:
+    """Write the folder: `explanations.npz`, `NNN.wav`, `NNN.png`, `trajectory.csv`, `request.json`, `score.json` when
+    it was scored, and `index.html`.
+
+    The folder appears whole or not at all. Raises: InvalidArgument when it holds something and `force` is not given.
+    """
+    with new_directory(directory, force=force) as folder:
+        _write_arrays(run, folder / ARRAYS_FILE)
+        for explanation in run.result.explanations:
+            stem = file_stem(explanation)
+            if explanation.audio_wav is not None:
+                (folder / f"{stem}.wav").write_bytes(explanation.audio_wav)
+            if explanation.picture_png is not None:
+                (folder / f"{stem}.png").write_bytes(explanation.picture_png)
+        _write_trajectories(run, folder / "trajectory.csv")
+        _write_json(request_document(run), folder / "request.json")
+        if run.scoring is not None:
+            _write_json(score_document(run.scoring), folder / "score.json")
+        write_run_page(run, folder)
+
+
+def request_document(run: Run) -> dict[str, Any]:
+    """What was asked, with every setting as used, and what did it: enough to run it again."""
+    return {
+        "earwitness_version": __version__,
+        "finished": run.finished.astimezone(UTC).isoformat(timespec="seconds"),
+        "model": run.model.name,
+        "weights_sha256": run.result.summary.weights_sha256,
+        "objective": asdict(run.objective),
+        "meaning": run.meaning,
+        "rows": [
+            {"seed": each.seed, "objective": asdict(each.objective), "settings": asdict(each.settings)}
+            for each in run.result.explanations
+        ],
+        "summary": asdict(run.result.summary),
+        "reference": run.scoring.scored.version.name if run.scoring else None,
+    }
+
+
+def score_document(scoring: Scoring) -> dict[str, Any]:
+    """The score with everything needed to judge it."""
+    version = scoring.scored.version
+    return {
+        "reference": version.name,
+        "selection": str(scoring.reference.selection),
+        "description": scoring.reference.description,
+        **asdict(scoring.reference.identity),
+        "unit": scoring.unit,
+        **asdict(scoring.scored.score),
+        "reference_unit_minimum": version.unit_minimum,
+        "reference_unit_maximum": version.unit_maximum,
+    }
+
+
+def _write_arrays(run: Run, path: Path) -> None:
+    explanations = run.result.explanations
+    np.savez_compressed(
+        path,
+        model=np.array(run.model.name),
+        weights_sha256=np.array(run.result.summary.weights_sha256),
+        layer=np.array(run.objective.layer),
+        latents=np.stack([each.latent for each in explanations]),
+        spectrograms=np.stack([each.spectrogram for each in explanations]),
+        activations=run.result.activations(),
+        layer_activations=run.result.layer_activations(),
+        seeds=np.array([each.seed for each in explanations], np.int64),
+        best_steps=np.array([each.best_step for each in explanations], np.int32),
+        settings=np.array([json.dumps(asdict(each.settings)) for each in explanations]),
+        objectives=np.array([json.dumps(asdict(each.objective)) for each in explanations]),
+    )
+
+
+def _write_trajectories(run: Run, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row", "seed", "step", "activation", "latent_norm", "gradient_norm"])
+        for each in run.result.explanations:
+            if each.trajectory is None:
+                continue
+            columns = (each.trajectory.activations, each.trajectory.latent_norms, each.trajectory.gradient_norms)
+            for step, (activation, latent_norm, gradient_norm) in enumerate(zip(*columns, strict=True)):
+                writer.writerow([each.row_index, each.seed, step, activation, latent_norm, gradient_norm])
+
+
+def _write_json(document: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,66 @@
+"""Curves of a search as inline SVG: text and axes take the page's colour, so they suit light and dark."""
+
+import io
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from earwitness.client.values import Explanation, FloatArray, Trajectory
+
+INK = "#010203"
+"""Stands for the page's text colour; replaced by `currentColor` in the SVG."""
+MAX_LINES = 32
+"""More rows than this are drawn as a median with a band instead of one line each."""
+CURVES = (
+    ("activation", "activations"),
+    ("‖z‖", "latent_norms"),
+    ("‖gradient‖", "gradient_norms"),
+)
+
+
+def trajectories_svg(explanations: Sequence[Explanation], colour: str) -> str | None:
+    """Activation, ‖z‖ and ‖gradient‖ over the steps, a dot on each row's best iterate; `None` without trajectories."""
+    rows = [(each.best_step, each.trajectory) for each in explanations if each.trajectory is not None]
+    if not rows:
+        return None
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "earwitness", "font.family": "sans-serif"}):
+        figure = Figure(figsize=(11, 2.9), layout="constrained")
+        for axes, (title, field) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
+            _draw(axes, rows, field, colour)
+            axes.set_title(title, color=INK, fontsize=11)
+            axes.set_xlabel("step", color=INK, fontsize=9)
+        return _svg(figure)
+
+
+def _draw(axes: Axes, rows: Sequence[tuple[int, Trajectory]], field: str, colour: str) -> None:
+    curves: list[FloatArray] = [getattr(trajectory, field) for _, trajectory in rows]
+    if len(curves) <= MAX_LINES:
+        for curve, (best_step, _) in zip(curves, rows, strict=True):
+            axes.plot(curve, color=colour, linewidth=0.9, alpha=0.45)
+            at = min(best_step, len(curve) - 1)
+            axes.plot(at, curve[at], "o", color=colour, markersize=3)
+    table = np.full((len(curves), max(map(len, curves))), np.nan)
+    for row, curve in enumerate(curves):
+        table[row, : len(curve)] = curve
+    low, median, high = np.nanpercentile(table, (5, 50, 95), axis=0)
+    if len(curves) > MAX_LINES:
+        axes.fill_between(np.arange(len(median)), low, high, color=colour, alpha=0.25, linewidth=0)
+    axes.plot(median, color=colour, linewidth=2.2)
+    axes.tick_params(colors=INK, labelsize=8)
+    axes.grid(color=INK, alpha=0.12, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as one `<svg>` element, scaling to its container."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    return re.sub(r' (width|height)="[0-9.]+pt"', "", svg, count=2)

@@ -1,0 +1,244 @@
+"""Building references: recordings → excerpts → activations of the served classifier → the scorer.
+
+Each recording is one shard. Its id is a hash of the file's bytes and of how excerpts are cut, so building again, or
+with a file more, never counts a recording twice.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from earwitness.client.activations import ActivationBatch
+from earwitness.client.errors import RpcFailure
+from earwitness.client.scorer import ScorerClient
+from earwitness.client.values import FloatArray, Reference, ReferenceIdentity, ReferenceVersion, Selection
+from earwitness.errors import InvalidArgument
+from earwitness.features import FeatureProfile, load_audio, profile_from_dict
+from earwitness.inference.backend import InferenceBackend
+from earwitness.inference.metadata import BundleMetadata
+
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
+BATCH_ROWS = 64
+ROWS_PER_SHARD = 100_000
+"""Rows of an array that go into one shard."""
+WAY_OUT = "choose another name, or delete that reference first"
+
+
+@dataclass(frozen=True)
+class BuildProgress:
+    """How far a build is: recordings done and in all, and the activations (rows) they gave so far."""
+
+    done_count: int
+    recording_count: int
+    row_count: int
+
+
+@dataclass(frozen=True)
+class BuiltReference:
+    """A frozen reference and what this build did: shards added, shards that were there, recordings too short to use."""
+
+    reference: Reference
+    version: ReferenceVersion
+    added_shard_count: int
+    duplicate_shard_count: int
+    too_short: tuple[Path, ...]
+
+
+def find_recordings(paths: Iterable[Path]) -> list[Path]:
+    """The audio files among `paths` and, sorted, below the folders among them.
+
+    Raises: InvalidArgument for a path that does not exist, or when there is no audio at all.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise InvalidArgument("audio", f"{path} does not exist; give audio files, or folders of them")
+    if not found:
+        raise InvalidArgument(
+            "audio", f"no audio files found; give files or folders of {', '.join(sorted(AUDIO_SUFFIXES))}"
+        )
+    return found
+
+
+async def bundle_of(backend: InferenceBackend, model: str) -> BundleMetadata:
+    """The backend's bundle of that name.
+
+    Raises: InvalidArgument naming the models there are; InferenceUnavailable.
+    """
+    bundles = {bundle.name: bundle for bundle in await backend.bundles()}
+    if model not in bundles:
+        raise InvalidArgument("model", f"got {model!r}; {backend.description} serves {', '.join(bundles) or 'none'}")
+    return bundles[model]
+
+
+async def build_reference(
+    scorer: ScorerClient,
+    backend: InferenceBackend,
+    name: str,
+    *,
+    model: str,
+    layer: str,
+    selection: Selection,
+    recordings: Sequence[Path],
+    hop_frames: int | None = None,
+    description: str = "",
+    on_progress: Callable[[BuildProgress], None] | None = None,
+) -> BuiltReference:
+    """Build, or extend, the reference `name` from real audio and freeze it.
+
+    `backend` runs the classifier of `model`; an excerpt begins every `hop_frames` frames (default: half an excerpt).
+
+    Raises: InvalidArgument for an unknown model or layer, a reference of that name with another identity or selection,
+    or when no recording is long enough; AudioError; InferenceUnavailable; RpcFailure.
+    """
+    bundle = await bundle_of(backend, model)
+    hop = bundle.spectrogram_shape[1] // 2 if hop_frames is None else hop_frames
+    if hop < 1:
+        raise InvalidArgument("hop_frames", f"got {hop}; give at least 1")
+    identity = identity_of(bundle, layer)
+    profile = profile_from_dict(bundle.features)
+    added = duplicates = rows = 0
+    too_short: list[Path] = []
+    for index, recording in enumerate(recordings, start=1):
+        shard_id, excerpts = await asyncio.to_thread(_excerpts, recording, profile, bundle.spectrogram_shape, hop)
+        if len(excerpts):
+            activations = await layer_activations(backend, bundle, layer, excerpts)
+            if not rows:  # from here on there is something to keep
+                await _open_reference(scorer, name, identity, selection, description)
+            if await _append(scorer, name, shard_id, activations):
+                added += 1
+            else:
+                duplicates += 1
+            rows += len(activations)
+        else:
+            too_short.append(recording)
+        if on_progress is not None:
+            on_progress(BuildProgress(index, len(recordings), rows))
+    if not rows:
+        seconds = bundle.spectrogram_shape[1] / profile.frames_per_second
+        raise InvalidArgument("audio", f"no recording holds an excerpt; one takes {seconds:.2f} s")
+    version = await scorer.freeze_reference(name)
+    return BuiltReference(await scorer.get_reference(name), version, added, duplicates, tuple(too_short))
+
+
+async def build_reference_from_activations(
+    scorer: ScorerClient,
+    name: str,
+    batch: ActivationBatch,
+    *,
+    identity: ReferenceIdentity,
+    selection: Selection,
+    description: str = "",
+) -> BuiltReference:
+    """The same from activations that were computed elsewhere.
+
+    Raises: InvalidArgument when the batch's shape or origin does not fit the layer, or the reference has another
+    identity or selection; RpcFailure.
+    """
+    activations = batch.activations
+    if batch.origin not in (None, (identity.model, identity.weights_sha256, identity.layer)):
+        raise InvalidArgument("activations", f"are of {batch.origin}, not of {_words(identity)}")
+    if activations.ndim != 2 or activations.shape[1] != identity.unit_count or not len(activations):
+        raise InvalidArgument(
+            "activations",
+            f"have shape {activations.shape}; {identity.layer} of {identity.model} needs (rows, {identity.unit_count})",
+        )
+    await _open_reference(scorer, name, identity, selection, description)
+    added = duplicates = 0
+    for start in range(0, len(activations), ROWS_PER_SHARD):
+        rows = np.ascontiguousarray(activations[start : start + ROWS_PER_SHARD], "<f4")
+        shard_id = f"rows-{hashlib.sha256(rows.tobytes()).hexdigest()}"
+        if await scorer.append_activations(name, shard_id, rows):
+            added += 1
+        else:
+            duplicates += 1
+    version = await scorer.freeze_reference(name)
+    return BuiltReference(await scorer.get_reference(name), version, added, duplicates, ())
+
+
+def identity_of(bundle: BundleMetadata, layer: str) -> ReferenceIdentity:
+    """The identity of one layer of a bundle.
+
+    Raises: InvalidArgument naming the layers there are.
+    """
+    found = next((each for each in bundle.layers if each.name == layer), None)
+    if found is None:
+        names = ", ".join(each.name for each in bundle.layers)
+        raise InvalidArgument("layer", f"got {layer!r}; {bundle.name} has {names}")
+    return ReferenceIdentity(
+        bundle.name, bundle.weights_sha256, found.name, found.unit_count, str(bundle.features["name"])
+    )
+
+
+async def layer_activations(
+    backend: InferenceBackend, bundle: BundleMetadata, layer: str, excerpts: FloatArray
+) -> FloatArray:
+    """`excerpts` `[N, bands, frames]` → activations `[N, units]` of one layer of the served classifier."""
+    served_name = bundle.served_name("classifier")
+    batches = []
+    for start in range(0, len(excerpts), BATCH_ROWS):
+        batch = np.ascontiguousarray(excerpts[start : start + BATCH_ROWS], np.float32)
+        batches.append((await backend.infer(served_name, {"spectrogram": batch}, [layer]))[layer])
+    return np.concatenate(batches)
+
+
+async def _open_reference(
+    scorer: ScorerClient, name: str, identity: ReferenceIdentity, selection: Selection, description: str
+) -> None:
+    """Create the reference, or make sure that the one of that name is of the same activations."""
+    try:
+        await scorer.create_reference(name, identity=identity, selection=selection, description=description)
+        return
+    except RpcFailure as failure:
+        if failure.code is not grpc.StatusCode.ALREADY_EXISTS:
+            raise
+    existing = await scorer.get_reference(name)
+    if existing.identity != identity:
+        raise InvalidArgument(
+            "name", f"reference {name} is of {_words(existing.identity)}, not of {_words(identity)}; {WAY_OUT}"
+        )
+    if existing.selection != selection:
+        raise InvalidArgument("name", f"reference {name} selects {existing.selection}, not {selection}; {WAY_OUT}")
+
+
+async def _append(scorer: ScorerClient, name: str, shard_id: str, activations: FloatArray) -> bool:
+    """True when the shard was added; False when the recording was counted before."""
+    try:
+        return await scorer.append_activations(name, shard_id, activations)
+    except RpcFailure as failure:
+        # The id says that it is the same recording, cut the same way: other bytes are the inference server's rounding,
+        # which may differ with its batches, so the first copy stands.
+        if failure.code is not grpc.StatusCode.ALREADY_EXISTS:
+            raise
+        return False
+
+
+def _excerpts(
+    recording: Path, profile: FeatureProfile, excerpt_shape: tuple[int, int], hop_frames: int
+) -> tuple[str, FloatArray]:
+    """A recording's shard id and its excerpts `[N, bands, frames]`; N is 0 when it is shorter than one excerpt."""
+    waveform = load_audio(recording, profile.sample_rate_hz)
+    key = f"{profile.name} hop {hop_frames} " + hashlib.sha256(recording.read_bytes()).hexdigest()
+    shard_id = f"audio-{hashlib.sha256(key.encode()).hexdigest()}"
+    bands, frames = excerpt_shape
+    try:
+        spectrogram = profile.spectrogram(waveform)
+    except ValueError:  # shorter than one frame
+        return shard_id, np.empty((0, bands, frames), np.float32)
+    if len(spectrogram) < frames:
+        return shard_id, np.empty((0, bands, frames), np.float32)
+    return shard_id, sliding_window_view(spectrogram, frames, axis=0)[::hop_frames]
+
+
+def _words(identity: ReferenceIdentity) -> str:
+    return f"{identity.layer} of {identity.model} (weights {identity.weights_sha256[:12]}, {identity.feature_profile})"

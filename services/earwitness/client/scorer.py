@@ -1,0 +1,150 @@
+"""The scorer's client: references and scores."""
+
+import hashlib
+import uuid
+
+import numpy as np
+
+from earwitness.client import scorer_messages as messages
+from earwitness.client.channel import Tls
+from earwitness.client.errors import failures
+from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
+from earwitness.client.values import FloatArray, Reference, ReferenceIdentity, ReferenceVersion, ScoredBatch, Selection
+from earwitness.errors import InvalidArgument
+from earwitness.rpc import tensors
+from earwitness.scorer.v1 import scorer_pb2 as pb
+from earwitness.scorer.v1 import scorer_pb2_grpc as rpc
+
+
+class ScorerClient(ServiceClient):
+    """Calls `earwitness.scorer.v1.ScorerService`.
+
+    Every method raises `RpcFailure` when the service refuses or cannot be reached, and takes a deadline, `timeout_s`.
+    All but `delete_reference` may be repeated safely (request ids, shard ids), so they are tried again while the
+    service is unavailable.
+    """
+
+    service = "earwitness.scorer.v1.ScorerService"
+    idempotent_methods = (
+        "CreateReference",
+        "AppendActivations",
+        "FreezeReference",
+        "GetReference",
+        "ListReferences",
+        "Score",
+    )
+
+    def __init__(self, target: str, *, token: str | None = None, tls: Tls | None = None) -> None:
+        super().__init__(target, token=token, tls=tls)
+        self._stub: rpc.ScorerServiceAsyncStub = rpc.ScorerServiceStub(self._channel)
+
+    async def create_reference(
+        self,
+        name: str,
+        *,
+        identity: ReferenceIdentity,
+        selection: Selection,
+        description: str = "",
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> Reference:
+        """An empty reference for one layer of one model."""
+        request = pb.CreateReferenceRequest(
+            request_id=str(uuid.uuid4()),
+            reference_id=name,
+            reference=pb.Reference(
+                model=f"models/{identity.model}",
+                weights_sha256=identity.weights_sha256,
+                layer=identity.layer,
+                unit_count=identity.unit_count,
+                feature_profile=identity.feature_profile,
+                selection=messages.selection_message(selection),
+                description=description,
+            ),
+        )
+        with failures(self.target):
+            answer = await self._stub.CreateReference(request, timeout=timeout_s, metadata=self._metadata)
+        return messages.reference_value(answer.reference)
+
+    async def append_activations(
+        self, reference: str, shard_id: str, activations: FloatArray, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> bool:
+        """Add one shard `[rows, units]`; False when a shard of that id and these contents was there already."""
+        if activations.ndim != 2:
+            raise InvalidArgument("activations", f"have shape {activations.shape}; give [rows, units]")
+        data = np.ascontiguousarray(activations, "<f4").tobytes()
+        header = pb.ShardHeader(
+            reference=f"references/{reference}",
+            shard_id=shard_id,
+            row_count=len(activations),
+            sha256=hashlib.sha256(data).hexdigest(),
+        )
+        with failures(self.target):
+            answer = await self._stub.AppendActivations(
+                messages.shard_messages(header, data), timeout=timeout_s, metadata=self._metadata
+            )
+        return not answer.duplicate
+
+    async def freeze_reference(
+        self, name: str, *, etag: str = "", timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> ReferenceVersion:
+        """An immutable version of what the reference holds now; the last one when nothing was added since."""
+        request = pb.FreezeReferenceRequest(name=f"references/{name}", etag=etag)
+        with failures(self.target):
+            answer = await self._stub.FreezeReference(request, timeout=timeout_s, metadata=self._metadata)
+        return messages.version_value(answer.version)
+
+    async def get_reference(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Reference:
+        """The reference of that name, with its versions."""
+        request = pb.GetReferenceRequest(name=f"references/{name}")
+        with failures(self.target):
+            answer = await self._stub.GetReference(request, timeout=timeout_s, metadata=self._metadata)
+        return messages.reference_value(answer.reference)
+
+    async def list_references(
+        self, *, model: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> list[Reference]:
+        """Every reference (of one model), in the order of their names."""
+        references: list[Reference] = []
+        request = pb.ListReferencesRequest(model=f"models/{model}" if model else "")
+        while True:
+            with failures(self.target):
+                answer = await self._stub.ListReferences(request, timeout=timeout_s, metadata=self._metadata)
+            references += map(messages.reference_value, answer.references)
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                return references
+
+    async def delete_reference(self, name: str, *, etag: str = "", timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Delete a reference with all its versions."""
+        request = pb.DeleteReferenceRequest(name=f"references/{name}", etag=etag)
+        with failures(self.target):
+            await self._stub.DeleteReference(request, timeout=timeout_s, metadata=self._metadata)
+
+    async def score(
+        self,
+        activations: FloatArray,
+        *,
+        reference: str,
+        model: str,
+        weights_sha256: str,
+        layer: str,
+        unit: int | None = None,
+        seed: int = 0,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> ScoredBatch:
+        """Fréchet distance of `activations` `[rows, units]` against a reference, `NAME` or `NAME/versions/N`.
+
+        With `unit`, that unit alone is compared. `seed` draws the interval and the noise floor.
+        """
+        request = pb.ScoreRequest(
+            reference=f"references/{reference}",
+            model=f"models/{model}",
+            weights_sha256=weights_sha256,
+            layer=layer,
+            activations=tensors.encode(activations),
+            unit=unit,
+            seed=seed,
+        )
+        with failures(self.target):
+            answer = await self._stub.Score(request, timeout=timeout_s, metadata=self._metadata)
+        return ScoredBatch(messages.score_value(answer.score), messages.version_value(answer.version))

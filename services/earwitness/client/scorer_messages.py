@@ -1,0 +1,88 @@
+"""The scorer's protobuf messages to plain values and back."""
+
+from collections.abc import Iterator
+from datetime import UTC
+
+from earwitness.client import values
+from earwitness.scorer.v1 import scorer_pb2 as pb
+
+CHUNK_BYTES = 1024 * 1024
+"""The most an AppendActivations chunk may hold."""
+
+
+def selection_message(selection: values.Selection) -> pb.Selection:
+    """The message of a selection."""
+    if selection.kind == "all":
+        return pb.Selection(all=pb.Selection.All())
+    assert selection.unit is not None
+    assert selection.k is not None
+    extreme = pb.Selection.Extreme(unit=selection.unit, k=selection.k)
+    return pb.Selection(top=extreme) if selection.kind == "top" else pb.Selection(bottom=extreme)
+
+
+def shard_messages(header: pb.ShardHeader, data: bytes) -> Iterator[pb.AppendActivationsRequest]:
+    """A shard's header and then its bytes in chunks."""
+    yield pb.AppendActivationsRequest(header=header)
+    for start in range(0, len(data), CHUNK_BYTES):
+        yield pb.AppendActivationsRequest(chunk=data[start : start + CHUNK_BYTES])
+
+
+def reference_value(message: pb.Reference) -> values.Reference:
+    """A reference with its versions, oldest first."""
+    return values.Reference(
+        name=message.name.removeprefix("references/"),
+        identity=values.ReferenceIdentity(
+            model=message.model.removeprefix("models/"),
+            weights_sha256=message.weights_sha256,
+            layer=message.layer,
+            unit_count=message.unit_count,
+            feature_profile=message.feature_profile,
+        ),
+        selection=_selection_value(message.selection),
+        description=message.description,
+        row_count=message.row_count,
+        shard_count=message.shard_count,
+        versions=tuple(map(version_value, message.versions)),
+        etag=message.etag,
+        create_time=message.create_time.ToDatetime(UTC),
+    )
+
+
+def version_value(message: pb.ReferenceVersion) -> values.ReferenceVersion:
+    """A frozen version."""
+    return values.ReferenceVersion(
+        name=message.name,
+        row_count=message.row_count,
+        selected_count=message.selected_count,
+        create_time=message.create_time.ToDatetime(UTC),
+        unit_minimum=message.unit_minimum if message.HasField("unit_minimum") else None,
+        unit_maximum=message.unit_maximum if message.HasField("unit_maximum") else None,
+    )
+
+
+def score_value(message: pb.Score) -> values.Score:
+    """A score, field by field."""
+    return values.Score(
+        distance=message.distance,
+        mean_term=message.mean_term,
+        covariance_term=message.covariance_term,
+        row_count=message.row_count,
+        reference_row_count=message.reference_row_count,
+        dimension_count=message.dimension_count,
+        rank=message.rank,
+        rank_deficient=message.rank_deficient,
+        interval_low=message.interval_low,
+        interval_high=message.interval_high,
+        noise_floor=message.noise_floor,
+        noise_floor_high=message.noise_floor_high,
+        outside_range_ratio=message.outside_range_ratio,
+    )
+
+
+def _selection_value(message: pb.Selection) -> values.Selection:
+    kind = message.WhichOneof("kind")
+    if kind == "top":
+        return values.Selection("top", message.top.unit, message.top.k)
+    if kind == "bottom":
+        return values.Selection("bottom", message.bottom.unit, message.bottom.k)
+    return values.Selection()

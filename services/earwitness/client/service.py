@@ -1,0 +1,49 @@
+"""What both clients share: one channel, the caller's token, deadlines, and failures as `RpcFailure`."""
+
+from types import TracebackType
+from typing import Self
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from earwitness.client.channel import Tls, open_channel
+
+DEFAULT_TIMEOUT_S = 30.0
+"""Deadline of calls that answer at once."""
+
+
+class ServiceClient:
+    """A channel to one service; an async context manager. Subclasses say which service and what may be retried."""
+
+    service: str
+    idempotent_methods: tuple[str, ...]
+
+    def __init__(self, target: str, *, token: str | None = None, tls: Tls | None = None) -> None:
+        """Opens no connection yet; `target` is `host:port`.
+
+        Raises: InvalidArgument when the target has no port, or a certificate cannot be read.
+        """
+        self.target = target
+        self._channel = open_channel(target, tls=tls, service=self.service, idempotent_methods=self.idempotent_methods)
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+
+    async def serving(self, *, timeout_s: float = 5.0) -> bool:
+        """True when the service says SERVING on the standard health service; never raises for one that is down."""
+        request = health_pb2.HealthCheckRequest(service=self.service)
+        try:
+            answer = await health_pb2_grpc.HealthStub(self._channel).Check(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def close(self) -> None:
+        """Close the channel; calls in flight are cancelled."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()

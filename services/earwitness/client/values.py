@@ -1,0 +1,318 @@
+"""The plain values that go into and come out of the clients: frozen dataclasses, numpy arrays, no protobuf."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.errors import InvalidArgument
+from earwitness.inference.metadata import Layer, LayerKind, UnitLabel
+
+FloatArray = NDArray[np.float32]
+Sense = Literal["maximise", "minimise"]
+Optimiser = Literal["adam", "sgd"]
+Artefact = Literal["audio", "picture", "trajectory"]
+StoppedBy = Literal["completed", "deadline"]
+SelectionKind = Literal["all", "top", "bottom"]
+
+__all__ = [
+    "Artefact",
+    "Explanation",
+    "FloatArray",
+    "Layer",
+    "LayerKind",
+    "Model",
+    "Objective",
+    "Optimiser",
+    "Progress",
+    "Reference",
+    "ReferenceIdentity",
+    "ReferenceVersion",
+    "Row",
+    "Score",
+    "ScoredBatch",
+    "Search",
+    "SearchResult",
+    "SearchSummary",
+    "Selection",
+    "SelectionKind",
+    "Sense",
+    "Settings",
+    "StoppedBy",
+    "Trajectory",
+    "UnitLabel",
+]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One explainable bundle, as the explainer describes it; `features` is the feature profile in full."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    labels: tuple[UnitLabel, ...]
+    latent_size: int
+    sample_rate_hz: int
+    band_count: int
+    frame_count: int
+    feature_profile: str
+    features: Mapping[str, Any]
+    weights_sha256: str
+    training_data: str
+
+    @property
+    def output_layer(self) -> Layer:
+        """The layer of the logits."""
+        return next(layer for layer in self.layers if layer.kind == "output")
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name.
+
+        Raises: InvalidArgument naming the layers there are.
+        """
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        names = ", ".join(layer.name for layer in self.layers)
+        raise InvalidArgument("layer", f"got {name!r}; {self.name} has {names}")
+
+    def unit_in(self, layer_name: str, unit: int) -> Layer:
+        """The layer, when it has that unit.
+
+        Raises: InvalidArgument naming the layers, or the highest unit, there is.
+        """
+        layer = self.layer(layer_name)
+        if not 0 <= unit < layer.unit_count:
+            raise InvalidArgument("unit", f"got {unit}; layer {layer.name} has units 0 to {layer.unit_count - 1}")
+        return layer
+
+    def meaning(self, objective: "Objective") -> str | None:
+        """What the objective shows, e.g. `vocal`, where the model has a word for it."""
+        if objective.layer != self.output_layer.name or objective.unit is None:
+            return None
+        label = next((label for label in self.labels if label.unit == objective.unit), None)
+        return None if label is None else label.maximise if objective.sense == "maximise" else label.minimise
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Which activation a search moves, and which way: one `unit`, or a `direction` of unit → weight."""
+
+    layer: str
+    unit: int | None = None
+    sense: Sense = "maximise"
+    direction: Mapping[int, float] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.unit is None) == (self.direction is None):
+            raise InvalidArgument("objective", "needs exactly one of unit and direction")
+
+    def __str__(self) -> str:
+        target = (
+            str(self.unit)
+            if self.direction is None
+            else " ".join(f"{weight:+g}·{unit}" for unit, weight in self.direction.items())
+        )
+        return f"{self.sense} {self.layer}[{target}]"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a search; `None` leaves the choice to the server, and answers have every field."""
+
+    optimiser: Optimiser | None = None
+    learning_rate: float | None = None
+    prior_weight: float | None = None
+    steps: int | None = None
+    weight_decay: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a search: its seed, and an objective or settings of its own."""
+
+    seed: int
+    objective: Objective | None = None
+    settings: Settings | None = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """The latent optimisation of a batch of rows; `objective` and `settings` hold for rows without their own."""
+
+    model: str
+    rows: tuple[Row, ...]
+    objective: Objective | None = None
+    settings: Settings = Settings()
+
+    @classmethod
+    def of(
+        cls, model: str, objective: Objective, *, row_count: int, seed: int = 0, settings: Settings | None = None
+    ) -> "Search":
+        """`row_count` rows of one objective with the seeds `seed, seed + 1, ...`."""
+        rows = tuple(Row(seed + index) for index in range(row_count))
+        return cls(model, rows, objective, settings or Settings())
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is: steps done and in all, each row's best activation so far, seconds left if known."""
+
+    step: int
+    step_count: int
+    best_activations: tuple[float, ...]
+    time_left_s: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What a row went through, each `[steps]` float32; entry s is the iterate before step s + 1."""
+
+    activations: FloatArray
+    latent_norms: FloatArray
+    gradient_norms: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The best iterate of one row.
+
+    `latent` `[Z]`, `spectrogram` `[bands, frames]` (not standardised), `layer_activations` `[units of the objective's
+    layer]`, all float32. `audio_wav` (16-bit mono WAV file), `picture_png` and `trajectory` are there when asked for.
+    """
+
+    row_index: int
+    seed: int
+    objective: Objective
+    settings: Settings
+    activation: float
+    best_step: int
+    latent: FloatArray
+    spectrogram: FloatArray
+    layer_activations: FloatArray
+    audio_wav: bytes | None = None
+    audio_gain: float | None = None
+    picture_png: bytes | None = None
+    trajectory: Trajectory | None = None
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """What a search did: why it ended, its row-steps and seconds, the model's identity and where it ran."""
+
+    stopped_by: StoppedBy
+    row_step_count: int
+    search_duration_s: float
+    weights_sha256: str
+    backend: str
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Explanations in the order of the rows, and the summary of their search."""
+
+    explanations: tuple[Explanation, ...]
+    summary: SearchSummary
+
+    def layer_activations(self) -> FloatArray:
+        """`[rows, units]`, float32: what is scored."""
+        return np.stack([explanation.layer_activations for explanation in self.explanations])
+
+    def activations(self) -> FloatArray:
+        """`[rows]`, float32: the objective's activation of each explanation."""
+        return np.array([explanation.activation for explanation in self.explanations], np.float32)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which real activations a reference keeps: all, or the `k` rows where `unit` is highest or lowest."""
+
+    kind: SelectionKind = "all"
+    unit: int | None = None
+    k: int | None = None
+
+    def __post_init__(self) -> None:
+        given = self.unit is not None and self.k is not None
+        if given == (self.kind == "all"):
+            raise InvalidArgument("selection", f"{self.kind!r} needs {'no' if given else 'a'} unit and k")
+
+    def __str__(self) -> str:
+        return "all" if self.kind == "all" else f"{self.kind}-{self.k} of unit {self.unit}"
+
+
+@dataclass(frozen=True)
+class ReferenceIdentity:
+    """What activations a reference is of: scores against anything else are refused."""
+
+    model: str
+    weights_sha256: str
+    layer: str
+    unit_count: int
+    feature_profile: str
+
+    @classmethod
+    def of_model(cls, model: Model, layer: str) -> "ReferenceIdentity":
+        """The identity of one layer of a model.
+
+        Raises: InvalidArgument naming the layers there are.
+        """
+        found = model.layer(layer)
+        return cls(model.name, model.weights_sha256, found.name, found.unit_count, model.feature_profile)
+
+
+@dataclass(frozen=True)
+class ReferenceVersion:
+    """An immutable state of a reference; `selected_count` is the n of its statistics."""
+
+    name: str
+    row_count: int
+    selected_count: int
+    create_time: datetime
+    unit_minimum: float | None
+    unit_maximum: float | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Statistics of real activations at one layer of one model, as the scorer describes them."""
+
+    name: str
+    identity: ReferenceIdentity
+    selection: Selection
+    description: str
+    row_count: int
+    shard_count: int
+    versions: tuple[ReferenceVersion, ...]
+    """Oldest first."""
+    etag: str
+    create_time: datetime
+
+
+@dataclass(frozen=True)
+class Score:
+    """A Fréchet distance and what is needed to judge it; the fields are those of the scorer's API."""
+
+    distance: float
+    mean_term: float
+    covariance_term: float
+    row_count: int
+    reference_row_count: int
+    dimension_count: int
+    rank: int
+    rank_deficient: bool
+    interval_low: float
+    interval_high: float
+    noise_floor: float
+    noise_floor_high: float
+    outside_range_ratio: float
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """A score and the version of the reference it was taken against."""
+
+    score: Score
+    version: ReferenceVersion

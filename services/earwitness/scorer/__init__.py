@@ -1,0 +1,1 @@
+"""The scorer: references of real activations, and the Fréchet distance of a batch from them."""

@@ -1,0 +1,156 @@
+"""Messages to values and back; every refusal names the request's field."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from earwitness.errors import InvalidArgument
+from earwitness.rpc.tensors import decode
+from earwitness.rpc.validate import resource_id, sha256_hex, versioned_id
+from earwitness.scorer.references import NewReference, Reference, Shard, Source, Version, require_name
+from earwitness.scorer.score import Score
+from earwitness.scorer.scorer import Batch
+from earwitness.scorer.selection import ALL, Selection
+from earwitness.scorer.v1 import scorer_pb2 as pb
+
+
+def reference_id(name: str, field: str) -> str:
+    """Raises: InvalidArgument."""
+    return resource_id(name, "references", field)
+
+
+def versioned_reference_id(name: str, field: str) -> tuple[str, int | None]:
+    """Id and version number, None where the name has none. Raises: InvalidArgument."""
+    return versioned_id(name, "references", field)
+
+
+def model_id(name: str, field: str) -> str:
+    """Raises: InvalidArgument."""
+    return resource_id(name, "models", field)
+
+
+def new_reference(request: pb.CreateReferenceRequest) -> NewReference:
+    """Raises: InvalidArgument for a model that is no resource name or a selection that is none."""
+    message = request.reference
+    return NewReference(
+        reference_id=request.reference_id,
+        source=Source(
+            model=model_id(message.model, "reference.model"),
+            weights_sha256=message.weights_sha256,
+            layer=message.layer,
+            unit_count=message.unit_count,
+        ),
+        feature_profile=message.feature_profile,
+        selection=_selection(message.selection),
+        description=message.description,
+    )
+
+
+def batch(request: pb.ScoreRequest) -> Batch:
+    """Raises: InvalidArgument."""
+    rows = decode(request.activations, "activations", rank=2)
+    source = Source(
+        model=model_id(request.model, "model"),
+        weights_sha256=sha256_hex(request.weights_sha256, "weights_sha256"),
+        layer=require_name(request.layer, "layer"),
+        unit_count=rows.shape[1],
+    )
+    return Batch(source, rows, request.unit if request.HasField("unit") else None, request.seed)
+
+
+async def shard(parts: AsyncIterator[pb.AppendActivationsRequest]) -> tuple[str, Shard]:
+    """Reference id and shard of the header, which must be the first part. Raises: InvalidArgument."""
+    first = await anext(parts, pb.AppendActivationsRequest())
+    if first.WhichOneof("part") != "header":
+        raise InvalidArgument("header", "is missing; the first message must be the shard's header")
+    header = first.header
+    return reference_id(header.reference, "header.reference"), Shard(header.shard_id, header.row_count, header.sha256)
+
+
+async def chunks(parts: AsyncIterator[pb.AppendActivationsRequest]) -> AsyncIterator[bytes]:
+    """The chunks after the header. Raises: InvalidArgument for anything else."""
+    async for part in parts:
+        if part.WhichOneof("part") != "chunk":
+            raise InvalidArgument("chunk", "is missing; every message after the header must be a chunk")
+        yield part.chunk
+
+
+def reference_message(reference: Reference) -> pb.Reference:
+    """The reference as callers see it."""
+    content = reference.content
+    return pb.Reference(
+        name=f"references/{reference.reference_id}",
+        model=f"models/{content.source.model}",
+        weights_sha256=content.source.weights_sha256,
+        layer=content.source.layer,
+        unit_count=content.source.unit_count,
+        feature_profile=content.feature_profile,
+        selection=_selection_message(content.selection),
+        description=content.description,
+        row_count=reference.row_count,
+        shard_count=reference.shard_count,
+        versions=[version_message(reference.reference_id, version) for version in reference.versions],
+        etag=reference.etag,
+        create_time=_timestamp(reference.create_time),
+    )
+
+
+def version_message(of_reference_id: str, version: Version) -> pb.ReferenceVersion:
+    """A version as callers see it."""
+    return pb.ReferenceVersion(
+        name=f"references/{of_reference_id}/versions/{version.number}",
+        row_count=version.row_count,
+        selected_count=version.selected_count,
+        create_time=_timestamp(version.create_time),
+        unit_minimum=version.unit_minimum,
+        unit_maximum=version.unit_maximum,
+    )
+
+
+def score_message(score: Score) -> pb.Score:
+    """A score as callers see it."""
+    return pb.Score(
+        distance=score.distance.distance,
+        mean_term=score.distance.mean_term,
+        covariance_term=score.distance.covariance_term,
+        row_count=score.row_count,
+        reference_row_count=score.reference_row_count,
+        dimension_count=score.dimension_count,
+        rank=score.distance.rank,
+        rank_deficient=score.rank_deficient,
+        interval_low=score.interval.low,
+        interval_high=score.interval.high,
+        noise_floor=score.noise_floor.median,
+        noise_floor_high=score.noise_floor.high,
+        outside_range_ratio=score.outside_range_ratio,
+    )
+
+
+def _selection(message: pb.Selection) -> Selection:
+    match message.WhichOneof("kind"):
+        case "all":
+            return ALL
+        case "top":
+            return Selection("top", message.top.unit, message.top.k)
+        case "bottom":
+            return Selection("bottom", message.bottom.unit, message.bottom.k)
+        case _:
+            raise InvalidArgument("reference.selection", "is not set; must be one of all, top or bottom")
+
+
+def _selection_message(selection: Selection) -> pb.Selection:
+    extreme = pb.Selection.Extreme(unit=selection.unit, k=selection.k)
+    match selection.kind:
+        case "all":
+            return pb.Selection(all=pb.Selection.All())
+        case "top":
+            return pb.Selection(top=extreme)
+        case "bottom":
+            return pb.Selection(bottom=extreme)
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp

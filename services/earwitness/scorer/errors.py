@@ -1,0 +1,144 @@
+"""The scorer's own exceptions; `earwitness.errors` says what each base means to a caller.
+
+EarwitnessError
+├── NotFound            ReferenceNotFound, VersionNotFound
+├── AlreadyExists       ReferenceExists, ShardExists
+├── FailedPrecondition  ReferenceMismatch, NotFrozen, TooFewRows, SchemaOutdated
+├── Aborted             EtagMismatch
+├── ResourceExhausted   TooManyAppends
+├── Unavailable         StoreUnavailable
+└── Internal            CorruptBlob
+"""
+
+from earwitness.errors import (
+    Aborted,
+    AlreadyExists,
+    FailedPrecondition,
+    Internal,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
+
+REFERENCE_TYPE = "earwitness.Reference"
+VERSION_TYPE = "earwitness.ReferenceVersion"
+SHARD_TYPE = "earwitness.Shard"
+
+
+class ReferenceNotFound(NotFound):
+    """No reference has this id."""
+
+    reason = "REFERENCE_NOT_FOUND"
+
+    def __init__(self, reference_id: str) -> None:
+        super().__init__(REFERENCE_TYPE, f"references/{reference_id}", "ListReferences names those that do")
+
+
+class VersionNotFound(NotFound):
+    """The reference has no version of this number."""
+
+    reason = "VERSION_NOT_FOUND"
+
+    def __init__(self, reference_id: str, number: int, newest: int) -> None:
+        hint = f"its newest version is {newest}" if newest else "it has none yet: FreezeReference makes one"
+        super().__init__(VERSION_TYPE, f"references/{reference_id}/versions/{number}", hint)
+
+
+class ReferenceExists(AlreadyExists):
+    """Another request made a reference of this id."""
+
+    reason = "REFERENCE_EXISTS"
+
+    def __init__(self, reference_id: str) -> None:
+        super().__init__(REFERENCE_TYPE, f"references/{reference_id}", "choose another reference_id or delete it first")
+
+
+class ShardExists(AlreadyExists):
+    """The reference has a shard of this id with other contents."""
+
+    reason = "SHARD_EXISTS"
+
+    def __init__(self, reference_id: str, shard_id: str) -> None:
+        super().__init__(
+            SHARD_TYPE,
+            f"references/{reference_id}: shard {shard_id!r}",
+            "with another sha256 or row_count; give other contents another shard_id",
+        )
+
+
+class ReferenceMismatch(FailedPrecondition):
+    """The batch comes from another model, other weights or another layer than the reference."""
+
+    reason = "REFERENCE_MISMATCH"
+
+    def __init__(self, reference_id: str, field: str, batch: object, reference: object) -> None:
+        super().__init__(
+            f"{field} of the batch is {batch}, that of references/{reference_id} is {reference}; "
+            "a distance between them means nothing: score against a reference of the same model, weights and layer",
+            metadata={"field": field, "batch": str(batch), "reference": str(reference)},
+        )
+
+
+class NotFrozen(FailedPrecondition):
+    """The reference has no version to score against."""
+
+    reason = "REFERENCE_NOT_FROZEN"
+
+    def __init__(self, reference_id: str) -> None:
+        super().__init__(f"references/{reference_id} has no version yet; append activations, then call FreezeReference")
+
+
+class TooFewRows(FailedPrecondition):
+    """The reference has too few rows for a covariance."""
+
+    reason = "TOO_FEW_ROWS"
+
+    def __init__(self, reference_id: str, row_count: int, needed: int) -> None:
+        super().__init__(
+            f"references/{reference_id} has {row_count} rows, a version needs at least {needed}; append more"
+        )
+
+
+class SchemaOutdated(FailedPrecondition):
+    """The database is not at the schema of this version."""
+
+    reason = "SCHEMA_OUTDATED"
+
+    def __init__(self, found: str | None, needed: str | None) -> None:
+        super().__init__(
+            f"the database has schema {found or 'none'}, this version needs {needed}; "
+            "run `python -m earwitness.scorer migrate` with the same settings"
+        )
+
+
+class EtagMismatch(Aborted):
+    """The reference changed since its etag was read."""
+
+    def __init__(self, reference_id: str, given: str, current: str) -> None:
+        super().__init__(
+            f"etag {given!r} of references/{reference_id} is stale, it is {current!r} now; read it again and retry"
+        )
+
+
+class TooManyAppends(ResourceExhausted):
+    """As many shards are being received as this server takes."""
+
+    reason = "TOO_MANY_APPENDS"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} shards are being received, the most this server takes at once; try again soon")
+
+
+class StoreUnavailable(Unavailable):
+    """The database cannot be reached or written now."""
+
+    reason = "STORE_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("the store of references cannot be reached now; nothing was changed that is not acknowledged")
+
+
+class CorruptBlob(Internal):
+    """Stored bytes are not what was written."""
+
+    reason = "STORE_CORRUPT"

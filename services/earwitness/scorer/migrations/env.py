@@ -1,0 +1,10 @@
+"""Alembic's entry: runs the migrations on the connection that `migration.migrate` hands over."""
+
+from alembic import context
+
+from earwitness.scorer.schema import metadata
+
+# The connection is in a transaction, which on SQLite covers DDL, too.
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, transactional_ddl=True)
+with context.begin_transaction():
+    context.run_migrations()

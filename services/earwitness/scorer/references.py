@@ -1,0 +1,156 @@
+"""References as values: what identifies one, what it holds, and which values are allowed."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from earwitness.errors import InvalidArgument
+from earwitness.rpc.validate import new_resource_id, require_range, require_text, sha256_hex
+from earwitness.scorer.errors import EtagMismatch, ReferenceMismatch, VersionNotFound
+from earwitness.scorer.selection import MAX_SELECTED, MIN_SELECTED, Selection
+
+MAX_UNITS = 4096
+MAX_SHARD_ROWS = 1_000_000
+MAX_SHARD_BYTES = 64 * 2**20
+MAX_CHUNK_BYTES = 2**20
+MAX_NAME_CHARS = 200
+MAX_DESCRIPTION_CHARS = 1000
+BYTES_PER_VALUE = 4
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where activations come from: `model` is the id, without "models/"; `unit_count` that of the layer."""
+
+    model: str
+    weights_sha256: str
+    layer: str
+    unit_count: int
+
+
+@dataclass(frozen=True)
+class NewReference:
+    """What the caller fixes when a reference is created."""
+
+    reference_id: str
+    source: Source
+    feature_profile: str
+    selection: Selection
+    description: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """An immutable state of a reference; `number` counts from 1.
+
+    `unit_minimum` and `unit_maximum` are those of the selection's unit among the selected rows.
+    """
+
+    number: int
+    row_count: int
+    selected_count: int
+    create_time: datetime
+    unit_minimum: float | None
+    unit_maximum: float | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference as it is now. `key` is the store's own, never used twice; versions are oldest first."""
+
+    key: int
+    content: NewReference
+    row_count: int
+    shard_count: int
+    versions: tuple[Version, ...]
+    create_time: datetime
+
+    @property
+    def reference_id(self) -> str:
+        """Last part of the resource name."""
+        return self.content.reference_id
+
+    @property
+    def etag(self) -> str:
+        """Shards and versions are only ever added, so their counts tell every state apart."""
+        state = f"{self.key}:{self.shard_count}:{len(self.versions)}"
+        return f'"{hashlib.blake2b(state.encode(), digest_size=8).hexdigest()}"'
+
+    def require_etag(self, given: str) -> None:
+        """Raises: EtagMismatch unless `given` is empty or the etag."""
+        if given and given != self.etag:
+            raise EtagMismatch(self.reference_id, given, self.etag)
+
+    def require_source(self, batch: Source) -> None:
+        """Raises: ReferenceMismatch unless the batch has the reference's model, weights, layer and units."""
+        own = self.content.source
+        for field, given, expected in (
+            ("model", f"models/{batch.model}", f"models/{own.model}"),
+            ("weights_sha256", batch.weights_sha256, own.weights_sha256),
+            ("layer", batch.layer, own.layer),
+            ("unit_count", batch.unit_count, own.unit_count),
+        ):
+            if given != expected:
+                raise ReferenceMismatch(self.reference_id, field, given, expected)
+
+    def version(self, number: int) -> Version:
+        """Raises: VersionNotFound."""
+        if not 1 <= number <= len(self.versions):
+            raise VersionNotFound(self.reference_id, number, len(self.versions))
+        return self.versions[number - 1]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What is said of a shard before its rows come."""
+
+    shard_id: str
+    row_count: int
+    sha256: str
+
+
+def require_new_reference(new: NewReference) -> None:
+    """Raises: InvalidArgument for the first field of a CreateReferenceRequest that is not allowed."""
+    new_resource_id(new.reference_id, "reference_id")
+    sha256_hex(new.source.weights_sha256, "reference.weights_sha256")
+    require_name(new.source.layer, "reference.layer")
+    require_range(new.source.unit_count, "reference.unit_count", at_least=1, at_most=MAX_UNITS)
+    require_name(new.feature_profile, "reference.feature_profile")
+    require_text(new.description, "reference.description", max_chars=MAX_DESCRIPTION_CHARS)
+    if new.selection.kind != "all":
+        field = f"reference.selection.{new.selection.kind}"
+        require_range(new.selection.unit, f"{field}.unit", at_least=0, at_most=new.source.unit_count - 1)
+        require_range(new.selection.k, f"{field}.k", at_least=MIN_SELECTED, at_most=MAX_SELECTED)
+
+
+def require_shard(shard: Shard) -> None:
+    """Raises: InvalidArgument for the first field of a ShardHeader that is not allowed."""
+    require_name(shard.shard_id, "header.shard_id")
+    require_range(shard.row_count, "header.row_count", at_least=1, at_most=MAX_SHARD_ROWS)
+    sha256_hex(shard.sha256, "header.sha256")
+
+
+def require_shard_size(shard: Shard, unit_count: int) -> int:
+    """Bytes of a shard's rows.
+
+    Raises: InvalidArgument when they are more than a shard may have.
+    """
+    byte_count = shard.row_count * unit_count * BYTES_PER_VALUE
+    if byte_count > MAX_SHARD_BYTES:
+        most = MAX_SHARD_BYTES // (unit_count * BYTES_PER_VALUE)
+        raise InvalidArgument(
+            "header.row_count",
+            f"is {shard.row_count}; {unit_count} FP32 units a row make {byte_count} bytes, a shard has at most "
+            f"{MAX_SHARD_BYTES}: send shards of at most {most} rows",
+        )
+    return byte_count
+
+
+def require_name(value: str, field: str) -> str:
+    """A name of 1 to 200 printable characters, on one line.
+
+    Raises: InvalidArgument.
+    """
+    if not value.isprintable():
+        raise InvalidArgument(field, "must be printable characters on one line")
+    return require_text(value, field, min_chars=1, max_chars=MAX_NAME_CHARS)

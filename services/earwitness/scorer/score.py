@@ -1,0 +1,54 @@
+"""The score of a batch: its Fréchet distance, and what is needed to judge it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from earwitness.scorer.collect import Frozen
+from earwitness.scorer.frechet import Distance, centre, distance
+from earwitness.scorer.statistics import Rows
+from earwitness.scorer.uncertainty import Interval, NoiseFloor, bootstrap_interval
+
+
+@dataclass(frozen=True)
+class Score:
+    """A distance never comes without its counts, its uncertainty and its noise floor.
+
+    `rank_deficient` says that the batch has too few rows to fill its dimensions: compare at equal `row_count` only.
+    `outside_range_ratio` is the share of rows with any activation outside of the reference's range.
+    """
+
+    distance: Distance
+    row_count: int
+    reference_row_count: int
+    dimension_count: int
+    rank_deficient: bool
+    interval: Interval
+    noise_floor: NoiseFloor
+    outside_range_ratio: float
+
+
+def score_batch(rows: Rows, frozen: Frozen, floor: NoiseFloor, seed: int) -> Score:
+    """Score of `rows` [M, D] against a frozen reference of D dimensions whose noise floor for M rows is `floor`.
+
+    Raises: ValueError for fewer than two rows or another D.
+    """
+    batch = centre(rows, frozen.gaussian)
+    row_count, dimension_count = rows.shape
+    estimate = distance(batch, frozen.gaussian)
+    return Score(
+        distance=estimate,
+        row_count=row_count,
+        reference_row_count=frozen.gaussian.count,
+        dimension_count=dimension_count,
+        rank_deficient=row_count <= dimension_count,
+        interval=bootstrap_interval(batch, frozen.gaussian, estimate.distance, seed),
+        noise_floor=floor,
+        outside_range_ratio=outside_range_ratio(rows, frozen),
+    )
+
+
+def outside_range_ratio(rows: Rows, frozen: Frozen) -> float:
+    """Share of `rows` [M, D], 0 to 1, with any activation below the reference's lowest or above its highest."""
+    outside = (rows < frozen.minimum) | (rows > frozen.maximum)
+    return float(np.mean(outside.any(axis=1)))

@@ -1,0 +1,63 @@
+"""Which rows of a reference count: all of them, or the k where one unit is highest or lowest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["all", "top", "bottom"]
+
+MIN_SELECTED = 2
+MAX_SELECTED = 10_000
+
+
+@dataclass(frozen=True)
+class Selection:
+    """`all` has neither unit nor k; `top` and `bottom` keep the `k` rows most extreme in `unit`."""
+
+    kind: Kind
+    unit: int = 0
+    k: int = 0
+
+
+ALL = Selection("all")
+
+
+@dataclass(frozen=True)
+class SelectedRows:
+    """The most extreme rows seen so far, most extreme first, and where they came from.
+
+    `rows` is [S, D] float32, S at most k; `shard_ids` has S entries; `row_indices` is [S] int64, the row within its
+    shard. Selecting from shards one by one and merging gives what sorting all rows at once would give.
+    """
+
+    rows: NDArray[np.float32]
+    shard_ids: tuple[str, ...]
+    row_indices: NDArray[np.int64]
+
+
+def select(rows: NDArray[np.float32], selection: Selection, shard_id: str, first_row: int = 0) -> SelectedRows:
+    """The extreme rows of `rows` [N, D], which begin at row `first_row` of shard `shard_id`."""
+    keys = _ascending(rows, selection)
+    candidates = np.arange(len(rows), dtype=np.int64)
+    if len(rows) > selection.k:
+        candidates = np.flatnonzero(keys <= np.partition(keys, selection.k - 1)[selection.k - 1])
+    order = candidates[np.argsort(keys[candidates], kind="stable")[: selection.k]]
+    return SelectedRows(rows[order], (shard_id,) * len(order), order + first_row)
+
+
+def merge(parts: Sequence[SelectedRows], selection: Selection) -> SelectedRows:
+    """The extreme rows among those of all `parts`; ties go to the lower shard id, then to the lower row."""
+    rows = np.concatenate([part.rows for part in parts])
+    row_indices = np.concatenate([part.row_indices for part in parts])
+    shard_ids = [shard_id for part in parts for shard_id in part.shard_ids]
+    order = np.lexsort((row_indices, np.array(shard_ids, dtype=np.str_), _ascending(rows, selection)))[: selection.k]
+    return SelectedRows(rows[order], tuple(shard_ids[index] for index in order), row_indices[order])
+
+
+def _ascending(rows: NDArray[np.float32], selection: Selection) -> NDArray[np.float32]:
+    """Sort key of each row: the most extreme has the lowest."""
+    values: NDArray[np.float32] = rows[:, selection.unit]
+    return -values if selection.kind == "top" else values

@@ -1,0 +1,126 @@
+"""Count, mean, scatter and range of rows, in float64, exact under any split of the rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.floating]
+"""[N, D] activations: N rows, D units."""
+
+_BLOCK_VALUES = 2**18
+_MIN_BLOCK_ROWS = 512
+_MAX_BLOCK_ROWS = 2**15
+"""Rows are centred in blocks of about so many values: memory stays bounded, a block stays in the processor's cache, and
+has rows enough to make a [D, D] product worth its while."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a Gaussian and a range need to know of N rows of D units.
+
+    `count` is N; `mean`, `minimum`, `maximum` are [D] float64; `scatter` is [D, D] float64, the sum over rows of
+    (x - mean)(x - mean)ᵀ.
+    """
+
+    count: int
+    mean: NDArray[np.float64]
+    scatter: NDArray[np.float64]
+    minimum: NDArray[np.float64]
+    maximum: NDArray[np.float64]
+
+    def merge(self, other: "Statistics") -> "Statistics":
+        """The statistics of both sets of rows together.
+
+        Raises: ValueError when the dimensions differ.
+        """
+        accumulator = Accumulator(self.mean.shape[0])
+        accumulator.add(self)
+        accumulator.add(other)
+        return accumulator.statistics()
+
+
+class Accumulator:
+    """Statistics that grow in place by rows or by other statistics; takes two [D, D] matrices of memory.
+
+    Source: Chan, Golub & LeVeque 1979, the pairwise update of means and sums of squares.
+    """
+
+    def __init__(self, dimension_count: int) -> None:
+        self._count = 0
+        self._mean = np.zeros(dimension_count)
+        self._scatter = np.zeros((dimension_count, dimension_count))
+        self._product = np.empty_like(self._scatter)
+        self._scratch = np.empty((0, dimension_count))
+        self._minimum = np.full(dimension_count, np.inf)
+        self._maximum = np.full(dimension_count, -np.inf)
+
+    def add_rows(self, rows: Rows) -> None:
+        """Counts `rows` [N, D].
+
+        Raises: ValueError when D is another.
+        """
+        self._check(rows.shape[-1] if rows.ndim == 2 else -1)
+        block = min(max(_BLOCK_VALUES // rows.shape[1], _MIN_BLOCK_ROWS), _MAX_BLOCK_ROWS)
+        for start in range(0, len(rows), block):
+            self._add_block(rows[start : start + block])
+
+    def add(self, other: Statistics) -> None:
+        """Counts the rows that `other` was made from.
+
+        Raises: ValueError when its dimensions differ.
+        """
+        self._check(other.mean.shape[0])
+        if other.count:
+            self._shift(other.count, other.mean, np.empty((1, other.mean.shape[0])))
+            self._scatter += other.scatter
+            self._widen(other.minimum, other.maximum)
+
+    def statistics(self) -> Statistics:
+        """What was counted so far, as a value of its own."""
+        return Statistics(
+            self._count, self._mean.copy(), self._scatter.copy(), self._minimum.copy(), self._maximum.copy()
+        )
+
+    def _add_block(self, rows: Rows) -> None:
+        # One row more than there are, for `_shift`. Kept between blocks: fresh memory costs more than the sums.
+        if len(self._scratch) <= len(rows):
+            self._scratch = np.empty((len(rows) + 1, rows.shape[1]))
+        centred = self._scratch[: len(rows) + 1]
+        centred[:-1] = rows
+        weights = np.full(len(rows), 1.0 / len(rows))
+        mean = weights @ centred[:-1]
+        centred[:-1] -= mean
+        # The mean of many large numbers is rounded: what it missed is the mean of what is left.
+        self._shift(len(rows), mean + weights @ centred[:-1], centred)
+        self._widen(rows.min(axis=0), rows.max(axis=0))
+
+    def _shift(self, count: int, mean: NDArray[np.float64], centred: NDArray[np.float64]) -> None:
+        """Moves count and mean; adds the scatter of `centred` and that between the means, written in its last row."""
+        total = self._count + count
+        apart = mean - self._mean
+        centred[-1] = apart * np.sqrt(self._count * (count / total))
+        np.matmul(centred.T, centred, out=self._product)
+        self._scatter += self._product
+        self._mean += apart * (count / total)
+        self._count = total
+
+    def _widen(self, minimum: NDArray[np.floating], maximum: NDArray[np.floating]) -> None:
+        np.minimum(self._minimum, minimum, out=self._minimum)
+        np.maximum(self._maximum, maximum, out=self._maximum)
+
+    def _check(self, dimension_count: int) -> None:
+        if dimension_count != self._mean.shape[0]:
+            raise ValueError(f"rows must be [N, {self._mean.shape[0]}], the last dimension is {dimension_count}")
+
+
+def from_rows(rows: Rows) -> Statistics:
+    """Statistics of `rows` [N, D], N at least 1.
+
+    Raises: ValueError when `rows` is not two-dimensional or has no row.
+    """
+    if rows.ndim != 2 or not rows.size:
+        raise ValueError(f"rows must be [N, D] with at least one row and one unit, got shape {rows.shape}")
+    accumulator = Accumulator(rows.shape[1])
+    accumulator.add_rows(rows)
+    return accumulator.statistics()

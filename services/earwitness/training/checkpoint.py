@@ -1,0 +1,91 @@
+"""Checkpoints: a network with everything needed to rebuild, trust and export it, in one file."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from earwitness.training.networks import Critic, Generator, SVDNet
+
+FORMAT_VERSION: Final = 1
+ARCHITECTURES: Final[Mapping[str, Callable[..., nn.Module]]] = {
+    "svdnet": SVDNet,
+    "generator": Generator,
+    "critic": Critic,
+}
+"""Every network a checkpoint can hold, by the name written into it."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class CheckpointMeta:
+    """What a checkpoint says of its network, beside the weights.
+
+    `arguments` rebuild the network, `features` is the feature profile's `to_dict()`, `labels` name the output units
+    (unit → (word for a high activation, word for a low one)), `training` records corpus hash, seed, updates, metrics.
+    """
+
+    architecture: str
+    arguments: Mapping[str, Any]
+    features: Mapping[str, Any]
+    labels: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(path: Path, module: nn.Module, meta: CheckpointMeta) -> None:
+    """Writes weights and `meta` to `path`, all or nothing."""
+    _require_known(path, meta.architecture)
+    weights = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    write_atomically(path, {"format_version": FORMAT_VERSION, "meta": asdict(meta), "weights": weights})
+
+
+def load_checkpoint(path: Path, architecture: str) -> tuple[nn.Module, CheckpointMeta]:
+    """The network in eval mode and its meta, read without running code from the file.
+
+    Raises: CheckpointError when the file is missing, no checkpoint, of another format or of another architecture than
+    `architecture`, or when its weights do not fit.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint; train one with `earwitness train`, or check the path")
+    try:
+        body = torch.load(path, map_location="cpu", weights_only=True)
+        version, weights = body["format_version"], body["weights"]
+        meta = CheckpointMeta(**body["meta"])
+    except Exception as err:
+        raise CheckpointError(f"{path}: not an earwitness checkpoint ({err})") from err
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{path}: format {version}, this version reads {FORMAT_VERSION}; train the network again")
+    if meta.architecture != architecture:
+        raise CheckpointError(f"{path}: holds the architecture {meta.architecture!r}, expected {architecture!r}")
+    _require_known(path, architecture)
+    try:
+        module = ARCHITECTURES[architecture](**meta.arguments)
+        module.load_state_dict(weights)
+    except (TypeError, ValueError, RuntimeError) as err:
+        raise CheckpointError(f"{path}: its weights or arguments do not fit {architecture!r}: {err}") from err
+    return module.eval(), meta
+
+
+def write_atomically(path: Path, body: Mapping[str, Any]) -> None:
+    """`torch.save` to a neighbouring file, then a rename: a kill leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        torch.save(dict(body), file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _require_known(path: Path, architecture: str) -> None:
+    if architecture not in ARCHITECTURES:
+        raise CheckpointError(
+            f"{path}: architecture {architecture!r} is unknown; known: {', '.join(sorted(ARCHITECTURES))}"
+        )

@@ -1,0 +1,103 @@
+"""What a corpus is made of: sizes, shares, and the identities each split may use."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, Self
+
+from earwitness.features import LogMelProfile, get_profile
+
+RECIPE_VERSION = 2
+"""Raised with every change that alters the audio or the labels; part of the fingerprint, so caches never go stale."""
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+ENGINE_SHARES: Mapping[Split, Mapping[str, float]] = {
+    # Of all singing 30 % hibari, 15 % sinsy, 55 % WORLD; sinsy is kept for the test so that it hears a new engine, and
+    # hibari, which has a single speaker, for training.
+    "train": {"hibari": 0.35, "world": 0.65},
+    "valid": {"world": 1.0},
+    "test": {"sinsy": 0.6, "world": 0.4},
+}
+"""Share of each singing engine among the vocal clips of a split."""
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """A corpus: equal configurations give equal bytes, whatever the number of workers."""
+
+    seed: int = 0
+    train_clips: int = 4_500
+    valid_clips: int = 450
+    test_clips: int = 600
+    clip_seconds: float = 6.0
+    profile_name: str = "log-mel-80@1"
+    vocal_share: float = 0.58
+    """Share of clips that sing: rests leave about 47 % of all frames vocal."""
+    lead_share: float = 0.5
+    """Share of the other clips where an instrument plays what a voice would sing."""
+    train_speakers: int = 360
+    valid_speakers: int = 50
+    test_speakers: int = 70
+    shard_clips: int = 25
+    """Clips a worker renders before it saves them: what an interruption can cost."""
+
+    def __post_init__(self) -> None:
+        for name in ("vocal_share", "lead_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
+        for split in SPLITS:
+            if self.clip_count(split) < 1 or self.speaker_count(split) < 1:
+                raise ValueError(f"{split}_clips and {split}_speakers must be at least 1")
+        if self.clip_seconds < self.profile.excerpt_seconds:
+            raise ValueError(
+                f"clip_seconds is {self.clip_seconds}; one excerpt of {self.profile_name} takes "
+                f"{self.profile.excerpt_seconds:.2f} s, give at least that"
+            )
+
+    @classmethod
+    def small(cls, seed: int = 0) -> Self:
+        """A handful of clips with every engine in it, for tests."""
+        return cls(
+            seed=seed, train_clips=6, valid_clips=2, test_clips=4, train_speakers=2, valid_speakers=1, test_speakers=1,
+            shard_clips=2,
+        )  # fmt: skip
+
+    def scaled(self, clips: int) -> Self:
+        """The same recipe with `clips` clips in all, the splits in the same proportion."""
+        total = sum(self.clip_count(split) for split in SPLITS)
+        valid, test = (max(1, round(clips * self.clip_count(split) / total)) for split in ("valid", "test"))
+        return replace(self, train_clips=max(1, clips - valid - test), valid_clips=valid, test_clips=test)
+
+    @cached_property
+    def profile(self) -> LogMelProfile:
+        profile = get_profile(self.profile_name)
+        if not isinstance(profile, LogMelProfile):
+            raise ValueError(f"profile_name is {self.profile_name!r}; the singing corpus is stored as log-mel")
+        return profile
+
+    @property
+    def clip_samples(self) -> int:
+        return round(self.clip_seconds * self.profile.sample_rate_hz)
+
+    @property
+    def clip_frames(self) -> int:
+        return self.profile.frame_count(self.clip_samples)
+
+    def clip_count(self, split: Split) -> int:
+        return {"train": self.train_clips, "valid": self.valid_clips, "test": self.test_clips}[split]
+
+    def speaker_count(self, split: Split) -> int:
+        """How many speakers the WORLD engine has in this split."""
+        return {"train": self.train_speakers, "valid": self.valid_speakers, "test": self.test_speakers}[split]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of everything that decides the corpus: the recipe's version, this value, the features."""
+        body = {"recipe_version": RECIPE_VERSION, "config": self.to_dict(), "features": self.profile.to_dict()}
+        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

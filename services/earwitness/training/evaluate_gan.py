@@ -1,0 +1,210 @@
+"""Evaluates a generator through the classifier's eyes, and chooses the checkpoint to ship.
+
+The measure is the Fréchet distance over fc8 between generated and held-out real excerpts. It is reported beside the
+distance between two halves of the real excerpts (the floor) and that of per-band Gaussian noise with the right means
+and variances (what colour alone achieves).
+"""
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from earwitness.scorer.frechet import Factored, factor_rows, frechet_distance
+from earwitness.training.checkpoint import CheckpointMeta, load_checkpoint, save_checkpoint
+from earwitness.training.corpus import LabelledSpectrograms, open_corpus
+from earwitness.training.networks import Generator, SVDNet
+from earwitness.training.train_gan import checkpoints
+
+Excerpts = NDArray[np.float32]
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class RealExcerpts:
+    """Held-out excerpts `[N, bands, frames]`, a classifier's fc8 of them, factored, and their band statistics."""
+
+    excerpts: Excerpts
+    reference: Factored
+    band_mean: NDArray[np.float64]
+    band_std: NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, data: LabelledSpectrograms, network: SVDNet, count: int, seed: int) -> "RealExcerpts":
+        excerpts, _ = data.random_excerpts(np.random.default_rng(seed), count)
+        mean, std = band_moments(excerpts)
+        return cls(excerpts, factor_rows(embed(network, excerpts)), mean, std)
+
+
+@dataclass(frozen=True)
+class CheckpointScore:
+    """One generator against held-out excerpts: FID over fc8, and root mean square differences per band (log units)."""
+
+    update: int
+    fid: float
+    band_mean_distance: float
+    band_std_distance: float
+
+
+@dataclass(frozen=True)
+class GeneratorReport:
+    """FIDs over fc8, each of `excerpts` excerpts against as many (halves: half as many against the other half)."""
+
+    excerpts: int
+    fid: float
+    fid_real_halves: float
+    fid_band_noise: float
+    band_mean_distance: float
+    band_std_distance: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures, and how many times nearer the generator is than noise."""
+        return {**asdict(self), "noise_ratio": self.fid_band_noise / self.fid}
+
+
+def evaluate_generator(
+    generator: Path, classifier: Path, corpus: Path, excerpts: int = 2000, seed: int = 0
+) -> GeneratorReport:
+    """Distances of a generator's samples, of noise and of real halves, over the classifier's fc8 on the valid split.
+
+    Raises: CheckpointError or DatasetError when an input cannot be used.
+    """
+    network = cast(SVDNet, load_checkpoint(classifier, "svdnet")[0])
+    module, meta = load_checkpoint(generator, "generator")
+    real = RealExcerpts.draw(open_corpus(corpus).open("valid"), network, excerpts, seed)
+    score = score_generator(cast(Generator, module), network, real, seed, int(meta.training.get("updates", 0)))
+    rng = np.random.default_rng(seed)
+    noise = real.band_mean[:, None] + real.band_std[:, None] * rng.standard_normal(real.excerpts.shape)
+    floor = cast(Generator, module).log_floor
+    rows = embed(network, real.excerpts)
+    return GeneratorReport(
+        excerpts=excerpts,
+        fid=score.fid,
+        fid_real_halves=float(frechet_distance(rows[::2], factor_rows(rows[1::2])).distance),
+        fid_band_noise=_fid(network, np.maximum(noise, floor).astype(np.float32), real.reference),
+        band_mean_distance=score.band_mean_distance,
+        band_std_distance=score.band_std_distance,
+    )
+
+
+def choose_checkpoint(
+    run_folder: Path,
+    classifier: Path,
+    corpus: Path,
+    excerpts: int = 2000,
+    window: int = 3,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> Path:
+    """Scores a run's checkpoints and copies the best to `best.pt`: the middle of the `window` of lowest median FID.
+
+    One FID is noisy and a GAN swings, so a checkpoint is only as good as its neighbours. Scores are kept in fid.json
+    (and fid.csv): a second call with the same classifier scores only what is new.
+
+    Raises: CheckpointError or DatasetError when an input cannot be used; ValueError without checkpoints.
+    """
+    paths = checkpoints(run_folder)
+    if not paths:
+        raise ValueError(f"{run_folder}: holds no generator checkpoints; train a generator there first")
+    network = cast(SVDNet, load_checkpoint(classifier, "svdnet")[0])
+    identity = hashlib.sha256(f"{_digest(classifier)} {excerpts} {seed}".encode()).hexdigest()
+    known = _known_scores(run_folder, identity)
+    todo = [path for path in paths if path.name not in known]
+    real = RealExcerpts.draw(open_corpus(corpus).open("valid"), network, excerpts, seed) if todo else None
+    for done, path in enumerate(todo, start=1):
+        assert real is not None
+        module, meta = load_checkpoint(path, "generator")
+        score = score_generator(cast(Generator, module), network, real, seed, int(meta.training["updates"]))
+        known[path.name] = score
+        _write_scores(run_folder, identity, known)
+        progress(done, len(todo), f"{path.name} FID {score.fid:.2f}")
+    best = paths[best_index([known[path.name].fid for path in paths], window)]
+    _save_best(best, run_folder / "best.pt", known[best.name])
+    return run_folder / "best.pt"
+
+
+def best_index(fids: list[float], window: int) -> int:
+    """Middle of the `window` neighbours with the lowest median; of all, when there are fewer than `window`."""
+    window = min(window, len(fids))
+    medians = [float(np.median(fids[first : first + window])) for first in range(len(fids) - window + 1)]
+    return int(np.argmin(medians)) + window // 2
+
+
+def score_generator(
+    generator: Generator, network: SVDNet, real: RealExcerpts, seed: int, update: int
+) -> CheckpointScore:
+    """FID and band distances of as many samples as there are real excerpts; equal seeds take equal latents."""
+    samples = sample(generator, len(real.excerpts), seed)
+    mean, std = band_moments(samples)
+    return CheckpointScore(
+        update=update,
+        fid=_fid(network, samples, real.reference),
+        band_mean_distance=float(np.sqrt(np.mean((mean - real.band_mean) ** 2))),
+        band_std_distance=float(np.sqrt(np.mean((std - real.band_std) ** 2))),
+    )
+
+
+def sample(generator: Generator, count: int, seed: int) -> Excerpts:
+    """`count` generated excerpts `[count, bands, frames]`."""
+    latents = torch.randn(count, generator.latent_size, generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        return torch.cat([generator(chunk)[:, 0] for chunk in torch.split(latents, BATCH)]).numpy()
+
+
+def embed(network: SVDNet, excerpts: Excerpts) -> NDArray[np.float32]:
+    """The classifier's fc8 `[N, 64]` of excerpts `[N, bands, frames]`."""
+    with torch.inference_mode():
+        chunks = torch.split(torch.from_numpy(excerpts)[:, None], BATCH)
+        return torch.cat([network.embed(chunk) for chunk in chunks]).numpy()
+
+
+def band_moments(excerpts: Excerpts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each band, both `[bands]`."""
+    return (
+        np.asarray(excerpts.mean(axis=(0, 2), dtype=np.float64)),
+        np.asarray(excerpts.std(axis=(0, 2), dtype=np.float64)),
+    )
+
+
+def _fid(network: SVDNet, excerpts: Excerpts, reference: Factored) -> float:
+    return float(frechet_distance(embed(network, excerpts), reference).distance)
+
+
+def _save_best(source: Path, target: Path, score: CheckpointScore) -> None:
+    module, meta = load_checkpoint(source, "generator")
+    training = {**meta.training, "score": asdict(score), "checkpoint": source.name}
+    chosen = CheckpointMeta(meta.architecture, meta.arguments, meta.features, meta.labels, training)
+    save_checkpoint(target, module, chosen)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _known_scores(run_folder: Path, identity: str) -> dict[str, CheckpointScore]:
+    path = run_folder / "fid.json"
+    if not path.is_file():
+        return {}
+    body = json.loads(path.read_text())
+    if body["identity"] != identity:
+        return {}
+    return {name: CheckpointScore(**score) for name, score in body["scores"].items()}
+
+
+def _write_scores(run_folder: Path, identity: str, scores: dict[str, CheckpointScore]) -> None:
+    body = {"identity": identity, "scores": {name: asdict(score) for name, score in scores.items()}}
+    partial = run_folder / "fid.json.partial"
+    partial.write_text(json.dumps(body, indent=2) + "\n")
+    shutil.move(partial, run_folder / "fid.json")
+    with (run_folder / "fid.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(CheckpointScore)])
+        writer.writeheader()
+        writer.writerows(asdict(score) for score in sorted(scores.values(), key=lambda score: score.update))

@@ -1,0 +1,162 @@
+"""A generator and a classifier become the three served models of a bundle."""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from torch import nn
+
+from earwitness.features.profile import profile_from_dict
+from earwitness.inference.metadata import ROLES, BundleMetadata, Role, UnitLabel
+from earwitness.training.export.errors import ExportError, ShapeError
+from earwitness.training.export.forward_graphs import classifier_graph, generator_graph
+from earwitness.training.export.layers import LayerSpec
+from earwitness.training.export.onnx_writer import to_onnx
+from earwitness.training.export.pair import Pair, make_pair
+from earwitness.training.export.search_graph import search_graph
+from earwitness.training.export.triton_config import config_text, ports
+from earwitness.training.export.verify import ParityReport, verify
+
+GRAPHS = {"generator": generator_graph, "classifier": classifier_graph, "search": search_graph}
+MODEL_VERSION = "1"
+
+RUNTIME: Mapping[str, str] = {"micro_batch": "1"}
+"""Parameters for the ONNX Runtime backend: on a CPU a row runs fastest alone, on one thread, beside others."""
+
+
+@dataclass(frozen=True)
+class ExportedBundle:
+    """A bundle as written: what it says of itself, how well it agrees with torch, bytes of each model."""
+
+    metadata: BundleMetadata
+    parity: ParityReport
+    model_bytes: Mapping[Role, int]
+
+
+def export_bundle(
+    generator: nn.Module,
+    classifier: nn.Module,
+    *,
+    name: str,
+    layers: Mapping[str, str] | Sequence[LayerSpec],
+    features: Mapping[str, Any],
+    labels: Sequence[UnitLabel],
+    training_data: str,
+    repository: Path,
+    latent_size: int | None = None,
+    runtime: Mapping[str, str] = RUNTIME,
+) -> ExportedBundle:
+    """Writes `<name>_generator`, `<name>_classifier` and `<name>_search` into `repository`, all three or none.
+
+    The generator takes z `[B, Z]` and returns log-mel `[B, 1, bands, frames]` or `[B, bands, frames]`, unstandardised;
+    the classifier takes that and returns logits `[B, outputs]`. `layers` maps public names to paths of submodules of
+    the classifier whose outputs are the layers (the classifier's own output is added if none of them is it).
+    `features` is the feature profile's `to_dict()`, `latent_size` defaults to the generator's attribute of that name,
+    `runtime` are parameters for the ONNX Runtime backend. Models of the same name are replaced.
+
+    Raises: ExportError (see `errors`) when names, shapes or operators do not allow it, or when the graphs disagree with
+    torch; the repository is then as it was. OSError when it cannot be written.
+    """
+    _check_name(name)
+    profile = profile_from_dict(features)
+    pair = make_pair(generator, classifier, layers, _latent_size(generator, latent_size))
+    if pair.spectrogram_shape != tuple(profile.excerpt_shape):
+        raise ShapeError(
+            f"features: profile {profile.name!r} has excerpts of {list(profile.excerpt_shape)} bands × frames, the "
+            f"generator returns {list(pair.spectrogram_shape)}; export with the profile the networks were trained on"
+        )
+    metadata = BundleMetadata(
+        name=name,
+        latent_size=pair.latent_size,
+        sample_rate_hz=profile.sample_rate_hz,
+        spectrogram_shape=pair.spectrogram_shape,
+        layers=pair.layers,
+        labels=tuple(labels),
+        features=dict(features),
+        training_data=training_data,
+        weights_sha256=weights_checksum(pair),
+    )
+    _check_labels(metadata)
+    models = {role: _model(pair, metadata, role).SerializeToString(deterministic=True) for role in ROLES}
+    parity = verify(pair, models)
+    with _all_or_nothing(repository, [metadata.served_name(role) for role in ROLES]) as staging:
+        for role in ROLES:
+            folder = staging / metadata.served_name(role)
+            (folder / MODEL_VERSION).mkdir(parents=True)
+            (folder / MODEL_VERSION / "model.onnx").write_bytes(models[role])
+            (folder / "config.pbtxt").write_text(config_text(metadata, role, runtime), encoding="utf-8")
+    return ExportedBundle(metadata, parity, {role: len(model) for role, model in models.items()})
+
+
+def weights_checksum(pair: Pair) -> str:
+    """SHA-256 (hex) over the sorted names and the bytes of both networks' state."""
+    digest = hashlib.sha256()
+    state = {
+        f"{role}.{key}": value for role, network in pair.networks.items() for key, value in network.state_dict().items()
+    }
+    for key in sorted(state):
+        digest.update(key.encode() + b"\0")
+        digest.update(state[key].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _model(pair: Pair, metadata: BundleMetadata, role: Role) -> onnx.ModelProto:
+    model_ports = ports(metadata, role)
+    names = ([port.name for port in tensors] for tensors in (model_ports.inputs, model_ports.outputs))
+    return to_onnx(GRAPHS[role](pair), *names)
+
+
+@contextmanager
+def _all_or_nothing(repository: Path, names: Sequence[str]) -> Iterator[Path]:
+    """A folder beside the repository to fill; on leaving, its folders `names` replace those of the repository.
+
+    When filling or replacing fails, the repository's folders are as they were.
+    """
+    repository.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=repository.resolve().parent, prefix=f".{repository.name}-export-") as work:
+        staging, replaced = Path(work, "new"), Path(work, "old")
+        staging.mkdir()
+        replaced.mkdir()
+        yield staging
+        done: list[str] = []
+        try:
+            for name in names:
+                done.append(name)
+                if (repository / name).exists():
+                    os.rename(repository / name, replaced / name)
+                os.rename(staging / name, repository / name)
+        except BaseException:
+            for name in done:
+                shutil.rmtree(repository / name, ignore_errors=True)
+                if (replaced / name).exists():
+                    os.rename(replaced / name, repository / name)
+            raise
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise ExportError(
+            f"name: got {name!r}, expected lower-case letters and digits in words joined by '-', such as 'svd-r1'"
+        )
+
+
+def _check_labels(metadata: BundleMetadata) -> None:
+    outputs = metadata.output_layer.unit_count
+    for label in metadata.labels:
+        if not 0 <= label.unit < outputs:
+            raise ExportError(f"labels: unit {label.unit} is labelled, the classifier has outputs 0 ... {outputs - 1}")
+
+
+def _latent_size(generator: nn.Module, given: int | None) -> int:
+    size = getattr(generator, "latent_size", None) if given is None else given
+    if not isinstance(size, int) or size < 1:
+        raise ShapeError(f"latent_size: got {size!r}; give the size of the generator's latent, at least 1")
+    return size

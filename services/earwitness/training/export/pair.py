@@ -1,0 +1,107 @@
+"""A generator and a classifier that fit together, and what one pass through both shows of them."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from earwitness.inference.metadata import Layer
+from earwitness.training.export.errors import LayerError, ShapeError
+from earwitness.training.export.layers import LayerSpec, capturing, describe, layer_specs, units_of, with_output
+
+Weights = Mapping[str, Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Copies of both networks, in eval mode, float32, on the CPU, without requiring gradients."""
+
+    generator: nn.Module
+    classifier: nn.Module
+    latent_size: int
+    spectrogram_shape: tuple[int, int]
+    has_channel: bool
+    """The generator returns, and the classifier takes, `[B, 1, bands, frames]`; else `[B, bands, frames]`."""
+    specs: tuple[LayerSpec, ...]
+    layers: tuple[Layer, ...]
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator, "classifier": self.classifier}
+
+    @property
+    def unit_count(self) -> int:
+        """U: the units of all layers together."""
+        return sum(layer.unit_count for layer in self.layers)
+
+    def generate(self, weights: Weights, z: Tensor) -> Tensor:
+        """z `[B, Z]` → spectrogram, with the channel axis if the networks have one."""
+        x: Tensor = torch.func.functional_call(self.generator, dict(weights["generator"]), (z,))
+        return x
+
+    def classify(self, weights: Weights, x: Tensor) -> tuple[Tensor, ...]:
+        """Spectrogram as `generate` gives it → units `[B, units]` of every layer, in order."""
+        with capturing(self.classifier, self.specs) as capture:
+            torch.func.functional_call(self.classifier, dict(weights["classifier"]), (x,))
+        return tuple(units_of(capture.outputs[spec.path]) for spec in self.specs)
+
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        """Parameters and buffers of both networks, as `generate` and `classify` take them."""
+        return {
+            name: {key: value.detach() for key, value in (*network.named_parameters(), *network.named_buffers())}
+            for name, network in self.networks.items()
+        }
+
+
+def make_pair(
+    generator: nn.Module,
+    classifier: nn.Module,
+    layers: Mapping[str, str] | Sequence[LayerSpec],
+    latent_size: int,
+) -> Pair:
+    """Checks that the two fit and finds the shapes and the units.
+
+    The generator takes z `[B, latent_size]` and returns `[B, 1, bands, frames]` or `[B, bands, frames]`; the classifier
+    takes what it returns and gives logits `[B, outputs]`.
+
+    Raises: ShapeError; LayerError.
+    """
+    generator, classifier = _frozen(generator), _frozen(classifier)
+    specs = layer_specs(layers, classifier)
+    z = torch.randn(2, latent_size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        x = _run("generator", generator, z)
+        if x.ndim not in (3, 4) or x.shape[0] != 2 or (x.ndim == 4 and x.shape[1] != 1):
+            raise ShapeError(
+                f"generator: z [2, {latent_size}] became {list(x.shape)}, expected [2, 1, bands, frames] or "
+                "[2, bands, frames]"
+            )
+        with capturing(classifier, specs) as capture:
+            logits = _run("classifier", classifier, x)
+            if logits.ndim != 2 or logits.shape[0] != 2:
+                raise ShapeError(
+                    f"classifier: {list(x.shape)} became {list(logits.shape)}, expected [2, outputs] logits"
+                )
+            specs = with_output(specs, capture)
+            described = describe(specs, capture)
+    bands, frames = x.shape[-2:]
+    return Pair(generator, classifier, latent_size, (bands, frames), x.ndim == 4, specs, described)
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    frozen = copy.deepcopy(network).eval().float().cpu()
+    return frozen.requires_grad_(False)
+
+
+def _run(role: str, network: nn.Module, x: Tensor) -> Tensor:
+    try:
+        result = network(x)
+    except LayerError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError) as err:
+        raise ShapeError(f"{role}: does not take a batch of shape {list(x.shape)}: {err}") from err
+    if not isinstance(result, Tensor):
+        raise ShapeError(f"{role}: returns {type(result).__name__}, expected one tensor")
+    return result

@@ -1,0 +1,124 @@
+"""Where the networks of a bundle come from: checkpoints of `earwitness train`, or a user's own modules."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from earwitness.inference.metadata import UnitLabel
+from earwitness.training.checkpoint import CheckpointError, CheckpointMeta, load_checkpoint
+from earwitness.training.export.bundle import ExportedBundle, export_bundle
+from earwitness.training.export.errors import SourceError
+from earwitness.training.export.layers import LayerSpec
+
+
+def export_checkpoints(gan_checkpoint: Path, svd_checkpoint: Path, name: str, repository: Path) -> ExportedBundle:
+    """Exports a trained generator and SVDNet with all of its named layers.
+
+    Raises: SourceError when a file is no such checkpoint or the two were trained on different features; and as
+    `export_bundle`.
+    """
+    try:
+        generator, generator_meta = load_checkpoint(gan_checkpoint, "generator")
+        classifier, classifier_meta = load_checkpoint(svd_checkpoint, "svdnet")
+    except CheckpointError as err:
+        raise SourceError(str(err)) from err
+    if generator_meta.features != classifier_meta.features:
+        raise SourceError(
+            f"{gan_checkpoint} was trained on features {generator_meta.features.get('name')!r}, {svd_checkpoint} on "
+            f"{classifier_meta.features.get('name')!r} or other parameters of it; train both on the same"
+        )
+    return export_bundle(
+        generator,
+        classifier,
+        name=name,
+        layers={layer: layer for layer in classifier.layer_names},  # type: ignore[union-attr]
+        features=classifier_meta.features,
+        labels=[UnitLabel(int(unit), *words) for unit, words in classifier_meta.labels.items()],
+        training_data=_training_data(generator_meta, classifier_meta),
+        repository=repository,
+    )
+
+
+def export_from_import_paths(
+    generator: str,
+    classifier: str,
+    *,
+    name: str,
+    layers: Mapping[str, str] | Sequence[LayerSpec],
+    features: Mapping[str, Any],
+    labels: Sequence[UnitLabel],
+    training_data: str,
+    repository: Path,
+    latent_size: int | None = None,
+    generator_weights: Path | None = None,
+    classifier_weights: Path | None = None,
+) -> ExportedBundle:
+    """Exports a user's own pair, each given as `package.module:attribute`.
+
+    The attribute is an nn.Module, or something to call without arguments that returns one; the weights, if given, are
+    files that `torch.save` wrote of a state dict.
+
+    Raises: SourceError when a path leads to no network or weights do not fit; and as `export_bundle`.
+    """
+    return export_bundle(
+        load_network(generator, generator_weights),
+        load_network(classifier, classifier_weights),
+        name=name,
+        layers=layers,
+        features=features,
+        labels=labels,
+        training_data=training_data,
+        repository=repository,
+        latent_size=latent_size,
+    )
+
+
+def load_network(import_path: str, weights: Path | None = None) -> nn.Module:
+    """The network at `package.module:attribute`, with the state dict in `weights` if given.
+
+    Raises: SourceError.
+    """
+    module_name, _, attribute = import_path.partition(":")
+    if not module_name or not attribute:
+        raise SourceError(
+            f"{import_path!r}: expected package.module:attribute, such as 'mynets.models:build_generator'"
+        )
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as err:
+        raise SourceError(f"{import_path!r}: {err}; check the path, and that the package is installed here") from err
+    if not isinstance(found, nn.Module):
+        try:
+            found = found()
+        except TypeError as err:
+            raise SourceError(f"{import_path!r}: cannot be called without arguments: {err}") from err
+    if not isinstance(found, nn.Module):
+        raise SourceError(f"{import_path!r}: gave {type(found).__name__}, expected a torch.nn.Module")
+    if weights is not None:
+        _load_weights(found, import_path, weights)
+    return found
+
+
+def _load_weights(network: nn.Module, import_path: str, weights: Path) -> None:
+    try:
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except OSError as err:
+        raise SourceError(f"{weights}: cannot be read: {err.strerror}") from err
+    except Exception as err:  # torch.load and load_state_dict raise as they please on a wrong file
+        raise SourceError(f"{weights}: no state dict that fits {import_path!r}: {err}") from err
+
+
+def _training_data(generator: CheckpointMeta, classifier: CheckpointMeta) -> str:
+    """One line for people: the corpora, and their fingerprints."""
+    roles: dict[str, list[str]] = {}
+    for role, meta in (("classifier", classifier), ("generator", generator)):
+        sources = "; ".join(meta.training.get("sources", ())) or "no sources recorded"
+        corpus = f"corpus {str(meta.training.get('corpus', 'unknown'))[:12]}: {sources}"
+        roles.setdefault(corpus, []).append(role)
+    return " / ".join(f"{' and '.join(names)}: {corpus}" for corpus, names in roles.items())

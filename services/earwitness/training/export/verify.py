@@ -1,0 +1,279 @@
+"""Proof, at export, that the served graphs compute what torch computes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from earwitness.inference.metadata import Layer, Role
+from earwitness.training.export.errors import FrozenGradient, ParityError
+from earwitness.training.export.forward_graphs import PROBABILITY, probability
+from earwitness.training.export.pair import Pair
+from earwitness.training.export.reference import Array, Exact, Reference, Truth
+
+BATCHES = (1, 3, 50)
+OUTPUT_TOLERANCE = 1e-5
+GRADIENT_TOLERANCE = 1e-4
+
+STEP = 1e-6
+"""Half the distance of a central difference, in the latent's own unit (its prior standard deviation)."""
+
+DIRECTIONS = 2
+"""Directions in the latent space along which each layer's gradient is held against differences."""
+
+SUSPECT = 1e-5
+NUDGE = 1e-3
+ATTEMPTS = 6
+"""A row whose gradient is off by more than `SUSPECT` is tried again at latents `NUDGE` away. Where a unit sits on the
+kink of its activation, or two elements of a pooling window are all but equal, rounding decides which one-sided gradient
+comes out, in torch as here; a wrong graph is wrong at every latent nearby."""
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """Worst errors over all layers, batches and both senses, against torch in float64.
+
+    Each is relative to the layer's largest true value.
+    """
+
+    batches: tuple[int, ...]
+    generator: float
+    classifier: float
+    activation: float
+    gradient: float
+    """Against autograd."""
+    finite_differences: float
+    """Against central differences of the activation, relative to the gradient's length."""
+    row_dependence: float
+    """Change of a row's results when the rest of its batch changes."""
+    kinks: int
+    """Times that a row's gradient had to be compared at a neighbouring latent."""
+
+
+@dataclass
+class Rows:
+    """A batch to check; row i looks at units of layer number `layer[i]`."""
+
+    z: Array
+    unit_weights: Array
+    layer: NDArray[np.int64]
+    truth: Truth
+
+    def prior(self, weight: float) -> Array:
+        return np.full((len(self.z), 1), weight, np.float32)
+
+
+def verify(pair: Pair, models: Mapping[Role, bytes], seed: int = 0) -> ParityReport:
+    """Compares the three models with torch at batches 1, 3 and 50, maximising and minimising, units of every layer.
+
+    Raises: ParityError naming what differs and by how much; FrozenGradient when a layer's gradient is zero throughout,
+    or when the output's does not depend on the latent.
+    """
+    check = _Check(pair, {role: _session(role, model) for role, model in models.items()}, np.random.default_rng(seed))
+    check.torch_itself()
+    return ParityReport(
+        batches=BATCHES,
+        generator=check.generator(),
+        classifier=check.classifier(),
+        activation=check.activation(),
+        gradient=check.gradient(),
+        finite_differences=check.finite_differences(),
+        row_dependence=check.row_dependence(),
+        kinks=check.kinks,
+    )
+
+
+class _Check:
+    def __init__(
+        self, pair: Pair, sessions: Mapping[Role, onnxruntime.InferenceSession], rng: np.random.Generator
+    ) -> None:
+        self._layers = pair.layers
+        self._latent_size, self._unit_count = pair.latent_size, pair.unit_count
+        self._sessions = sessions
+        self._rng = rng
+        self._reference = Reference(pair)
+        self._batches = [self._draw(batch) for batch in BATCHES]
+        self.kinks = 0
+
+    def torch_itself(self) -> None:
+        """Raises: ParityError when torch gives two answers; FrozenGradient when the gradient leads nowhere."""
+        rows = self._batches[-1]
+        again = self._reference.units(rows.z[:3].astype(np.float64))
+        _within("torch: a second pass, over three rows only,", _relative(again, rows.truth.units[:3]), OUTPUT_TOLERANCE)
+        for layer, largest in zip(self._layers, self._gradient_scale(), strict=True):
+            if largest == 0:
+                raise FrozenGradient(
+                    f"layer {layer.name!r}: the gradient of every unit tried is zero at every latent tried; it does "
+                    "not depend on the latent, or its units are dead"
+                )
+        output = self._output
+        weights = np.zeros((len(BATCHES), self._unit_count), np.float32)
+        weights[:, output.first_unit] = 1
+        gradient = self._reference.truth(rows.z[: len(weights)], weights).gradient
+        if np.allclose(gradient, gradient[0], rtol=1e-9, atol=0):
+            raise FrozenGradient(
+                f"layer {output.name!r}: the gradient is the same at every latent, so there is nothing to search; "
+                "generator and classifier together are a linear map"
+            )
+
+    def generator(self) -> float:
+        """Worst relative error of the spectrogram."""
+        return max(
+            _within("generator: spectrogram", _relative(self._generate(rows), rows.truth.spectrogram), OUTPUT_TOLERANCE)
+            for rows in self._batches
+        )
+
+    def classifier(self) -> float:
+        """Worst relative error of the probability and of any layer's units, on true spectrograms."""
+        worst = 0.0
+        for rows in self._batches:
+            got = self._run("classifier", spectrogram=rows.truth.spectrogram.astype(np.float32))
+            want = {layer.name: rows.truth.units[:, _units(layer)] for layer in self._layers}
+            want[PROBABILITY] = probability(torch.from_numpy(want[self._output.name])).numpy()
+            for name, true in want.items():
+                worst = max(worst, _within(f"classifier: {name}", _relative(got[name], true), OUTPUT_TOLERANCE))
+        return worst
+
+    def activation(self) -> float:
+        """Worst error of activation and objective, with a prior weight, relative to the layer's largest sum."""
+        scale = self._largest(lambda rows: np.abs(rows.unit_weights * rows.truth.units).sum(1))
+        worst = 0.0
+        for rows in self._batches:
+            true = (rows.unit_weights * rows.truth.units).sum(1)
+            penalty = 0.01 * (rows.z.astype(np.float64) ** 2).sum(1)
+            for sense in (1, -1):
+                got = self._search(rows, sense, 0.01)
+                activation = np.abs(got["activation"][:, 0] - sense * true) / scale[rows.layer]
+                objective = np.abs(got["objective"][:, 0] - (sense * true - penalty)) / (scale[rows.layer] + penalty)
+                error = float(np.max([activation, objective]))
+                worst = max(worst, _within("search: activation or objective", error, OUTPUT_TOLERANCE))
+        return worst
+
+    def gradient(self) -> float:
+        """Worst relative error against autograd; with a prior weight the gradient has to move by −2·prior·z."""
+        scale = self._gradient_scale()
+
+        def errors(rows: Rows) -> Exact:
+            differences = []
+            for sense in (1, -1):
+                for weight in (0.0, 0.01):
+                    pull = 2 * weight * rows.z.astype(np.float64)
+                    got = self._search(rows, sense, weight)["gradient"]
+                    error = np.abs(got - (sense * rows.truth.gradient - pull)).max(1)
+                    differences.append(error / (scale[rows.layer] + np.abs(pull).max(1)))
+            return np.asarray(np.max(differences, axis=0))
+
+        return max(self._settle("gradient against autograd", rows, errors) for rows in self._batches)
+
+    def finite_differences(self) -> float:
+        """Worst error of the gradient's components along random directions, relative to its length."""
+
+        def errors(rows: Rows) -> Exact:
+            gradient = self._search(rows, 1, 0.0)["gradient"].astype(np.float64)
+            length = np.maximum(np.linalg.norm(gradient, axis=1), np.finfo(np.float32).tiny)
+            worst = np.zeros(len(rows.z))
+            for _ in range(DIRECTIONS):
+                direction = self._rng.standard_normal(rows.z.shape)
+                direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+                ahead, behind = (self._reference.units(rows.z + side * STEP * direction) for side in (1, -1))
+                slope = ((ahead - behind) * rows.unit_weights).sum(1) / (2 * STEP)
+                worst = np.maximum(worst, np.abs((gradient * direction).sum(1) - slope) / length)
+            return worst
+
+        return self._settle("gradient against finite differences", self._draw(len(self._layers)), errors)
+
+    def row_dependence(self) -> float:
+        """Relative change of the first row's results when all others become other rows."""
+        rows, others = self._batches[-1], self._draw(BATCHES[-1])
+        others.z[0], others.unit_weights[0] = rows.z[0], rows.unit_weights[0]
+        before, after = self._search(rows, 1, 0.01), self._search(others, 1, 0.01)
+        error = max(_relative(after[name][:1], before[name][:1]) for name in before)
+        return _within("search: row 0 when the other rows change", error, OUTPUT_TOLERANCE)
+
+    def _draw(self, batch: int) -> Rows:
+        """Rows over all layers in turn, the last first: a random direction over its units, then a single unit."""
+        z = self._rng.standard_normal((batch, self._latent_size)).astype(np.float32)
+        weights = np.zeros((batch, self._unit_count), np.float32)
+        chosen = (len(self._layers) - 1 - np.arange(batch)) % len(self._layers)
+        for row, index in enumerate(chosen):
+            units = weights[row, _units(self._layers[index])]
+            if (row // len(self._layers)) % 2:
+                units[self._rng.integers(len(units))] = 1
+            else:
+                units[:] = self._rng.standard_normal(len(units))
+        return Rows(z, weights, chosen, self._reference.truth(z, weights))
+
+    def _settle(self, what: str, rows: Rows, errors: Callable[[Rows], Exact]) -> float:
+        """Worst error over the rows, each row's the least of its attempts.
+
+        Raises: ParityError when that is too large.
+        """
+        error = errors(rows)
+        for _ in range(ATTEMPTS):
+            wrong = ~(error <= SUSPECT)
+            if not wrong.any():
+                break
+            self.kinks += int(wrong.sum())
+            rows.z[wrong] += NUDGE * self._rng.standard_normal(rows.z[wrong].shape).astype(np.float32)
+            rows.truth.gradient[wrong] = self._reference.truth(rows.z[wrong], rows.unit_weights[wrong]).gradient
+            error = np.where(wrong, np.fmin(errors(rows), error), error)
+        worst = int(np.argmax(np.nan_to_num(error, nan=np.inf)))
+        layer = self._layers[rows.layer[worst]].name
+        return _within(f"search: {what}, layer {layer!r}", float(error[worst]), GRADIENT_TOLERANCE)
+
+    def _gradient_scale(self) -> Exact:
+        return self._largest(lambda rows: np.abs(rows.truth.gradient).max(1))
+
+    def _largest(self, value: Callable[[Rows], Exact]) -> Exact:
+        """The largest value, over the rows of all batches, in each layer."""
+        largest = np.zeros(len(self._layers))
+        for rows in self._batches:
+            np.maximum.at(largest, rows.layer, value(rows))
+        return largest
+
+    @property
+    def _output(self) -> Layer:
+        return next(layer for layer in self._layers if layer.kind == "output")
+
+    def _generate(self, rows: Rows) -> Array:
+        return self._run("generator", z=rows.z)["spectrogram"]
+
+    def _search(self, rows: Rows, sense: int, prior: float) -> dict[str, Array]:
+        weights = np.float32(sense) * rows.unit_weights
+        return self._run("search", z=rows.z, unit_weights=weights, prior_weight=rows.prior(prior))
+
+    def _run(self, role: Role, **inputs: Array) -> dict[str, Array]:
+        session = self._sessions[role]
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def _session(role: Role, model: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as err:  # onnxruntime's own errors share no base class
+        raise ParityError(f"{role}: ONNX Runtime {onnxruntime.__version__} cannot load the model: {err}") from err
+
+
+def _units(layer: Layer) -> slice:
+    return slice(layer.first_unit, layer.first_unit + layer.unit_count)
+
+
+def _relative(got: NDArray[Any], want: NDArray[Any]) -> float:
+    return float(np.abs(got - want).max() / max(np.abs(want).max(), np.finfo(np.float32).tiny))
+
+
+def _within(what: str, error: float, tolerance: float) -> float:
+    if not error <= tolerance:
+        raise ParityError(
+            f"{what} is off by {error:.1e} relative to torch, allowed is {tolerance:.0e}; the bundle was not written. "
+            "If an operator rule of ours is at fault, please report the networks"
+        )
+    return error

@@ -1,0 +1,119 @@
+"""Random labelled segments for the classifier, and the thread that prepares them ahead of the network."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.training.augmentation import AugmentationConfig, Augmenter
+from earwitness.training.corpus import LabelledSpectrograms
+
+OUTPUT_STRIDE = 9
+"""Frames between two outputs of SVDNet over one segment: its two poolings by 3."""
+
+Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class SegmentShape:
+    """Segments of `excerpts` overlapping excerpts, each OUTPUT_STRIDE frames after the one before.
+
+    One excerpt per segment is the published training; more of them share most of the convolutions' work, so an update
+    learns from several labels for little more than the price of one.
+    """
+
+    excerpt_frames: int
+    excerpts: int
+
+    @property
+    def frames(self) -> int:
+        return self.excerpt_frames + OUTPUT_STRIDE * (self.excerpts - 1)
+
+    def centres(self) -> NDArray[np.int64]:
+        """Central frame of each excerpt within the segment, `[excerpts]`."""
+        return self.excerpt_frames // 2 + OUTPUT_STRIDE * np.arange(self.excerpts)
+
+
+class SegmentSampler:
+    """Draws batches by number: batch i of a seed is the same however often, or by whom, it is drawn."""
+
+    def __init__(
+        self,
+        data: LabelledSpectrograms,
+        shape: SegmentShape,
+        augmentation: AugmentationConfig,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        """Raises: ValueError when no clip holds one segment, stretched to its longest."""
+        self._data = data
+        self._shape = shape
+        self._augmenter = Augmenter(augmentation, data.profile.band_frequencies_hz(), data.profile.floor_value)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._length = augmentation.source_frames(shape.frames)
+        longest = max(clip.frame_count for clip in data.clips)
+        if longest < self._length:
+            raise ValueError(
+                f"corpus: its longest clip has {longest} frames, a segment needs {self._length}; use longer clips, "
+                "fewer excerpts per segment or less stretch"
+            )
+        self._starts = np.concatenate(
+            [
+                np.arange(clip.first_frame, clip.first_frame + max(0, clip.frame_count - self._length + 1))
+                for clip in data.clips
+            ]
+        )
+        vocal_before = np.concatenate([[0], np.cumsum(data.labels)])
+        voiceless = vocal_before[self._starts + self._length] == vocal_before[self._starts]
+        self._voiceless_starts = self._starts[voiceless]
+        self._mixes = augmentation.mix_share > 0 and len(self._voiceless_starts) > 0
+
+    def batch(self, number: int) -> Batch:
+        """Segments `[B, bands, frames]` and the labels of their excerpts' central frames `[B, excerpts]` (0 or 1)."""
+        rng = np.random.default_rng((self._seed, number))
+        starts = rng.choice(self._starts, self._batch_size)
+        segments, positions = self._draw(rng, starts)
+        if self._mixes:
+            voiceless, _ = self._draw(rng, rng.choice(self._voiceless_starts, self._batch_size))
+            segments = self._augmenter.mix(rng, segments, voiceless)
+        read_at = np.rint(positions[:, self._shape.centres()]).astype(np.int64)
+        return segments, self._data.labels[starts[:, None] + read_at].astype(np.float32)
+
+    def batches(self, first: int, last: int, ahead: int = 4) -> Iterator[Batch]:
+        """Batches `first` ... `last − 1` in order, prepared by one thread at most `ahead` batches early."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="segments") as pool:
+            pending = [pool.submit(self.batch, number) for number in range(first, min(last, first + ahead))]
+            for number in range(first, last):
+                ready = pending.pop(0)
+                if number + ahead < last:
+                    pending.append(pool.submit(self.batch, number + ahead))
+                yield ready.result()
+
+    def _draw(
+        self, rng: np.random.Generator, starts: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        positions = self._augmenter.centre_positions(rng, len(starts), self._shape.frames)
+        levels = self._data.frames[starts[:, None] + np.arange(self._length)]
+        segments = self._data.dequantise(levels).transpose(0, 2, 1)
+        return self._augmenter.apply(rng, segments, positions), positions
+
+
+def band_statistics(data: LabelledSpectrograms) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each band over all frames, both `[bands]`, float32; exact, from level counts."""
+    bands = data.frames.shape[1]
+    counts = np.zeros((bands, 256), np.int64)
+    block = 1 << 16
+    edges = [*range(0, len(data.frames), block), len(data.frames)]
+    for start, stop in pairwise(edges):
+        codes = data.frames[start:stop].astype(np.int64) + 256 * np.arange(bands)
+        counts += np.bincount(codes.ravel(), minlength=256 * bands).reshape(bands, 256)
+    values = data.dequantise(np.arange(256, dtype=np.uint8)).astype(np.float64)
+    mean = counts @ values / len(data.frames)
+    variance = counts @ values**2 / len(data.frames) - mean**2
+    # A band that never changes would be divided by zero; one quantisation step is the least that can be told apart.
+    std = np.sqrt(np.maximum(variance, data.quantisation.step**2))
+    return mean.astype(np.float32), std.astype(np.float32)

@@ -1,0 +1,197 @@
+"""Trains SVDNet, the singing-voice detector."""
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from earwitness.training.augmentation import AugmentationConfig
+from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
+from earwitness.training.corpus import LabelledSpectrograms, open_corpus
+from earwitness.training.evaluate import Scored, frame_scores
+from earwitness.training.networks import SVDNet
+from earwitness.training.run_folder import Progress, RunFolder, plain, silent, training_machine
+from earwitness.training.segments import Batch, SegmentSampler, SegmentShape, band_statistics
+
+logger = logging.getLogger(__name__)
+Variant = Literal["r1", "r2"]
+LABELS: dict[Variant, dict[str, tuple[str, str]]] = {
+    "r1": {"0": ("vocal", "non-vocal")},
+    "r2": {"0": ("non-vocal", "vocal"), "1": ("vocal", "non-vocal")},
+}
+"""Words for a high and a low activation of each output unit."""
+
+
+@dataclass(frozen=True)
+class SvdTrainingConfig:
+    """One classifier run; equal values and equal data give equal weights on one machine.
+
+    The defaults are the published schedule. `excerpts_per_segment` above 1 trains on several overlapping excerpts of
+    each of the `batch_size` segments at once. `target_margin` is the distance of the two targets from 0 and 1.
+
+    Source: Schlüter & Grill, ISMIR 2015; METHOD of arXiv:1904.09533.
+    """
+
+    corpus: Path
+    run_folder: Path
+    variant: Variant = "r1"
+    seed: int = 0
+    epochs: int = 20
+    updates_per_epoch: int = 2000
+    batch_size: int = 32
+    excerpts_per_segment: int = 1
+    learning_rate: float = 0.01
+    rate_decay: float = 0.85
+    momentum: float = 0.95
+    target_margin: float = 0.02
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    validation_clips: int = 200
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "updates_per_epoch", "batch_size", "excerpts_per_segment", "validation_clips"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
+        if self.variant not in LABELS:
+            raise ValueError(f"variant: got {self.variant!r}, expected one of {', '.join(LABELS)}")
+
+
+def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after_epochs: int | None = None) -> Path:
+    """Trains, or continues, in `config.run_folder`; returns the checkpoint with the best validation AUROC.
+
+    After every epoch the state is saved: a run that was killed (or ended by `stop_after_epochs`) continues to the very
+    weights an uninterrupted run reaches.
+
+    Raises: DatasetError without a complete corpus, ValueError when it cannot train or validate, CheckpointError when
+    the folder holds another run.
+    """
+    corpus = open_corpus(config.corpus)
+    train, valid = corpus.open("train"), corpus.open("valid")
+    folder = RunFolder(config.run_folder, config)
+    bands, frames = train.profile.excerpt_shape
+    with folder.log_file(), training_machine(config.threads, config.seed):
+        network = SVDNet(output_count=len(LABELS[config.variant]), band_count=bands, frame_count=frames)
+        network.standardise.set_statistics(*map(torch.from_numpy, band_statistics(train)))
+        network.initialise(torch.Generator().manual_seed(config.seed))
+        optimiser = torch.optim.SGD(network.parameters(), config.learning_rate, config.momentum, nesterov=True)
+        shape = SegmentShape(frames, config.excerpts_per_segment)
+        validation = spread_clips(valid, config.validation_clips)
+        sampler = SegmentSampler(train, shape, config.augmentation, config.batch_size, config.seed)
+        first_epoch, curves, best = 0, list[dict[str, float]](), 0.0
+        saved = folder.load_state()
+        if saved is not None:
+            first_epoch, curves, best = saved["epoch"], saved["curves"], saved["best"]
+            network.load_state_dict(saved["network"])
+            optimiser.load_state_dict(saved["optimiser"])
+            torch.set_rng_state(saved["torch_rng"])
+            logger.info("continuing at epoch %d of %d", first_epoch, config.epochs)
+        last_epoch = min(config.epochs, first_epoch + (stop_after_epochs or config.epochs))
+        for epoch in range(first_epoch, last_epoch):
+            for group in optimiser.param_groups:
+                group["lr"] = config.learning_rate * config.rate_decay**epoch
+            began = time.monotonic()
+            first = epoch * config.updates_per_epoch
+            batches = sampler.batches(first, first + config.updates_per_epoch)
+            loss = _train_epoch(network, optimiser, config, batches, first, progress)
+            seconds = time.monotonic() - began
+            auc = validation_auc(network, valid, validation)
+            curves.append({"epoch": epoch + 1.0, "loss": loss, "valid_auc": auc, "seconds": seconds})
+            logger.info("epoch %d: loss %.4f, validation AUROC %.4f, %.0f s", epoch + 1, loss, auc, seconds)
+            if auc > best:
+                best = auc
+                record = {
+                    "corpus": corpus.manifest["fingerprint"],
+                    "sources": list(corpus.manifest["sources"]),
+                    "seed": config.seed,
+                    "updates": (epoch + 1) * config.updates_per_epoch,
+                    "valid_auc": auc,
+                    "config": plain(config),
+                }
+                meta = CheckpointMeta(
+                    "svdnet",
+                    {"output_count": network.output_count, "band_count": bands, "frame_count": frames},
+                    train.profile.to_dict(),
+                    LABELS[config.variant],
+                    record,
+                )
+                save_checkpoint(best_checkpoint(config.run_folder), network, meta)
+            folder.write_curves(curves)
+            folder.save_state(
+                {
+                    "epoch": epoch + 1,
+                    "curves": curves,
+                    "best": best,
+                    "network": network.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "torch_rng": torch.get_rng_state(),
+                }
+            )
+    return best_checkpoint(config.run_folder)
+
+
+def best_checkpoint(run_folder: Path) -> Path:
+    """Where a run keeps its best network."""
+    return run_folder / "best.pt"
+
+
+def loss_of(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """Cross-entropy of logits `[N, outputs]` against labels `[N]` (0 or 1) pulled in by `margin`."""
+    targets = labels * (1.0 - 2.0 * margin) + margin
+    if logits.shape[1] == 1:
+        return binary_cross_entropy_with_logits(logits[:, 0], targets)
+    return cross_entropy(logits, torch.stack([1.0 - targets, targets], dim=1))
+
+
+def spread_clips(data: LabelledSpectrograms, count: int) -> list[int]:
+    """At most `count` clips, spread evenly over the split.
+
+    Raises: ValueError when their labels hold one class only, which no AUROC can rank.
+    """
+    clips = np.linspace(0, len(data.clips) - 1, min(count, len(data.clips))).round().astype(int).tolist()
+    _, length = data.profile.excerpt_shape
+    centres = slice(length // 2, length // 2 - length + 1)
+    labels = np.concatenate([data.clip_labels(clip)[centres] for clip in clips])
+    if labels.all() or not labels.any():
+        raise ValueError(
+            f"corpus: the {len(clips)} validation clips are all {'vocal' if labels.all() else 'non-vocal'}; "
+            "raise validation_clips, or build a corpus with more validation clips"
+        )
+    return [int(clip) for clip in clips]
+
+
+def validation_auc(network: SVDNet, data: LabelledSpectrograms, clips: Iterable[int]) -> float:
+    """AUROC over all frames of the `clips` of the split."""
+    return Scored.joined([frame_scores(network, data, clip) for clip in clips]).auroc()
+
+
+def _train_epoch(
+    network: SVDNet,
+    optimiser: torch.optim.Optimizer,
+    config: SvdTrainingConfig,
+    batches: Iterable[Batch],
+    first: int,
+    progress: Progress,
+) -> float:
+    """One pass over `batches`; the mean loss."""
+    network.train()
+    total = config.epochs * config.updates_per_epoch
+    losses: list[float] = []
+    for segments, labels in batches:
+        logits = network.segment_logits(torch.from_numpy(segments)[:, None])
+        loss = loss_of(logits.flatten(0, 1), torch.from_numpy(labels).flatten(), config.target_margin)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+        done = first + len(losses)
+        progress(done, total, f"loss {np.mean(losses[-50:]):.3f}")
+        if done % 200 == 0:
+            logger.info("update %d: loss %.4f", done, float(np.mean(losses[-200:])))
+    return float(np.mean(losses))

@@ -1,0 +1,173 @@
+"""Commands against real services: results, JSON, and one clear line for whatever goes wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earwitness.features import write_wav
+from tests.integration.cli.conftest import Run
+from tests.integration.cli.served import Served, write_recording
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    """A folder of two recordings."""
+    for seed in range(2):
+        write_recording(tmp_path / f"music/{seed}.wav", 8, seed)
+    return tmp_path / "music"
+
+
+def test_models(run: Run, stack: Served) -> None:
+    shown = run("models", "--data", stack.data)
+    assert shown.exit_code == 0
+    assert "tiny: log-mel-8-test@1" in shown.stdout
+    assert "fc3[0]: maximise for vocal, minimise for non-vocal" in shown.stdout
+    (model,) = run("models", "--explainer", stack.explainer, "--json").json()
+    assert [layer["name"] for layer in model["layers"]] == ["conv1", "fc2", "fc3"]
+
+
+def test_reference_explain_and_score(run: Run, stack: Served, music: Path, tmp_path: Path) -> None:
+    data = ("--data", stack.data)
+    top = ("reference", "build", "top", "-m", "tiny", "--top", 10, music, *data)
+    built = run(*top, "--description", "noise & hum", "--json").json()
+    assert built["version"]["selected_count"] == 10
+    assert built["reference"]["selection"] == {"kind": "top", "unit": 0, "k": 10}
+    assert "0 recordings added, 2 were there" in run(*top).stdout
+
+    out = tmp_path / "out"
+    explain = ("explain", "tiny", "-n", 3, "--steps", 10, "--seed", 5, "-r", "top", "-o", out, *data)
+    document = run(*explain, "--json").json()
+    assert [row["seed"] for row in document["rows"]] == [5, 6, 7]
+    assert document["objective"] == {"layer": "fc3", "unit": 0, "sense": "maximise", "direction": None}
+    assert document["score"]["row_count"] == 3
+    assert document["score"]["reference"] == "references/top/versions/1"
+    assert document["page"] == str(out / "index.html")
+    assert {path.name for path in out.iterdir()} == {
+        "explanations.npz", "trajectory.csv", "request.json", "score.json", "index.html",
+        *(f"{row:03d}.{suffix}" for row in range(3) for suffix in ("wav", "png")),
+    }  # fmt: skip
+    page = (out / "index.html").read_text()
+    assert all(f"{row:03d}.{suffix}" in page for row in range(3) for suffix in ("wav", "png"))
+
+    assert "is not empty" in run(*explain).error()
+    shown = run(*explain, "--force")
+    assert "maximise fc3[0]" in shown.stdout
+    assert "FID" in shown.stdout
+    assert (out / "index.html").as_uri() in shown.stdout
+
+    scored = run("score", out, "-r", "top", *data, "--json").json()
+    assert scored["distance"] == pytest.approx(document["score"]["distance"])
+    assert "noise floor" in run("score", out / "explanations.npz", "-r", "top/versions/1", "-u", 1, *data).stdout
+
+
+def test_minimised_batch_without_folder(run: Run, stack: Served) -> None:
+    explain = ("explain", "tiny", "-l", "fc2", "-u", 4, "--minimise", "-n", 2, "--steps", 5, "--optimiser", "sgd")
+    document = run(*explain, "--lr", 0.1, "--weight-decay", 0.01, "--data", stack.data, "--json").json()
+    assert document["objective"]["sense"] == "minimise"
+    assert document["rows"][0]["settings"] == {
+        "optimiser": "sgd", "learning_rate": 0.1, "prior_weight": 0.0, "steps": 5, "weight_decay": 0.01,
+    }  # fmt: skip
+    assert (document["page"], document["score"]) == (None, None)
+
+
+def test_references_are_listed_shown_and_deleted(run: Run, stack: Served, tmp_path: Path) -> None:
+    scorer = ("--scorer", stack.scorer)
+    rows = np.random.default_rng(0).standard_normal((30, 5)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    build = ("reference", "build", "rows", "-m", "tiny", "-l", "fc2", "--activations", tmp_path / "rows.npy", *scorer)
+    assert run(*build, "--model-repository", stack.tiny.repository).exit_code == 0
+    listed = {each["name"]: each for each in run("reference", "list", *scorer, "--json").json()}
+    assert listed["rows"]["row_count"] == 30
+    assert "rows" in run("reference", "list", "-m", "tiny", *scorer).stdout
+    shown = run("reference", "show", "rows", *scorer)
+    assert "fc2 (5 units) of tiny" in shown.stdout
+    assert "references/rows/versions/1" in shown.stdout
+    assert run("reference", "show", "rows", *scorer, "--json").json()["shard_count"] == 1
+    score = run("score", tmp_path / "rows.npy", "-r", "rows", *scorer, "--json").json()
+    assert score["distance"] == pytest.approx(0, abs=1e-5)
+    assert run("reference", "delete", "rows", *scorer, "--json").json() == {"deleted": "rows"}
+    assert "references/rows does not exist" in run("reference", "show", "rows", *scorer).error()
+
+
+def test_scores_of_other_layers_are_refused(run: Run, stack: Served, tmp_path: Path) -> None:
+    data = ("--data", stack.data)
+    rows = np.random.default_rng(0).standard_normal((30, 5)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    run("reference", "build", "of-fc2", "-m", "tiny", "-l", "fc2", "--activations", tmp_path / "rows.npy", *data)
+    out = tmp_path / "out"
+    assert run("explain", "tiny", "-n", 2, "--steps", 2, "-o", out, *data).exit_code == 0
+    assert "layer of the batch is fc3" in run("score", out, "-r", "of-fc2", *data).error()
+    unscored = tmp_path / "unscored"
+    refused = run("explain", "tiny", "-n", 2, "-r", "of-fc2", "-o", unscored, *data)
+    assert "of-fc2 is of fc2 of tiny" in refused.error()
+    assert not unscored.exists()
+    wrong = run("reference", "build", "other", "-m", "tiny", "--activations", out, "-l", "fc2", *data)
+    assert "activations" in wrong.error()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("explain", "none"), "models/none does not exist; served models: models/tiny"),
+        (("explain", "tiny", "-l", "fc9"), "tiny has conv1, fc2, fc3"),
+        (("explain", "tiny", "-u", 2), "layer fc3 has units 0 to 1"),
+        (("explain", "tiny", "--lr", -1), "learning_rate"),
+        (("explain", "tiny", "--prior", "nan"), "prior_weight"),
+        (("explain", "tiny", "--steps", 10_001), "steps"),
+        (("explain", "tiny", "-n", 257), "256"),
+        (("explain", "tiny", "--prior", 0.1, "--weight-decay", 0.1), "weight_decay"),
+        (("explain", "tiny", "-r", "nothing"), "references/nothing does not exist"),
+        (("score", "nowhere.npy", "-r", "x"), "nowhere.npy does not exist"),
+        (("reference", "show", "nothing"), "references/nothing does not exist"),
+        (("reference", "delete", "nothing"), "references/nothing does not exist"),
+        (("reference", "build", "x", "nowhere.wav"), "nowhere.wav does not exist"),
+        (("reference", "build", "x"), "either audio files or --activations"),
+        (("reference", "build", "x", "a.wav", "--top", 5, "--bottom", 5), "--top or --bottom"),
+    ],
+)
+def test_wrong_input_is_one_line(run: Run, stack: Served, words: tuple[object, ...], said: str) -> None:
+    outcome = run(*words, "--data", stack.data)
+    assert said in outcome.error()
+    assert run("models", "--data", stack.data).exit_code == 0
+
+
+def test_wrong_audio_and_names_are_one_line(run: Run, stack: Served, tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("not audio")
+    write_wav(tmp_path / "short.wav", np.zeros(50, np.float32), 8000)
+    build = ("reference", "build")
+    data = ("-m", "tiny", "--data", stack.data)
+    assert "text.wav: cannot be read as audio" in run(*build, "x", tmp_path / "text.wav", *data).error()
+    long = write_recording(tmp_path / "long.wav", 2)
+    assert "reference_id" in run(*build, "Not A Name", long, *data).error()
+    assert "no recording holds an excerpt" in run(*build, "empty", tmp_path / "short.wav", *data).error()
+    assert "references/empty does not exist" in run("reference", "show", "empty", "--data", stack.data).error()
+    assert "serves tiny" in run(*build, "x", tmp_path / "short.wav", "-m", "big", "--data", stack.data).error()
+
+
+def test_nobody_there_says_how_to_start(run: Run) -> None:
+    for words in (("models", "--explainer"), ("reference", "list", "--scorer")):
+        error = run(*words, "127.0.0.1:1").error()
+        assert "127.0.0.1:1 cannot be reached" in error
+        assert "earwitness up" in error
+    assert "give host:port" in run("models", "--explainer", "localhost").error()
+
+
+def test_debug_shows_the_traceback(run: Run) -> None:
+    outcome = run("--debug", "score", "nowhere.npy", "-r", "x")
+    assert outcome.exit_code == 1
+    assert "Traceback" in outcome.stderr
+    assert outcome.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_usage_errors_exit_with_2(run: Run) -> None:
+    assert run("explain").exit_code == 2
+    assert run("explain", "tiny", "-n", "0").exit_code == 2
+    assert run("no-such-command").exit_code == 2
+
+
+def test_progress_never_reaches_stdout(run: Run, stack: Served) -> None:
+    outcome = run("explain", "tiny", "-n", 1, "--steps", 3, "--data", stack.data, "--json")
+    assert json.loads(outcome.stdout)["rows"][0]["seed"] == 0
+    assert outcome.stderr == ""

@@ -1,0 +1,112 @@
+"""From nothing to a served model by commands alone, at the smallest sizes; and what they refuse."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from earwitness.cli.app import app
+from earwitness.cli.stack import check_repository
+from earwitness.inference.metadata import complete_bundles
+from earwitness.inference.repository import read_repository
+from tests.integration.cli.conftest import Outcome, Run
+
+NETWORKS = "tests.integration.cli.networks"
+THREADS = ("--threads", 1)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two dozen clips, made by the command."""
+    folder = tmp_path_factory.mktemp("corpus")
+    result = CliRunner().invoke(app, ["corpus", "build", str(folder), "--clips", "24", "-j", "2", "--json"])
+    document = Outcome(result.exit_code, result.stdout, result.stderr).json()
+    assert [document["splits"][split]["clips"] for split in ("train", "valid", "test")] == [19, 2, 3]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector and a generator, each trained for a moment by the commands."""
+    folder = tmp_path_factory.mktemp("runs")
+    svd = ["train", "svd", "-c", str(corpus), "-o", str(folder / "svd"), "--epochs", "1", "--updates", "2"]
+    gan = ["train", "gan", "-c", str(corpus), "-o", str(folder / "gan"), "--updates", "2"]
+    for words in (svd, gan):
+        result = CliRunner().invoke(app, [*words, "--batch-size", "4", "--threads", "1", "--json"])
+        checkpoint = Outcome(result.exit_code, result.stdout, result.stderr).json()["checkpoint"]
+        assert Path(checkpoint).is_file()
+    return folder
+
+
+def test_finished_corpus_is_left_as_it_is(run: Run, corpus: Path) -> None:
+    before = (corpus / "train/frames.npy").stat().st_mtime_ns
+    shown = run("corpus", "build", corpus, "--clips", 24)
+    assert shown.exit_code == 0
+    assert "train" in shown.stdout
+    assert (corpus / "train/frames.npy").stat().st_mtime_ns == before
+
+
+def test_evaluate_choose_and_export(run: Run, corpus: Path, runs: Path, tmp_path: Path) -> None:
+    classifier = ("--classifier", runs / "svd/best.pt")
+    common = ("-c", corpus, "--excerpts", 12)
+    chosen = run("evaluate", "checkpoints", runs / "gan", *classifier, *common, "--json").json()
+    assert Path(chosen["checkpoint"]).is_file()
+    report = run("evaluate", "generator", chosen["checkpoint"], *classifier, *common, "--json").json()
+    assert report["fid"] > 0
+    assert report["fid_band_noise"] > 0
+    assert "fid real halves" in run("evaluate", "generator", chosen["checkpoint"], *classifier, *common).stdout
+
+    figures = run("evaluate", "classifier", runs / "svd/best.pt", "-c", corpus, "--json").json()
+    assert 0 <= figures["test"]["error"] <= 1
+    assert "threshold" in run("evaluate", "classifier", runs / "svd/best.pt", "-c", corpus).stdout
+
+    models = tmp_path / "models"
+    words = (
+        "export",
+        "tried",
+        "-g",
+        chosen["checkpoint"],
+        "-c",
+        runs / "svd/best.pt",
+        "--model-repository",
+        models,
+    )
+    exported = run(*words, "--json").json()
+    assert exported["parity"]["gradient"] < 1e-4
+    check_repository(models)
+    assert "tried_search" in run(*words).stdout
+
+
+def test_own_networks_are_exported_by_import_path(run: Run, tmp_path: Path) -> None:
+    own = ("export", "mine", "-g", f"{NETWORKS}:Painter", "--features", "log-mel-80@1", "--model-repository", tmp_path)
+    own += ("--latent-size", 3, "-l", "first=conv", "--label", "1=dog/other", "--training-data", "nothing")
+    assert run(*own, "-c", f"{NETWORKS}:Sorter", "--json").json()["metadata"]["name"] == "mine"
+    served = read_repository(tmp_path)
+    (bundle,) = complete_bundles({name: model.parameters for name, model in served.items()})
+    assert [(layer.name, layer.unit_count) for layer in bundle.layers] == [("first", 2), ("output", 2)]
+    assert (bundle.labels[0].maximise, bundle.training_data) == ("dog", "nothing")
+    assert "operator aten.cumprod" in run(*own, "-c", f"{NETWORKS}:Unservable").error()
+    assert "no attribute 'Nothing'" in run(*own, "-c", f"{NETWORKS}:Nothing").error()
+    assert "import paths for both" in run(*own, "-c", "best.pt").error()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "svd", "-c", "nowhere", "-o", "run"), "nowhere holds no complete corpus"),
+        (("train", "gan", "-c", "nowhere", "-o", "run"), "nowhere holds no complete corpus"),
+        (("evaluate", "classifier", "nowhere.pt", "-c", "x"), "nowhere.pt: no such checkpoint"),
+        (("evaluate", "explanations", "nowhere", "nowhere"), "nowhere holds no WAV files"),
+        (("export", "x", "-g", "nowhere.pt", "-c", "nowhere.pt"), "nowhere.pt: no such checkpoint"),
+        (("export", "x", "-g", "a:b", "-c", "a:b"), "features: is needed"),
+        (("export", "x", "-g", "a:b", "-c", "a:b", "--features", "mel"), "feature profile 'mel' is unknown"),
+        (("export", "x", "-g", "a:b", "-c", "a:b", "--features", "log-mel-80@1", "-l", "fc"), "give NAME=PATH"),
+        (("export", "x", "-g", "a:b", "-c", "a:b", "--features", "log-mel-80@1", "--label", "0=a"), "UNIT=HIGH/LOW"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    repository = ("--model-repository", tmp_path / "models") if words[0] == "export" else ()
+    assert said in run(*words, *repository).error()

@@ -1,0 +1,99 @@
+"""The scorer as a process: it starts light, stops clean, and loses nothing to SIGKILL."""
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from earwitness.scorer.frechet import factor_rows, frechet_distance
+from earwitness.scorer.v1 import scorer_pb2 as pb
+from earwitness.scorer.v1 import scorer_pb2_grpc
+from tests.integration.scorer.running import Running, creation, parts, rows_of, scoring
+
+SHARDS = 40
+
+
+@asynccontextmanager
+async def process(data_dir: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, Running]]:
+    command = ["-m", "earwitness.scorer", "--port", "0", "--metrics-port", "0", "--data-dir", str(data_dir)]
+    started = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.PIPE)
+    assert started.stderr is not None
+    try:
+        port = None
+        while port is None:
+            line = (await asyncio.wait_for(started.stderr.readline(), 60)).decode()
+            assert line, "the scorer ended"
+            port = re.search(r"listening on 127\.0\.0\.1:(\d+)", line)
+        draining = asyncio.create_task(started.stderr.read())
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port[1]}") as channel:
+            yield started, Running(scorer_pb2_grpc.ScorerServiceStub(channel), channel, CollectorRegistry())
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.wait()
+    await draining
+
+
+def shard(index: int) -> list[pb.AppendActivationsRequest]:
+    return parts(rows_of(50, seed=index), shard_id=f"shard {index}")
+
+
+async def test_killed_again_and_again(tmp_path: Path) -> None:
+    acknowledged: set[int] = set()
+    generator = np.random.default_rng(0)
+
+    async def append_all(scorer: Running) -> None:
+        for index in range(SHARDS):
+            await scorer.append(shard(index))
+            acknowledged.add(index)
+
+    for attempt in range(2):
+        async with process(tmp_path) as (running, scorer):
+            if attempt == 0:
+                await scorer.stub.CreateReference(creation())
+            elif acknowledged:
+                row_count = (await scorer.append(shard(min(acknowledged)))).row_count
+                assert 50 * len(acknowledged) <= row_count <= 50 * (len(acknowledged) + 1)
+            appending = asyncio.create_task(append_all(scorer))
+            await asyncio.sleep(float(generator.uniform(0.05, 0.3)))
+            running.kill()
+            assert await running.wait() == -signal.SIGKILL
+            await asyncio.gather(appending, return_exceptions=True)
+            error = appending.exception() if not appending.cancelled() else None
+            assert error is None or (isinstance(error, grpc.aio.AioRpcError) and "UNAVAILABLE" in str(error.code()))
+    async with process(tmp_path) as (running, scorer):
+        await append_all(scorer)
+        version = (await scorer.stub.FreezeReference(pb.FreezeReferenceRequest(name="references/r"))).version
+        assert version.row_count == 50 * SHARDS
+        batch = rows_of(20, seed=999)
+        score = (await scorer.stub.Score(scoring(batch))).score
+        rows = np.concatenate([rows_of(50, seed=index) for index in range(SHARDS)])
+        np.testing.assert_allclose(score.distance, frechet_distance(batch, factor_rows(rows)).distance, rtol=1e-9)
+        running.terminate()
+        assert await asyncio.wait_for(running.wait(), 30) == 0
+
+
+def test_the_service_needs_no_heavy_library() -> None:
+    heavy = {"torch", "scipy", "librosa", "sklearn", "matplotlib", "onnxruntime", "tritonclient", "sqlalchemy.orm"}
+    code = f"import sys, earwitness.scorer.__main__; print(*sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_a_database_that_cannot_be_opened_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "scorer.db").mkdir()
+    command = [sys.executable, "-m", "earwitness.scorer", "--port", "0", "--data-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "cannot start: the store of references cannot be reached" in done.stderr
+    assert "unable to open database file" in done.stderr
+    assert "Traceback" not in done.stderr

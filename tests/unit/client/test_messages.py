@@ -1,0 +1,66 @@
+"""Values to protobuf and back."""
+
+import numpy as np
+import pytest
+
+from earwitness.client import explainer_messages, scorer_messages
+from earwitness.client.values import Objective, Row, Search, Selection, Settings
+from earwitness.explainer.v1 import explainer_pb2
+from earwitness.rpc import tensors
+from earwitness.scorer.v1 import scorer_pb2
+
+
+def test_what_is_not_set_stays_unset() -> None:
+    message = explainer_messages.settings_message(Settings())
+    assert not message.ListFields()
+    message = explainer_messages.settings_message(Settings(prior_weight=0.0, steps=5))
+    assert message.HasField("prior_weight")
+    assert not message.HasField("learning_rate")
+
+
+def test_rows_keep_their_own_objective_and_settings() -> None:
+    direction = Objective("fc8", direction={2: 0.5, 0: -1.0}, sense="minimise")
+    search = Search("m", (Row(1), Row(2, direction, Settings("sgd", steps=9))), Objective("fc9", 0))
+    message = explainer_messages.search_message(search)
+    assert message.model == "models/m"
+    assert not message.rows[0].HasField("objective")
+    assert not message.rows[0].HasField("settings")
+    found = message.rows[1].objective.direction
+    assert dict(zip(found.units, found.weights, strict=True)) == {2: 0.5, 0: -1.0}
+    assert message.rows[1].objective.sense == explainer_pb2.SENSE_MINIMISE
+    assert message.rows[1].settings.optimiser == explainer_pb2.OPTIMISER_SGD
+
+
+def test_explanation_comes_back_with_the_numbers_people_wrote() -> None:
+    message = explainer_pb2.Explanation(
+        row_index=1,
+        seed=5,
+        objective=explainer_pb2.Objective(layer="fc9", unit=0, sense=explainer_pb2.SENSE_MAXIMISE),
+        settings=explainer_pb2.Settings(
+            optimiser=explainer_pb2.OPTIMISER_ADAM, learning_rate=0.01, prior_weight=0.001, steps=3, weight_decay=0
+        ),
+        activation=0.1,
+        latent=tensors.encode(np.arange(4, dtype=np.float32)),
+        spectrogram=tensors.encode(np.ones((2, 3), np.float32)),
+        layer_activations=tensors.encode(np.array([0.1], np.float32)),
+    )
+    value = explainer_messages.explanation_value(message)
+    assert value.settings == Settings("adam", 0.01, 0.001, 3, 0.0)  # not 0.009999999776
+    assert value.activation == 0.1
+    assert value.objective == Objective("fc9", 0)
+    assert (value.audio_wav, value.audio_gain, value.picture_png, value.trajectory) == (None, None, None, None)
+    np.testing.assert_array_equal(value.latent, [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize("selection", [Selection(), Selection("top", 1, 50), Selection("bottom", 0, 2)])
+def test_selection_there_and_back(selection: Selection) -> None:
+    message = scorer_pb2.Reference(selection=scorer_messages.selection_message(selection))
+    assert scorer_messages.reference_value(message).selection == selection
+
+
+def test_shards_go_in_chunks_after_their_header() -> None:
+    data = bytes(2 * scorer_messages.CHUNK_BYTES + 1)
+    header, *chunks = scorer_messages.shard_messages(scorer_pb2.ShardHeader(shard_id="s"), data)
+    assert header.header.shard_id == "s"
+    assert [len(part.chunk) for part in chunks] == [scorer_messages.CHUNK_BYTES, scorer_messages.CHUNK_BYTES, 1]
+    assert b"".join(part.chunk for part in chunks) == data

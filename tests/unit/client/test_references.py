@@ -1,0 +1,76 @@
+"""Recordings are found, cut, and named by their contents."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earwitness.client.references import _excerpts, bundle_of, find_recordings, identity_of, layer_activations
+from earwitness.errors import InvalidArgument
+from earwitness.features import write_wav
+from earwitness.inference.local import LocalBackend
+from tests.helpers.tiny_bundle import PROFILE, write_tiny_bundle
+
+BANDS, FRAMES = PROFILE.excerpt_shape
+
+
+def noise(path: Path, frames: int, seed: int = 0) -> Path:
+    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, PROFILE.sample_count(frames)).astype(np.float32)
+    write_wav(path, samples, PROFILE.sample_rate_hz)
+    return path
+
+
+def test_folders_are_searched_and_sorted(tmp_path: Path) -> None:
+    for name in ("b.wav", "a.WAV", "notes.txt", "deep/c.flac"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_recordings([tmp_path, tmp_path / "notes.txt"])
+    assert [path.name for path in found] == ["a.WAV", "b.wav", "c.flac", "notes.txt"]
+
+
+def test_missing_and_empty_paths_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="nowhere does not exist"):
+        find_recordings([tmp_path / "nowhere"])
+    with pytest.raises(InvalidArgument, match="no audio files"):
+        find_recordings([tmp_path])
+
+
+def test_shard_is_named_by_contents_and_cut(tmp_path: Path) -> None:
+    first = noise(tmp_path / "first.wav", 40)
+    copy = Path(shutil.copy(first, tmp_path / "copy.wav"))
+    other = noise(tmp_path / "other.wav", 40, seed=1)
+    names = [_excerpts(path, PROFILE, PROFILE.excerpt_shape, 6)[0] for path in (first, copy, other)]
+    assert names[0] == names[1] != names[2]
+    assert _excerpts(first, PROFILE, PROFILE.excerpt_shape, 5)[0] != names[0]
+
+
+def test_excerpts_begin_every_hop(tmp_path: Path) -> None:
+    path = noise(tmp_path / "a.wav", FRAMES + 12)
+    _, excerpts = _excerpts(path, PROFILE, PROFILE.excerpt_shape, 6)
+    assert excerpts.shape == (3, BANDS, FRAMES)
+    _, every = _excerpts(path, PROFILE, PROFILE.excerpt_shape, 1)
+    np.testing.assert_array_equal(excerpts, every[::6])
+    assert len(every) == 13
+
+
+@pytest.mark.parametrize("frames", [1, FRAMES - 1])
+def test_too_short_recording_has_no_excerpt(tmp_path: Path, frames: int) -> None:
+    _, excerpts = _excerpts(noise(tmp_path / "a.wav", frames), PROFILE, PROFILE.excerpt_shape, 6)
+    assert excerpts.shape == (0, BANDS, FRAMES)
+
+
+async def test_activations_are_the_classifiers(tmp_path: Path) -> None:
+    tiny = write_tiny_bundle(tmp_path)
+    backend = LocalBackend(tmp_path, threads=1)
+    try:
+        bundle = await bundle_of(backend, "tiny")
+        excerpts = np.random.default_rng(0).standard_normal((130, BANDS, FRAMES)).astype(np.float32)
+        found = await layer_activations(backend, bundle, "fc2", excerpts)
+        np.testing.assert_allclose(found, tiny.layers(excerpts)["fc2"], rtol=1e-4, atol=1e-5)
+        with pytest.raises(InvalidArgument, match=r"got 'big'; .* serves tiny"):
+            await bundle_of(backend, "big")
+        with pytest.raises(InvalidArgument, match="got 'fc9'; tiny has conv1, fc2, fc3"):
+            identity_of(bundle, "fc9")
+    finally:
+        await backend.close()

@@ -1,0 +1,133 @@
+"""The log-mel profile: its filterbank, its frames, its excerpts, and its JSON."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from earwitness.features import LogMelProfile, get_profile, profile_from_dict
+
+PROFILE = LogMelProfile("log-mel-80@1")
+
+
+def tone(frequency_hz: float, seconds: float, amplitude: float = 0.5) -> np.ndarray:
+    time = np.arange(round(seconds * PROFILE.sample_rate_hz)) / PROFILE.sample_rate_hz
+    return (amplitude * np.sin(2 * np.pi * frequency_hz * time)).astype(np.float32)
+
+
+def test_each_band_sums_to_one_and_rises_and_falls_once():
+    filterbank = PROFILE.filterbank()
+    assert filterbank.shape == (513, 80)
+    np.testing.assert_allclose(filterbank.sum(axis=0), 1.0, atol=1e-6)
+    assert (filterbank >= 0).all()
+    for band in filterbank.T:
+        (nonzero,) = np.nonzero(band)
+        assert (np.diff(nonzero) == 1).all()
+        slopes = np.sign(np.diff(band[nonzero]))
+        assert (np.diff(slopes[slopes != 0]) <= 0).all()
+
+
+def test_centres_are_equally_spaced_in_mel_between_the_limits():
+    frequencies = PROFILE.band_frequencies_hz()
+    mel = 1127 * np.log(1 + frequencies / 700)
+    np.testing.assert_allclose(np.diff(mel), np.diff(mel)[0])
+    low, high = (1127 * np.log(1 + hz / 700) for hz in (27.5, 8000))
+    assert mel[0] - low == pytest.approx(np.diff(mel)[0])
+    assert high - mel[-1] == pytest.approx(np.diff(mel)[0])
+
+
+@pytest.mark.parametrize("band", [5, 20, 40, 60, 79])
+def test_a_tone_lands_in_its_band(band):
+    spectrogram = PROFILE.spectrogram(tone(PROFILE.band_frequencies_hz()[band], 0.5))
+    assert (spectrogram.argmax(axis=1) == band).all()
+
+
+def test_spectrogram_is_the_formula():
+    waveform = np.random.default_rng(0).standard_normal(4_000).astype(np.float32)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
+    frame = waveform[3 * 315 : 3 * 315 + 1024].astype(np.float64)
+    expected = np.log(np.abs(np.fft.rfft(frame * window)) @ PROFILE.filterbank().astype(np.float64))
+    np.testing.assert_allclose(PROFILE.spectrogram(waveform)[3], expected, atol=1e-4)
+
+
+def test_silence_is_the_floor():
+    spectrogram = PROFILE.spectrogram(np.zeros(2_000, np.float32))
+    assert spectrogram.dtype == np.float32
+    assert (spectrogram == np.float32(PROFILE.floor_value)).all()
+    assert PROFILE.floor_value == pytest.approx(np.log(1e-7))
+
+
+def test_blocks_do_not_show(monkeypatch):
+    waveform = np.random.default_rng(1).standard_normal(30_000).astype(np.float32)
+    whole = PROFILE.spectrogram(waveform)
+    monkeypatch.setattr("earwitness.features.profile.STFT_BLOCK_FRAMES", 7)
+    np.testing.assert_allclose(PROFILE.spectrogram(waveform), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(("samples", "frames"), [(1_023, 0), (1_024, 1), (1_338, 1), (1_339, 2), (22_050, 67)])
+def test_frame_count(samples, frames):
+    assert PROFILE.frame_count(samples) == frames
+    if frames:
+        assert len(PROFILE.spectrogram(np.zeros(samples, np.float32))) == frames
+        assert PROFILE.sample_count(frames) <= samples
+
+
+def test_excerpt_is_1_7_seconds_long_at_70_frames_per_second():
+    assert PROFILE.frames_per_second == 70.0
+    assert PROFILE.excerpt_shape == (80, 115)
+    assert PROFILE.excerpt_seconds == pytest.approx((1024 + 114 * 315) / 22_050)
+
+
+def test_excerpts_are_bands_by_frames():
+    spectrogram = np.random.default_rng(2).standard_normal((140, 80)).astype(np.float32)
+    excerpts = PROFILE.excerpts(spectrogram, hop_frames=10)
+    assert excerpts.shape == (3, 80, 115)
+    np.testing.assert_array_equal(excerpts[2], spectrogram[20:135].T)
+    assert PROFILE.excerpts(spectrogram[:100], hop_frames=1).shape == (0, 80, 115)
+    with pytest.raises(ValueError, match="hop_frames is 0"):
+        PROFILE.excerpts(spectrogram, hop_frames=0)
+
+
+def test_json_round_trip_rebuilds_an_unregistered_profile():
+    other = replace(PROFILE, name="log-mel-40@1", band_count=40, excerpt_frames=60)
+    assert profile_from_dict(json.loads(json.dumps(other.to_dict()))) == other
+
+
+def test_from_dict_refuses_what_it_would_compute_differently():
+    with pytest.raises(ValueError, match="filterbank checksum"):
+        profile_from_dict(PROFILE.to_dict() | {"low_hz": 30.0})
+    with pytest.raises(ValueError, match="feature kind is 'cqt'; known: log-mel"):
+        profile_from_dict({"kind": "cqt"})
+    with pytest.raises(ValueError, match="do not fit LogMelProfile"):
+        profile_from_dict(PROFILE.to_dict() | {"colour": "red"})
+
+
+def test_get_profile_names_what_there_is():
+    assert get_profile("log-mel-80@1") == PROFILE
+    with pytest.raises(ValueError, match=r"'log-mel-81@1' is unknown; known: .*log-mel-80@1"):
+        get_profile("log-mel-81@1")
+
+
+@pytest.mark.parametrize("shape", [(2, 3_000), (1_000,)])
+def test_spectrogram_refuses_short_or_multichannel_audio(shape):
+    with pytest.raises(ValueError, match="at least 1024 samples"):
+        PROFILE.spectrogram(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"high_hz": 12_000.0}, "do not fit below half"),
+        ({"band_count": 0}, "must be positive"),
+        ({"floor": 0.0}, "floor 0.0 must be positive"),
+    ],
+)
+def test_impossible_parameters_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(PROFILE, **change)
+
+
+def test_too_many_bands_for_the_frame_are_refused():
+    with pytest.raises(ValueError, match="covers no STFT bin"):
+        replace(PROFILE, frame_length=512, band_count=120).filterbank()

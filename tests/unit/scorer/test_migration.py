@@ -1,0 +1,64 @@
+"""The schema is what the migrations make, and nothing serves on another one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from earwitness.scorer.database import Database
+from earwitness.scorer.errors import SchemaOutdated
+from earwitness.scorer.migration import migrate, require_schema
+from earwitness.scorer.schema import metadata
+
+
+def test_migrations_make_the_schema(database: Database) -> None:
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "render_as_batch": True})
+        assert compare_metadata(context, metadata) == []
+        checks = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'segment'")).scalar_one()
+    assert "ck_segment_counted_once" in checks
+    require_schema(database)
+
+
+def test_migrating_twice_changes_nothing(database: Database) -> None:
+    migrate(database)
+    require_schema(database)
+
+
+def test_an_empty_database_is_outdated(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
+    with pytest.raises(SchemaOutdated, match="has schema none, this version needs 0001; run `python -m"):
+        require_schema(database)
+    database.close()
+
+
+def test_the_migrate_command_and_processes_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new' / 'scorer.db'}"
+    command = [sys.executable, "-m", "earwitness.scorer", "migrate", "--database-url", url]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in running:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    database = Database(url)
+    require_schema(database)
+    database.close()
+
+
+def test_the_migrate_command_says_in_one_line_why_it_cannot(tmp_path: Path) -> None:
+    (tmp_path / "scorer.db").mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "earwitness.scorer",
+        "migrate",
+        "--database-url",
+        f"sqlite:///{tmp_path}/scorer.db",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "cannot migrate: the store of references cannot be reached" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,115 @@
+"""What is allowed in a reference, and what tells its states and sources apart."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from earwitness.errors import InvalidArgument
+from earwitness.scorer.errors import EtagMismatch, ReferenceMismatch, VersionNotFound
+from earwitness.scorer.references import (
+    NewReference,
+    Reference,
+    Shard,
+    Source,
+    Version,
+    require_new_reference,
+    require_shard,
+)
+from earwitness.scorer.selection import ALL, Selection
+
+SOURCE = Source("svd-r1", "ab" * 32, "fc9", 64)
+NEW = NewReference("top-50", SOURCE, "log-mel-80@1", Selection("top", 63, 50), "real songs\nof 2026")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+REFERENCE = Reference(1, NEW, 100, 2, (Version(1, 60, 50, NOW, 0.0, 1.0),), NOW)
+
+
+def test_what_is_right_passes() -> None:
+    require_new_reference(NEW)
+    require_new_reference(replace(NEW, selection=ALL, description=""))
+    require_shard(Shard("part 7/9 ü", 1_000_000, "0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"reference_id": "Top"}, "reference_id"),
+        ({"reference_id": "a" * 64}, "reference_id"),
+        ({"source": replace(SOURCE, weights_sha256="AB" * 32)}, "reference.weights_sha256"),
+        ({"source": replace(SOURCE, layer="")}, "reference.layer"),
+        ({"source": replace(SOURCE, layer="a\nb")}, "reference.layer"),
+        ({"source": replace(SOURCE, unit_count=0)}, "reference.unit_count"),
+        ({"source": replace(SOURCE, unit_count=4097)}, "reference.unit_count"),
+        ({"feature_profile": ""}, "reference.feature_profile"),
+        ({"description": "x" * 1001}, "reference.description"),
+        ({"selection": Selection("top", 64, 50)}, "reference.selection.top.unit"),
+        ({"selection": Selection("bottom", -1, 50)}, "reference.selection.bottom.unit"),
+        ({"selection": Selection("bottom", 0, 1)}, "reference.selection.bottom.k"),
+        ({"selection": Selection("top", 0, 10_001)}, "reference.selection.top.k"),
+    ],
+)
+def test_a_wrong_field_is_named(changes: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        require_new_reference(replace(NEW, **changes))  # type: ignore[arg-type]
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("shard", "field"),
+    [
+        (Shard("", 1, "0" * 64), "header.shard_id"),
+        (Shard("a\tb", 1, "0" * 64), "header.shard_id"),
+        (Shard("a" * 201, 1, "0" * 64), "header.shard_id"),
+        (Shard("a", 0, "0" * 64), "header.row_count"),
+        (Shard("a", 1_000_001, "0" * 64), "header.row_count"),
+        (Shard("a", 1, "0" * 63), "header.sha256"),
+    ],
+)
+def test_a_wrong_field_of_a_shard_is_named(shard: Shard, field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        require_shard(shard)
+    assert caught.value.field == field
+
+
+def test_every_state_has_its_own_etag() -> None:
+    states = [
+        REFERENCE,
+        replace(REFERENCE, key=2),
+        replace(REFERENCE, shard_count=3),
+        replace(REFERENCE, versions=()),
+    ]
+    assert len({state.etag for state in states}) == len(states)
+    assert replace(REFERENCE).etag == REFERENCE.etag
+    assert REFERENCE.etag.startswith('"')
+    assert REFERENCE.etag.endswith('"')
+
+
+def test_a_stale_etag() -> None:
+    REFERENCE.require_etag("")
+    REFERENCE.require_etag(REFERENCE.etag)
+    with pytest.raises(EtagMismatch, match="is stale"):
+        REFERENCE.require_etag('"other"')
+
+
+@pytest.mark.parametrize(
+    ("batch", "field", "both"),
+    [
+        (replace(SOURCE, model="svd-r2"), "model", ("models/svd-r2", "models/svd-r1")),
+        (replace(SOURCE, weights_sha256="cd" * 32), "weights_sha256", ("cd" * 32, "ab" * 32)),
+        (replace(SOURCE, layer="fc8"), "layer", ("fc8", "fc9")),
+        (replace(SOURCE, unit_count=63), "unit_count", ("63", "64")),
+    ],
+)
+def test_another_source_is_a_mismatch_that_names_both_sides(batch: Source, field: str, both: tuple[str, str]) -> None:
+    REFERENCE.require_source(SOURCE)
+    with pytest.raises(ReferenceMismatch) as caught:
+        REFERENCE.require_source(batch)
+    assert caught.value.metadata == {"field": field, "batch": both[0], "reference": both[1]}
+    assert all(side in caught.value.message for side in both)
+
+
+@pytest.mark.parametrize("number", [0, 2, 10**17])
+def test_a_version_that_is_not_there(number: int) -> None:
+    assert REFERENCE.version(1).number == 1
+    with pytest.raises(VersionNotFound, match="its newest version is 1"):
+        REFERENCE.version(number)

@@ -1,0 +1,67 @@
+"""Shapes, sizes and names of the networks, and the shortcuts against the plain way."""
+
+import math
+
+import pytest
+import torch
+
+from earwitness.training.networks import BandStandardise, Critic, Generator, SVDNet
+
+
+def seeded(network: SVDNet | Generator | Critic) -> None:
+    network.initialise(torch.Generator().manual_seed(0))
+    network.eval()
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_svdnet_has_the_published_layers_and_size(outputs: int) -> None:
+    network = SVDNet(outputs)
+    seeded(network)
+    assert network(torch.zeros(3, 1, 80, 115)).shape == (3, outputs)
+    assert network.embed(torch.zeros(3, 1, 80, 115)).shape == (3, 64)
+    assert all(hasattr(network, name) for name in network.layer_names)
+    convolutions = 64 * 10 + 32 * (64 * 9 + 1) + 128 * (32 * 9 + 1) + 64 * (128 * 9 + 1)
+    dense = 256 * (64 * 7 * 11 + 1) + 64 * 257 + outputs * 65
+    assert sum(parameter.numel() for parameter in network.parameters()) == convolutions + dense
+    total = float(network.probability(torch.zeros(1, 1, 80, 115)).sum())
+    assert total == pytest.approx(1.0) if outputs == 2 else 0.0 < total < 1.0
+
+
+def test_frames_and_segments_equal_separate_excerpts() -> None:
+    network = SVDNet()
+    seeded(network)
+    x = torch.randn(80, 133, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        one_by_one = network(torch.stack([x[None, :, start : start + 115] for start in range(19)]))
+        torch.testing.assert_close(network.frame_logits(x), one_by_one, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(network.segment_logits(x[None, None])[0], one_by_one[::9], rtol=1e-4, atol=1e-6)
+
+
+def test_short_recordings_and_wrong_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="114 frames, expected at least 115"):
+        SVDNet().frame_logits(torch.zeros(80, 114))
+    with pytest.raises(ValueError, match="output_count: got 3"):
+        SVDNet(3)
+    with pytest.raises(ValueError, match="channels: got 24"):
+        Generator(channels=24)
+    with pytest.raises(ValueError, match="above 0"):
+        BandStandardise(2).set_statistics(torch.zeros(2), torch.tensor([1.0, 0.0]))
+
+
+def test_generator_stays_above_the_floor_in_the_data_units() -> None:
+    generator = Generator()
+    generator.standardise.set_statistics(torch.full((80,), -8.0), torch.full((80,), 10.0))
+    seeded(generator)
+    with torch.no_grad():
+        x = generator(torch.randn(4, 128, generator=torch.Generator().manual_seed(2)))
+    assert x.shape == (4, 1, 80, 115)
+    assert x.min() == pytest.approx(math.log(1e-7))
+    assert abs(float(x.mean()) + 8.0) < 4.0
+
+
+def test_critic_judges_each_example_alone() -> None:
+    critic = Critic(4)
+    seeded(critic)
+    x = torch.randn(3, 1, 80, 115, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        torch.testing.assert_close(critic(x)[1:2], critic(x[1:2]), rtol=1e-4, atol=1e-5)

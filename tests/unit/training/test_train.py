@@ -1,0 +1,91 @@
+"""Training loops at the smallest sizes: they learn, and a run in two parts equals one in one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from earwitness.training.augmentation import AugmentationConfig
+from earwitness.training.checkpoint import CheckpointError, load_checkpoint
+from earwitness.training.corpus import open_corpus
+from earwitness.training.evaluate_gan import best_index, choose_checkpoint, evaluate_generator
+from earwitness.training.segments import SegmentSampler, SegmentShape, band_statistics
+from earwitness.training.train_gan import GanTrainingConfig, checkpoints, train_gan, train_on_source
+from earwitness.training.train_svd import SvdTrainingConfig, train_svd
+
+
+def svd_config(corpus: Path, folder: Path) -> SvdTrainingConfig:
+    return SvdTrainingConfig(
+        corpus, folder, epochs=2, updates_per_epoch=6, batch_size=4, excerpts_per_segment=2, threads=1
+    )
+
+
+def weights(path: Path, architecture: str) -> dict[str, torch.Tensor]:
+    return load_checkpoint(path, architecture)[0].state_dict()
+
+
+def assert_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_svd_in_two_parts_equals_one(easy_corpus: Path, tmp_path: Path) -> None:
+    whole, parts = svd_config(easy_corpus, tmp_path / "whole"), svd_config(easy_corpus, tmp_path / "parts")
+    train_svd(whole)
+    train_svd(parts, stop_after_epochs=1)
+    train_svd(parts)
+    states = [torch.load(config.run_folder / "state.pt", weights_only=True) for config in (whole, parts)]
+    assert_same(states[0]["network"], states[1]["network"])
+    with pytest.raises(CheckpointError, match="another configuration"):
+        train_svd(replace(parts, seed=1))
+    with pytest.raises(CheckpointError, match="holds the architecture 'svdnet', expected 'generator'"):
+        load_checkpoint(whole.run_folder / "best.pt", "generator")
+
+
+def test_gan_in_two_parts_equals_one_and_is_scored(easy_corpus: Path, tmp_path: Path) -> None:
+    classifier = train_svd(replace(svd_config(easy_corpus, tmp_path / "svd"), epochs=1))
+    whole = GanTrainingConfig(
+        easy_corpus, tmp_path / "whole", updates=4, batch_size=4, penalty_interval=2, generator_channels=16,
+        critic_channels=4, checkpoint_interval=2, threads=1,
+    )  # fmt: skip
+    parts = replace(whole, run_folder=tmp_path / "parts")
+    train_gan(whole)
+    train = open_corpus(easy_corpus).open("train")
+    arguments = (train, band_statistics(train), train.profile.to_dict(), train.profile.floor_value)
+    record = {"corpus": "easy", "sources": ["noise"]}
+    train_on_source(*arguments, record, parts, stop_after=2)
+    train_on_source(*arguments, record, parts)
+    for left, right in zip(checkpoints(whole.run_folder), checkpoints(parts.run_folder), strict=True):
+        assert_same(weights(left, "generator"), weights(right, "generator"))
+    best = choose_checkpoint(whole.run_folder, classifier, easy_corpus, excerpts=80)
+    report = evaluate_generator(best, classifier, easy_corpus, excerpts=80)
+    assert report.fid > 0
+    assert load_checkpoint(best, "generator")[1].training["score"]["fid"] == pytest.approx(report.fid)
+
+
+def test_best_index_is_the_middle_of_the_best_neighbours() -> None:
+    assert best_index([9.0, 1.0, 9.0, 4.0, 3.0, 5.0], window=3) == 4
+    assert best_index([2.0], window=3) == 0
+
+
+def test_segments_are_labelled_at_the_centre_of_each_excerpt(easy_corpus: Path) -> None:
+    data = open_corpus(easy_corpus).open("train")
+    still = AugmentationConfig(0, 0, 0, 0, 0)
+    segments, labels = SegmentSampler(data, SegmentShape(115, 3), still, 16, seed=0).batch(5)
+    assert segments.shape == (16, 80, 133)
+    loud = segments[:, 30:40, [57, 66, 75]].mean(axis=1) > -5.0
+    np.testing.assert_array_equal(loud, labels > 0.5)
+
+
+def test_augmentation_keeps_shape_and_floor(easy_corpus: Path) -> None:
+    data = open_corpus(easy_corpus).open("train")
+    sampler = SegmentSampler(data, SegmentShape(115, 2), AugmentationConfig(), 8, seed=0)
+    segments, labels = sampler.batch(0)
+    assert segments.shape == (8, 80, 124)
+    assert segments.dtype == np.float32
+    assert labels.shape == (8, 2)
+    assert segments.min() >= data.profile.floor_value
+    assert segments.max() < 12.0
+    np.testing.assert_array_equal(segments, sampler.batch(0)[0])
