@@ -46,7 +46,7 @@ lint: $(DEV) ## ruff, mypy, buf
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/buf lint protos
-	@$(BIN)/lint-imports --no-cache | tail -n +1
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos \

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tests.helpers.probe_model import write_probe_model
-from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
 
 from earwitness.inference.triton_install import TritonInstall, fetch_tritonserver, missing_requirements
 from earwitness.inference.tritonserver import TritonServer
+from tests.helpers.probe_model import write_probe_model
+from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,7 @@ class AugmentationConfig:
 class Augmenter:
     """Applies an AugmentationConfig to batches of log-mel segments of one frequency axis."""
 
-    def __init__(
-        self, config: AugmentationConfig, band_frequencies_hz: NDArray[np.float64], log_floor: float
-    ) -> None:
+    def __init__(self, config: AugmentationConfig, band_frequencies_hz: NDArray[np.float64], log_floor: float) -> None:
         self._config = config
         self._frequencies_hz = band_frequencies_hz
         self._log_floor = log_floor

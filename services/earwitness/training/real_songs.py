@@ -1,7 +1,7 @@
 """Real songs with timed words, read as labelled spectrograms for evaluation; the data stay where they are.
 
-    <folder>/audio/<name>.mp3      any format that `load_audio` reads
-    <folder>/words/<name>.csv      columns word_start and word_end, seconds
+<folder>/audio/<name>.mp3      any format that `load_audio` reads
+<folder>/words/<name>.csv      columns word_start and word_end, seconds
 """
 
 import csv

@@ -27,9 +27,7 @@ Loss = Literal["wasserstein", "logistic", "relativistic"]
 class ExcerptSource(Protocol):
     """Training data of the generator."""
 
-    def random_excerpts(
-        self, rng: np.random.Generator, count: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def random_excerpts(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """`count` excerpts `[count, bands, frames]` and the label of each one's central frame `[count]`."""
         ...
 
@@ -111,8 +109,9 @@ class _Gan:
         of_real, of_fake = self.critic(real), self.critic(shown)
         critic_loss = _critic_loss(config.loss, of_real, of_fake)
         generator_loss = _generator_loss(config.loss, of_real, of_fake)
-        rescale = torch.autograd.grad(generator_loss, of_fake, retain_graph=True)[0] / (
-            torch.autograd.grad(critic_loss, of_fake, retain_graph=True)[0]
+        rescale = (
+            torch.autograd.grad(generator_loss, of_fake, retain_graph=True)[0]
+            / (torch.autograd.grad(critic_loss, of_fake, retain_graph=True)[0])
         )
         penalty = torch.zeros(())
         if penalise:
@@ -267,4 +266,3 @@ def _save_average(
     }
     meta = CheckpointMeta("generator", arguments, features, training=record)
     save_checkpoint(folder.path / "checkpoints" / f"generator-{done:07d}.pt", gan.average, meta)
-

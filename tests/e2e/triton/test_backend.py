@@ -6,13 +6,13 @@ import urllib.request
 import grpc
 import numpy as np
 import pytest
-from tests.e2e.conftest import RunningTriton
-from tests.helpers.probe_model import probe_inputs
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from earwitness.inference.backend import InferenceBackend, InferenceFailed
 from earwitness.inference.factory import open_backend
 from earwitness.inference.local import LocalBackend
+from tests.e2e.conftest import RunningTriton
+from tests.helpers.probe_model import probe_inputs
 
 SECOND = 100_000
 """About a second's iterations of the probe model."""

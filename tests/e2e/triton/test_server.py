@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.tiny_bundle import write_tiny_bundle
 
 from earwitness.inference.backend import InferenceUnavailable
 from earwitness.inference.triton import TritonBackend
 from earwitness.inference.triton_install import SHARED_MEMORY, TritonInstall, missing_requirements
 from earwitness.inference.tritonserver import TritonServer, TritonStartError
+from tests.helpers.tiny_bundle import write_tiny_bundle
 
 Z = {"z": np.ones((2, 6), np.float32)}
 

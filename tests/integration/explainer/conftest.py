@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+
 from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
 from tests.integration.explainer.running import Running, running
 

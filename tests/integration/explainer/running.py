@@ -8,7 +8,6 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from tests.helpers.tiny_bundle import TinyBundle
 
 from earwitness.explainer.server import build_server
 from earwitness.explainer.settings import ExplainerSettings
@@ -19,6 +18,7 @@ from earwitness.inference.local import LocalBackend
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc.errors import RpcFailure, error_from_rpc
 from earwitness.rpc.server import RpcServer
+from tests.helpers.tiny_bundle import TinyBundle
 
 TIMEOUT_S = 20.0
 MODEL = "models/tiny"

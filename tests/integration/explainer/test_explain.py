@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 from prometheus_client.parser import text_string_to_metric_families
-from tests.helpers.tiny_bundle import LATENT, PROFILE, TinyBundle, write_tiny_bundle
-from tests.integration.explainer.running import FC3_0, MODEL, Running, running, search, seeds
 
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.features import profile_from_dict
 from earwitness.rpc import tensors
+from tests.helpers.tiny_bundle import LATENT, PROFILE, TinyBundle, write_tiny_bundle
+from tests.integration.explainer.running import FC3_0, MODEL, Running, running, search, seeds
 
 AUDIO, PICTURE, TRAJECTORY = pb.ARTEFACT_AUDIO, pb.ARTEFACT_PICTURE, pb.ARTEFACT_TRAJECTORY
 

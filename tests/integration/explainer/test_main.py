@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import grpc.aio
-from tests.helpers.tiny_bundle import TinyBundle
-from tests.integration.explainer.running import search, seeds
 
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.v1 import explainer_pb2_grpc
+from tests.helpers.tiny_bundle import TinyBundle
+from tests.integration.explainer.running import search, seeds
 
 PREFIX = "EARWITNESS_EXPLAINER_"
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 import pytest_asyncio
-from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
-from tests.integration.explainer.running import FC3_0, MODEL, Running, failure, running, search, seeds
 
 from earwitness.explainer.v1 import explainer_pb2 as pb
+from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
+from tests.integration.explainer.running import FC3_0, MODEL, Running, failure, running, search, seeds
 
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 NAN = math.nan

@@ -12,10 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.integration.rpc.probe import KINDS, running
 
 from earwitness.errors import FailedPrecondition
 from earwitness.rpc.errors import error_from_rpc
+from tests.integration.rpc.probe import KINDS, running
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from google.protobuf.wrappers_pb2 import StringValue
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry
-from tests.integration.rpc.probe import KINDS, Probe, Running, running
 
 from earwitness import errors
 from earwitness.rpc.errors import FieldViolation, RpcFailure, error_from_rpc
 from earwitness.rpc.server import RpcServer
 from earwitness.rpc.settings import ServerSettings
+from tests.integration.rpc.probe import KINDS, Probe, Running, running
 
 RAISED: dict[type[errors.EarwitnessError], errors.EarwitnessError] = {
     type(each): each

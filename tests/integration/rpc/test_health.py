@@ -9,11 +9,11 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
-from tests.integration.rpc.probe import SERVICE, Probe, Running, running
 
 from earwitness.rpc import health
 from earwitness.rpc.server import RpcServer
 from earwitness.rpc.settings import ServerSettings
+from tests.integration.rpc.probe import SERVICE, Probe, Running, running
 
 Status = health_pb2.HealthCheckResponse
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc.aio
 import pytest
+
 from tests.integration.rpc.probe import Probe, Running
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -10,7 +10,6 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
-from tests.integration.rpc.probe import KINDS, SERVICE, Probe, Running, running
 
 from earwitness.errors import Aborted
 from earwitness.rpc.context import request_id, time_remaining_s
@@ -18,6 +17,7 @@ from earwitness.rpc.errors import error_from_rpc
 from earwitness.rpc.server import CannotListen, RpcServer
 from earwitness.rpc.settings import MIB, ServerSettings
 from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
+from tests.integration.rpc.probe import KINDS, SERVICE, Probe, Running, running
 
 
 class Gate:

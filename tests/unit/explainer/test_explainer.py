@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
 
 from earwitness.explainer.errors import ModelNotFound, NonFiniteModel, UnknownFeatures
 from earwitness.explainer.explainer import Explainer
@@ -20,6 +19,7 @@ from earwitness.explainer.settings import ExplainerSettings
 from earwitness.inference.backend import FloatArray, InferenceBackend
 from earwitness.inference.local import LocalBackend
 from earwitness.inference.metadata import BundleMetadata
+from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
 
 SEARCH = Search("tiny", Objective("fc3", 0, Sense.MAXIMISE), Settings(steps=10), tuple(Row(seed) for seed in range(5)))
 NOTHING: frozenset[Artefact] = frozenset()

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tests.unit.explainer.analytic import bundle
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.objective import Direction, Objective, Sense, unit_weights
+from tests.unit.explainer.analytic import bundle
 
 MAXIMISE, MINIMISE = Sense.MAXIMISE, Sense.MINIMISE
 

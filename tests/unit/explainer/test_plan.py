@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from tests.unit.explainer.analytic import OUT_0, UNITS, Z, bundle, plan_rows
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.objective import Objective, Sense
 from earwitness.explainer.optimisers import OptimiserName, Settings
 from earwitness.explainer.plan import Artefact, Limits, Row, Search, check_limits, plan_search
+from tests.unit.explainer.analytic import OUT_0, UNITS, Z, bundle, plan_rows
 
 LIMITS = Limits(max_rows=4, max_steps=1000)
 HIDDEN_1 = Objective("hidden", 1, Sense.MINIMISE)

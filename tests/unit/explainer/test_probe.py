@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.unit.explainer.analytic import Model, bundle, hills, linear, waves
 
 from earwitness.explainer.errors import FrozenGradient, NonFiniteModel, WrongGradient, ZeroGradient
 from earwitness.explainer.probe import GradientProbe, probe
 from earwitness.inference.metadata import Layer
+from tests.unit.explainer.analytic import Model, bundle, hills, linear, waves
 
 HIDDEN, OUT = bundle().layers
 

@@ -5,13 +5,13 @@ import time
 
 import numpy as np
 import pytest
-from tests.unit.explainer.analytic import CENTRES, MATRIX, OUT_0, UNITS, Model, Z, hills, linear, plan_rows, run, waves
 
 from earwitness.explainer.errors import NonFiniteModel, NothingSearchedYet, ZeroGradient
 from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.optimisers import OptimiserName, Settings, first_latent
 from earwitness.explainer.plan import Row
 from earwitness.explainer.search import Budget, Outcome, StoppedBy, search
+from tests.unit.explainer.analytic import CENTRES, MATRIX, OUT_0, UNITS, Model, Z, hills, linear, plan_rows, run, waves
 
 LEAST_0 = Objective("out", 0, Sense.MINIMISE)
 HIDDEN_1 = Objective("hidden", 1, Sense.MAXIMISE)

@@ -4,11 +4,11 @@ import asyncio
 
 import numpy as np
 import pytest
-from tests.helpers.tiny_bundle import LATENT, write_tiny_bundle
 
 from earwitness.explainer.served import ServedBundle
 from earwitness.inference.backend import InferenceUnavailable
 from earwitness.inference.local import LocalBackend
+from tests.helpers.tiny_bundle import LATENT, write_tiny_bundle
 
 
 @pytest.fixture(scope="module")

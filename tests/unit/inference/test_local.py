@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.probe_model import probe_inputs, write_probe_model
-from tests.helpers.tiny_bundle import write_tiny_bundle
 
 from earwitness.inference.backend import InferenceBackend, InferenceFailed, InferenceUnavailable
 from earwitness.inference.factory import open_backend
 from earwitness.inference.local import LocalBackend
 from earwitness.inference.repository import RepositoryError
+from tests.helpers.probe_model import probe_inputs, write_probe_model
+from tests.helpers.tiny_bundle import write_tiny_bundle
 
 HOURS = 10**9
 """Iterations of the probe model that no test could wait for."""

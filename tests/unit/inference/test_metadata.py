@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.helpers.tiny_bundle import write_tiny_bundle
 
 from earwitness.inference.metadata import (
     BUNDLE_PARAMETER,
@@ -14,6 +13,7 @@ from earwitness.inference.metadata import (
     MetadataError,
     complete_bundles,
 )
+from tests.helpers.tiny_bundle import write_tiny_bundle
 
 
 @pytest.fixture

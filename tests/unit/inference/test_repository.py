@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.probe_model import write_probe_model
-from tests.helpers.tiny_bundle import write_tiny_bundle
 
 from earwitness.inference.backend import InferenceFailed
 from earwitness.inference.metadata import complete_bundles
 from earwitness.inference.repository import RepositoryError, TensorSpec, read_repository
+from tests.helpers.probe_model import write_probe_model
+from tests.helpers.tiny_bundle import write_tiny_bundle
 
 
 def test_a_repository_is_read(tmp_path: Path):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.tiny_bundle import write_tiny_bundle
 
 from earwitness.inference.repository import read_repository
 from earwitness.inference.session import OnnxSession, SessionSettings, _deal
+from tests.helpers.tiny_bundle import write_tiny_bundle
 
 
 def test_settings_are_read_from_parameters():

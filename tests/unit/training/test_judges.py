@@ -25,7 +25,9 @@ def test_a_plain_tone_and_noise_are_not_vocal() -> None:
 def test_level_does_not_matter() -> None:
     judge = OmniVadJudge()
     sound = np.random.default_rng(1).standard_normal(RATE_HZ).astype(np.float32)
-    assert judge.vocal_probability(sound, RATE_HZ) == pytest.approx(judge.vocal_probability(sound * 1e-3, RATE_HZ), abs=0.02)
+    assert judge.vocal_probability(sound, RATE_HZ) == pytest.approx(
+        judge.vocal_probability(sound * 1e-3, RATE_HZ), abs=0.02
+    )
 
 
 def test_folders_are_judged_and_an_empty_one_is_refused(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def _culprit(err: BaseException) -> tuple[str, str, str]:
 
 
 def _name(graph: onnx_ir.Graph, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Gives inputs and outputs their public names; a tensor that is two outputs, or an input too, is passed on twice."""
+    """Gives inputs and outputs their public names; a tensor that is two outputs, or an input too, is passed twice."""
     for value, name in zip(graph.inputs, inputs, strict=True):
         value.name = name
     taken = set(graph.inputs)
