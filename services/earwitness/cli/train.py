@@ -95,27 +95,16 @@ def gan(
     """
     with extra("train"):
         from earwitness.training.corpus import open_corpus
-        from earwitness.training.segments import band_statistics
-        from earwitness.training.train_gan import GanTrainingConfig, train_on_source
+        from earwitness.training.train_gan import GanTrainingConfig, train_gan
 
+        open_corpus(corpus)
         config = replace(
             GanTrainingConfig(corpus, out, seed=seed, threads=threads),
             **_given(updates=updates, batch_size=batch_size, loss=loss, penalty=penalty, learning_rate=learning_rate),
         )
-        opened = open_corpus(corpus)
-        data = opened.open("train")
-        record = {"corpus": opened.manifest["fingerprint"], "sources": list(opened.manifest["sources"])}
         console.say(f"log: {out / 'train.log'}")
         with console.progress("generator") as update:
-            checkpoint = train_on_source(
-                data,
-                band_statistics(data),
-                data.profile.to_dict(),
-                data.profile.floor_value,
-                record,
-                config,
-                progress=lambda done, total, text: update(done, total, text),
-            )
+            checkpoint = train_gan(config, progress=lambda done, total, text: update(done, total, text))
     _report(checkpoint, json_output)
 
 

@@ -132,10 +132,11 @@ def choose_checkpoint(
 
 
 def best_index(fids: list[float], window: int) -> int:
-    """Middle of the `window` neighbours with the lowest median; of all, when there are fewer than `window`."""
+    """Middle of the `window` neighbours of lowest median, of equals the lowest itself; of all, when there are fewer."""
     window = min(window, len(fids))
-    medians = [float(np.median(fids[first : first + window])) for first in range(len(fids) - window + 1)]
-    return int(np.argmin(medians)) + window // 2
+    half = window // 2
+    starts = range(len(fids) - window + 1)
+    return half + min(starts, key=lambda first: (float(np.median(fids[first : first + window])), fids[first + half]))
 
 
 def score_generator(

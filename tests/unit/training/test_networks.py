@@ -23,7 +23,7 @@ def test_svdnet_has_the_published_layers_and_size(outputs: int) -> None:
     convolutions = 64 * 10 + 32 * (64 * 9 + 1) + 128 * (32 * 9 + 1) + 64 * (128 * 9 + 1)
     dense = 256 * (64 * 7 * 11 + 1) + 64 * 257 + outputs * 65
     assert sum(parameter.numel() for parameter in network.parameters()) == convolutions + dense
-    total = float(network.probability(torch.zeros(1, 1, 80, 115)).sum())
+    total = network.probability(torch.zeros(1, 1, 80, 115)).sum().item()
     assert total == pytest.approx(1.0) if outputs == 2 else 0.0 < total < 1.0
 
 
