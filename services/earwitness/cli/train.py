@@ -34,13 +34,17 @@ def svd(
         Literal["r1", "r2"], typer.Option(help="r1: one sigmoid output; r2: two softmax outputs.")
     ] = "r1",
     seed: Seed = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: 20.")] = None,
-    updates: Annotated[int | None, typer.Option(min=1, help="Updates of an epoch. Default: 2000.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Segments of an update. Default: 32.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: 40.")] = None,
+    updates: Annotated[int | None, typer.Option(min=1, help="Updates of an epoch. Default: 300.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Segments of an update. Default: 16.")] = None,
     excerpts: Annotated[
-        int | None, typer.Option(min=1, help="Overlapping excerpts of each segment. Default: 1.")
+        int | None, typer.Option(min=1, help="Overlapping excerpts of each segment. Default: 6.")
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="First learning rate. Default: 0.01.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="First learning rate. Default: 0.001.")] = None,
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="Start from the published schedule: 40 000 updates of 32, days on a CPU."),
+    ] = False,
     threads: Threads = None,
     json_output: Json = False,
 ) -> None:
@@ -56,7 +60,10 @@ def svd(
 
         open_corpus(corpus)
         config = replace(
-            SvdTrainingConfig(corpus, out, variant=variant, seed=seed, threads=threads),
+            SvdTrainingConfig.published(corpus, out) if published else SvdTrainingConfig(corpus, out),
+            variant=variant,
+            seed=seed,
+            threads=threads,
             **_given(
                 epochs=epochs,
                 updates_per_epoch=updates,
@@ -80,9 +87,9 @@ def gan(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Excerpts of an update. Default: 32.")] = None,
     loss: Annotated[
         Literal["wasserstein", "logistic", "relativistic"] | None,
-        typer.Option(help="Loss; all have a gradient penalty. Default: relativistic."),
+        typer.Option(help="Loss; all have a gradient penalty. Default: logistic."),
     ] = None,
-    penalty: Annotated[float | None, typer.Option(help="Weight of the gradient penalty. Default: 1.")] = None,
+    penalty: Annotated[float | None, typer.Option(help="Weight of the gradient penalty. Default: 2.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Learning rate. Default: 0.0004.")] = None,
     threads: Threads = None,
     json_output: Json = False,

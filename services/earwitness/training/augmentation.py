@@ -16,17 +16,17 @@ class AugmentationConfig:
     Source: Schlüter & Grill, ISMIR 2015, for stretch, shift and filter.
     """
 
-    stretch: float = 0.3
+    stretch: float = 0.2
     """Time stretch within ± this share."""
-    shift: float = 0.3
+    shift: float = 0.2
     """Pitch shift within ± this share of the frequency."""
     filter_db: float = 10.0
     """Peak of a Gaussian filter over log-frequency, within ±."""
     level_db: float = 6.0
     """Overall level, within ±."""
-    mix_share: float = 0.3
+    mix_share: float = 0.15
     """Share of segments, of either class, that get a second voiceless segment on top."""
-    mix_db: tuple[float, float] = (-15.0, 0.0)
+    mix_db: tuple[float, float] = (-15.0, -5.0)
     """Level of that segment relative to its own."""
 
     def __post_init__(self) -> None:

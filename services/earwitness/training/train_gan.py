@@ -47,8 +47,8 @@ class GanTrainingConfig:
     seed: int = 0
     updates: int = 10_000
     batch_size: int = 32
-    loss: Loss = "relativistic"
-    penalty: float = 1.0
+    loss: Loss = "logistic"
+    penalty: float = 2.0
     penalty_interval: int = 8
     learning_rate: float = 4e-4
     final_rate: float = 0.25

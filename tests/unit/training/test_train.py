@@ -1,7 +1,9 @@
 """Training loops at the smallest sizes: they learn, and a run in two parts equals one in one."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -37,11 +39,35 @@ def test_svd_in_two_parts_equals_one(easy_corpus: Path, tmp_path: Path) -> None:
     train_svd(parts, stop_after_epochs=1)
     train_svd(parts)
     states = [torch.load(config.run_folder / "state.pt", weights_only=True) for config in (whole, parts)]
-    assert_same(states[0]["network"], states[1]["network"])
+    assert_same(states[0]["learner"], states[1]["learner"])
     with pytest.raises(CheckpointError, match="another configuration"):
         train_svd(replace(parts, seed=1))
     with pytest.raises(CheckpointError, match="holds the architecture 'svdnet', expected 'generator'"):
         load_checkpoint(whole.run_folder / "best.pt", "generator")
+
+
+@pytest.mark.parametrize(("optimiser", "batch_norm"), [("adam", True), ("nesterov", False)])
+def test_svd_learns_what_can_be_told_apart(
+    easy_corpus: Path, tmp_path: Path, optimiser: Literal["adam", "nesterov"], batch_norm: bool
+) -> None:
+    config = replace(
+        svd_config(easy_corpus, tmp_path), epochs=3, updates_per_epoch=20, batch_size=8, optimiser=optimiser,
+        batch_norm=batch_norm, learning_rate=0.003,
+    )  # fmt: skip
+    train_svd(config)
+    with (tmp_path / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["loss"]) < 0.8 * float(rows[0]["loss"])
+    assert float(rows[-1]["valid_auc"]) > 0.95
+
+
+def test_published_schedule_is_that_of_the_paper(tmp_path: Path) -> None:
+    config = SvdTrainingConfig.published(tmp_path, tmp_path)
+    assert (config.epochs, config.updates_per_epoch, config.batch_size) == (20, 2000, 32)
+    assert (config.optimiser, config.learning_rate, config.rate_decay, config.momentum) == (
+        "nesterov", 0.01, 0.85, 0.95,
+    )  # fmt: skip
+    assert (config.augmentation.stretch, config.augmentation.shift, config.augmentation.filter_db) == (0.3, 0.3, 10.0)
 
 
 def test_gan_in_two_parts_equals_one_and_is_scored(easy_corpus: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The networks earwitness trains: a classifier to be explained and the generator that spans its input."""
 
 from earwitness.training.networks.gan import Critic, Generator
+from earwitness.training.networks.normalised import NormalisedSVDNet
 from earwitness.training.networks.standardise import BandStandardise
 from earwitness.training.networks.svd import SVDNet
 
-__all__ = ["BandStandardise", "Critic", "Generator", "SVDNet"]
+__all__ = ["BandStandardise", "Critic", "Generator", "NormalisedSVDNet", "SVDNet"]
