@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from earwitness.inference.metadata import UnitLabel
     from earwitness.training.export import ExportedBundle
 
+CARD = "Figures in the model card (checkpoints of `earwitness train`)"
 OWN = "A pair of your own (import paths)"
 
 
@@ -36,6 +37,12 @@ def export(
         str, typer.Option("--classifier", "-c", help="Checkpoint of `train svd`, or package.module:attribute.")
     ],
     model_repository: ModelRepository = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="Evaluate both on this corpus; takes minutes.", rich_help_panel=CARD)
+    ] = None,
+    songs: Annotated[
+        Path | None, typer.Option(help="And on real songs: audio/NAME.*, words/NAME.csv.", rich_help_panel=CARD)
+    ] = None,
     layer: Annotated[
         list[str] | None,
         typer.Option("--layer", "-l", metavar="NAME=PATH", help="Layer, and its module.", rich_help_panel=OWN),
@@ -64,9 +71,11 @@ def export(
 ) -> None:
     """Export a generator and a classifier as the three served models of a bundle, gradients included.
 
-    Everything is held against torch before it is written: outputs, gradients, finite differences. Needs the extra
-    `train`. A network of your own is an nn.Module, or a function without arguments that returns one; an operator that
-    cannot be served is named with its layer.
+    Everything is held against torch before it is written: outputs, gradients, finite differences. Beside the models a
+    model card is written; --corpus adds measured figures and a picture to it. Needs the extra `train`.
+
+    A network of your own is an nn.Module, or a function without arguments that returns one; an operator that cannot be
+    served is named with its layer.
 
     [bold]Examples[/bold]
 
@@ -79,6 +88,10 @@ def export(
         from earwitness.training.export import export_checkpoints, export_from_import_paths
 
         own = [":" in source and not Path(source).exists() for source in (generator, classifier)]
+        if songs is not None and corpus is None:
+            raise InvalidArgument("songs", "needs --corpus: the threshold is chosen on its validation split")
+        if any(own) and corpus is not None:
+            raise InvalidArgument("corpus", "evaluates checkpoints of `earwitness train` only; leave it out")
         if all(own):
             if features is None:
                 raise InvalidArgument("features", "is needed for networks of your own, e.g. --features log-mel-80@1")
@@ -99,7 +112,7 @@ def export(
         elif any(own):
             raise InvalidArgument("generator", "give checkpoints for both networks, or import paths for both")
         else:
-            exported = export_checkpoints(Path(generator), Path(classifier), name, repository)
+            exported = export_checkpoints(Path(generator), Path(classifier), name, repository, corpus, songs)
     if json_output:
         console.print_json({"model_repository": repository, **asdict(exported)})
     else:

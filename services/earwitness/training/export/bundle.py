@@ -16,6 +16,7 @@ from torch import nn
 
 from earwitness.features.profile import profile_from_dict
 from earwitness.inference.metadata import ROLES, BundleMetadata, Role, UnitLabel
+from earwitness.training.export.card import CardFacts, card_files, write_card
 from earwitness.training.export.errors import ExportError, ShapeError
 from earwitness.training.export.forward_graphs import classifier_graph, generator_graph
 from earwitness.training.export.layers import LayerSpec
@@ -30,6 +31,8 @@ MODEL_VERSION = "1"
 
 RUNTIME: Mapping[str, str] = {"micro_batch": "1"}
 """Parameters for the ONNX Runtime backend: on a CPU a row runs fastest alone, on one thread, beside others."""
+
+NO_FACTS = CardFacts()
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,16 @@ def export_bundle(
     repository: Path,
     latent_size: int | None = None,
     runtime: Mapping[str, str] = RUNTIME,
+    facts: CardFacts = NO_FACTS,
 ) -> ExportedBundle:
-    """Writes `<name>_generator`, `<name>_classifier` and `<name>_search` into `repository`, all three or none.
+    """Writes `<name>_generator`, `<name>_classifier`, `<name>_search` and the card into `repository`, all or none.
 
     The generator takes z `[B, Z]` and returns log-mel `[B, 1, bands, frames]` or `[B, bands, frames]`, unstandardised;
     the classifier takes that and returns logits `[B, outputs]`. `layers` maps public names to paths of submodules of
     the classifier whose outputs are the layers (the classifier's own output is added if none of them is it).
     `features` is the feature profile's `to_dict()`, `latent_size` defaults to the generator's attribute of that name,
-    `runtime` are parameters for the ONNX Runtime backend. Models of the same name are replaced.
+    `runtime` are parameters for the ONNX Runtime backend, `facts` go into the model card. Models of the same name are
+    replaced.
 
     Raises: ExportError (see `errors`) when names, shapes or operators do not allow it, or when the graphs disagree with
     torch; the repository is then as it was. OSError when it cannot be written.
@@ -87,13 +92,16 @@ def export_bundle(
     _check_labels(metadata)
     models = {role: _model(pair, metadata, role).SerializeToString(deterministic=True) for role in ROLES}
     parity = verify(pair, models)
-    with _all_or_nothing(repository, [metadata.served_name(role) for role in ROLES]) as staging:
+    model_bytes = {role: len(model) for role, model in models.items()}
+    names = [*(metadata.served_name(role) for role in ROLES), *card_files(name)]
+    with _all_or_nothing(repository, names) as staging:
         for role in ROLES:
             folder = staging / metadata.served_name(role)
             (folder / MODEL_VERSION).mkdir(parents=True)
             (folder / MODEL_VERSION / "model.onnx").write_bytes(models[role])
             (folder / "config.pbtxt").write_text(config_text(metadata, role, runtime), encoding="utf-8")
-    return ExportedBundle(metadata, parity, {role: len(model) for role, model in models.items()})
+        write_card(staging, metadata, parity, model_bytes, facts)
+    return ExportedBundle(metadata, parity, model_bytes)
 
 
 def weights_checksum(pair: Pair) -> str:
@@ -116,9 +124,9 @@ def _model(pair: Pair, metadata: BundleMetadata, role: Role) -> onnx.ModelProto:
 
 @contextmanager
 def _all_or_nothing(repository: Path, names: Sequence[str]) -> Iterator[Path]:
-    """A folder beside the repository to fill; on leaving, its folders `names` replace those of the repository.
+    """A folder beside the repository to fill; on leaving, what it holds of `names` replaces that of the repository.
 
-    When filling or replacing fails, the repository's folders are as they were.
+    A name that was not filled is gone then. When filling or replacing fails, the repository is as it was.
     """
     repository.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=repository.resolve().parent, prefix=f".{repository.name}-export-") as work:
@@ -132,13 +140,21 @@ def _all_or_nothing(repository: Path, names: Sequence[str]) -> Iterator[Path]:
                 done.append(name)
                 if (repository / name).exists():
                     os.rename(repository / name, replaced / name)
-                os.rename(staging / name, repository / name)
+                if (staging / name).exists():
+                    os.rename(staging / name, repository / name)
         except BaseException:
             for name in done:
-                shutil.rmtree(repository / name, ignore_errors=True)
+                _remove(repository / name)
                 if (replaced / name).exists():
                     os.rename(replaced / name, repository / name)
             raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _check_name(name: str) -> None:

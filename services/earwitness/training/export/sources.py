@@ -11,15 +11,25 @@ from torch import nn
 from earwitness.inference.metadata import UnitLabel
 from earwitness.training.checkpoint import CheckpointError, CheckpointMeta, load_checkpoint
 from earwitness.training.export.bundle import ExportedBundle, export_bundle
+from earwitness.training.export.card import CardFacts, evaluate_pair
 from earwitness.training.export.errors import SourceError
 from earwitness.training.export.layers import LayerSpec
 
 
-def export_checkpoints(gan_checkpoint: Path, svd_checkpoint: Path, name: str, repository: Path) -> ExportedBundle:
+def export_checkpoints(
+    gan_checkpoint: Path,
+    svd_checkpoint: Path,
+    name: str,
+    repository: Path,
+    corpus: Path | None = None,
+    songs: Path | None = None,
+) -> ExportedBundle:
     """Exports a trained generator and SVDNet with all of its named layers.
 
-    Raises: SourceError when a file is no such checkpoint or the two were trained on different features; and as
-    `export_bundle`.
+    With a `corpus`, and real `songs`, both are evaluated first and the figures go into the model card.
+
+    Raises: SourceError when a file is no such checkpoint or the two were trained on different features;
+    CheckpointError, DatasetError or AudioError when they cannot be evaluated; and as `export_bundle`.
     """
     try:
         generator, generator_meta = load_checkpoint(gan_checkpoint, "generator")
@@ -31,6 +41,7 @@ def export_checkpoints(gan_checkpoint: Path, svd_checkpoint: Path, name: str, re
             f"{gan_checkpoint} was trained on features {generator_meta.features.get('name')!r}, {svd_checkpoint} on "
             f"{classifier_meta.features.get('name')!r} or other parameters of it; train both on the same"
         )
+    evaluation = evaluate_pair(gan_checkpoint, svd_checkpoint, corpus, songs) if corpus else None
     return export_bundle(
         generator,
         classifier,
@@ -40,6 +51,7 @@ def export_checkpoints(gan_checkpoint: Path, svd_checkpoint: Path, name: str, re
         labels=[UnitLabel(int(unit), *words) for unit, words in classifier_meta.labels.items()],
         training_data=_training_data(generator_meta, classifier_meta),
         repository=repository,
+        facts=CardFacts({"classifier": classifier_meta.training, "generator": generator_meta.training}, evaluation),
     )
 
 

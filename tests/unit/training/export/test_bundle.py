@@ -1,0 +1,137 @@
+"""What an export leaves in the repository: three models and a card, or what was there before."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from google.protobuf import text_format
+from torch import nn
+from tritonclient.grpc import model_config_pb2
+
+from earwitness.features import get_profile
+from earwitness.inference.metadata import BundleMetadata, UnitLabel
+from earwitness.training.evaluate import ClassifierReport, Figures
+from earwitness.training.evaluate_gan import GeneratorReport
+from earwitness.training.export import ExportError, UnsupportedOperator, bundle, export_bundle
+from earwitness.training.export.card import CardFacts, Evaluation
+
+BANDS, FRAMES = get_profile("log-mel-80@1").excerpt_shape
+FILES = ["owl_calls.md", "owl_calls_classifier", "owl_calls_generator", "owl_calls_search"]
+
+
+class Painter(nn.Module):
+    latent_size = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(3, BANDS)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.dense(z))[:, None, :, None].expand(-1, 1, BANDS, FRAMES)
+
+
+class Running(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cumprod(x, dim=1)
+
+
+def sorter(*more: nn.Module) -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3, stride=9), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2), *more)
+    network(torch.zeros(1, 1, BANDS, FRAMES))
+    return network
+
+
+def export(repository: Path, classifier: nn.Module, facts: CardFacts | None = None) -> bundle.ExportedBundle:
+    return export_bundle(
+        Painter(), classifier, name="owl-calls", layers={"conv": "1"}, features=get_profile("log-mel-80@1").to_dict(),
+        labels=[UnitLabel(1, "owl", "none")], training_data="nothing", repository=repository,
+        **({"facts": facts} if facts else {}),
+    )  # fmt: skip
+
+
+def evaluation() -> Evaluation:
+    figures = Figures(100, 0.125, 0.5, 0.6, 0.7, 0.8, 0.987, 0.912)
+    excerpts = np.random.default_rng(0).standard_normal((16, BANDS, FRAMES)).astype(np.float32)
+    return Evaluation(
+        ClassifierReport(0.4, figures, figures, {"sinsy": figures}, {}, None),
+        GeneratorReport(2000, 1.25, 0.1, 12.5, 0.2, 0.3),
+        excerpts,
+        excerpts,
+    )
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_three_models_and_a_card(tmp_path: Path) -> None:
+    repository = tmp_path / "models"
+    record = {"seed": 7, "updates": 12, "config": {"seed": 7, "penalty": 2.0}}
+    exported = export(repository, sorter(), CardFacts({"generator": record}, evaluation()))
+    assert sorted(path.name for path in repository.iterdir()) == sorted([*FILES, "owl_calls.png"])
+    card = (repository / "owl_calls.md").read_text()
+    assert exported.metadata.weights_sha256 in card
+    assert "| conv | conv | 2 | 0 … 1 |" in card
+    assert "| 1 | owl | none |" in card
+    assert "0.987" in card
+    assert "10.0 times" in card
+    assert "seed 7, best of its checkpoints after 12 updates; penalty 2.0." in card
+    config = model_config_pb2.ModelConfig()
+    text_format.Parse((repository / "owl_calls_search/config.pbtxt").read_text(), config)
+    assert (config.backend, config.name, config.max_batch_size > 0) == ("onnxruntime", "owl_calls_search", True)
+    assert [port.name for port in config.input] == ["z", "unit_weights", "prior_weight"]
+    assert config.HasField("dynamic_batching")
+    assert config.model_warmup
+    described = BundleMetadata.from_parameters({key: each.string_value for key, each in config.parameters.items()})
+    assert described == exported.metadata
+
+
+def test_export_again_replaces_all_of_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first = export(tmp_path, sorter(), CardFacts(evaluation=evaluation()))
+    second = export(tmp_path, sorter())
+    assert first.metadata.weights_sha256 != second.metadata.weights_sha256
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+    assert "How good" not in (tmp_path / "owl_calls.md").read_text()
+
+
+def test_failure_leaves_the_repository_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = tmp_path / "models"
+    export(repository, sorter())
+    before = content(repository)
+    with pytest.raises(UnsupportedOperator, match=r"aten\.cumprod") as unsupported:
+        export(repository, sorter(Running()))
+    assert "4" in str(unsupported.value)
+    with pytest.raises(ExportError, match="'9'"):
+        export_bundle(
+            Painter(), sorter(), name="owl-calls", layers={"conv": "9"},
+            features=get_profile("log-mel-80@1").to_dict(), labels=[], training_data="", repository=repository,
+        )  # fmt: skip
+
+    def full_disk(*args: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(bundle, "write_card", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        export(repository, sorter())
+    assert content(repository) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
+
+
+def test_failure_half_way_through_the_replacement_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(tmp_path, sorter())
+    before = content(tmp_path)
+    rename = bundle.os.rename
+    moved = []
+
+    def fails_at_the_fourth(source: Path, target: Path) -> None:
+        moved.append(target)
+        if len(moved) == 4:
+            raise OSError("disk gone")
+        rename(source, target)
+
+    monkeypatch.setattr(bundle.os, "rename", fails_at_the_fourth)
+    with pytest.raises(OSError, match="disk gone"):
+        export(tmp_path, sorter())
+    assert content(tmp_path) == before
