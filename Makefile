@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
+# Where `make models` keeps corpus and checkpoints; SONGS=folder adds figures on real songs to the model card.
+TRAINED ?= out/models
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,7 +48,21 @@ lint: $(DEV) ## ruff, mypy, buf
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/buf lint protos
+	@$(BIN)/buf breaking protos --against protos/released.binpb
 	@$(BIN)/lint-imports --no-cache --no-logo
+
+models: $(DEV) ## build the corpus, train and export what is shipped (hours on a CPU); a second call goes on
+	@$(BIN)/earwitness corpus build $(TRAINED)/corpus
+	@$(BIN)/earwitness train svd --variant r1 --corpus $(TRAINED)/corpus --out $(TRAINED)/svd-r1
+	@$(BIN)/earwitness train gan --corpus $(TRAINED)/corpus --out $(TRAINED)/gan
+	@$(BIN)/earwitness evaluate checkpoints $(TRAINED)/gan --classifier $(TRAINED)/svd-r1/best.pt --corpus $(TRAINED)/corpus
+	@$(BIN)/earwitness export svd-r1 --generator $(TRAINED)/gan/best.pt --classifier $(TRAINED)/svd-r1/best.pt \
+	  --corpus $(TRAINED)/corpus $(if $(SONGS),--songs $(SONGS)) --model-repository model_repository
+
+bench: $(DEV) ## speed of the service beside PyTorch, of the scorer beside SciPy; JSON into out/bench
+	@mkdir -p out/bench
+	@$(BIN)/python -m tests.benchmarks.bench_row_steps --json out/bench/row_steps.json
+	@$(BIN)/python -m tests.benchmarks.bench_frechet --json out/bench/frechet.json
 
 protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos \
