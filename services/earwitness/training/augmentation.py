@@ -13,21 +13,24 @@ DB = float(np.log(10.0) / 20.0)
 class AugmentationConfig:
     """Ranges of the random changes; zeros everywhere leave the segments as they are.
 
-    Source: Schlüter & Grill, ISMIR 2015, for stretch, shift and filter.
+    Source: Schlüter & Grill, ISMIR 2015, for stretch, shift and filter; SpecAugment (arXiv:1904.08779) for the masks.
     """
 
-    stretch: float = 0.2
+    stretch: float = 0.3
     """Time stretch within ± this share."""
-    shift: float = 0.2
+    shift: float = 0.3
     """Pitch shift within ± this share of the frequency."""
     filter_db: float = 10.0
     """Peak of a Gaussian filter over log-frequency, within ±."""
     level_db: float = 6.0
     """Overall level, within ±."""
-    mix_share: float = 0.15
+    mix_share: float = 0.4
     """Share of segments, of either class, that get a second voiceless segment on top."""
-    mix_db: tuple[float, float] = (-15.0, -5.0)
+    mix_db: tuple[float, float] = (-12.0, 0.0)
     """Level of that segment relative to its own."""
+    masked_bands: int = 8
+    masked_frames: int = 12
+    """Most neighbouring bands, and frames, that are blanked, each at one random place."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.stretch < 1 and 0 <= self.shift < 1 and 0 <= self.mix_share <= 1):
@@ -84,6 +87,13 @@ class Augmenter:
         mixed[chosen] = 0.5 * np.logaddexp(2.0 * segments[chosen], 2.0 * added)
         return mixed
 
+    def mask(self, rng: np.random.Generator, segments: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Blanks a run of bands and one of frames of each of `segments` `[B, bands, frames]` with its mean."""
+        batch, bands, frames = segments.shape
+        blank = _run(rng, batch, bands, self._config.masked_bands)[:, :, None]
+        blank = blank | _run(rng, batch, frames, self._config.masked_frames)[:, None, :]
+        return np.where(blank, segments.mean(axis=(1, 2), keepdims=True), segments)
+
     def _colour(self, rng: np.random.Generator, batch: int) -> NDArray[np.float32]:
         """Gaussian bump over log-frequency plus a level, `[batch, bands]`, natural-log units."""
         config = self._config
@@ -105,6 +115,13 @@ def interpolation(positions: NDArray[np.float64], source: int) -> NDArray[np.flo
     distance = np.abs(np.arange(source, dtype=np.float32)[None, :, None] - clipped[:, None, :])
     weights: NDArray[np.float32] = np.maximum(1 - distance, 0)
     return weights
+
+
+def _run(rng: np.random.Generator, batch: int, size: int, longest: int) -> NDArray[np.bool_]:
+    """`[batch, size]`: true over 0 … `longest` neighbours that begin anywhere."""
+    length = rng.integers(0, longest + 1, size=(batch, 1))
+    place = np.arange(size) - rng.integers(0, size, size=(batch, 1))
+    return (place >= 0) & (place < length)
 
 
 def _symmetric(rng: np.random.Generator, limit: float, count: int) -> NDArray[np.float64]:

@@ -80,6 +80,7 @@ class SegmentSampler:
         if self._mixes:
             voiceless, _ = self._draw(rng, rng.choice(self._voiceless_starts, self._batch_size))
             segments = self._augmenter.mix(rng, segments, voiceless)
+        segments = self._augmenter.mask(rng, segments)
         read_at = np.rint(positions[:, self._shape.centres()]).astype(np.int64)
         return segments, self._data.labels[starts[:, None] + read_at].astype(np.float32)
 

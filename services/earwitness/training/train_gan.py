@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from earwitness.training.averaging import average_into, kept_share
 from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
 from earwitness.training.corpus import open_corpus
 from earwitness.training.networks import Critic, Generator
@@ -127,12 +128,8 @@ class _Gan:
         return critic_loss.item(), generator_loss.item(), penalty.item()
 
     def update_average(self, update: int) -> None:
-        # A half-life that grows with the age of the run forgets the untrained beginning.
-        half_life = min(self.config.ema_updates, max(1.0, 0.1 * update))
-        kept = 0.5 ** (1.0 / half_life)
-        with torch.no_grad():
-            for slow, fast in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-                slow.lerp_(fast, 1.0 - kept)
+        kept = kept_share(update, self.config.ema_updates)
+        average_into(self.average.parameters(), self.generator.parameters(), kept)
 
     def state(self) -> dict[str, Any]:
         return {name: getattr(self, name).state_dict() for name in self._stateful}

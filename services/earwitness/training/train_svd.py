@@ -1,5 +1,6 @@
 """Trains SVDNet, the singing-voice detector."""
 
+import copy
 import logging
 import time
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from earwitness.training.augmentation import AugmentationConfig
+from earwitness.training.averaging import average_into, kept_share
 from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
 from earwitness.training.corpus import LabelledSpectrograms, open_corpus
 from earwitness.training.evaluate import Scored, frame_scores
@@ -37,7 +39,8 @@ class SvdTrainingConfig:
 
     The defaults are how the shipped detector was trained, `published()` is the published schedule. Adam decays the
     weights by ADAM_WEIGHT_DECAY and has no use for `momentum`. `batch_norm` trains through batch normalisation, which
-    is folded into the weights of every checkpoint. `excerpts_per_segment` above 1 trains on several overlapping
+    is folded into the weights of every checkpoint. `ema_updates` is the half-life of the averaged weights, the ones
+    that are validated and saved; 0 saves the last ones. `excerpts_per_segment` above 1 trains on several overlapping
     excerpts of each of the `batch_size` segments at once. `target_margin` is the distance of the two targets from 0
     and 1.
     """
@@ -53,8 +56,9 @@ class SvdTrainingConfig:
     optimiser: Literal["adam", "nesterov"] = "adam"
     batch_norm: bool = True
     learning_rate: float = 0.001
-    rate_decay: float = 0.9
+    rate_decay: float = 0.93
     momentum: float = 0.95
+    ema_updates: float = 400.0
     target_margin: float = 0.02
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     validation_clips: int = 200
@@ -68,8 +72,8 @@ class SvdTrainingConfig:
         """
         return cls(
             corpus, run_folder, epochs=20, updates_per_epoch=2000, batch_size=32, excerpts_per_segment=1,
-            optimiser="nesterov", batch_norm=False, learning_rate=0.01, rate_decay=0.85,
-            augmentation=AugmentationConfig(stretch=0.3, shift=0.3, level_db=0.0, mix_share=0.0),
+            optimiser="nesterov", batch_norm=False, ema_updates=0.0, learning_rate=0.01, rate_decay=0.85,
+            augmentation=AugmentationConfig(level_db=0.0, mix_share=0.0, masked_bands=0, masked_frames=0),
         )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -101,6 +105,7 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
         network.initialise(torch.Generator().manual_seed(config.seed))
         learner = NormalisedSVDNet(network) if config.batch_norm else network
         optimiser = _optimiser(config, learner)
+        average = copy.deepcopy(learner).requires_grad_(False) if config.ema_updates else None
         shape = SegmentShape(frames, config.excerpts_per_segment)
         validation = spread_clips(valid, config.validation_clips)
         sampler = SegmentSampler(train, shape, config.augmentation, config.batch_size, config.seed)
@@ -109,6 +114,8 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
         if saved is not None:
             first_epoch, curves, best = saved["epoch"], saved["curves"], saved["best"]
             learner.load_state_dict(saved["learner"])
+            if average is not None:
+                average.load_state_dict(saved["average"])
             optimiser.load_state_dict(saved["optimiser"])
             torch.set_rng_state(saved["torch_rng"])
             logger.info("continuing at epoch %d of %d", first_epoch, config.epochs)
@@ -119,9 +126,9 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
             began = time.monotonic()
             first = epoch * config.updates_per_epoch
             batches = sampler.batches(first, first + config.updates_per_epoch)
-            loss = _train_epoch(learner, optimiser, config, batches, first, progress)
+            loss = _train_epoch(learner, optimiser, average, config, batches, first, progress)
             seconds = time.monotonic() - began
-            trained = learner.folded() if isinstance(learner, NormalisedSVDNet) else learner
+            trained = _plain_network(learner if average is None else average)
             auc = validation_auc(trained, valid, validation)
             curves.append({"epoch": epoch + 1.0, "loss": loss, "valid_auc": auc, "seconds": seconds})
             logger.info("epoch %d: loss %.4f, validation AUROC %.4f, %.0f s", epoch + 1, loss, auc, seconds)
@@ -150,6 +157,7 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
                     "curves": curves,
                     "best": best,
                     "learner": learner.state_dict(),
+                    "average": average.state_dict() if average is not None else {},
                     "optimiser": optimiser.state_dict(),
                     "torch_rng": torch.get_rng_state(),
                 }
@@ -199,9 +207,17 @@ def _optimiser(config: SvdTrainingConfig, learner: nn.Module) -> torch.optim.Opt
     return torch.optim.SGD(parameters, config.learning_rate, config.momentum, nesterov=True)
 
 
+def _plain_network(learner: nn.Module) -> SVDNet:
+    if isinstance(learner, NormalisedSVDNet):
+        return learner.folded()
+    assert isinstance(learner, SVDNet)
+    return learner
+
+
 def _train_epoch(
     learner: SVDNet | NormalisedSVDNet,
     optimiser: torch.optim.Optimizer,
+    average: nn.Module | None,
     config: SvdTrainingConfig,
     batches: Iterable[Batch],
     first: int,
@@ -217,6 +233,9 @@ def _train_epoch(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        if average is not None:
+            kept = kept_share(first + len(losses), config.ema_updates)
+            average_into(average.state_dict().values(), learner.state_dict().values(), kept)
         losses.append(loss.item())
         done = first + len(losses)
         progress(done, total, f"loss {np.mean(losses[-50:]):.3f}")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.training.augmentation import AugmentationConfig
+from earwitness.training.augmentation import AugmentationConfig, Augmenter
 from earwitness.training.checkpoint import CheckpointError, load_checkpoint
 from earwitness.training.corpus import open_corpus
 from earwitness.training.evaluate_gan import best_index, choose_checkpoint, evaluate_generator
@@ -40,6 +40,7 @@ def test_svd_in_two_parts_equals_one(easy_corpus: Path, tmp_path: Path) -> None:
     train_svd(parts)
     states = [torch.load(config.run_folder / "state.pt", weights_only=True) for config in (whole, parts)]
     assert_same(states[0]["learner"], states[1]["learner"])
+    assert_same(states[0]["average"], states[1]["average"])
     with pytest.raises(CheckpointError, match="another configuration"):
         train_svd(replace(parts, seed=1))
     with pytest.raises(CheckpointError, match="holds the architecture 'svdnet', expected 'generator'"):
@@ -98,11 +99,28 @@ def test_best_index_is_the_middle_of_the_best_neighbours() -> None:
 
 def test_segments_are_labelled_at_the_centre_of_each_excerpt(easy_corpus: Path) -> None:
     data = open_corpus(easy_corpus).open("train")
-    still = AugmentationConfig(0, 0, 0, 0, 0)
+    still = AugmentationConfig(0, 0, 0, 0, 0, masked_bands=0, masked_frames=0)
     segments, labels = SegmentSampler(data, SegmentShape(115, 3), still, 16, seed=0).batch(5)
     assert segments.shape == (16, 80, 133)
     loud = segments[:, 30:40, [57, 66, 75]].mean(axis=1) > -5.0
     np.testing.assert_array_equal(loud, labels > 0.5)
+
+
+def test_masks_blank_one_run_of_bands_and_one_of_frames() -> None:
+    config = AugmentationConfig(0, 0, 0, 0, 0, masked_bands=5, masked_frames=7)
+    augmenter = Augmenter(config, np.linspace(50, 8000, 20), -16.0)
+    rng = np.random.default_rng(0)
+    segments = rng.standard_normal((200, 20, 30)).astype(np.float32)
+    masked = augmenter.mask(rng, segments)
+    changed = masked != segments
+    bands, frames = changed.all(axis=2), changed.all(axis=1)
+    np.testing.assert_array_equal(changed, bands[:, :, None] | frames[:, None, :])
+    for blanked, longest in ((bands, 5), (frames, 7)):
+        assert blanked.sum(axis=1).max() == longest
+        assert (np.diff(np.pad(blanked, ((0, 0), (1, 1))).astype(int), axis=1) == 1).sum(axis=1).max() == 1
+    np.testing.assert_allclose(
+        masked[changed], np.broadcast_to(segments.mean((1, 2))[:, None, None], masked.shape)[changed]
+    )
 
 
 def test_augmentation_keeps_shape_and_floor(easy_corpus: Path) -> None:
