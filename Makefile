@@ -18,9 +18,9 @@ help: ## list these commands
 
 # The services alone: no torch.
 $(CORE): pyproject.toml
-	@test -x $(BIN)/python || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@test -x $(BIN)/pip || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo 'earwitness needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }; \
-	  $(PYTHON) -m venv $(VENV); }
+	  $(PYTHON) -m venv --clear $(VENV); }
 	@echo 'installing the services into $(VENV) ...'
 	@$(PIP) --upgrade 'pip>=24'
 	@$(PIP) --editable .
@@ -69,5 +69,5 @@ protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services
 	  --python_out=services --grpc_python_out=services --mypy_out=quiet:services --mypy_grpc_out=quiet:services \
 	  $$(cd protos && find earwitness -name '*.proto' | sort)
 
-clean: ## remove environment, caches and output
-	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache out dist
+clean: ## remove environment, caches and output; trainings in out/models stay
+	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache dist $(filter-out out/models,$(wildcard out/*))

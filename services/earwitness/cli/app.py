@@ -17,7 +17,7 @@ from earwitness.errors import EarwitnessError
 if TYPE_CHECKING:
     from earwitness.rpc.errors import RpcFailure
 
-EXPECTED = (EarwitnessError, OSError, ValueError, TimeoutError)
+EXPECTED = (EarwitnessError, OSError, ValueError, TimeoutError, FloatingPointError)
 """Failures whose message says it all: wrong input, files, neighbours that do not answer."""
 
 

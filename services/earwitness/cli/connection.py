@@ -1,12 +1,14 @@
 """Where the services are and how to reach them: options, then environment, then the stack running on this machine."""
 
+import fcntl
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from earwitness import folders
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from earwitness.inference.backend import InferenceBackend
 
 STATE_FILE = "stack.json"
+LOCK_FILE = "stack.lock"
 DEFAULT_EXPLAINER = "127.0.0.1:50051"
 DEFAULT_SCORER = "127.0.0.1:50052"
 DEFAULT_TRITON = "127.0.0.1:8001"
@@ -42,12 +45,24 @@ class Endpoints:
         """The stack that runs with this data folder; None when there is none, or it is gone without a word."""
         try:
             endpoints = cls(**json.loads((data / STATE_FILE).read_text(encoding="utf-8")))
-            os.kill(endpoints.process_ids["earwitness"], 0)
-        except (FileNotFoundError, ProcessLookupError, ValueError, TypeError, KeyError):
+        except (FileNotFoundError, ValueError, TypeError):
             return None
-        except PermissionError:  # another user's process: it lives
-            pass
-        return endpoints
+        try:
+            with hold(data):
+                return None
+        except OSError:  # held, or another user's, whose word is good
+            return endpoints
+
+
+@contextmanager
+def hold(data: Path) -> Iterator[None]:
+    """Hold a data folder for one stack; the hold ends with the process, however that ends.
+
+    Raises: BlockingIOError when a stack holds it; OSError when the folder cannot be written.
+    """
+    with (data / LOCK_FILE).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 @dataclass(frozen=True)
@@ -120,9 +135,7 @@ def inference_backend(triton: str | None, model_repository: Path | None, data: P
 
 def data_folder(given: Path | None) -> Path:
     """Where the scorer's store, logs and the word of a running stack lie: `given`, or the user's data folder."""
-    if given is not None:
-        return given
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "earwitness"
+    return folders.data_folder() if given is None else given.expanduser()
 
 
 def repository_folder(given: Path | None) -> Path:

@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -71,7 +72,9 @@ def progress(description: str) -> Iterator[Update]:
         yield lambda done, total, words: bars.update(task, completed=done, total=total, words=words)
 
 
+@cache
 def _messages() -> "Console":
+    """One console, so that messages and a running bar make way for each other."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)

@@ -26,6 +26,7 @@ def build(
         int | None, typer.Option(min=3, help="Clips in all, six seconds each. Default: 5 550, about half an hour.")
     ] = None,
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Replace another corpus that is there.")] = False,
     json_output: Json = False,
 ) -> None:
     """Build the corpus: singing synthesised over accompaniment, labelled frame by frame, split by speaker and backing.
@@ -44,7 +45,7 @@ def build(
         config = replace(CorpusConfig() if clips is None else CorpusConfig().scaled(clips), seed=seed)
         with console.progress("corpus") as update:
             built = build_corpus(
-                config, out, workers=workers, progress=lambda stage, done, total: update(done, total, stage)
+                config, out, workers, progress=lambda stage, done, total: update(done, total, stage), force=force
             )
     if json_output:
         console.print_json({"folder": built.folder, **built.manifest})

@@ -13,7 +13,6 @@ from earwitness.cli.connection import inference_backend, repository_folder
 from earwitness.cli.options import Json, ModelRepository
 from earwitness.cli.results import print_runs, run_document, steps_done
 from earwitness.cli.stack import Ports, Stack, StackSettings
-from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from earwitness.client import Model, ScorerClient, Selection
@@ -24,7 +23,8 @@ FREE_PORTS = Ports(0, 0, 0, 0, 0, 0)
 SELECTED_ROWS = 50
 """Real excerpts of each reference, as in the paper."""
 SENSES: "tuple[Sense, Sense]" = ("maximise", "minimise")
-FOLDERS = frozenset({"index.html", *SENSES})
+MARKS = ("index.html", "maximise/request.json", "minimise/request.json")
+"""An earlier demo has them."""
 
 
 def register(app: typer.Typer) -> None:
@@ -53,8 +53,9 @@ def demo(
     Starts a stack of its own on free ports, builds references from real audio (the 50 excerpts where the output is
     highest, and the 50 where it is lowest), searches, scores, and stops the stack. No torch is needed.
     """
-    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - FOLDERS):
-        raise InvalidArgument("out", f"{out} holds something else than an earlier demo; choose another folder")
+    from earwitness.client.output import check_free
+
+    check_free(out, force=True, marks=MARKS)
     repository = repository_folder(model_repository)
     recordings = audio or [Path(__file__).parents[3] / "deploy/demo/audio"]
     runs, ran_on = asyncio.run(_explain(repository, backend, model, recordings, count, steps))
@@ -82,7 +83,7 @@ async def _explain(
 
     recordings = find_recordings(audio)
     with tempfile.TemporaryDirectory(prefix="earwitness-demo-") as data, console.progress("starting") as update:
-        settings = StackSettings(repository, Path(data), backend, ports=FREE_PORTS)
+        settings = StackSettings(repository, Path(data), backend, ports=FREE_PORTS, inherit=False)
         async with (
             Stack(settings, say=console.say, fetching=lambda share: update(share, 1.0, "fetching Triton")) as stack,
             ExplainerClient(stack.endpoints.explainer) as explainer,
@@ -146,7 +147,7 @@ def _write(runs: "list[Run]", out: Path) -> Path:
 
     folders: dict[str, Run] = {run.objective.sense: run for run in runs}
     words = " and ".join(run.meaning or str(run.objective) for run in runs)
-    with new_directory(out, force=True) as folder:
+    with new_directory(out, force=True, marks=MARKS) as folder:
         for name, run in folders.items():
             write_run(run, folder / name)
         write_index(folder / "index.html", f"{runs[0].model.name}: {words}", folders)

@@ -42,8 +42,8 @@ def classifier(
     with extra("train"):
         from earwitness.training.evaluate import evaluate_classifier
 
-        with console.progress("evaluating"):
-            report = evaluate_classifier(checkpoint, corpus, songs).to_dict()
+        with console.progress("evaluating") as update:
+            report = evaluate_classifier(checkpoint, corpus, songs, lambda *event: update(*event)).to_dict()
     if json_output:
         console.print_json(report)
         return
@@ -65,10 +65,10 @@ def generator(
     classifier: Classifier,
     corpus: Corpus,
     excerpts: Excerpts = 2000,
-    seed: Seed = 0,
+    seed: Seed = 1,
     json_output: Json = False,
 ) -> None:
-    """Fréchet distance of a generator's samples to held-out excerpts, beside noise and halves of the real data.
+    """Fréchet distance of a generator's samples to test excerpts, beside training excerpts, halves of the test, noise.
 
     [bold]Example[/bold]
 
@@ -77,8 +77,10 @@ def generator(
     with extra("train"):
         from earwitness.training.evaluate_gan import evaluate_generator
 
-        with console.progress("evaluating"):
-            report = evaluate_generator(checkpoint, classifier, corpus, excerpts, seed).to_dict()
+        with console.progress("evaluating") as update:
+            report = evaluate_generator(
+                checkpoint, classifier, corpus, excerpts, seed, lambda *event: update(*event)
+            ).to_dict()
     _print_report("Fréchet distances over fc8", report, json_output)
 
 
@@ -107,7 +109,7 @@ def checkpoints(
                 corpus,
                 excerpts=excerpts,
                 seed=seed,
-                progress=lambda done, total, text: update(done, total, text),
+                progress=lambda *event: update(*event),
             )
     _print_report("chosen", {"checkpoint": str(best)}, json_output)
 

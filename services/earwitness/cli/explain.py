@@ -80,10 +80,10 @@ def explain(
     """
     from earwitness.client import ALL_ARTEFACTS, Objective, Search, Settings
     from earwitness.client.explaining import explain_and_score
-    from earwitness.client.output import check_free, write_run
+    from earwitness.client.output import RUN_MARKS, check_free, write_run
 
     if out is not None:
-        check_free(out, force=force)
+        check_free(out, force=force, marks=RUN_MARKS)
     connection: Connection = context.obj
     settings = Settings(optimiser, learning_rate, prior_weight, steps, weight_decay)
 
@@ -110,6 +110,10 @@ def explain(
         run = asyncio.run(search(update))
     if out is not None:
         write_run(run, out, force=force)
+        if run.unscored is not None:
+            console.say(f"the explanations are in {out}, without a score: `earwitness score {out}` scores them later")
+    if run.unscored is not None:
+        raise run.unscored
     page = None if out is None else (out / "index.html").absolute()
     if json_output:
         console.print_json({**run_document(run), "page": page})

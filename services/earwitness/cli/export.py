@@ -84,7 +84,7 @@ def export(
       earwitness export mine -g nets:generator -c nets:classifier -l fc=head.fc --features log-mel-80@1
     """
     repository = model_repository or repository_folder(None)
-    with extra("train"), console.progress("exporting"):
+    with extra("train"), console.progress("exporting") as update:
         from earwitness.training.export import export_checkpoints, export_from_import_paths
 
         own = [":" in source and not Path(source).exists() for source in (generator, classifier)]
@@ -100,7 +100,7 @@ def export(
                 generator,
                 classifier,
                 name=name,
-                layers=dict(_pair("layer", each, "NAME=PATH") for each in layer or ()),
+                layers=_layers(layer or ()),
                 features=_features(features),
                 labels=_labels(label or ()),
                 training_data=training_data,
@@ -111,8 +111,23 @@ def export(
             )
         elif any(own):
             raise InvalidArgument("generator", "give checkpoints for both networks, or import paths for both")
+        elif ignored := [
+            option
+            for option, given in {
+                "layer": layer,
+                "features": features,
+                "label": label,
+                "latent_size": latent_size,
+                "generator_weights": generator_weights,
+                "classifier_weights": classifier_weights,
+            }.items()
+            if given is not None
+        ]:
+            raise InvalidArgument(ignored[0], "is for networks of your own; checkpoints say it themselves")
         else:
-            exported = export_checkpoints(Path(generator), Path(classifier), name, repository, corpus, songs)
+            exported = export_checkpoints(
+                Path(generator), Path(classifier), name, repository, corpus, songs, lambda *event: update(*event)
+            )
     if json_output:
         console.print_json({"model_repository": repository, **asdict(exported)})
     else:
@@ -128,6 +143,16 @@ def _print(exported: "ExportedBundle", repository: Path) -> None:
     errors = {name.replace("_", " "): value for name, value in asdict(parity).items() if isinstance(value, float)}
     rows = [[name, f"{value:.2g}"] for name, value in errors.items()]
     console.print_table(f"worst relative errors at batches {parity.batches}", ["against torch", "error#"], rows)
+
+
+def _layers(given: Sequence[str]) -> dict[str, str]:
+    layers: dict[str, str] = {}
+    for each in given:
+        name, path = _pair("layer", each, "NAME=PATH")
+        if name in layers:
+            raise InvalidArgument("layer", f"{name!r} is given twice; give every layer a name of its own")
+        layers[name] = path
+    return layers
 
 
 def _features(given: str) -> dict[str, Any]:

@@ -26,8 +26,11 @@ def extra(name: str) -> Iterator[None]:
         except ModuleNotFoundError as err:
             if err.name is None or err.name.startswith("earwitness"):
                 raise
-            package, install = err.name.partition(".")[0], f"pip install 'earwitness[{name}]'"
-            raise MissingPackage(f"this needs {package}, which is not installed: {install}") from err
+            package = err.name.partition(".")[0]
+            raise MissingPackage(
+                f"this needs {package}, which is not installed; `make install` in the checkout installs the extra "
+                f"{name!r} and all it needs"
+            ) from err
 
 
 @contextmanager

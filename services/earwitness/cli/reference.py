@@ -9,7 +9,7 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.connection import Connection, inference_backend
-from earwitness.cli.options import Data, Json, Layer, Scorer, Triton, Unit
+from earwitness.cli.options import Data, Json, Layer, Scorer, Triton
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def build(
     audio: Annotated[list[Path] | None, typer.Argument(help="Audio files, or folders of them.")] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="Name of the model.")] = "svd-r1",
     layer: Layer = None,
-    unit: Unit = 0,
+    unit: Annotated[
+        int | None, typer.Option("--unit", "-u", min=0, help="Unit that --top or --bottom looks at. Default: 0.")
+    ] = None,
     top: Annotated[int | None, typer.Option(min=2, help="Keep the excerpts where the unit is highest.")] = None,
     bottom: Annotated[int | None, typer.Option(min=2, help="Keep the excerpts where the unit is lowest.")] = None,
     hop: Annotated[
@@ -49,7 +51,7 @@ def build(
 
     Each recording is cut into excerpts, which the model classifies on the Triton of the stack that runs here, on
     --triton, or in this process from --model-repository. Building again with more audio adds to the reference and makes
-    a new version; a recording is never counted twice.
+    a new version; the same excerpt of the same file is never counted twice.
 
     [bold]Examples[/bold]
 
@@ -198,14 +200,18 @@ def delete(
         console.show(f"deleted {name}")
 
 
-def _selection(unit: int, top: int | None, bottom: int | None) -> "Selection":
+def _selection(unit: int | None, top: int | None, bottom: int | None) -> "Selection":
     from earwitness.client import Selection
 
     if top is not None and bottom is not None:
         raise InvalidArgument("top", "give --top or --bottom, not both")
     if top is not None:
-        return Selection("top", unit, top)
-    return Selection("all") if bottom is None else Selection("bottom", unit, bottom)
+        return Selection("top", unit or 0, top)
+    if bottom is not None:
+        return Selection("bottom", unit or 0, bottom)
+    if unit is not None:
+        raise InvalidArgument("unit", "needs --top or --bottom; a reference of all excerpts holds every unit")
+    return Selection("all")
 
 
 def _number(value: float | None) -> str:

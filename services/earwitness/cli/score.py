@@ -46,6 +46,7 @@ def score(
       earwitness score activations.npy --reference svd-r1-fc8 --unit 12 --json
     """
     from earwitness.client.activations import load_activations
+    from earwitness.client.names import short
     from earwitness.client.output import Scoring
     from earwitness.client.output.folder import score_document
 
@@ -54,7 +55,7 @@ def score(
 
     async def ask() -> "Scoring":
         async with connection.scorer(scorer, data) as client:
-            found = await client.get_reference(reference.partition("/")[0])
+            found = await client.get_reference(short(reference).partition("/")[0])
             identity = found.identity
             model, weights_sha256, layer = batch.origin or (identity.model, identity.weights_sha256, identity.layer)
             scored = await client.score(

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from earwitness.cli.connection import STATE_FILE, Endpoints
+from earwitness.cli.connection import STATE_FILE, Endpoints, hold
 from earwitness.errors import EarwitnessError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ STOP_GRACE_S = 15.0
 """More than the services' own drain."""
 POLL_S = 0.05
 LOG_TAIL_LINES = 5
+SERVICE_PREFIXES = ("EARWITNESS_EXPLAINER_", "EARWITNESS_SCORER_")
 
 
 class StackError(EarwitnessError):
@@ -52,7 +53,10 @@ class Ports:
 
 @dataclass(frozen=True)
 class StackSettings:
-    """What to run. `backend` None is Triton where it can run, in process elsewhere; it is fetched into `cache`."""
+    """What to run. `backend` None is Triton where it can run, in process elsewhere; it is fetched into `cache`.
+
+    The services read every other setting from their environment variables; with `inherit` false they get the defaults.
+    """
 
     model_repository: Path
     data: Path
@@ -61,6 +65,7 @@ class StackSettings:
     host: str = "127.0.0.1"
     ports: Ports = Ports()
     tls: "Tls | None" = None
+    inherit: bool = True
 
 
 class Stack:
@@ -112,20 +117,20 @@ class Stack:
         settings = self.settings
         check_repository(settings.model_repository)
         settings.data.mkdir(parents=True, exist_ok=True)
-        if (other := Endpoints.read(settings.data)) is not None:
-            raise StackError(
-                f"a stack runs already with {settings.data} (process {other.process_ids['earwitness']}); "
-                "stop it, or choose another --data"
-            )
+        try:
+            self._exit.enter_context(hold(settings.data))
+        except BlockingIOError:
+            raise StackError(f"a stack runs already with {settings.data}; stop it, or choose another --data") from None
+        (settings.data / STATE_FILE).unlink(missing_ok=True)
         ports = choose_ports(settings.host, settings.ports, settings.backend)
-        host = settings.host
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
         triton = None if settings.backend == "local" else await self._start_triton(ports)
         metrics = {
             name: f"http://{host}:{getattr(ports, f'{name}_metrics')}/metrics" for name in ("explainer", "scorer")
         }
         if triton is not None:
             metrics["triton"] = triton.metrics_url
-        environment = {"HOST": host, "LOG_FORMAT": "text"}
+        environment = {"HOST": settings.host, "LOG_FORMAT": "text"}
         scorer_id = await self._spawn(
             "scorer",
             {**environment, "PORT": ports.scorer, "METRICS_PORT": ports.scorer_metrics, "DATA_DIR": settings.data},
@@ -196,7 +201,7 @@ class Stack:
             process = await asyncio.create_subprocess_exec(
                 *_with_parent(),
                 *(sys.executable, "-m", f"earwitness.{service}"),
-                env={**os.environ, **{f"{prefix}{key}": str(value) for key, value in settings.items()}},
+                env={**self._environment(), **{f"{prefix}{key}": str(value) for key, value in settings.items()}},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -206,6 +211,11 @@ class Stack:
         self._ended[service] = ended
         self._exit.push_async_callback(_stop, process, ended)
         return process.pid
+
+    def _environment(self) -> dict[str, str]:
+        if self.settings.inherit:
+            return dict(os.environ)
+        return {key: value for key, value in os.environ.items() if not key.startswith(SERVICE_PREFIXES)}
 
     async def _wait_healthy(self) -> None:
         from earwitness.client import ExplainerClient, ScorerClient

@@ -40,7 +40,9 @@ def svd(
     excerpts: Annotated[
         int | None, typer.Option(min=1, help="Overlapping excerpts of each segment. Default: 6.")
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="First learning rate. Default: 0.001.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--lr", min=1e-9, max=1.0, help="First learning rate. Default: 0.001.")
+    ] = None,
     published: Annotated[
         bool,
         typer.Option("--published", help="Start from the published schedule: 40 000 updates of 32, days on a CPU."),
@@ -90,7 +92,9 @@ def gan(
         typer.Option(help="Loss; all have a gradient penalty. Default: logistic."),
     ] = None,
     penalty: Annotated[float | None, typer.Option(help="Weight of the gradient penalty. Default: 2.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Learning rate. Default: 0.0004.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--lr", min=1e-9, max=1.0, help="Learning rate. Default: 0.0004.")
+    ] = None,
     threads: Threads = None,
     json_output: Json = False,
 ) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from earwitness.client import explainer_messages as messages
 from earwitness.client.channel import Tls
 from earwitness.client.errors import failures, malformed
+from earwitness.client.names import resource
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
 from earwitness.client.values import Artefact, Model, Progress, Search, SearchResult
 from earwitness.explainer.v1 import explainer_pb2 as pb
@@ -51,7 +52,7 @@ class ExplainerClient(ServiceClient):
         """The model of that name, e.g. `svd-r1`."""
         with failures(self.target):
             answer = await self._stub.GetModel(
-                pb.GetModelRequest(name=f"models/{name}"), timeout=timeout_s, metadata=self._metadata
+                pb.GetModelRequest(name=resource("models", name)), timeout=timeout_s, metadata=self._metadata
             )
         return messages.model_value(answer.model)
 

@@ -7,13 +7,14 @@ from typing import cast
 import numpy as np
 
 from earwitness.client import values
+from earwitness.client.names import resource
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.rpc import tensors
 
 
 def search_message(search: values.Search) -> pb.Search:
     """The message of a search; fields that are `None` stay unset."""
-    message = pb.Search(model=f"models/{search.model}", settings=settings_message(search.settings))
+    message = pb.Search(model=resource("models", search.model), settings=settings_message(search.settings))
     if search.objective is not None:
         message.objective.CopyFrom(objective_message(search.objective))
     for row in search.rows:

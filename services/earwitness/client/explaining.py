@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from earwitness.client.errors import RpcFailure
 from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
+from earwitness.client.names import short
 from earwitness.client.output.run import Run, Scoring
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.values import Artefact, Model, Objective, Progress, Reference, Search
@@ -26,6 +28,8 @@ async def explain_and_score(
     `reference` is `NAME` or `NAME/versions/N` and needs `scorer`; with `unit_only` the objective's unit alone is
     compared, otherwise its whole layer. What cannot be scored is refused before the search begins.
 
+    A search that was done is not lost with its score: when scoring fails after all, the run carries the failure.
+
     Raises: RpcFailure; InvalidArgument when the objective does not fit the model, or the reference not the objective.
     """
     if search.objective is None:
@@ -36,22 +40,26 @@ async def explain_and_score(
     if reference is not None:
         if scorer is None:
             raise InvalidArgument("scorer", "is needed to score against a reference")
+        reference = short(reference)
         found = await scorer.get_reference(reference.partition("/")[0])
-        _check_scorable(model, search, found, unit_only)
+        _check_scorable(model, search, found, reference, unit_only)
     result = await explainer.explain(search, artefacts=artefacts, on_progress=on_progress, timeout_s=timeout_s)
-    scoring = None
+    scoring, unscored = None, None
     if scorer is not None and found is not None and reference is not None:
         unit = search.objective.unit if unit_only else None
-        scored = await scorer.score(
-            result.layer_activations(),
-            reference=reference,
-            model=model.name,
-            weights_sha256=result.summary.weights_sha256,
-            layer=search.objective.layer,
-            unit=unit,
-        )
-        scoring = Scoring(found, unit, scored)
-    return Run(model, search.objective, result, scoring, datetime.now(UTC).astimezone())
+        try:
+            scored = await scorer.score(
+                result.layer_activations(),
+                reference=reference,
+                model=model.name,
+                weights_sha256=result.summary.weights_sha256,
+                layer=search.objective.layer,
+                unit=unit,
+            )
+            scoring = Scoring(found, unit, scored)
+        except RpcFailure as failure:
+            unscored = failure
+    return Run(model, search.objective, result, scoring, datetime.now(UTC).astimezone(), unscored)
 
 
 def check_objective(model: Model, objective: Objective) -> None:
@@ -64,13 +72,16 @@ def check_objective(model: Model, objective: Objective) -> None:
         model.unit_in(objective.layer, unit if unit is not None else 0)
 
 
-def _check_scorable(model: Model, search: Search, reference: Reference, unit_only: bool) -> None:
+def _check_scorable(model: Model, search: Search, reference: Reference, asked: str, unit_only: bool) -> None:
     identity, objective = reference.identity, search.objective
     assert objective is not None
     if len(search.rows) < 2:
         raise InvalidArgument("reference", "one row has no spread to compare: search at least 2 rows to score them")
     if not reference.versions:
         raise FailedPrecondition(f"reference {reference.name} has no version yet; build it to the end first")
+    versions = [short(version.name) for version in reference.versions]
+    if "/" in asked and asked not in versions:
+        raise InvalidArgument("reference", f"got {asked}; {reference.name} has {', '.join(versions)}")
     of_search = (model.name, model.weights_sha256, objective.layer)
     if (identity.model, identity.weights_sha256, identity.layer) != of_search:
         raise InvalidArgument(

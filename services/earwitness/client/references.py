@@ -1,7 +1,7 @@
 """Building references: recordings → excerpts → activations of the served classifier → the scorer.
 
 Each recording is one shard. Its id is a hash of the file's bytes and of how excerpts are cut, so building again, or
-with a file more, never counts a recording twice.
+with a file more, counts no excerpt twice. Another hop makes other excerpts, which are added.
 """
 
 import asyncio
@@ -12,14 +12,13 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from earwitness.client.activations import ActivationBatch
 from earwitness.client.errors import RpcFailure
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.values import FloatArray, Reference, ReferenceIdentity, ReferenceVersion, Selection
 from earwitness.errors import InvalidArgument
-from earwitness.features import FeatureProfile, load_audio, profile_from_dict
+from earwitness.features import FeatureProfile, check_audio, load_audio, profile_from_dict
 from earwitness.inference.backend import InferenceBackend
 from earwitness.inference.metadata import BundleMetadata
 
@@ -107,6 +106,8 @@ async def build_reference(
         raise InvalidArgument("hop_frames", f"got {hop}; give at least 1")
     identity = identity_of(bundle, layer)
     profile = profile_from_dict(bundle.features)
+    for recording in recordings:  # a file that cannot be used is found before anything is kept
+        await asyncio.to_thread(check_audio, recording)
     added = duplicates = rows = 0
     too_short: list[Path] = []
     for index, recording in enumerate(recordings, start=1):
@@ -230,14 +231,9 @@ def _excerpts(
     waveform = load_audio(recording, profile.sample_rate_hz)
     key = f"{profile.name} hop {hop_frames} " + hashlib.sha256(recording.read_bytes()).hexdigest()
     shard_id = f"audio-{hashlib.sha256(key.encode()).hexdigest()}"
-    bands, frames = excerpt_shape
-    try:
-        spectrogram = profile.spectrogram(waveform)
-    except ValueError:  # shorter than one frame
-        return shard_id, np.empty((0, bands, frames), np.float32)
-    if len(spectrogram) < frames:
-        return shard_id, np.empty((0, bands, frames), np.float32)
-    return shard_id, sliding_window_view(spectrogram, frames, axis=0)[::hop_frames]
+    if len(waveform) < profile.sample_count(excerpt_shape[1]):
+        return shard_id, np.empty((0, *excerpt_shape), np.float32)
+    return shard_id, profile.excerpts(profile.spectrogram(waveform), hop_frames)
 
 
 def _words(identity: ReferenceIdentity) -> str:

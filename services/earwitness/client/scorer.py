@@ -8,6 +8,7 @@ import numpy as np
 from earwitness.client import scorer_messages as messages
 from earwitness.client.channel import Tls
 from earwitness.client.errors import failures
+from earwitness.client.names import resource
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
 from earwitness.client.values import FloatArray, Reference, ReferenceIdentity, ReferenceVersion, ScoredBatch, Selection
 from earwitness.errors import InvalidArgument
@@ -73,7 +74,7 @@ class ScorerClient(ServiceClient):
             raise InvalidArgument("activations", f"have shape {activations.shape}; give [rows, units]")
         data = np.ascontiguousarray(activations, "<f4").tobytes()
         header = pb.ShardHeader(
-            reference=f"references/{reference}",
+            reference=resource("references", reference),
             shard_id=shard_id,
             row_count=len(activations),
             sha256=hashlib.sha256(data).hexdigest(),
@@ -88,14 +89,14 @@ class ScorerClient(ServiceClient):
         self, name: str, *, etag: str = "", timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> ReferenceVersion:
         """An immutable version of what the reference holds now; the last one when nothing was added since."""
-        request = pb.FreezeReferenceRequest(name=f"references/{name}", etag=etag)
+        request = pb.FreezeReferenceRequest(name=resource("references", name), etag=etag)
         with failures(self.target):
             answer = await self._stub.FreezeReference(request, timeout=timeout_s, metadata=self._metadata)
         return messages.version_value(answer.version)
 
     async def get_reference(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Reference:
         """The reference of that name, with its versions."""
-        request = pb.GetReferenceRequest(name=f"references/{name}")
+        request = pb.GetReferenceRequest(name=resource("references", name))
         with failures(self.target):
             answer = await self._stub.GetReference(request, timeout=timeout_s, metadata=self._metadata)
         return messages.reference_value(answer.reference)
@@ -105,7 +106,7 @@ class ScorerClient(ServiceClient):
     ) -> list[Reference]:
         """Every reference (of one model), in the order of their names."""
         references: list[Reference] = []
-        request = pb.ListReferencesRequest(model=f"models/{model}" if model else "")
+        request = pb.ListReferencesRequest(model=resource("models", model) if model else "")
         while True:
             with failures(self.target):
                 answer = await self._stub.ListReferences(request, timeout=timeout_s, metadata=self._metadata)
@@ -116,7 +117,7 @@ class ScorerClient(ServiceClient):
 
     async def delete_reference(self, name: str, *, etag: str = "", timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Delete a reference with all its versions."""
-        request = pb.DeleteReferenceRequest(name=f"references/{name}", etag=etag)
+        request = pb.DeleteReferenceRequest(name=resource("references", name), etag=etag)
         with failures(self.target):
             await self._stub.DeleteReference(request, timeout=timeout_s, metadata=self._metadata)
 
@@ -137,8 +138,8 @@ class ScorerClient(ServiceClient):
         With `unit`, that unit alone is compared. `seed` draws the interval and the noise floor.
         """
         request = pb.ScoreRequest(
-            reference=f"references/{reference}",
-            model=f"models/{model}",
+            reference=resource("references", reference),
+            model=resource("models", model),
             weights_sha256=weights_sha256,
             layer=layer,
             activations=tensors.encode(activations),

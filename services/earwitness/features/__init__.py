@@ -1,6 +1,6 @@
 """Audio in, spectrograms out, and back: versioned feature profiles, loading and inversion. Needs no torch."""
 
-from earwitness.features.audio import AudioError, load_audio, write_wav
+from earwitness.features.audio import AudioError, check_audio, load_audio, write_wav
 from earwitness.features.inversion import InvertedAudio
 from earwitness.features.profile import PROFILES, FeatureProfile, LogMelProfile, get_profile, profile_from_dict
 
@@ -10,6 +10,7 @@ __all__ = [
     "FeatureProfile",
     "InvertedAudio",
     "LogMelProfile",
+    "check_audio",
     "get_profile",
     "load_audio",
     "profile_from_dict",

@@ -22,8 +22,7 @@ def load_audio(path: Path | str, sample_rate_hz: int) -> NDArray[np.float32]:
     import soundfile
 
     path = Path(path)
-    if not path.is_file():
-        raise AudioError(f"{path}: no such audio file; check the path")
+    check_audio(path)
     try:
         samples, file_rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as err:
@@ -34,6 +33,23 @@ def load_audio(path: Path | str, sample_rate_hz: int) -> NDArray[np.float32]:
     if not np.isfinite(waveform).all():
         raise AudioError(f"{path}: holds NaN or infinite samples; export it again with finite values")
     return resample(waveform, file_rate_hz, sample_rate_hz)
+
+
+def check_audio(path: Path) -> None:
+    """Looks at the file's header alone.
+
+    Raises: AudioError when the file is missing, is no audio, or says that it holds no samples.
+    """
+    import soundfile
+
+    if not path.is_file():
+        raise AudioError(f"{path}: no such audio file; check the path")
+    try:
+        frame_count = soundfile.info(path).frames
+    except soundfile.LibsndfileError as err:
+        raise AudioError(f"{path}: cannot be read as audio ({err}); use WAV, FLAC, OGG or MP3") from err
+    if not frame_count:
+        raise AudioError(f"{path}: holds no samples; give a recording that is not empty")
 
 
 def resample(waveform: NDArray[np.float32], from_hz: float, to_hz: float) -> NDArray[np.float32]:

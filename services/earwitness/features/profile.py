@@ -48,8 +48,16 @@ class FeatureProfile(Protocol):
         """Centre frequency of each band `[bands]`, for the axes of pictures."""
         ...
 
+    def sample_count(self, frame_count: int) -> int:
+        """The fewest samples that give `frame_count` frames."""
+        ...
+
     def spectrogram(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """`waveform` `[samples]` → spectrogram `[frames, bands]`."""
+        ...
+
+    def excerpts(self, spectrogram: NDArray[np.float32], hop_frames: int) -> NDArray[np.float32]:
+        """Every `hop_frames`-th excerpt `[N, bands, frames]` of a spectrogram `[frames, bands]`; N may be 0."""
         ...
 
     def invert(self, excerpt: NDArray[np.float32], seed: int) -> "InvertedAudio":

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.errors import EarwitnessError
+from earwitness.folders import cache_folder
 
 TRITON_VERSION = "2.51.0"
 WHEEL = "nvidia-pytriton==0.7.0"
@@ -72,15 +73,8 @@ class TritonInstall:
         return self.python_backend / STUB
 
 
-def default_cache() -> Path:
-    """`$EARWITNESS_CACHE`, or `earwitness` in the user's cache folder."""
-    if configured := os.environ.get("EARWITNESS_CACHE"):
-        return Path(configured).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "earwitness"
-
-
 def fetch_tritonserver(cache: Path | None = None, progress: Progress | None = None) -> TritonInstall:
-    """The server in `cache` (default: `default_cache()`), downloaded with pip if it is not there yet.
+    """The server in `cache` (default: `cache_folder()`), downloaded with pip if it is not there yet.
 
     pip's own configuration of package indexes holds. Any number of processes may call this at once: one downloads, and
     the folder appears complete or not at all.
@@ -89,7 +83,7 @@ def fetch_tritonserver(cache: Path | None = None, progress: Progress | None = No
     """
     if problems := _platform_problems():
         raise TritonInstallError("; ".join(problems))
-    cache = cache or default_cache()
+    cache = cache or cache_folder()
     install = TritonInstall(cache / f"tritonserver-{TRITON_VERSION}-cp{_python_version().replace('.', '')}")
     if install.folder.is_dir():
         return install

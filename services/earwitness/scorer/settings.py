@@ -1,17 +1,13 @@
 """What the scorer can be told, read from `EARWITNESS_SCORER_*`."""
 
-import os
 from pathlib import Path
 
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from earwitness.folders import data_folder
 from earwitness.rpc.settings import MIB, ServerSettings
 from earwitness.scorer.database import require_url
-
-
-def _data_dir() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "earwitness"
 
 
 class ScorerSettings(ServerSettings):
@@ -23,7 +19,7 @@ class ScorerSettings(ServerSettings):
     """Port of the gRPC server; 0 takes a free one."""
     metrics_port: int | None = Field(default=9102, ge=0, le=65535)
     """Port of the Prometheus metrics over HTTP; 0 takes a free one."""
-    data_dir: Path = Field(default_factory=_data_dir)
+    data_dir: Path = Field(default_factory=data_folder)
     """Folder of the default database; made when missing. Default: earwitness in the user's data folder."""
     database_url: str = Field(default="", repr=False)
     """SQLAlchemy URL of the database, SQLite or PostgreSQL. Default: the SQLite file scorer.db in `data_dir`."""

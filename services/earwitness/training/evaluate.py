@@ -20,6 +20,7 @@ from earwitness.training.corpus import LabelledSpectrograms, open_corpus
 from earwitness.training.networks import SVDNet
 from earwitness.training.networks.svd import probabilities
 from earwitness.training.real_songs import load_songs
+from earwitness.training.run_folder import Progress, silent
 
 SMOOTHING_FRAMES = 56
 """Median filter over the predictions, 0.8 s. Source: Schlüter & Grill, ISMIR 2015."""
@@ -79,7 +80,9 @@ class ClassifierReport:
         return asdict(self)
 
 
-def evaluate_classifier(checkpoint: Path, corpus: Path, songs: Path | None = None) -> ClassifierReport:
+def evaluate_classifier(
+    checkpoint: Path, corpus: Path, songs: Path | None = None, progress: Progress = silent
+) -> ClassifierReport:
     """Figures of a trained SVDNet on a corpus and, apart, on real songs (see `real_songs.load_songs`).
 
     Raises: CheckpointError, DatasetError or AudioError when an input cannot be used.
@@ -88,9 +91,9 @@ def evaluate_classifier(checkpoint: Path, corpus: Path, songs: Path | None = Non
     network = cast(SVDNet, module)
     opened = open_corpus(corpus)
     valid, test = opened.open("valid"), opened.open("test")
-    validation = score_clips(network, valid)
+    validation = score_clips(network, valid, progress, "validation")
     threshold = best_threshold(Scored.joined([part.smoothed() for part in validation]))
-    scored = score_clips(network, test)
+    scored = score_clips(network, test, progress, "test")
     voiceless = [part for part, clip in zip(scored, test.clips, strict=True) if not clip.facts["vocal"]]
     engines = {
         engine: figures(
@@ -102,7 +105,7 @@ def evaluate_classifier(checkpoint: Path, corpus: Path, songs: Path | None = Non
     per_song, all_songs = {}, None
     if songs is not None:
         data = load_songs(songs, profile_from_dict(meta.features))
-        parts = score_clips(network, data)
+        parts = score_clips(network, data, progress, "songs")
         per_song = {
             str(clip.facts["name"]): figures([part], threshold) for clip, part in zip(data.clips, parts, strict=True)
         }
@@ -112,9 +115,15 @@ def evaluate_classifier(checkpoint: Path, corpus: Path, songs: Path | None = Non
     )
 
 
-def score_clips(network: SVDNet, data: LabelledSpectrograms) -> list[Scored]:
-    """Every clip of `data`, in order."""
-    return [frame_scores(network, data, clip) for clip in range(len(data.clips))]
+def score_clips(
+    network: SVDNet, data: LabelledSpectrograms, progress: Progress = silent, what: str = ""
+) -> list[Scored]:
+    """Every clip of `data`, in order; `progress` is told of each, as clips of `what`."""
+    parts = []
+    for clip in range(len(data.clips)):
+        parts.append(frame_scores(network, data, clip))
+        progress(clip + 1, len(data.clips), what)
+    return parts
 
 
 def frame_scores(network: SVDNet, data: LabelledSpectrograms, clip: int) -> Scored:

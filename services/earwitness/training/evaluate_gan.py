@@ -1,15 +1,15 @@
 """Evaluates a generator through the classifier's eyes, and chooses the checkpoint to ship.
 
-The measure is the Fréchet distance over fc8 between generated and held-out real excerpts. It is reported beside the
-distance between two halves of the real excerpts (the floor) and that of per-band Gaussian noise with the right means
-and variances (what colour alone achieves).
+The measure is the Fréchet distance over fc8 between generated and held-out real excerpts. The checkpoint is chosen on
+the validation split and reported on the test split, which it has not seen, beside three other distances: two halves of
+the real clips (the floor), real training excerpts (what a perfect model of the training data would reach) and per-band
+Gaussian noise with the right means and variances (what colour alone achieves).
 """
 
 import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from earwitness.scorer.frechet import Factored, factor_rows, frechet_distance
 from earwitness.training.checkpoint import CheckpointMeta, load_checkpoint, save_checkpoint
 from earwitness.training.corpus import LabelledSpectrograms, open_corpus
 from earwitness.training.networks import Generator, SVDNet
+from earwitness.training.run_folder import Progress, silent
 from earwitness.training.train_gan import checkpoints
 
 Excerpts = NDArray[np.float32]
@@ -56,11 +57,12 @@ class CheckpointScore:
 
 @dataclass(frozen=True)
 class GeneratorReport:
-    """FIDs over fc8, each of `excerpts` excerpts against as many (halves: half as many against the other half)."""
+    """FIDs over fc8 to `excerpts` test excerpts (halves: of those of even clips to those of odd ones)."""
 
     excerpts: int
     fid: float
     fid_real_halves: float
+    fid_training: float
     fid_band_noise: float
     band_mean_distance: float
     band_std_distance: float
@@ -71,24 +73,34 @@ class GeneratorReport:
 
 
 def evaluate_generator(
-    generator: Path, classifier: Path, corpus: Path, excerpts: int = 2000, seed: int = 0
+    generator: Path, classifier: Path, corpus: Path, excerpts: int = 2000, seed: int = 1, progress: Progress = silent
 ) -> GeneratorReport:
-    """Distances of a generator's samples, of noise and of real halves, over the classifier's fc8 on the valid split.
+    """Distances to the test split over the classifier's fc8; `seed` is another than that of `choose_checkpoint`.
 
     Raises: CheckpointError or DatasetError when an input cannot be used.
     """
     network = cast(SVDNet, load_checkpoint(classifier, "svdnet")[0])
     module, meta = load_checkpoint(generator, "generator")
-    real = RealExcerpts.draw(open_corpus(corpus).open("valid"), network, excerpts, seed)
+    opened = open_corpus(corpus)
+    test = opened.open("test")
+    progress(0, 4, "test excerpts")
+    real = RealExcerpts.draw(test, network, excerpts, seed)
+    progress(1, 4, "samples")
     score = score_generator(cast(Generator, module), network, real, seed, int(meta.training.get("updates", 0)))
     rng = np.random.default_rng(seed)
     noise = real.band_mean[:, None] + real.band_std[:, None] * rng.standard_normal(real.excerpts.shape)
     floor = cast(Generator, module).log_floor
-    rows = embed(network, real.excerpts)
+    progress(2, 4, "halves of the test clips")
+    halves = [
+        embed(network, _excerpts_of(test, range(first, len(test.clips), 2), excerpts // 2, seed)) for first in (0, 1)
+    ]
+    progress(3, 4, "training excerpts and noise")
+    training, _ = opened.open("train").random_excerpts(np.random.default_rng(seed), excerpts)
     return GeneratorReport(
         excerpts=excerpts,
         fid=score.fid,
-        fid_real_halves=float(frechet_distance(rows[::2], factor_rows(rows[1::2])).distance),
+        fid_real_halves=float(frechet_distance(halves[0], factor_rows(halves[1])).distance),
+        fid_training=_fid(network, training, real.reference),
         fid_band_noise=_fid(network, np.maximum(noise, floor).astype(np.float32), real.reference),
         band_mean_distance=score.band_mean_distance,
         band_std_distance=score.band_std_distance,
@@ -102,12 +114,13 @@ def choose_checkpoint(
     excerpts: int = 2000,
     window: int = 3,
     seed: int = 0,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    progress: Progress = silent,
 ) -> Path:
     """Scores a run's checkpoints and copies the best to `best.pt`: the middle of the `window` of lowest median FID.
 
-    One FID is noisy and a GAN swings, so a checkpoint is only as good as its neighbours. Scores are kept in fid.json
-    (and fid.csv): a second call with the same classifier scores only what is new.
+    Distances are to the validation split. One FID is noisy and a GAN swings, so a checkpoint is only as good as its
+    neighbours. Scores are kept in fid.json (and fid.csv): a second call with the same classifier and corpus scores only
+    what is new.
 
     Raises: CheckpointError or DatasetError when an input cannot be used; ValueError without checkpoints.
     """
@@ -115,10 +128,12 @@ def choose_checkpoint(
     if not paths:
         raise ValueError(f"{run_folder}: holds no generator checkpoints; train a generator there first")
     network = cast(SVDNet, load_checkpoint(classifier, "svdnet")[0])
-    identity = hashlib.sha256(f"{_digest(classifier)} {excerpts} {seed}".encode()).hexdigest()
+    opened = open_corpus(corpus)
+    of = f"{_digest(classifier)} {opened.manifest['fingerprint']} {excerpts} {seed}"
+    identity = hashlib.sha256(of.encode()).hexdigest()
     known = _known_scores(run_folder, identity)
     todo = [path for path in paths if path.name not in known]
-    real = RealExcerpts.draw(open_corpus(corpus).open("valid"), network, excerpts, seed) if todo else None
+    real = RealExcerpts.draw(opened.open("valid"), network, excerpts, seed) if todo else None
     for done, path in enumerate(todo, start=1):
         assert real is not None
         module, meta = load_checkpoint(path, "generator")
@@ -165,6 +180,16 @@ def embed(network: SVDNet, excerpts: Excerpts) -> NDArray[np.float32]:
     with torch.inference_mode():
         chunks = torch.split(torch.from_numpy(excerpts)[:, None], BATCH)
         return torch.cat([network.embed(chunk) for chunk in chunks]).numpy()
+
+
+def _excerpts_of(data: LabelledSpectrograms, clips: range, count: int, seed: int) -> Excerpts:
+    """`count` excerpts of these clips alone, drawn uniformly."""
+    rng = np.random.default_rng(seed)
+    _, length = data.profile.excerpt_shape
+    chosen = rng.choice(clips, count)
+    return np.stack(
+        [data.excerpt(clip, int(rng.integers(data.clips[clip].frame_count - length + 1))) for clip in chosen]
+    )
 
 
 def band_moments(excerpts: Excerpts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import ctypes
+import fcntl
 import hashlib
 import json
 import logging
@@ -44,11 +45,13 @@ def plain(config: "DataclassInstance") -> dict[str, Any]:
 class RunFolder:
     """A folder with `state.pt` (resume), `curves.csv` (one row per evaluation) and `train.log`."""
 
-    def __init__(self, path: Path, config: "DataclassInstance") -> None:
+    def __init__(self, path: Path, config: "DataclassInstance", data: str) -> None:
+        """`data` is the fingerprint of the corpus: a run goes on only with the data that it began with."""
         self.path = path
         self._state_path = path / "state.pt"
         self._curves_path = path / "curves.csv"
-        self._fingerprint = hashlib.sha256(json.dumps(plain(config), sort_keys=True).encode()).hexdigest()
+        identity = {"config": plain(config), "data": data}
+        self._fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         path.mkdir(parents=True, exist_ok=True)
 
     def save_state(self, state: Mapping[str, Any]) -> None:
@@ -68,7 +71,7 @@ class RunFolder:
             raise CheckpointError(f"{self._state_path}: cannot be read ({err}); remove it to start again") from err
         if state.get("config") != self._fingerprint:
             raise CheckpointError(
-                f"{self.path}: holds a run of another configuration; give another folder, or remove this one"
+                f"{self.path}: holds a run of another configuration or corpus; give another folder, or remove this one"
             )
         return state
 
@@ -83,8 +86,21 @@ class RunFolder:
         partial.replace(self._curves_path)
 
     @contextlib.contextmanager
-    def log_file(self) -> Iterator[None]:
-        """Copies earwitness' log lines to train.log while the run lasts."""
+    def in_use(self) -> Iterator[None]:
+        """Holds the folder for one process, and copies earwitness' log lines to train.log, while the run lasts.
+
+        Raises: CheckpointError when another process trains in it.
+        """
+        with (self.path / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CheckpointError(f"{self.path}: another process trains here; wait for it, or stop it") from None
+            with self._log_file():
+                yield
+
+    @contextlib.contextmanager
+    def _log_file(self) -> Iterator[None]:
         handler = logging.FileHandler(self.path / "train.log")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         package = logging.getLogger("earwitness.training")

@@ -23,6 +23,8 @@ from earwitness.training.segments import band_statistics
 
 logger = logging.getLogger(__name__)
 Loss = Literal["wasserstein", "logistic", "relativistic"]
+DERIVED = ("fid.json", "fid.csv", "best.pt")
+"""What `evaluate_gan.choose_checkpoint` writes into a run's folder."""
 
 
 class ExcerptSource(Protocol):
@@ -210,9 +212,9 @@ def train_on_source(
     `stop_after` updates (or by a kill) continues from its last checkpoint to the very weights an uninterrupted run
     reaches.
     """
-    folder = RunFolder(config.run_folder, config)
+    folder = RunFolder(config.run_folder, config, str(data_record["corpus"]))
     mean, std = (torch.from_numpy(np.asarray(values, np.float32)) for values in statistics)
-    with folder.log_file(), training_machine(config.threads, config.seed):
+    with folder.in_use(), training_machine(config.threads, config.seed):
         gan = _Gan(config, mean, std, log_floor)
         curves: list[dict[str, float]] = []
         start = 0
@@ -222,12 +224,21 @@ def train_on_source(
             gan.load_state(saved["gan"])
             torch.set_rng_state(saved["torch_rng"])
             logger.info("continuing at update %d of %d", start, config.updates)
+        else:
+            # What an earlier run left here is no candidate for this one's best.
+            for stale in (*checkpoints(config.run_folder), *(config.run_folder / name for name in DERIVED)):
+                stale.unlink(missing_ok=True)
         began = time.monotonic()
         window: list[tuple[float, float, float]] = []
         for update in range(start, min(config.updates, start + (stop_after or config.updates))):
             gan.set_rate(update)
             penalise = update % config.penalty_interval == 0
             critic_loss, generator_loss, penalty = gan.update(real_batch(source, config, update), penalise)
+            if not np.isfinite((critic_loss, generator_loss, penalty)).all():
+                raise FloatingPointError(
+                    f"update {update + 1}: the losses are {critic_loss}, {generator_loss} and {penalty}; the last "
+                    "checkpoint is kept, lower the learning rate or raise the penalty"
+                )
             gan.update_average(update)
             window.append((critic_loss, generator_loss, penalty * config.penalty_interval))
             done = update + 1

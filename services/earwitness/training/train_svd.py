@@ -97,9 +97,9 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
     """
     corpus = open_corpus(config.corpus)
     train, valid = corpus.open("train"), corpus.open("valid")
-    folder = RunFolder(config.run_folder, config)
+    folder = RunFolder(config.run_folder, config, corpus.manifest["fingerprint"])
     bands, frames = train.profile.excerpt_shape
-    with folder.log_file(), training_machine(config.threads, config.seed):
+    with folder.in_use(), training_machine(config.threads, config.seed):
         network = SVDNet(output_count=len(LABELS[config.variant]), band_count=bands, frame_count=frames)
         network.standardise.set_statistics(*map(torch.from_numpy, band_statistics(train)))
         network.initialise(torch.Generator().manual_seed(config.seed))
@@ -231,6 +231,11 @@ def _train_epoch(
         logits = learner.segment_logits(torch.from_numpy(segments)[:, None])
         loss = loss_of(logits.flatten(0, 1), torch.from_numpy(labels).flatten(), config.target_margin)
         optimiser.zero_grad(set_to_none=True)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"update {first + len(losses) + 1}: the loss is {loss.item()}; the state of the last epoch is kept, "
+                "lower the learning rate"
+            )
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if average is not None:

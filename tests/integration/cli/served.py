@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from earwitness.cli.connection import Endpoints
+from earwitness.cli.connection import Endpoints, hold
 from earwitness.explainer.server import build_server as build_explainer
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.features import write_wav
@@ -67,7 +67,8 @@ def served(folder: Path) -> Iterator[Served]:
     thread.start()
     started.wait()
     try:
-        yield running["it"]
+        with hold(data):  # as the stack does
+            yield running["it"]
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()

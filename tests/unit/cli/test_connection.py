@@ -1,13 +1,11 @@
 """Where commands look for the services."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from earwitness.cli.connection import Connection, Endpoints, data_folder, inference_backend, repository_folder
+from earwitness.cli.connection import Connection, Endpoints, data_folder, hold, inference_backend, repository_folder
 from earwitness.errors import InvalidArgument
 
 
@@ -17,15 +15,18 @@ def endpoints(pid: int) -> Endpoints:
 
 def test_running_stack_is_found(tmp_path: Path) -> None:
     assert Endpoints.read(tmp_path) is None
-    endpoints(os.getpid()).write(tmp_path)
-    assert Endpoints.read(tmp_path) == endpoints(os.getpid())
+    with hold(tmp_path):
+        endpoints(os.getpid()).write(tmp_path)
+        assert Endpoints.read(tmp_path) == endpoints(os.getpid())
+        with pytest.raises(BlockingIOError), hold(tmp_path):
+            pass
 
 
 def test_word_of_a_dead_stack_counts_for_nothing(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        pass
-    endpoints(process.pid).write(tmp_path)
+    """Whoever has its process id by now: here it is our own."""
+    endpoints(os.getpid()).write(tmp_path)
     assert Endpoints.read(tmp_path) is None
+    assert (tmp_path / "stack.json").exists()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"backend": "local"}', "no json"])
@@ -39,8 +40,9 @@ async def test_options_come_before_the_running_stack_and_that_before_defaults(tm
     assert connection.explainer(None, tmp_path).target == "127.0.0.1:50051"
     assert connection.scorer(None, tmp_path).target == "127.0.0.1:50052"
     endpoints(os.getpid()).write(tmp_path)
-    assert connection.explainer(None, tmp_path).target == "127.0.0.1:1"
-    assert connection.scorer(None, tmp_path).target == "127.0.0.1:2"
+    with hold(tmp_path):
+        assert connection.explainer(None, tmp_path).target == "127.0.0.1:1"
+        assert connection.scorer(None, tmp_path).target == "127.0.0.1:2"
     assert connection.scorer("host:9", tmp_path).target == "host:9"
 
 

@@ -56,7 +56,17 @@ def test_empty_folder_is_free(tmp_path: Path) -> None:
 def test_full_folder_and_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(InvalidArgument, match=r"is not empty.*--force"):
-        check_free(tmp_path, force=False)
+        check_free(tmp_path, force=False, marks=["file"])
     with pytest.raises(InvalidArgument, match="is a file"):
-        check_free(tmp_path / "file", force=True)
-    check_free(tmp_path, force=True)
+        check_free(tmp_path / "file", force=True, marks=[])
+    check_free(tmp_path, force=True, marks=["file"])
+
+
+def test_only_an_earlier_output_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("x")
+    with (
+        pytest.raises(InvalidArgument, match=r"something else than an earlier output \(no request\.json\)"),
+        new_directory(tmp_path, force=True, marks=["request.json"]),
+    ):
+        pass
+    assert names(tmp_path) == {"thesis.txt"}

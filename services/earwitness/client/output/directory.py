@@ -3,33 +3,41 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from earwitness.errors import InvalidArgument
 
 
-def check_free(directory: Path, *, force: bool) -> None:
+def check_free(directory: Path, *, force: bool, marks: Sequence[str]) -> None:
     """Make sure that `new_directory` may write there; worth calling before the work that fills it.
 
-    Raises: InvalidArgument when it is a file, or a folder that holds something and `force` is not given.
+    Raises: InvalidArgument when it is a file, or a folder that holds something and either `force` is not given or it
+    lacks one of `marks`, paths within it by which an earlier output is known.
     """
     if directory.exists() and not directory.is_dir():
         raise InvalidArgument("out", f"{directory} is a file; give a folder")
-    if directory.is_dir() and any(directory.iterdir()) and not force:
+    if not directory.is_dir() or not any(directory.iterdir()):
+        return
+    missing = [mark for mark in marks if not (directory / mark).exists()]
+    if missing:
+        raise InvalidArgument(
+            "out", f"{directory} holds something else than an earlier output (no {missing[0]}); choose another folder"
+        )
+    if not force:
         raise InvalidArgument("out", f"{directory} is not empty; choose another folder, or replace it with --force")
 
 
 @contextmanager
-def new_directory(directory: Path, *, force: bool = False) -> Iterator[Path]:
+def new_directory(directory: Path, *, force: bool = False, marks: Sequence[str] = ()) -> Iterator[Path]:
     """A temporary folder that becomes `directory` when the block ends well, and vanishes when it does not.
 
-    With `force` a folder that is there already is replaced as a whole.
+    With `force` a folder that is there already, and has all of `marks`, is replaced as a whole.
 
     Raises: InvalidArgument as `check_free`.
     """
-    check_free(directory, force=force)
+    check_free(directory, force=force, marks=marks)
     directory = directory.absolute()
     directory.parent.mkdir(parents=True, exist_ok=True)
     # beside its final place: a rename never crosses file systems

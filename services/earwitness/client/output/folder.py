@@ -15,6 +15,9 @@ from earwitness.client.output.directory import new_directory
 from earwitness.client.output.page import write_run_page
 from earwitness.client.output.run import Run, Scoring, file_stem
 
+RUN_MARKS = ("request.json", ARRAYS_FILE)
+"""An output folder has them."""
+
 
 def write_run(run: Run, directory: Path, *, force: bool = False) -> None:
     """Write the folder: `explanations.npz`, `NNN.wav`, `NNN.png`, `trajectory.csv`, `request.json`, `score.json` when
@@ -22,7 +25,7 @@ def write_run(run: Run, directory: Path, *, force: bool = False) -> None:
 
     The folder appears whole or not at all. Raises: InvalidArgument when it holds something and `force` is not given.
     """
-    with new_directory(directory, force=force) as folder:
+    with new_directory(directory, force=force, marks=RUN_MARKS) as folder:
         _write_arrays(run, folder / ARRAYS_FILE)
         for explanation in run.result.explanations:
             stem = file_stem(explanation)

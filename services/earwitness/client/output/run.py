@@ -17,13 +17,17 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Run:
-    """One search of one objective, and all that is known of it."""
+    """One search of one objective, and all that is known of it.
+
+    `unscored` is why it has no score although one was asked for.
+    """
 
     model: Model
     objective: Objective
     result: SearchResult
     scoring: Scoring | None
     finished: datetime
+    unscored: Exception | None = None
 
     @property
     def meaning(self) -> str | None:

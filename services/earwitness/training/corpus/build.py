@@ -2,7 +2,7 @@
 
 <out>/manifest.json           configuration, fingerprint, statistics; its presence says "complete"
 <out>/{train,valid,test}/     labelled spectrograms, see dataset.py
-<out>/work/<fingerprint>/     analysed speakers and finished shards while a build is under way
+<out>/.build-<fingerprint>/   analysed speakers and finished shards while a build is under way
 """
 
 import json
@@ -36,6 +36,8 @@ def _silent(_stage: str, _done: int, _total: int) -> None:
     """Progress nobody watches."""
 
 
+BUILD_PREFIX = ".build-"
+
 SOURCES = [
     "hibari-tts, voice 'heart' (Apache-2.0)",
     "espeak-ng through espeakng-loader (GPL-3.0 program; its speech output is free to use), resynthesised with WORLD",
@@ -66,12 +68,15 @@ class _Shard:
     plans: tuple[ClipPlan, ...]
 
 
-def build_corpus(config: CorpusConfig, out: Path | str, workers: int = 1, progress: Progress = _silent) -> Corpus:
+def build_corpus(
+    config: CorpusConfig, out: Path | str, workers: int = 1, progress: Progress = _silent, *, force: bool = False
+) -> Corpus:
     """Builds the corpus in `out`, or returns it when this very configuration is there already.
 
-    An interrupted build goes on where it was. The bytes do not depend on `workers`.
+    An interrupted build goes on where it was. The bytes do not depend on `workers`. With `force` a corpus of another
+    configuration is replaced; those who have it open keep what they opened.
 
-    Raises: ValueError when `workers` is not positive.
+    Raises: ValueError when `workers` is not positive; DatasetError when `out` holds another corpus, or something else.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; give at least 1")
@@ -79,11 +84,18 @@ def build_corpus(config: CorpusConfig, out: Path | str, workers: int = 1, progre
     fingerprint = config.fingerprint()
     manifest_path = out / "manifest.json"
     if manifest_path.is_file():
-        manifest = json.loads(manifest_path.read_text())
-        if manifest["fingerprint"] == fingerprint:
-            return Corpus(out, manifest)
+        there = open_corpus(out)
+        if there.manifest["fingerprint"] == fingerprint:
+            return there
+        if not force:
+            raise DatasetError(
+                f"{out} holds another corpus ({there.manifest['fingerprint'][:12]}, this one is {fingerprint[:12]}); "
+                "give another folder, or replace it with --force"
+            )
         manifest_path.unlink()
-    work = out / "work" / fingerprint[:16]
+    elif out.exists() and any(not each.name.startswith(BUILD_PREFIX) and each.name not in SPLITS for each in _in(out)):
+        raise DatasetError(f"{out} holds something else than a corpus; give a folder of its own")
+    work = out / f"{BUILD_PREFIX}{fingerprint[:16]}"
     voices, shards = work / "voices", work / "shards"
     for folder in (voices, shards):
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +116,9 @@ def build_corpus(config: CorpusConfig, out: Path | str, workers: int = 1, progre
     }
     with _whole_file(manifest_path) as partial:
         partial.write_text(json.dumps(manifest, indent=2) + "\n")
-    shutil.rmtree(out / "work")
+    for unfinished in _in(out):
+        if unfinished.name.startswith(BUILD_PREFIX):
+            shutil.rmtree(unfinished)
     return Corpus(out, manifest)
 
 
@@ -114,9 +128,15 @@ def open_corpus(folder: Path | str) -> Corpus:
     Raises: DatasetError when the folder holds no complete corpus.
     """
     folder = Path(folder)
-    if not (folder / "manifest.json").is_file():
-        raise DatasetError(f"{folder} holds no complete corpus (no manifest.json); build it with build_corpus")
-    return Corpus(folder, json.loads((folder / "manifest.json").read_text()))
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise DatasetError(f"{folder} holds no complete corpus (no manifest.json); `earwitness corpus build` makes one")
+    try:
+        manifest = json.loads(path.read_text())
+        manifest["fingerprint"], manifest["sources"]
+    except (ValueError, KeyError, TypeError) as err:
+        raise DatasetError(f"{path} is no corpus manifest ({err!r}); give the folder of a corpus") from err
+    return Corpus(folder, manifest)
 
 
 def analyse_speakers(speakers: Sequence[str], folder: Path, workers: int, progress: Progress = _silent) -> None:
@@ -130,6 +150,10 @@ def analyse_speakers(speakers: Sequence[str], folder: Path, workers: int, progre
 def voice_path(folder: Path, speaker: str) -> Path:
     """Where `analyse_speakers` puts a speaker."""
     return folder / f"{speaker}.npz"
+
+
+def _in(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
 
 
 @contextmanager

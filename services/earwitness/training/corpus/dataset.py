@@ -128,12 +128,17 @@ class LabelledSpectrograms:
         return cls(profile, quantisation, frames, np.concatenate(labels), clips)
 
     def save(self, folder: Path | str) -> None:
-        """Writes the data so that `open` reads it; `clips.json` comes last and marks it complete."""
+        """Writes the data so that `open` reads it; `clips.json` comes last and marks it complete.
+
+        Arrays are replaced by a rename, so that those who have the old ones open keep them.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "clips.json").unlink(missing_ok=True)
-        np.save(folder / "frames.npy", self.frames)
-        np.save(folder / "labels.npy", self.labels)
+        for name, array in (("frames", self.frames), ("labels", self.labels)):
+            partial = folder / f"{name}.partial.npy"
+            np.save(partial, array)
+            partial.replace(folder / f"{name}.npy")
         body = {
             "features": self.profile.to_dict(),
             "quantisation": asdict(self.quantisation),

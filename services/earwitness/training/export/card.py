@@ -18,6 +18,7 @@ from earwitness.training.evaluate_gan import GeneratorReport, evaluate_generator
 from earwitness.training.export.verify import ParityReport
 from earwitness.training.networks import Generator
 from earwitness.training.pictures import beside
+from earwitness.training.run_folder import Progress, silent
 
 PICTURED = 16
 PICTURE_SEED = 1
@@ -41,7 +42,9 @@ class CardFacts:
     evaluation: Evaluation | None = None
 
 
-def evaluate_pair(generator: Path, classifier: Path, corpus: Path, songs: Path | None = None) -> Evaluation:
+def evaluate_pair(
+    generator: Path, classifier: Path, corpus: Path, songs: Path | None = None, progress: Progress = silent
+) -> Evaluation:
     """Evaluates two checkpoints on a corpus and, apart, on real songs; some minutes.
 
     Raises: CheckpointError, DatasetError or AudioError when an input cannot be used.
@@ -50,8 +53,8 @@ def evaluate_pair(generator: Path, classifier: Path, corpus: Path, songs: Path |
     rng = np.random.default_rng(PICTURE_SEED)
     real, _ = open_corpus(corpus).open("valid").random_excerpts(rng, PICTURED)
     return Evaluation(
-        classifier=evaluate_classifier(classifier, corpus, songs),
-        generator=evaluate_generator(generator, classifier, corpus),
+        classifier=evaluate_classifier(classifier, corpus, songs, progress),
+        generator=evaluate_generator(generator, classifier, corpus, progress=progress),
         generated=sample(network, PICTURED, PICTURE_SEED),
         real=real,
     )
@@ -86,7 +89,7 @@ def write_card(
 
 
 def _detector_rows(report: ClassifierReport) -> dict[str, Any]:
-    rows = {"test: unseen voices and backings": report.test}
+    rows = {"test: unseen voices, tracks and songs": report.test}
     rows |= {f"test, singing by {engine} only": figures for engine, figures in report.engines.items()}
     rows |= {f"real song, {name.replace('_', ' ')}": figures for name, figures in report.songs.items()}
     return rows | ({"all real songs": report.all_songs} if report.all_songs else {})

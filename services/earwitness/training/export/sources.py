@@ -14,6 +14,7 @@ from earwitness.training.export.bundle import ExportedBundle, export_bundle
 from earwitness.training.export.card import CardFacts, evaluate_pair
 from earwitness.training.export.errors import SourceError
 from earwitness.training.export.layers import LayerSpec
+from earwitness.training.run_folder import Progress, silent
 
 
 def export_checkpoints(
@@ -23,6 +24,7 @@ def export_checkpoints(
     repository: Path,
     corpus: Path | None = None,
     songs: Path | None = None,
+    progress: Progress = silent,
 ) -> ExportedBundle:
     """Exports a trained generator and SVDNet with all of its named layers.
 
@@ -41,7 +43,7 @@ def export_checkpoints(
             f"{gan_checkpoint} was trained on features {generator_meta.features.get('name')!r}, {svd_checkpoint} on "
             f"{classifier_meta.features.get('name')!r} or other parameters of it; train both on the same"
         )
-    evaluation = evaluate_pair(gan_checkpoint, svd_checkpoint, corpus, songs) if corpus else None
+    evaluation = evaluate_pair(gan_checkpoint, svd_checkpoint, corpus, songs, progress) if corpus else None
     return export_bundle(
         generator,
         classifier,

@@ -55,7 +55,7 @@ def evaluation() -> Evaluation:
     excerpts = np.random.default_rng(0).standard_normal((16, BANDS, FRAMES)).astype(np.float32)
     return Evaluation(
         ClassifierReport(0.4, figures, figures, {"sinsy": figures}, {}, None),
-        GeneratorReport(2000, 1.25, 0.1, 12.5, 0.2, 0.3),
+        GeneratorReport(2000, 1.25, 0.1, 0.2, 12.5, 0.2, 0.3),
         excerpts,
         excerpts,
     )

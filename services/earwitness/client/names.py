@@ -1,0 +1,15 @@
+"""Resource names, in full (`references/voices/versions/2`) and short, as people type them (`voices/versions/2`)."""
+
+COLLECTIONS = ("models/", "references/")
+
+
+def short(name: str) -> str:
+    """A name without its collection."""
+    for collection in COLLECTIONS:
+        name = name.removeprefix(collection)
+    return name
+
+
+def resource(collection: str, name: str) -> str:
+    """The full name, given either form."""
+    return f"{collection}/{name.removeprefix(f'{collection}/')}"
