@@ -13,6 +13,7 @@ from earwitness.cli.connection import inference_backend, repository_folder
 from earwitness.cli.options import Json, ModelRepository
 from earwitness.cli.results import print_runs, run_document, steps_done
 from earwitness.cli.stack import Ports, Stack, StackSettings
+from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from earwitness.client import Model, ScorerClient, Selection
@@ -56,6 +57,10 @@ def demo(
     from earwitness.client.output import check_free
 
     check_free(out, force=True, marks=MARKS)
+    if out.is_dir() and (foreign := sorted({path.name for path in out.iterdir()} - {"index.html", *SENSES})):
+        raise InvalidArgument(
+            "out", f"{out} holds {foreign[0]}, which is not of an earlier demo; choose another folder"
+        )
     repository = repository_folder(model_repository)
     recordings = audio or [Path(__file__).parents[3] / "deploy/demo/audio"]
     runs, ran_on = asyncio.run(_explain(repository, backend, model, recordings, count, steps))
