@@ -61,7 +61,9 @@ def write_demo_audio(folder: Path, workers: int = 1) -> list[RenderedClip]:
             folder / f"{name}.ogg", "w", profile.sample_rate_hz, 1, subtype="VORBIS", format="OGG",
             compression_level=VORBIS_COMPRESSION,
         ) as file:  # fmt: skip
-            file.write(clip.waveform)
+            # libsndfile's Vorbis encoder overflows its stack on long writes.
+            for start in range(0, len(clip.waveform), 8_192):
+                file.write(clip.waveform[start : start + 8_192])
         lines = (
             f"{start:.3f} {end:.3f} {label}\n" for start, end, label in vocal_intervals(clip.vocal_frames, profile)
         )

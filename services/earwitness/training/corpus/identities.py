@@ -1,4 +1,7 @@
-"""Who sings and what plays, divided between the splits so that no identity occurs in two of them."""
+"""Who sings and what plays, divided between the splits.
+
+No singer, backing track or song occurs in two splits. An instrument of the SoundFont may: it plays other music there.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

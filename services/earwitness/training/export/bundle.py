@@ -1,6 +1,7 @@
 """A generator and a classifier become the three served models of a bundle."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -87,7 +88,7 @@ def export_bundle(
         labels=tuple(labels),
         features=dict(features),
         training_data=training_data,
-        weights_sha256=weights_checksum(pair),
+        weights_sha256=weights_checksum(pair, features),
     )
     _check_labels(metadata)
     models = {role: _model(pair, metadata, role).SerializeToString(deterministic=True) for role in ROLES}
@@ -104,9 +105,15 @@ def export_bundle(
     return ExportedBundle(metadata, parity, model_bytes)
 
 
-def weights_checksum(pair: Pair) -> str:
-    """SHA-256 (hex) over the sorted names and the bytes of both networks' state."""
+def weights_checksum(pair: Pair, features: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over the sorted names and bytes of both networks' state, and over what the weights mean.
+
+    That is the modules as torch prints them (strides, slopes, poolings), the layers' paths and the features: a score is
+    refused when any of it differs from the reference's.
+    """
     digest = hashlib.sha256()
+    for meaning in (pair.networks, pair.specs, json.dumps(features, sort_keys=True)):
+        digest.update(repr(meaning).encode() + b"\0")
     state = {
         f"{role}.{key}": value for role, network in pair.networks.items() for key, value in network.state_dict().items()
     }

@@ -26,6 +26,8 @@ class Painter(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.dense = nn.Linear(3, BANDS)
+        nn.init.normal_(self.dense.weight, generator=torch.Generator().manual_seed(0))
+        nn.init.zeros_(self.dense.bias)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         return torch.tanh(self.dense(z))[:, None, :, None].expand(-1, 1, BANDS, FRAMES)
@@ -94,6 +96,14 @@ def test_export_again_replaces_all_of_it(tmp_path: Path) -> None:
     assert first.metadata.weights_sha256 != second.metadata.weights_sha256
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     assert "How good" not in (tmp_path / "owl_calls.md").read_text()
+
+
+def test_the_same_weights_in_another_network_are_another_model(tmp_path: Path) -> None:
+    classifier = sorter()
+    first = export(tmp_path, classifier)
+    assert export(tmp_path, classifier).metadata.weights_sha256 == first.metadata.weights_sha256
+    classifier[1] = nn.LeakyReLU(0.3)
+    assert export(tmp_path, classifier).metadata.weights_sha256 != first.metadata.weights_sha256
 
 
 def test_failure_leaves_the_repository_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
