@@ -15,6 +15,7 @@ app = typer.Typer(name="train", no_args_is_help=True)
 Corpus = Annotated[Path, typer.Option("--corpus", "-c", help="Folder of `earwitness corpus build`.")]
 RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; a run that is there goes on.")]
 Seed = Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal weights on one machine.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads. Default: torch's choice.")]
 
 
@@ -47,6 +48,7 @@ def svd(
         bool,
         typer.Option("--published", help="Start from the published schedule: 40 000 updates of 32, days on a CPU."),
     ] = False,
+    device: Device = "auto",
     threads: Threads = None,
     json_output: Json = False,
 ) -> None:
@@ -66,6 +68,7 @@ def svd(
             variant=variant,
             seed=seed,
             threads=threads,
+            device=device,
             **_given(
                 epochs=epochs,
                 updates_per_epoch=updates,
@@ -95,6 +98,7 @@ def gan(
     learning_rate: Annotated[
         float | None, typer.Option("--lr", min=1e-9, max=1.0, help="Learning rate. Default: 0.0004.")
     ] = None,
+    device: Device = "auto",
     threads: Threads = None,
     json_output: Json = False,
 ) -> None:
@@ -110,7 +114,7 @@ def gan(
 
         open_corpus(corpus)
         config = replace(
-            GanTrainingConfig(corpus, out, seed=seed, threads=threads),
+            GanTrainingConfig(corpus, out, seed=seed, threads=threads, device=device),
             **_given(updates=updates, batch_size=batch_size, loss=loss, penalty=penalty, learning_rate=learning_rate),
         )
         console.say(f"log: {out / 'train.log'}")

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DeviceName = Literal["auto", "cpu", "cuda"]
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-NOT_IDENTITY = frozenset({"run_folder", "threads", "corpus"})
+NOT_IDENTITY = frozenset({"run_folder", "threads", "device", "corpus"})
 """Configuration fields that may differ between a run and its continuation: where and how fast, not what."""
 
 
@@ -113,6 +114,29 @@ class RunFolder:
             package.removeHandler(handler)
             package.setLevel(level)
             handler.close()
+
+
+def training_device(name: DeviceName) -> torch.device:
+    """Where to train; "auto" is a GPU where there is one.
+
+    Raises: ValueError for "cuda" without one.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ValueError("device: got cuda, but torch finds no CUDA device here; use cpu, or auto")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def random_state() -> dict[str, Any]:
+    """torch's random streams, for `restore_random_state`."""
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+
+
+def restore_random_state(state: Mapping[str, Any]) -> None:
+    """Continues the streams where `random_state` saw them."""
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available() and state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
 
 
 @contextlib.contextmanager

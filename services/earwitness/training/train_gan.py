@@ -18,7 +18,17 @@ from earwitness.training.averaging import average_into, kept_share
 from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
 from earwitness.training.corpus import open_corpus
 from earwitness.training.networks import Critic, Generator
-from earwitness.training.run_folder import Progress, RunFolder, plain, silent, training_machine
+from earwitness.training.run_folder import (
+    DeviceName,
+    Progress,
+    RunFolder,
+    plain,
+    random_state,
+    restore_random_state,
+    silent,
+    training_device,
+    training_machine,
+)
 from earwitness.training.segments import band_statistics
 
 logger = logging.getLogger(__name__)
@@ -62,6 +72,7 @@ class GanTrainingConfig:
     critic_channels: int = 16
     checkpoint_interval: int = 250
     threads: int | None = None
+    device: DeviceName = "auto"
 
     def __post_init__(self) -> None:
         for name in ("updates", "batch_size", "penalty_interval", "checkpoint_interval"):
@@ -76,6 +87,7 @@ class _Gan:
 
     def __init__(self, config: GanTrainingConfig, mean: Tensor, std: Tensor, log_floor: float) -> None:
         self.config = config
+        self.device = training_device(config.device)
         init = torch.Generator().manual_seed(config.seed)
         self.generator = Generator(config.latent_size, config.generator_channels, log_floor=log_floor)
         self.critic = Critic(config.critic_channels)
@@ -83,7 +95,7 @@ class _Gan:
             network.standardise.set_statistics(mean, std)
             network.initialise(init)
             # Small channel counts run about a fifth faster this way on a CPU.
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.generator_optimiser = self._adam(self.generator)
         self.critic_optimiser = self._adam(self.critic)
@@ -106,7 +118,9 @@ class _Gan:
         pixels are multiples of the gradient of its realness, so the generator's is the critic's, rescaled.
         """
         config = self.config
-        fake = self.generator(torch.randn(len(real), config.latent_size))
+        # Drawn on the CPU: the same latents on every device.
+        fake = self.generator(torch.randn(len(real), config.latent_size).to(self.device))
+        real = real.to(self.device)
         shown = fake.detach().requires_grad_(True)
         # Two calls, so that the critic's spread over a group is never taken over real and generated examples together.
         of_real, of_fake = self.critic(real), self.critic(shown)
@@ -116,7 +130,7 @@ class _Gan:
             torch.autograd.grad(generator_loss, of_fake, retain_graph=True)[0]
             / (torch.autograd.grad(critic_loss, of_fake, retain_graph=True)[0])
         )
-        penalty = torch.zeros(())
+        penalty = torch.zeros((), device=self.device)
         if penalise:
             penalty = _gradient_penalty(config.loss, self.critic, real, fake.detach())
         self.critic_optimiser.zero_grad(set_to_none=True)
@@ -162,7 +176,7 @@ def _generator_loss(kind: Loss, real: Tensor, fake: Tensor) -> Tensor:
 def _gradient_penalty(kind: Loss, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
     """Penalty on the gradient with respect to the critic's *standardised* input, whose scale is that of no corpus."""
     if kind == "wasserstein":
-        share = torch.rand(len(real), 1, 1, 1)
+        share = torch.rand(len(real), 1, 1, 1).to(real.device)
         return (_gradient_norm(critic, torch.lerp(fake, real, share)) - 1.0).square().mean()
     penalty = 0.5 * _gradient_norm(critic, real).square().mean()
     if kind == "relativistic":
@@ -222,7 +236,7 @@ def train_on_source(
         if saved is not None:
             start, curves = saved["update"], saved["curves"]
             gan.load_state(saved["gan"])
-            torch.set_rng_state(saved["torch_rng"])
+            restore_random_state(saved["random"])
             logger.info("continuing at update %d of %d", start, config.updates)
         else:
             # What an earlier run left here is no candidate for this one's best.
@@ -253,9 +267,7 @@ def train_on_source(
                 record = {**data_record, "seed": config.seed, "updates": done, "config": plain(config)}
                 _save_average(folder, gan, features, record, done)
                 folder.write_curves(curves)
-                folder.save_state(
-                    {"update": done, "curves": curves, "gan": gan.state(), "torch_rng": torch.get_rng_state()}
-                )
+                folder.save_state({"update": done, "curves": curves, "gan": gan.state(), "random": random_state()})
     return checkpoints(config.run_folder)[-1]
 
 

@@ -19,7 +19,17 @@ from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
 from earwitness.training.corpus import LabelledSpectrograms, open_corpus
 from earwitness.training.evaluate import Scored, frame_scores
 from earwitness.training.networks import NormalisedSVDNet, SVDNet
-from earwitness.training.run_folder import Progress, RunFolder, plain, silent, training_machine
+from earwitness.training.run_folder import (
+    DeviceName,
+    Progress,
+    RunFolder,
+    plain,
+    random_state,
+    restore_random_state,
+    silent,
+    training_device,
+    training_machine,
+)
 from earwitness.training.segments import Batch, SegmentSampler, SegmentShape, band_statistics
 
 logger = logging.getLogger(__name__)
@@ -63,6 +73,7 @@ class SvdTrainingConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     validation_clips: int = 200
     threads: int | None = None
+    device: DeviceName = "auto"
 
     @classmethod
     def published(cls, corpus: Path, run_folder: Path) -> Self:
@@ -99,11 +110,12 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
     train, valid = corpus.open("train"), corpus.open("valid")
     folder = RunFolder(config.run_folder, config, corpus.manifest["fingerprint"])
     bands, frames = train.profile.excerpt_shape
+    device = training_device(config.device)
     with folder.in_use(), training_machine(config.threads, config.seed):
         network = SVDNet(output_count=len(LABELS[config.variant]), band_count=bands, frame_count=frames)
         network.standardise.set_statistics(*map(torch.from_numpy, band_statistics(train)))
         network.initialise(torch.Generator().manual_seed(config.seed))
-        learner = NormalisedSVDNet(network) if config.batch_norm else network
+        learner = (NormalisedSVDNet(network) if config.batch_norm else network).to(device)
         optimiser = _optimiser(config, learner)
         average = copy.deepcopy(learner).requires_grad_(False) if config.ema_updates else None
         shape = SegmentShape(frames, config.excerpts_per_segment)
@@ -117,7 +129,7 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
             if average is not None:
                 average.load_state_dict(saved["average"])
             optimiser.load_state_dict(saved["optimiser"])
-            torch.set_rng_state(saved["torch_rng"])
+            restore_random_state(saved["random"])
             logger.info("continuing at epoch %d of %d", first_epoch, config.epochs)
         last_epoch = min(config.epochs, first_epoch + (stop_after_epochs or config.epochs))
         for epoch in range(first_epoch, last_epoch):
@@ -128,7 +140,7 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
             batches = sampler.batches(first, first + config.updates_per_epoch)
             loss = _train_epoch(learner, optimiser, average, config, batches, first, progress)
             seconds = time.monotonic() - began
-            trained = _plain_network(learner if average is None else average)
+            trained = _plain_network(copy.deepcopy(learner if average is None else average).cpu())
             auc = validation_auc(trained, valid, validation)
             curves.append({"epoch": epoch + 1.0, "loss": loss, "valid_auc": auc, "seconds": seconds})
             logger.info("epoch %d: loss %.4f, validation AUROC %.4f, %.0f s", epoch + 1, loss, auc, seconds)
@@ -159,7 +171,7 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
                     "learner": learner.state_dict(),
                     "average": average.state_dict() if average is not None else {},
                     "optimiser": optimiser.state_dict(),
-                    "torch_rng": torch.get_rng_state(),
+                    "random": random_state(),
                 }
             )
     return best_checkpoint(config.run_folder)
@@ -225,11 +237,12 @@ def _train_epoch(
 ) -> float:
     """One pass over `batches`; the mean loss."""
     learner.train()
+    device = next(learner.parameters()).device
     total = config.epochs * config.updates_per_epoch
     losses: list[float] = []
     for segments, labels in batches:
-        logits = learner.segment_logits(torch.from_numpy(segments)[:, None])
-        loss = loss_of(logits.flatten(0, 1), torch.from_numpy(labels).flatten(), config.target_margin)
+        logits = learner.segment_logits(torch.from_numpy(segments)[:, None].to(device))
+        loss = loss_of(logits.flatten(0, 1), torch.from_numpy(labels).flatten().to(device), config.target_margin)
         optimiser.zero_grad(set_to_none=True)
         if not torch.isfinite(loss):
             raise FloatingPointError(
