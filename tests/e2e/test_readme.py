@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,16 +27,29 @@ def runnable() -> list[Block]:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The commands first on PATH, and state of its own."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "XDG_DATA_HOME": str(tmp_path_factory.mktemp("data"))}
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkout as links, with an output folder of its own."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for entry in ROOT.iterdir():
+        if entry.name not in ("out", ".git"):
+            (folder / entry.name).symlink_to(entry)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def stack(environment: dict[str, str]) -> Iterator[None]:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The commands first on PATH, state of its own, and none of the caller's settings but where Triton is kept."""
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith("EARWITNESS_") or key.endswith("_CACHE")
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return kept | {"PATH": path, "XDG_DATA_HOME": str(tmp_path_factory.mktemp("data"))}
+
+
+@pytest.fixture(scope="module")
+def stack(checkout: Path, environment: dict[str, str]) -> Iterator[None]:
     """`earwitness up`, until the tests are done; it ends cleanly on Ctrl-C."""
-    process = subprocess.Popen(UP.split(), cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(UP.split(), cwd=checkout, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     said = []
     for line in process.stderr:
@@ -58,18 +70,16 @@ def test_readme_starts_the_stack() -> None:
 
 
 @pytest.mark.parametrize("block", runnable(), ids=lambda block: block[1].strip().splitlines()[0][:40])
-def test_block_runs(stack: None, environment: dict[str, str], block: Block) -> None:
+def test_block_runs(stack: None, checkout: Path, environment: dict[str, str], block: Block) -> None:
     language, text = block
-    for written in re.findall(r"--out (out/\S+)", text):
-        shutil.rmtree(ROOT / written, ignore_errors=True)
     interpreter = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else [sys.executable, "-c"]
     done = subprocess.run(
-        [*interpreter, text], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S
+        [*interpreter, text], cwd=checkout, env=environment, capture_output=True, text=True, timeout=LIMIT_S
     )
     assert done.returncode == 0, done.stdout + done.stderr
     if "--out out/vocal" in text:
-        assert len(list((ROOT / "out/vocal").glob("*.wav"))) == 8
-        assert (ROOT / "out/vocal/index.html").is_file()
+        assert len(list((checkout / "out/vocal").glob("*.wav"))) == 8
+        assert (checkout / "out/vocal/index.html").is_file()
     if text.strip() == "make demo":
         assert "look and listen" in done.stdout
-        assert (ROOT / "out/demo/index.html").is_file()
+        assert (checkout / "out/demo/index.html").is_file()
