@@ -165,7 +165,7 @@ class Stack:
     async def _start_triton(self, ports: Ports) -> "TritonServer | None":
         """The running server, or None where it cannot run and `backend` leaves the choice."""
         from earwitness.inference.triton_install import TritonInstallError, fetch_tritonserver, missing_requirements
-        from earwitness.inference.tritonserver import TritonServer
+        from earwitness.inference.tritonserver import TritonServer, TritonStartError
 
         settings = self.settings
         try:
@@ -187,7 +187,13 @@ class Stack:
             metrics_port=ports.triton_metrics,
             log_file=self._log_file("triton"),
         )
-        await self._exit.enter_async_context(server)
+        try:
+            await self._exit.enter_async_context(server)
+        except TritonStartError as err:
+            if settings.backend == "triton":
+                raise
+            self._say(f"Triton does not start here, models run in process instead: {err.message}")
+            return None
         self._ended["triton"] = asyncio.create_task(server.wait())
         return server
 

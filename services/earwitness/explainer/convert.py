@@ -1,7 +1,7 @@
 """The explainer's protobuf messages to plain values and back; fills in the defaults that the proto states."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from google.protobuf.descriptor import EnumDescriptor
@@ -42,8 +42,11 @@ def model_id(name: str, field: str) -> str:
     return resource_id(name, MODELS, field)
 
 
-def search(message: pb.Search) -> Search:
-    """Raises: InvalidArgument naming the field that is missing or no value of its enum."""
+def search(message: pb.Search, max_rows: int) -> Search:
+    """Raises: InvalidArgument naming the field that is missing, too long or no value of its enum."""
+    # Before millions of empty rows become millions of objects.
+    if len(message.rows) > max_rows:
+        raise InvalidArgument("search.rows", f"got {len(message.rows)} rows; a search has 1 to {max_rows}")
     return Search(
         model=model_id(message.model, "search.model"),
         objective=_objective(message.objective, "search.objective") if message.HasField("objective") else None,
@@ -52,8 +55,10 @@ def search(message: pb.Search) -> Search:
     )
 
 
-def artefacts(values: Iterable[int]) -> frozenset[Artefact]:
+def artefacts(values: Sequence[int]) -> frozenset[Artefact]:
     """Raises: InvalidArgument naming the element that is no artefact."""
+    if len(values) > len(_ARTEFACTS):
+        raise InvalidArgument("artefacts", f"got {len(values)}; there are {len(_ARTEFACTS)} to ask for, each once")
     return frozenset(
         _known(_ARTEFACTS, value, f"artefacts[{index}]", pb.Artefact.DESCRIPTOR) for index, value in enumerate(values)
     )

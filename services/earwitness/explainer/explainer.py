@@ -74,6 +74,11 @@ class Explainer:
         self._renderer = Renderer(settings.render_threads)
         self._metrics = ExplainerMetrics(registry, self._admission)
 
+    @property
+    def max_rows(self) -> int:
+        """Rows that one search may have."""
+        return self._limits.max_rows
+
     async def models(self) -> Sequence[BundleMetadata]:
         """Every bundle that can be explained, sorted by name. Raises: InferenceUnavailable."""
         return await self._backend.bundles()
@@ -123,10 +128,10 @@ class Explainer:
             try:
                 await self._probe.check(bundle, plan.layers, served.evaluate)
                 outcome = await self._run(plan, served, self._budget(end_s, artefacts, len(plan.rows)), on_progress)
-                left_s = Budget(end_s).left_s()
-                spectrograms = await served.spectrograms(outcome.latents, timeout_s=left_s)
+                whole = Budget(end_s)
+                spectrograms = await served.spectrograms(outcome.latents, timeout_s=whole.left_s())
                 names = [layer.name for layer in plan.layers]
-                activations = await served.layer_activations(spectrograms, names, timeout_s=left_s)
+                activations = await served.layer_activations(spectrograms, names, timeout_s=whole.left_s())
             finally:
                 self._metrics.rows_in_flight.dec(len(plan.rows))
         if not all(np.isfinite(array).all() for array in (spectrograms, *activations.values())):
@@ -201,7 +206,10 @@ class Explainer:
 
 def _profile(bundle: BundleMetadata) -> FeatureProfile:
     try:
-        return profile_from_dict(bundle.features)
+        profile = profile_from_dict(bundle.features)
+        if profile.excerpt_shape != bundle.spectrogram_shape:
+            raise ValueError(f"their excerpts are {profile.excerpt_shape}, the model's {bundle.spectrogram_shape}")
+        return profile
     except ValueError as err:
         raise UnknownFeatures(
             f"models/{bundle.name} has features that cannot be rendered: {err}; ask for no audio and no picture"

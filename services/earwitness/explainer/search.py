@@ -68,7 +68,7 @@ class Budget:
 class Progress:
     """One evaluation done: `step` of `step_count` steps, for `row_count` rows, in `step_s` seconds.
 
-    `best_activations` [B] float32 are NaN for a row without one; `zero_gradient_count` rows had no gradient besides the
+    `best_activations` [B] are float32; `zero_gradient_count` rows had no gradient besides the
     prior's.
     """
 
@@ -123,9 +123,12 @@ async def search(plan: Plan, evaluate: Evaluate, budget: Budget) -> AsyncIterato
         begun = time.monotonic()
         latents = moving.ask(rows)
         try:
-            if not budget.allows(step_s):
+            if not budget.allows(2 * step_s):
                 raise TimeoutError
-            activation, gradient = await evaluate(latents, weights, priors, timeout_s=budget.left_s())
+            # The time of one step is kept for what follows the search: one pass through each network, without gradient.
+            left_s = budget.left_s()
+            timeout_s = None if left_s is None else left_s - step_s
+            activation, gradient = await evaluate(latents, weights, priors, timeout_s=timeout_s)
         except TimeoutError:
             if step < 2:  # iterate 1 is what the first step leads to
                 raise NothingSearchedYet("the deadline came before the first step was done; allow more time") from None

@@ -39,7 +39,7 @@ class ExplainerServicer(explainer_pb2_grpc.ExplainerServiceServicer):
     async def Explain(self, request: pb.ExplainRequest, context: ServicerContext) -> pb.ExplainResponse:  # noqa: N802
         """See the proto."""
         found = await self._explainer.search(
-            convert.search(request.search),
+            convert.search(request.search, self._explainer.max_rows),
             convert.artefacts(request.artefacts),
             time_left_s=time_remaining_s(context),
             max_response_bytes=self._max_response_bytes,
@@ -58,7 +58,7 @@ class ExplainerServicer(explainer_pb2_grpc.ExplainerServiceServicer):
 
         searching = asyncio.create_task(
             self._explainer.search(
-                convert.search(request.search),
+                convert.search(request.search, self._explainer.max_rows),
                 convert.artefacts(request.artefacts),
                 time_left_s=time_remaining_s(context),
                 on_progress=on_progress,

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 logger = logging.getLogger(__name__)
@@ -125,12 +126,18 @@ def complete_bundles(parameters: Mapping[str, Mapping[str, str]]) -> tuple[Bundl
             try:
                 described[served_name] = BundleMetadata.from_parameters(of_model)
             except MetadataError as err:
-                logger.warning("model %s is left out: %s", served_name, err)
+                _warn_once(f"model {served_name} is left out: {err}")
     complete = {}
     for bundle in described.values():
         members = [described.get(bundle.served_name(role)) for role in ROLES]
         if all(member == bundle for member in members):
             complete[bundle.name] = bundle
         elif None not in members:
-            logger.warning("bundle %s is left out: its models were exported from different weights", bundle.name)
+            _warn_once(f"bundle {bundle.name} is left out: its models were exported from different weights")
     return tuple(complete[name] for name in sorted(complete))
+
+
+@lru_cache(maxsize=256)
+def _warn_once(message: str) -> None:
+    """Health asks for the bundles every second; once is enough."""
+    logger.warning("%s", message)

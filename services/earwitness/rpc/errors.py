@@ -116,7 +116,7 @@ class ErrorInterceptor(CallInterceptor):
             if isinstance(err, Internal):
                 _logger.exception("%s failed: %s", method.path, err.message)
             else:
-                _logger.info("%s refused: %s: %s", method.path, err.code, err.message)
+                _logger.info("%s refused: %s: %s", method.path, err.code, _clip(err.message, MAX_MESSAGE_BYTES))
         except TimeoutError:
             failure = DeadlineExceeded(
                 "the time allowed ran out before there was an answer; allow more or ask for less"

@@ -1,7 +1,9 @@
 """Messages to values and back; every refusal names the request's field."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -13,6 +15,8 @@ from earwitness.scorer.score import Score
 from earwitness.scorer.scorer import Batch
 from earwitness.scorer.selection import ALL, Selection
 from earwitness.scorer.v1 import scorer_pb2 as pb
+
+_Part = TypeVar("_Part")
 
 
 def reference_id(name: str, field: str) -> str:
@@ -59,6 +63,17 @@ def batch(request: pb.ScoreRequest) -> Batch:
     return Batch(source, rows, request.unit if request.HasField("unit") else None, request.seed)
 
 
+async def within(parts: AsyncIterator[_Part], idle_s: float) -> AsyncIterator[_Part]:
+    """The parts of a caller's stream, each of which has `idle_s` seconds to come. Raises: TimeoutError."""
+    while True:
+        async with asyncio.timeout(idle_s):
+            try:
+                part = await anext(parts)
+            except StopAsyncIteration:
+                return
+        yield part
+
+
 async def shard(parts: AsyncIterator[pb.AppendActivationsRequest]) -> tuple[str, Shard]:
     """Reference id and shard of the header, which must be the first part. Raises: InvalidArgument."""
     first = await anext(parts, pb.AppendActivationsRequest())
@@ -71,8 +86,10 @@ async def shard(parts: AsyncIterator[pb.AppendActivationsRequest]) -> tuple[str,
 async def chunks(parts: AsyncIterator[pb.AppendActivationsRequest]) -> AsyncIterator[bytes]:
     """The chunks after the header. Raises: InvalidArgument for anything else."""
     async for part in parts:
-        if part.WhichOneof("part") != "chunk":
-            raise InvalidArgument("chunk", "is missing; every message after the header must be a chunk")
+        if part.WhichOneof("part") != "chunk" or not part.chunk:
+            raise InvalidArgument(
+                "chunk", "is missing; every message after the header must be a chunk of 1 or more bytes"
+            )
         yield part.chunk
 
 

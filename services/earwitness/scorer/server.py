@@ -38,7 +38,7 @@ async def build_server(settings: ScorerSettings) -> RpcServer:
         database.close()
 
     server.on_stop(close)
-    servicer = ScorerServicer(scorer)
+    servicer = ScorerServicer(scorer, settings.append_idle_s)
     server.add(
         SERVICE_NAME,
         lambda grpc_server: scorer_pb2_grpc.add_ScorerServiceServicer_to_server(servicer, grpc_server),

@@ -13,8 +13,9 @@ from earwitness.scorer.v1 import scorer_pb2_grpc
 class ScorerServicer(scorer_pb2_grpc.ScorerServiceServicer):
     """earwitness.scorer.v1.ScorerService; errors are raised and mapped by the server's interceptor."""
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Scorer, append_idle_s: float) -> None:
         self._scorer = scorer
+        self._append_idle_s = append_idle_s
 
     async def CreateReference(  # noqa: N802
         self, request: pb.CreateReferenceRequest, context: ServicerContext
@@ -28,8 +29,9 @@ class ScorerServicer(scorer_pb2_grpc.ScorerServiceServicer):
         self, request_iterator: AsyncIterator[pb.AppendActivationsRequest], context: ServicerContext
     ) -> pb.AppendActivationsResponse:
         """See the proto."""
-        reference_id, shard = await convert.shard(request_iterator)
-        appended = await self._scorer.append(reference_id, shard, convert.chunks(request_iterator))
+        parts = convert.within(request_iterator, self._append_idle_s)
+        reference_id, shard = await convert.shard(parts)
+        appended = await self._scorer.append(reference_id, shard, convert.chunks(parts))
         return pb.AppendActivationsResponse(row_count=appended.row_count, duplicate=appended.duplicate)
 
     async def FreezeReference(  # noqa: N802

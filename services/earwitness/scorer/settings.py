@@ -28,6 +28,8 @@ class ScorerSettings(ServerSettings):
     max_concurrent_appends: int = Field(default=8, ge=1)
     """Shards received at once; one more is refused with RESOURCE_EXHAUSTED. Each takes up to 64 MiB of memory, and two
     matrices of units x units float64 when every row is selected."""
+    append_idle_s: float = Field(default=30.0, gt=0)
+    """Seconds that a shard being received may stand still before the call is ended with DEADLINE_EXCEEDED."""
     compute_threads: int = Field(default=4, ge=1)
     """Threads that compute scores, versions and shards."""
 

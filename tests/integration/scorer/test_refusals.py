@@ -316,6 +316,22 @@ async def test_too_many_appends_at_once(tmp_path: Path) -> None:
         assert (await scorer.append(parts(ROWS, shard_id="next"))).row_count == 20
 
 
+async def test_an_append_that_stands_still_gives_its_place_back(tmp_path: Path) -> None:
+    async with running(tmp_path, max_concurrent_appends=1, append_idle_s=0.2) as scorer:
+        await scorer.stub.CreateReference(creation())
+        for begun in (0, 1):  # without a header, and after it
+            silent = scorer.stub.AppendActivations()
+            for message in parts(ROWS)[:begun]:
+                await silent.write(message)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await silent
+            assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        header = parts(ROWS)[:1]
+        failure = await scorer.refusal("AppendActivations", [*header, pb.AppendActivationsRequest(chunk=b"")])
+        assert (failure.code, failure.violations[0].field) == (INVALID, "chunk")
+        assert (await scorer.append(parts(ROWS))).row_count == 10
+
+
 async def test_a_store_that_cannot_be_written_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("earwitness.scorer.database.BUSY_TIMEOUT_S", 0.2)
     async with running(tmp_path) as scorer:
