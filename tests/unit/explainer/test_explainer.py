@@ -143,3 +143,35 @@ async def test_an_abandoned_rendering_leaves_nothing_running(tiny: TinyBundle) -
         await explanations.aclose()
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class Slow(Altered):
+    """Takes `seconds` for each model, by role, and gives up at the caller's limit."""
+
+    seconds: Mapping[str, float] = {"search": 0.08, "generator": 0.03, "classifier": 0.03}
+
+    async def infer(
+        self,
+        served_name: str,
+        inputs: Mapping[str, FloatArray],
+        outputs: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, FloatArray]:
+        async with asyncio.timeout(timeout_s):
+            await asyncio.sleep(self.seconds[served_name.rpartition("_")[2]])
+        return await super().infer(served_name, inputs, outputs)
+
+
+@pytest.mark.parametrize("time_left_s", [1.0, 1.02, 1.04, 1.06])
+async def test_the_passes_after_the_search_have_their_time(tiny: TinyBundle, time_left_s: float) -> None:
+    """Wherever in a step the deadline falls, the best so far comes back."""
+    backend = Slow(LocalBackend(tiny.repository, threads=1))
+    explainer = Explainer(backend, ExplainerSettings(backend="local"), CollectorRegistry())
+    request = replace(SEARCH, settings=Settings(steps=1000))
+    found = await explainer.search(request, NOTHING, time_left_s=time_left_s)
+    assert found.outcome.stopped_by is StoppedBy.DEADLINE
+    assert found.outcome.row_step_count > 0
+    assert np.isfinite(found.spectrograms).all()
+    await explainer.close()
+    await backend.close()
