@@ -20,7 +20,7 @@ from earwitness.training.corpus import LabelledSpectrograms, open_corpus
 from earwitness.training.networks import SVDNet
 from earwitness.training.networks.svd import probabilities
 from earwitness.training.real_songs import load_songs
-from earwitness.training.run_folder import Progress, silent
+from earwitness.training.run_folder import Progress, keep_freed_memory, silent
 
 SMOOTHING_FRAMES = 56
 """Median filter over the predictions, 0.8 s. Source: Schlüter & Grill, ISMIR 2015."""
@@ -88,6 +88,7 @@ def evaluate_classifier(
     Raises: CheckpointError, DatasetError or AudioError when an input cannot be used.
     """
     module, meta = load_checkpoint(checkpoint, "svdnet")
+    keep_freed_memory()
     network = cast(SVDNet, module)
     opened = open_corpus(corpus)
     valid, test = opened.open("valid"), opened.open("test")

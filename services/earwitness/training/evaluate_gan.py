@@ -22,7 +22,7 @@ from earwitness.scorer.frechet import Factored, factor_rows, frechet_distance
 from earwitness.training.checkpoint import CheckpointMeta, load_checkpoint, save_checkpoint
 from earwitness.training.corpus import LabelledSpectrograms, open_corpus
 from earwitness.training.networks import Generator, SVDNet
-from earwitness.training.run_folder import Progress, silent
+from earwitness.training.run_folder import Progress, keep_freed_memory, silent
 from earwitness.training.train_gan import checkpoints
 
 Excerpts = NDArray[np.float32]
@@ -81,6 +81,7 @@ def evaluate_generator(
     """
     network = cast(SVDNet, load_checkpoint(classifier, "svdnet")[0])
     module, meta = load_checkpoint(generator, "generator")
+    keep_freed_memory()
     opened = open_corpus(corpus)
     test = opened.open("test")
     progress(0, 4, "test excerpts")
@@ -128,6 +129,7 @@ def choose_checkpoint(
     if not paths:
         raise ValueError(f"{run_folder}: holds no generator checkpoints; train a generator there first")
     network = cast(SVDNet, load_checkpoint(classifier, "svdnet")[0])
+    keep_freed_memory()
     opened = open_corpus(corpus)
     of = f"{_digest(classifier)} {opened.manifest['fingerprint']} {excerpts} {seed}"
     identity = hashlib.sha256(of.encode()).hexdigest()
