@@ -229,7 +229,10 @@ async def test_references_survive_a_restart(tmp_path: Path) -> None:
 
 
 async def test_two_replicas_on_one_database(tmp_path: Path) -> None:
-    async with running(tmp_path) as left, running(tmp_path) as right:
+    async with (
+        running(tmp_path, max_concurrent_appends=10) as left,
+        running(tmp_path, max_concurrent_appends=10) as right,
+    ):
         await left.stub.CreateReference(creation())
         shards = [parts(rows_of(10, seed=index), shard_id=f"s{index}") for index in range(10)]
         await asyncio.gather(*(replica.append(shard) for replica in (left, right) for shard in shards))
