@@ -1,6 +1,6 @@
 """The seeded synthetic corpus of singing over accompaniment, and labelled spectrograms in general. Needs no torch."""
 
-from earwitness.training.corpus.build import Corpus, build_corpus, open_corpus
+from earwitness.training.corpus.build import build_corpus
 from earwitness.training.corpus.config import SPLITS, CorpusConfig, Split
 from earwitness.training.corpus.dataset import (
     Clip,
@@ -9,6 +9,7 @@ from earwitness.training.corpus.dataset import (
     LabelledSpectrograms,
     Quantisation,
 )
+from earwitness.training.corpus.storage import Corpus, open_corpus
 
 __all__ = [
     "SPLITS",
