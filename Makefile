@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint protos models bench clean
+.PHONY: help install demo test lint protos models jamendo bench clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -58,6 +58,13 @@ models: $(DEV) ## build the corpus, train and export what is shipped (hours on a
 	@$(BIN)/earwitness evaluate checkpoints $(TRAINED)/gan --classifier $(TRAINED)/svd-r1/best.pt --corpus $(TRAINED)/corpus
 	@$(BIN)/earwitness export svd-r1 --generator $(TRAINED)/gan/best.pt --classifier $(TRAINED)/svd-r1/best.pt \
 	  --corpus $(TRAINED)/corpus $(if $(SONGS),--songs $(SONGS)) --model-repository model_repository
+
+jamendo: $(DEV) ## train as published on the Jamendo set, evaluate: make jamendo JAMENDO=folder; a second call goes on
+	@test -n '$(JAMENDO)' || { echo 'say where the set is: make jamendo JAMENDO=folder' >&2; exit 1; }
+	@$(BIN)/earwitness data import '$(JAMENDO)' --kind jamendo --out $(TRAINED)/corpus-jamendo
+	@$(BIN)/earwitness train svd --published --corpus $(TRAINED)/corpus-jamendo --out $(TRAINED)/svd-jamendo
+	@$(BIN)/earwitness evaluate classifier $(TRAINED)/svd-jamendo/best.pt --corpus $(TRAINED)/corpus-jamendo \
+	  --table $(TRAINED)/svd-jamendo/files.csv
 
 bench: $(DEV) ## speed of the service beside PyTorch, of the scorer beside SciPy; JSON into out/bench
 	@mkdir -p out/bench

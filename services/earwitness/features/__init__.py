@@ -1,18 +1,21 @@
 """Audio in, spectrograms out, and back: versioned feature profiles, loading and inversion. Needs no torch."""
 
-from earwitness.features.audio import AudioError, check_audio, load_audio, write_wav
+from earwitness.features.audio import AudioError, Decoded, check_audio, decode_audio, load_audio, resample, write_wav
 from earwitness.features.inversion import InvertedAudio
 from earwitness.features.profile import PROFILES, FeatureProfile, LogMelProfile, get_profile, profile_from_dict
 
 __all__ = [
     "PROFILES",
     "AudioError",
+    "Decoded",
     "FeatureProfile",
     "InvertedAudio",
     "LogMelProfile",
     "check_audio",
+    "decode_audio",
     "get_profile",
     "load_audio",
     "profile_from_dict",
+    "resample",
     "write_wav",
 ]

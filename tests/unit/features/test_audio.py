@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from earwitness.features import AudioError, load_audio, write_wav
+from earwitness.features import AudioError, decode_audio, load_audio, write_wav
+from earwitness.features.audio import BLOCK_SAMPLES
 
 RATE_HZ = 22_050
 
@@ -55,6 +56,22 @@ def test_missing_unreadable_empty_and_non_finite_files_are_named(tmp_path):
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), RATE_HZ, subtype="FLOAT")
     with pytest.raises(AudioError, match=r"nan\.wav: holds NaN"):
         load_audio(tmp_path / "nan.wav", RATE_HZ)
+
+
+def test_long_files_are_decoded_in_blocks(tmp_path):
+    stereo = np.random.default_rng(0).normal(size=(2 * BLOCK_SAMPLES + 5, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", stereo, 8_000, subtype="FLOAT")
+    decoded = decode_audio(tmp_path / "a.wav")
+    np.testing.assert_array_equal(decoded.waveform, stereo.mean(axis=1))
+    assert (decoded.sample_rate_hz, decoded.promised_count) == (8_000, len(stereo))
+
+
+def test_a_file_that_is_cut_off_decodes_to_less_than_its_header_promises(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", tone(44_100, seconds=4.0), 44_100)
+    content = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(content[: len(content) // 2])
+    decoded = decode_audio(tmp_path / "a.mp3")
+    assert 0.3 < len(decoded.waveform) / decoded.promised_count < 0.7
 
 
 def test_write_wav_is_16_bit_mono_and_clips(tmp_path):

@@ -1,0 +1,232 @@
+"""`earwitness data`: recordings with labels, checked and imported for training."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from earwitness.cli import console
+from earwitness.cli.extra import extra
+from earwitness.cli.options import Json
+
+if TYPE_CHECKING:
+    from earwitness.training.datasets import DataConfig, DataReport, Kind, Problem
+
+app = typer.Typer(name="data", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the recordings and their labels.")]
+KindOption = Annotated[
+    Literal["jamendo", "jamendolyrics", "folder"] | None,
+    typer.Option("--kind", help="Its layout. Default: found out from the folder."),
+]
+Features = Annotated[str, typer.Option("--features", help="Feature profile.")]
+Vocal = Annotated[list[str] | None, typer.Option("--vocal", help="A label word that means singing; repeatable.")]
+Other = Annotated[list[str] | None, typer.Option("--other", help="A label word that means no singing; repeatable.")]
+Tolerance = Annotated[
+    float, typer.Option(min=0.0, help="Seconds that the end of the labels may be from that of the audio.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Draws the splits where neither file lists nor folders make them.")]
+ValidShare = Annotated[float, typer.Option(help="Share of the recordings for validation, where the seed draws.")]
+TestShare = Annotated[float, typer.Option(help="Share of the recordings for the test, where the seed draws.")]
+Workers = Annotated[int | None, typer.Option("--workers", "-j", min=1, help="Processes. Default: one per processor.")]
+
+
+@app.callback()
+def data() -> None:
+    """Check recordings with labels, and import them as a corpus to train on. Needs the extra `train`.
+
+    Three layouts are known. [bold]jamendo[/bold]: audio/, labels/NAME.lab and filelists/train, valid and test, as the
+    Jamendo singing-voice set comes. [bold]jamendolyrics[/bold]: audio/ or mp3/, and word timings in words/NAME.csv or
+    annotations/words/NAME.csv. [bold]folder[/bold]: audio anywhere, label files of the same names beside it (or audio
+    below audio/ and labels below labels/), each line `start end word` in seconds.
+
+    File lists (filelists/train or train.txt ...) make the splits; else folders train/, valid/ and test/; else a seed.
+    """
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="Folder of the recordings and their labels, or of a built corpus.")],
+    kind: KindOption = None,
+    features: Features = "log-mel-80@1",
+    vocal: Vocal = None,
+    other: Other = None,
+    tolerance: Tolerance = 1.0,
+    seed: Seed = 0,
+    valid_share: ValidShare = 0.15,
+    test_share: TestShare = 0.15,
+    workers: Workers = None,
+    json_output: Json = False,
+) -> None:
+    """Say everything that is wrong with recordings before hours are spent on them; status 1 when there are errors.
+
+    Every file is decoded once. Errors are what keeps a file from being imported: missing or broken audio or labels,
+    silence, NaN, labels of another length; and splits that share a file or hold one class only. Warnings are likely
+    mistakes, notes are only worth knowing.
+
+    [bold]Examples[/bold]
+
+      earwitness data check jamendo
+
+      earwitness data check recordings --vocal singer --other band --json
+    """
+    with extra("train"):
+        from earwitness.features import get_profile
+        from earwitness.training.corpus import DatasetError
+        from earwitness.training.datasets import check_data, errors_of
+
+        config = _config(kind, vocal, other, tolerance, seed, valid_share, test_share)
+        with console.progress("checking") as update:
+            report = check_data(
+                path,
+                get_profile(features),
+                config,
+                workers or _processors(),
+                lambda stage, done, total: update(done, total, stage),
+                _segment_frames(features),
+            )
+    if json_output:
+        console.print_json(report.to_dict())
+    else:
+        _print_report(report)
+    if not report.ok:
+        errors = errors_of(report.problems)
+        raise DatasetError(f"{path}: {_counted(errors)}; correct them, or import what is sound (--leave-out-broken)")
+
+
+@app.command("import")
+def import_(
+    path: Folder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the corpus.")],
+    kind: KindOption = None,
+    features: Features = "log-mel-80@1",
+    vocal: Vocal = None,
+    other: Other = None,
+    tolerance: Tolerance = 1.0,
+    seed: Seed = 0,
+    valid_share: ValidShare = 0.15,
+    test_share: TestShare = 0.15,
+    source: Annotated[str, typer.Option(help="What the recordings are, and their licence: for the model card.")] = "",
+    leave_out_broken: Annotated[
+        bool, typer.Option("--leave-out-broken", help="Import what is sound, and name what is left out.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace another corpus that is there.")] = False,
+    workers: Workers = None,
+    json_output: Json = False,
+) -> None:
+    """Read recordings into a corpus, on which `earwitness train` and `evaluate` work as on the synthetic one.
+
+    Broken data are refused, every file by name. An interrupted or refused import goes on where it was; one that is
+    complete is left as it is.
+
+    [bold]Examples[/bold]
+
+      earwitness data import jamendo --out corpus-jamendo
+
+      earwitness train svd --corpus corpus-jamendo --out runs/jamendo --published
+    """
+    with extra("train"):
+        from earwitness.features import get_profile
+        from earwitness.training.corpus import DatasetError
+        from earwitness.training.datasets import BrokenData, errors_of, import_data, sorted_problems
+
+        config = replace(
+            _config(kind, vocal, other, tolerance, seed, valid_share, test_share), leave_out_broken=leave_out_broken
+        )
+        try:
+            with console.progress("importing") as update:
+                imported = import_data(
+                    path,
+                    out,
+                    get_profile(features),
+                    config,
+                    workers or _processors(),
+                    lambda stage, done, total: update(done, total, stage),
+                    source=source,
+                    force=force,
+                )
+        except BrokenData as err:
+            for problem in sorted_problems(err.problems):
+                console.say(f"{problem.severity}: {problem}")
+            # With --leave-out-broken only what concerns the data as a whole stands in the way.
+            errors = [each for each in errors_of(err.problems) if not (leave_out_broken and each.file)]
+            raise DatasetError(f"{path}: {_counted(errors)}; nothing was imported") from err
+    corpus, report = imported.corpus, imported.report
+    problems = sorted_problems(report.problems) if report is not None else []
+    if json_output:
+        console.print_json({"folder": corpus.folder, **corpus.manifest, "problems": list(map(asdict, problems))})
+        return
+    for problem in problems:
+        console.say(f"{'left out' if problem.severity == 'error' else problem.severity}: {problem}")
+    console.print_table(
+        f"{corpus.folder}, fingerprint {corpus.manifest['fingerprint'][:12]}",
+        ["split", "recordings#", "hours#", "vocal frames#"],
+        [
+            [split, str(each["clips"]), f"{each['hours']:.2f}", f"{each['vocal_fraction']:.0%}"]
+            for split, each in corpus.manifest["splits"].items()
+        ],
+    )
+
+
+def _config(
+    kind: "Kind | None",
+    vocal: list[str] | None,
+    other: list[str] | None,
+    tolerance_s: float,
+    seed: int,
+    valid_share: float,
+    test_share: float,
+) -> "DataConfig":
+    from earwitness.training.datasets import DataConfig, SeededSplit
+
+    return DataConfig(
+        kind=kind,
+        split=SeededSplit(seed, valid_share, test_share),
+        vocal=tuple(vocal or ()),
+        other=tuple(other or ()),
+        tolerance_s=tolerance_s,
+    )
+
+
+def _counted(errors: "Sequence[Problem]") -> str:
+    from earwitness.training.datasets import count
+
+    files = {each.file for each in errors if each.file}
+    return f"{count(len(errors), 'error')} in {count(len(files), 'file')}" if files else count(len(errors), "error")
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _segment_frames(features: str) -> int:
+    """Frames that `earwitness train svd` draws at once unless told otherwise."""
+    from earwitness.features import get_profile
+    from earwitness.training.augmentation import AugmentationConfig
+    from earwitness.training.segments import SegmentShape
+    from earwitness.training.train_svd import SvdTrainingConfig
+
+    _, frames = get_profile(features).excerpt_shape
+    return AugmentationConfig().source_frames(SegmentShape(frames, SvdTrainingConfig.excerpts_per_segment).frames)
+
+
+def _print_report(report: "DataReport") -> None:
+    from earwitness.training.datasets import sorted_problems
+
+    rates = ", ".join(f"{rate} Hz ({number})" for rate, number in report.sample_rates.items())
+    console.print_table(
+        f"{report.path}: {report.kind}{f'; {rates}' if rates else ''}",
+        ["split", "sound files#", "hours#", "vocal#"],
+        [
+            [split, str(each.files), f"{each.hours:.2f}", f"{each.vocal_fraction:.0%}" if each.files else ""]
+            for split, each in report.splits.items()
+        ],
+    )
+    if report.problems:
+        rows = [[each.severity, each.file, each.message] for each in sorted_problems(report.problems)]
+        console.print_table(None, ["", "file", "what"], rows)
+    else:
+        console.show("nothing wrong")
