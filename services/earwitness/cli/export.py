@@ -41,7 +41,7 @@ def export(
         Path | None, typer.Option(help="Evaluate both on this corpus; takes minutes.", rich_help_panel=CARD)
     ] = None,
     songs: Annotated[
-        Path | None, typer.Option(help="And on real songs: audio/NAME.*, words/NAME.csv.", rich_help_panel=CARD)
+        Path | None, typer.Option(help="And on real songs, in a layout of `earwitness data`.", rich_help_panel=CARD)
     ] = None,
     layer: Annotated[
         list[str] | None,

@@ -3,8 +3,10 @@
 Predictions exist for frames that have a whole excerpt around them; the others are left out.
 """
 
+import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,10 +18,11 @@ from sklearn.metrics import roc_auc_score
 
 from earwitness.features import profile_from_dict
 from earwitness.training.checkpoint import load_checkpoint
-from earwitness.training.corpus import LabelledSpectrograms, open_corpus
+from earwitness.training.corpus import Clip, LabelledSpectrograms, open_corpus
+from earwitness.training.datasets import load_recordings
+from earwitness.training.intervals import Intervals, bootstrap
 from earwitness.training.networks import SVDNet
 from earwitness.training.networks.svd import probabilities
-from earwitness.training.real_songs import load_songs
 from earwitness.training.run_folder import Progress, keep_freed_memory, silent
 
 SMOOTHING_FRAMES = 56
@@ -42,7 +45,11 @@ class Scored:
 
     def smoothed(self) -> "Scored":
         """Scores median-filtered over SMOOTHING_FRAMES; for one clip, before joining."""
-        return Scored(median_filter(self.scores, SMOOTHING_FRAMES, mode="nearest"), self.labels)
+        return Scored(self._smooth_scores, self.labels)
+
+    @cached_property
+    def _smooth_scores(self) -> NDArray[np.float32]:
+        return np.asarray(median_filter(self.scores, SMOOTHING_FRAMES, mode="nearest"))
 
     def auroc(self) -> float:
         """Area under the ROC curve; NaN when only one class is present."""
@@ -66,8 +73,20 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class FileFigures:
+    """Figures of one clip or song of a part: "validation", "test" or "songs"."""
+
+    part: str
+    name: str
+    figures: Figures
+
+
+@dataclass(frozen=True)
 class ClassifierReport:
-    """Figures of the test split, of each engine (its clips beside all clips without voice), of each song and of all."""
+    """Figures of the test split, of each engine (its clips beside all clips without voice), of each song and of all.
+
+    `intervals` are those of the parts "validation", "test" and "songs"; `files` has every file of them.
+    """
 
     threshold: float
     validation: Figures
@@ -75,45 +94,76 @@ class ClassifierReport:
     engines: Mapping[str, Figures]
     songs: Mapping[str, Figures]
     all_songs: Figures | None
+    intervals: Mapping[str, Intervals] = field(default_factory=dict)
+    files: tuple[FileFigures, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def write_files(self, path: Path) -> None:
+        """Writes the figures of every file as CSV; all or nothing."""
+        columns = ["part", "file", *(each.name for each in fields(Figures))]
+        partial = path.with_suffix(".partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows([each.part, each.name, *astuple(each.figures)] for each in self.files)
+        partial.replace(path)
 
 
 def evaluate_classifier(
     checkpoint: Path, corpus: Path, songs: Path | None = None, progress: Progress = silent
 ) -> ClassifierReport:
-    """Figures of a trained SVDNet on a corpus and, apart, on real songs (see `real_songs.load_songs`).
+    """Figures of a trained SVDNet on a corpus and, apart, on real songs (see `datasets.load_recordings`).
 
-    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used.
+    Raises: CheckpointError or DatasetError when an input cannot be used; ValueError when the validation split holds
+    one class only, which no threshold can part.
     """
     module, meta = load_checkpoint(checkpoint, "svdnet")
     keep_freed_memory()
     network = cast(SVDNet, module)
     opened = open_corpus(corpus)
-    valid, test = opened.open("valid"), opened.open("test")
-    validation = score_clips(network, valid, progress, "validation")
-    threshold = best_threshold(Scored.joined([part.smoothed() for part in validation]))
-    scored = score_clips(network, test, progress, "test")
-    voiceless = [part for part, clip in zip(scored, test.clips, strict=True) if not clip.facts["vocal"]]
-    engines = {
-        engine: figures(
-            voiceless + [part for part, clip in zip(scored, test.clips, strict=True) if clip.facts["engine"] == engine],
-            threshold,
-        )
-        for engine in sorted({str(clip.facts["engine"]) for clip in test.clips if clip.facts["vocal"]})
-    }
-    per_song, all_songs = {}, None
+    data = {"validation": opened.open("valid"), "test": opened.open("test")}
     if songs is not None:
-        data = load_songs(songs, profile_from_dict(meta.features))
-        parts = score_clips(network, data, progress, "songs")
-        per_song = {
-            str(clip.facts["name"]): figures([part], threshold) for clip, part in zip(data.clips, parts, strict=True)
-        }
-        all_songs = figures(parts, threshold)
-    return ClassifierReport(
-        threshold, figures(validation, threshold), figures(scored, threshold), engines, per_song, all_songs
+        data["songs"] = load_recordings(
+            songs, profile_from_dict(meta.features), progress=lambda stage, done, total: progress(done, total, stage)
+        )
+    scored = {part: score_clips(network, each, progress, part) for part, each in data.items()}
+    smoothed = {part: [each.smoothed() for each in clips] for part, clips in scored.items()}
+    validation = Scored.joined(smoothed["validation"])
+    if validation.labels.all() or not validation.labels.any():
+        raise ValueError(f"{corpus}: its validation split holds one class only; no threshold can be chosen on it")
+    threshold = best_threshold(validation)
+    files = tuple(
+        FileFigures(part, _name(clip, number), figures([each], threshold))
+        for part, clips in scored.items()
+        for number, (clip, each) in enumerate(zip(data[part].clips, clips, strict=True))
     )
+    return ClassifierReport(
+        threshold=threshold,
+        validation=figures(scored["validation"], threshold),
+        test=figures(scored["test"], threshold),
+        engines=_by_engine(data["test"], scored["test"], threshold),
+        songs={each.name: each.figures for each in files if each.part == "songs"},
+        all_songs=figures(scored["songs"], threshold) if songs is not None else None,
+        intervals={part: bootstrap(clips, threshold) for part, clips in smoothed.items()},
+        files=files,
+    )
+
+
+def _by_engine(data: LabelledSpectrograms, scored: Sequence[Scored], threshold: float) -> dict[str, Figures]:
+    """Figures of each synthetic singer's clips beside all clips without voice; none for recordings."""
+    clips = [(clip.facts.get("engine"), each) for clip, each in zip(data.clips, scored, strict=True)]
+    voiceless = [each for clip, each in zip(data.clips, scored, strict=True) if not clip.facts.get("vocal")]
+    return {
+        engine: figures(voiceless + [each for own, each in clips if own == engine], threshold)
+        for engine in sorted({str(own) for own, _ in clips if own})
+    }
+
+
+def _name(clip: Clip, number: int) -> str:
+    return str(clip.facts.get("name", f"clip {number:05d}"))
 
 
 def score_clips(

@@ -1,5 +1,6 @@
-"""Pictures for the model card."""
+"""Pictures of training: excerpts for the model card, and a run's curves."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from earwitness.features import FeatureProfile
+
+MARKED_POINTS = 40
+"""A curve of fewer points shows each."""
 
 
 def beside(
@@ -39,3 +43,26 @@ def beside(
             )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
+
+
+def draw_curves(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Writes a PNG with one panel for each column of `rows` over the first one; nothing where there is no such row."""
+    first, *others = dict.fromkeys(key for row in rows for key in row) or [""]
+    if not others:
+        return
+    columns = min(3, len(others))
+    figure = Figure(figsize=(4.0 * columns, 2.6 * -(-len(others) // columns)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(-(-len(others) // columns), columns, squeeze=False).ravel()
+    for axis in axes[len(others) :]:
+        axis.set_axis_off()
+    for axis, name in zip(axes, others, strict=False):
+        points = np.array([(row[first], row[name]) for row in rows if name in row], np.float64)
+        axis.plot(points[:, 0], points[:, 1], marker="." if len(points) < MARKED_POINTS else "", linewidth=1.0)
+        axis.set_title(name.replace("_", " "), fontsize=9)
+        axis.set_xlabel(first, fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+    partial = path.with_suffix(".partial")
+    figure.savefig(partial, dpi=100, format="png")
+    partial.replace(path)

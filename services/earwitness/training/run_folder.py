@@ -16,6 +16,7 @@ import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from earwitness.training.checkpoint import CheckpointError, write_atomically
+from earwitness.training.pictures import draw_curves
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -45,7 +46,7 @@ def plain(config: "DataclassInstance") -> dict[str, Any]:
 
 
 class RunFolder:
-    """A folder with `state.pt` (resume), `curves.csv` (one row per evaluation) and `train.log`."""
+    """A folder with `state.pt` (resume), `curves.csv` and `.png` (one row per evaluation) and `train.log`."""
 
     def __init__(self, path: Path, config: "DataclassInstance", data: str) -> None:
         """`data` is the fingerprint of all that is read: a run goes on only with the data that it began with."""
@@ -78,7 +79,7 @@ class RunFolder:
         return state
 
     def write_curves(self, rows: list[dict[str, float]]) -> None:
-        """Replaces curves.csv by `rows`; the columns are the keys of all rows in order of appearance."""
+        """Replaces curves.csv and curves.png by `rows`; the columns are the keys of all rows in order of appearance."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
         partial = self._curves_path.with_suffix(".partial")
         with partial.open("w", newline="") as file:
@@ -86,6 +87,7 @@ class RunFolder:
             writer.writeheader()
             writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
         partial.replace(self._curves_path)
+        draw_curves(self._curves_path.with_suffix(".png"), rows)
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:

@@ -1,10 +1,19 @@
-"""Smoothing, threshold and figures against numbers worked out by hand; words to frames."""
+"""Smoothing, threshold and figures against numbers worked out by hand; every file on its own; songs beside a corpus."""
+
+import csv
+import math
+import shutil
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from earwitness.training.evaluate import Scored, best_threshold, figures
-from earwitness.training.real_songs import vocal_frames
+from earwitness.training.checkpoint import load_checkpoint
+from earwitness.training.corpus import DatasetError, open_corpus
+from earwitness.training.evaluate import Figures, Scored, best_threshold, evaluate_classifier, figures, frame_scores
+from earwitness.training.train_svd import SvdTrainingConfig, train_svd
+from tests.helpers.recordings import sound, write_audio
 
 
 def scored(scores: list[float], labels: list[int]) -> Scored:
@@ -37,7 +46,49 @@ def test_figures_count_frames() -> None:
     assert found.auroc == pytest.approx(5 / 6)
 
 
-def test_short_gaps_between_words_count_as_sung() -> None:
-    words = np.array([[1.0, 2.0], [2.2, 3.0], [3.5, 4.0]])
-    times = np.array([0.5, 1.5, 2.1, 2.9, 3.2, 3.6, 4.0])
-    np.testing.assert_array_equal(vocal_frames(words, times), [False, True, True, True, False, True, False])
+@pytest.fixture(scope="module")
+def checkpoint(easy_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = SvdTrainingConfig(
+        easy_corpus, tmp_path_factory.mktemp("run"), epochs=1, updates_per_epoch=8, batch_size=8,
+        excerpts_per_segment=2, learning_rate=0.003, threads=1,
+    )  # fmt: skip
+    return train_svd(config)
+
+
+def test_every_file_has_its_figures_and_all_together_their_intervals(
+    easy_corpus: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    for number in range(2):
+        write_audio(tmp_path / f"songs/audio/song {number}.ogg", sound(number))
+        (tmp_path / "songs/words").mkdir(exist_ok=True)
+        (tmp_path / f"songs/words/song {number}.csv").write_text("word_start,word_end\n1.0,2.5\n")
+    report = evaluate_classifier(checkpoint, easy_corpus, tmp_path / "songs")
+    assert [(each.part, each.name) for each in report.files if each.part != "validation"] == [
+        *(("test", f"clip 0000{number}") for number in range(4)), ("songs", "song 0"), ("songs", "song 1"),
+    ]  # fmt: skip
+    assert report.songs == {each.name: each.figures for each in report.files if each.part == "songs"}
+    network, _ = load_checkpoint(checkpoint, "svdnet")
+    first = frame_scores(network, open_corpus(easy_corpus).open("test"), 0)  # type: ignore[arg-type]
+    tested = [each.figures for each in report.files if each.part == "test"]
+    assert str(tested[0]) == str(figures([first], report.threshold))
+    assert sum(each.frames for each in tested) == report.test.frames
+    assert sum(each.error * each.frames for each in tested) == pytest.approx(report.test.error * report.test.frames)
+    assert {part: each.files for part, each in report.intervals.items()} == {"validation": 4, "test": 4, "songs": 2}
+    assert report.intervals["test"].error.low <= report.test.error <= report.intervals["test"].error.high
+    report.write_files(tmp_path / "tables/files.csv")
+    with (tmp_path / "tables/files.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["part", "file", *(each.name for each in fields(Figures))]
+    assert [(row["part"], row["file"]) for row in rows] == [(each.part, each.name) for each in report.files]
+    assert all(float(row["error"]) == each.figures.error for row, each in zip(rows, report.files, strict=True))
+    assert math.isnan(tested[1].auroc)
+
+
+def test_validation_of_one_class_chooses_no_threshold(easy_corpus: Path, checkpoint: Path, tmp_path: Path) -> None:
+    corpus = Path(shutil.copytree(easy_corpus, tmp_path / "corpus"))
+    labels = np.load(corpus / "valid/labels.npy")
+    np.save(corpus / "valid/labels.npy", np.zeros_like(labels))
+    with pytest.raises(ValueError, match="validation split holds one class only"):
+        evaluate_classifier(checkpoint, corpus)
+    with pytest.raises(DatasetError, match="gone: no such folder"):
+        evaluate_classifier(checkpoint, easy_corpus, tmp_path / "gone")
