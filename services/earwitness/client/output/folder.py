@@ -70,7 +70,7 @@ def score_document(scoring: Scoring) -> dict[str, Any]:
 
 
 def write_explanations(explanations: Sequence[Explanation], origin: tuple[str, str, str], folder: Path) -> None:
-    """Write `explanations.npz`, `NNN.wav`, `NNN.png` and `trajectory.csv`; `origin` is (model, weights_sha256, layer)."""
+    """Write `explanations.npz`, `NNN.wav`, `NNN.png`, `trajectory.csv`; `origin` is (model, weights_sha256, layer)."""
     _write_arrays(explanations, origin, folder / ARRAYS_FILE)
     for explanation in explanations:
         stem = file_stem(explanation)

@@ -12,11 +12,14 @@ from earwitness import __version__
 from earwitness.client.output.directory import new_directory
 from earwitness.client.output.folder import write_explanations, write_json
 from earwitness.client.output.report import Outcome, RealExcerpt, SweepReport
+from earwitness.client.output.sweep_page import write_sweep_page
 from earwitness.client.values import Score, Settings
 
 SWEEP_MARKS = ("sweep.json", "sweep.csv")
 """A sweep's folder has them."""
 REAL_FOLDER = "real"
+SCORE_COLUMNS = {"rank": "covariance_rank"}
+"""Where a score's field is named otherwise in the table: its `rank` is the setting's place."""
 
 
 def write_sweep(directory: Path, report: SweepReport, *, force: bool = False) -> None:
@@ -25,6 +28,8 @@ def write_sweep(directory: Path, report: SweepReport, *, force: bool = False) ->
 
     The folder appears whole or not at all. Raises: InvalidArgument when it holds something and `force` is not given.
     """
+    from earwitness.client.output.grid import Grid, write_grid_png
+
     with new_directory(directory, force=force, marks=SWEEP_MARKS) as folder:
         _write_table(report.best_first, folder / "sweep.csv")
         write_json(sweep_document(report), folder / "sweep.json")
@@ -33,6 +38,8 @@ def write_sweep(directory: Path, report: SweepReport, *, force: bool = False) ->
             (folder / examples.name).mkdir()
             write_explanations(examples.explanations, origin, folder / examples.name)
         _write_excerpts(report.excerpts, folder / REAL_FOLDER)
+        write_grid_png(Grid.of(report.best_first), f"{report.model.name}: {report.objective}", folder / "grid.png")
+        write_sweep_page(report, folder, REAL_FOLDER)
 
 
 def sweep_document(report: SweepReport) -> dict[str, Any]:
@@ -87,7 +94,8 @@ def _write_table(outcomes: Sequence[Outcome], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         ranked = all(each.ranked for each in outcomes)
         writer = csv.writer(file)
-        writer.writerow([*settings, "activation_median", *([*places, *scores] if ranked else [])])
+        score_columns = [SCORE_COLUMNS.get(name, name) for name in scores]
+        writer.writerow([*settings, "activation_median", *([*places, *score_columns] if ranked else [])])
         for each in outcomes:
             row = [*(getattr(each.settings, name) for name in settings), each.median]
             if each.ranked is not None and ranked:
