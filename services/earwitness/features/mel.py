@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 WHOLE = ("sample_rate_hz", "frame_length", "hop_length", "band_count", "excerpt_frames", "window_length")
+Padding = Literal["reflect", "constant", "none"]
+PADDINGS: tuple[Padding, ...] = ("reflect", "constant", "none")
 NUMBERS = ("low_hz", "high_hz", "power", "floor", "offset", "scale")
 
 
@@ -24,8 +26,8 @@ class MelProfile:
     """`(ln(max(mel, floor)) − offset) / scale`, mel = |STFT|^power · filterbank; Hann window.
 
     The defaults are those of `torchaudio.transforms.MelSpectrogram` and a natural logarithm. For librosa's, set
-    mel_scale and band_norm to "slaney"; for decibels (10·log10), set scale to ln(10)/10; for networks that see
-    standardised or [-1, 1] values, set offset and scale to what was subtracted and divided by.
+    mel_scale and band_norm to "slaney" and padding to "constant"; for decibels (10·log10), set scale to ln(10)/10; for
+    networks that see standardised or [-1, 1] values, set offset and scale to what was subtracted and divided by.
     """
 
     kind: ClassVar[str] = "mel"
@@ -48,8 +50,9 @@ class MelProfile:
     mel_scale: MelScale = "htk"
     band_norm: Literal["none", "slaney"] = "none"
     """`slaney` divides a band by half its width in Hz."""
-    centred: bool = True
-    """Whether frame t is centred on sample t·hop (ends reflected), or begins there (no padding)."""
+    padding: Padding = "reflect"
+    """Frame t is centred on sample t·hop, the ends reflected or filled with zeros ("constant", librosa's default); or,
+    with "none", it begins there."""
     floor: float = 1e-10
     floor_added: bool = False
     """`ln(mel + floor)` instead of `ln(max(mel, floor))`."""
@@ -73,8 +76,13 @@ class MelProfile:
         self._require("power", self.power in (1, 2), "give 1 for magnitudes, 2 for energies")
         self._require("mel_scale", self.mel_scale in ("htk", "slaney"), "give 'htk' or 'slaney'")
         self._require("band_norm", self.band_norm in ("none", "slaney"), "give 'none' or 'slaney'")
+        self._require("padding", self.padding in PADDINGS, "give 'reflect', 'constant' or 'none'")
         self._require("floor", self.floor > 0, "give a positive number, its logarithm is taken")
         self._require("scale", self.scale > 0, "give a positive number, values are divided by it")
+
+    @property
+    def centred(self) -> bool:
+        return self.padding != "none"
 
     @property
     def frames_per_second(self) -> float:
@@ -93,7 +101,8 @@ class MelProfile:
         between = self.hop_length * (frame_count - 1)
         if not self.centred:
             return self.frame_length + between
-        return max(between + self.frame_length % 2, self.frame_length // 2 + 1)  # reflecting an end takes as many
+        to_reflect = self.frame_length // 2 + 1 if self.padding == "reflect" else 1
+        return max(between + self.frame_length % 2, to_reflect)
 
     def filterbank(self) -> NDArray[np.float32]:
         """Triangular filters `[bins, bands]`, float32, read-only."""
@@ -113,8 +122,8 @@ class MelProfile:
                 f"waveform has shape {waveform.shape}; {self.name} needs one channel of at least {needed} samples "
                 f"({needed / self.sample_rate_hz:.3f} s)"
             )
-        if self.centred:
-            waveform = np.pad(waveform, self.frame_length // 2, mode="reflect")
+        if self.padding != "none":
+            waveform = np.pad(waveform, self.frame_length // 2, mode=self.padding)
         mel = np.empty((1 + (len(waveform) - self.frame_length) // self.hop_length, self.band_count), np.float32)
         for frames, magnitude in magnitude_blocks(waveform, self.frame_length, self.hop_length, self._window_length):
             mel[frames] = magnitude ** np.float32(self.power) @ self.filterbank()

@@ -24,14 +24,17 @@ def waveform() -> np.ndarray:
 
 @pytest.mark.parametrize("mel_scale", ["htk", "slaney"])
 @pytest.mark.parametrize("band_norm", ["none", "slaney"])
-@pytest.mark.parametrize(("power", "window_length", "centred"), [(2, None, True), (1, 400, True), (2, 400, False)])
-def test_agrees_with_librosa(waveform, mel_scale, band_norm, power, window_length, centred):
+@pytest.mark.parametrize(
+    ("power", "window_length", "padding"), [(2, None, "reflect"), (1, 400, "constant"), (2, 400, "none")]
+)
+def test_agrees_with_librosa(waveform, mel_scale, band_norm, power, window_length, padding):
     profile = replace(
-        PROFILE, mel_scale=mel_scale, band_norm=band_norm, power=power, window_length=window_length, centred=centred,
+        PROFILE, mel_scale=mel_scale, band_norm=band_norm, power=power, window_length=window_length, padding=padding,
         low_hz=50.0, high_hz=7_000.0,
     )  # fmt: skip
     mel = librosa.feature.melspectrogram(
-        y=waveform, sr=16_000, n_fft=512, hop_length=160, win_length=window_length, center=centred, pad_mode="reflect",
+        y=waveform, sr=16_000, n_fft=512, hop_length=160, win_length=window_length, center=padding != "none",
+        pad_mode="constant" if padding == "none" else padding,
         power=power, n_mels=64, fmin=50.0, fmax=7_000.0, htk=mel_scale == "htk",
         norm=None if band_norm == "none" else "slaney",
     )  # fmt: skip
@@ -56,8 +59,9 @@ def test_floor_offset_and_scale(waveform):
     [
         PROFILE,
         replace(PROFILE, window_length=400, offset=-5.0, scale=3.0, floor_added=True),
-        replace(PROFILE, centred=False, power=1, mel_scale="slaney", band_norm="slaney"),
+        replace(PROFILE, padding="none", power=1, mel_scale="slaney", band_norm="slaney"),
         replace(PROFILE, frame_length=401, hop_length=101),
+        replace(PROFILE, padding="constant"),
     ],
 )
 def test_fewest_samples_and_the_way_back(profile, waveform):
@@ -95,6 +99,7 @@ def test_travels_as_json():
         ({"power": 3}, "power is 3; give 1"),
         ({"mel_scale": "bark"}, "mel_scale is 'bark'; give 'htk'"),
         ({"band_norm": None}, "band_norm is None; give 'none'"),
+        ({"padding": "zeros"}, "padding is 'zeros'; give 'reflect'"),
         ({"floor": 0}, "floor is 0; give a positive"),
         ({"scale": float("nan")}, "scale is nan; give a number"),
         ({"n_mels": 64}, "parameters n_mels are unknown; known: band_count"),
