@@ -1,6 +1,7 @@
 """Weights of a user's own networks: state dicts in the forms that people save them in."""
 
 import pickle
+import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -53,12 +54,12 @@ def _state_dict(file: Path) -> dict[str, Tensor]:
         body = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as err:
         raise SourceError(f"{file}: cannot be read: {err.strerror}") from err
-    except pickle.UnpicklingError as err:
-        raise SourceError(
-            f"{file}: holds more than tensors, and is not unpickled for that could run code; save the weights alone: "
-            "torch.save(network.state_dict(), file)"
-        ) from err
     except Exception as err:  # torch.load raises as it pleases on what it did not write
+        if isinstance(err, pickle.UnpicklingError) and zipfile.is_zipfile(file):
+            raise SourceError(
+                f"{file}: holds more than tensors, and is not unpickled for that could run code; save the weights "
+                "alone: torch.save(network.state_dict(), file)"
+            ) from err
         raise SourceError(
             f"{file}: not a file of torch.save; write one with torch.save(network.state_dict(), file)"
         ) from err
@@ -80,9 +81,11 @@ def _kind(body: object) -> str:
 
 
 def _without_prefix(state: dict[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in state) and not any(name in wanted for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    while not any(name in wanted for name in state):
+        shared = [prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in state)]
+        if not shared:
+            break
+        state = {name.removeprefix(shared[0]): tensor for name, tensor in state.items()}
     return state
 
 
