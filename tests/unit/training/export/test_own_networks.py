@@ -139,7 +139,7 @@ class Failing(nn.Module):
         (dense(), classifier(2, Failing(lambda x: x.softmax(1))), "they are positive and sum to 1"),
         (dense(), classifier(2, nn.Unflatten(1, (2, 1))), r"became \[2, 2, 1\], expected \[2, outputs\]"),
         (dense(), classifier(2, Failing(lambda x: (x, x))), "classifier: returns tuple, expected one tensor"),
-        (dense(), classifier(2, Failing(lambda x: x.log() * 0)), "classifier: returns NaN or infinite values"),
+        (dense(), classifier(2, Failing(lambda x: (-x.abs()).log())), "classifier: returns NaN or infinite values"),
         (dense(), nn.Sequential(nn.Flatten(), nn.LazyLinear(2)), "'1.weight' has no shape yet"),
         (dense(), Failing(lambda x: x.flatten(1)[:, :2]), "layers: found no convolution or dense layer"),
     ],
