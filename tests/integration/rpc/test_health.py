@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from time import perf_counter
 
 import grpc
 import grpc.aio
@@ -21,6 +20,7 @@ Status = health_pb2.HealthCheckResponse
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "POLL_S", 0.1)
+    monkeypatch.setattr(health, "TIMEOUT_S", 0.5)
 
 
 async def eventually(service: Running, wanted: str) -> None:
@@ -43,8 +43,12 @@ async def test_status_is_true_at_start_and_follows() -> None:
 
 
 async def test_one_bad_service_makes_the_whole_not_serving(caplog: pytest.LogCaptureFixture) -> None:
+    asked = 0
+
     async def hangs() -> bool:
-        await asyncio.sleep(60)
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
         return True
 
     async def raises() -> bool:
@@ -55,16 +59,40 @@ async def test_one_bad_service_makes_the_whole_not_serving(caplog: pytest.LogCap
     server.add(SERVICE, good.register, good.is_healthy)
     server.add("hangs.v1.Service", lambda server: None, hangs)
     server.add("raises.v1.Service", lambda server: None, raises)
-    start = perf_counter()
-    async with server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        assert perf_counter() - start < 2
+    async with asyncio.timeout(60), server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         service = Running(server, good, channel)
         assert await service.health() == "SERVING"
         assert await service.health("hangs.v1.Service") == "NOT_SERVING"
         assert await service.health("raises.v1.Service") == "NOT_SERVING"
         assert await service.health("") == "NOT_SERVING"
         await asyncio.sleep(2 * health.TIMEOUT_S)
+    assert asked == 1
     assert caplog.text.count("raises.v1.Service cannot tell") == 1
+
+
+async def test_a_store_that_hung_is_asked_once_and_believed_when_it_answers() -> None:
+    questions: list[asyncio.Future[bool]] = []
+
+    async def store() -> bool:
+        questions.append(asyncio.get_running_loop().create_future())
+        return await questions[-1]
+
+    name = "store.v1.Service"
+    server = RpcServer(ServerSettings(), CollectorRegistry())
+    server.add(name, lambda server: None, store)
+    async with asyncio.timeout(60), server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        service = Running(server, Probe(), channel)
+        assert await service.health(name) == "NOT_SERVING"
+        (question,) = questions
+        question.set_result(True)
+        async for status in statuses(service, name):
+            if status == "SERVING":
+                break
+        async for status in statuses(service, name):  # the next question hangs again
+            if status == "NOT_SERVING":
+                break
+        assert len(questions) == 2
+    assert questions[1].cancelled()
 
 
 async def statuses(service: Running, name: str = SERVICE) -> AsyncIterator[str]:
