@@ -43,6 +43,13 @@ def export(
     songs: Annotated[
         Path | None, typer.Option(help="And on real songs: audio/NAME.*, words/NAME.csv.", rich_help_panel=CARD)
     ] = None,
+    other_detector: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Checkpoint of another detector, from another seed: the generator's distance over it too.",
+            rich_help_panel=CARD,
+        ),
+    ] = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,6 +106,8 @@ def export(
         own = [":" in source and not Path(source).exists() for source in (generator, classifier)]
         if songs is not None and corpus is None:
             raise InvalidArgument("songs", "needs --corpus: the threshold is chosen on its validation split")
+        if other_detector and corpus is None:
+            raise InvalidArgument("other_detector", "needs --corpus: distances are to its test split")
         if any(own) and corpus is not None:
             raise InvalidArgument("corpus", "evaluates checkpoints of `earwitness train` only; leave it out")
         if all(own):
@@ -135,7 +144,14 @@ def export(
             raise InvalidArgument(ignored[0], "is for networks of your own; checkpoints say it themselves")
         else:
             exported = export_checkpoints(
-                Path(generator), Path(classifier), name, repository, corpus, songs, lambda *event: update(*event)
+                Path(generator),
+                Path(classifier),
+                name,
+                repository,
+                corpus,
+                songs,
+                other_detector or (),
+                lambda *event: update(*event),
             )
     if json_output:
         console.print_json({"model_repository": repository, **asdict(exported)})

@@ -25,11 +25,13 @@ def export_checkpoints(
     repository: Path,
     corpus: Path | None = None,
     songs: Path | None = None,
+    other_detectors: Sequence[Path] = (),
     progress: Progress = silent,
 ) -> ExportedBundle:
     """Exports a trained generator and SVDNet with all of its named layers.
 
-    With a `corpus`, and real `songs`, both are evaluated first and the figures go into the model card.
+    With a `corpus`, and real `songs`, both are evaluated first and the figures go into the model card; the generator
+    also over the `other_detectors`.
 
     Raises: SourceError when a file is no such checkpoint or the two were trained on different features;
     CheckpointError, DatasetError or AudioError when they cannot be evaluated; and as `export_bundle`.
@@ -44,7 +46,9 @@ def export_checkpoints(
             f"{gan_checkpoint} was trained on features {generator_meta.features.get('name')!r}, {svd_checkpoint} on "
             f"{classifier_meta.features.get('name')!r} or other parameters of it; train both on the same"
         )
-    evaluation = evaluate_pair(gan_checkpoint, svd_checkpoint, corpus, songs, progress) if corpus else None
+    evaluation = None
+    if corpus is not None:
+        evaluation = evaluate_pair(gan_checkpoint, svd_checkpoint, corpus, songs, other_detectors, progress)
     return export_bundle(
         generator,
         classifier,
