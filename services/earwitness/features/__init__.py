@@ -2,6 +2,8 @@
 
 from earwitness.features.audio import AudioError, Decoded, check_audio, decode_audio, load_audio, resample, write_wav
 from earwitness.features.inversion import InvertedAudio
+from earwitness.features.mel import MelProfile
+from earwitness.features.picture import render_picture
 from earwitness.features.profile import PROFILES, FeatureProfile, LogMelProfile, get_profile, profile_from_dict
 
 __all__ = [
@@ -11,11 +13,13 @@ __all__ = [
     "FeatureProfile",
     "InvertedAudio",
     "LogMelProfile",
+    "MelProfile",
     "check_audio",
     "decode_audio",
     "get_profile",
     "load_audio",
     "profile_from_dict",
+    "render_picture",
     "resample",
     "write_wav",
 ]

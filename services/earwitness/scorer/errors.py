@@ -3,7 +3,7 @@
 EarwitnessError
 ├── NotFound            ReferenceNotFound, VersionNotFound
 ├── AlreadyExists       ReferenceExists, ShardExists
-├── FailedPrecondition  ReferenceMismatch, NotFrozen, TooFewRows, SchemaOutdated
+├── FailedPrecondition  ReferenceMismatch, NotFrozen, TooFewRows, SchemaOutdated, SchemaUnknown, StoreUnusable
 ├── Aborted             EtagMismatch
 ├── ResourceExhausted   TooManyAppends
 ├── Unavailable         StoreUnavailable
@@ -109,6 +109,27 @@ class SchemaOutdated(FailedPrecondition):
             f"the database has schema {found or 'none'}, this version needs {needed}; "
             "run `python -m earwitness.scorer migrate` with the same settings"
         )
+
+
+class SchemaUnknown(FailedPrecondition):
+    """The database is at a schema that this version has never heard of: that of a later one, or another program's."""
+
+    reason = "SCHEMA_UNKNOWN"
+
+    def __init__(self, complaint: str) -> None:
+        super().__init__(
+            f"the database is not at a schema that this version knows ({complaint}); "
+            "run the version that wrote it, or choose another database"
+        )
+
+
+class StoreUnusable(FailedPrecondition):
+    """What the database is or allows does not let it be used."""
+
+    reason = "STORE_UNUSABLE"
+
+    def __init__(self, complaint: str) -> None:
+        super().__init__(f"the database cannot be used: {complaint}; repair it, or choose another (--database-url)")
 
 
 class EtagMismatch(Aborted):

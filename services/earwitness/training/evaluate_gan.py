@@ -67,9 +67,13 @@ class GeneratorReport:
     band_mean_distance: float
     band_std_distance: float
 
+    @property
+    def noise_ratio(self) -> float:
+        """How many times nearer the generator is than noise."""
+        return self.fid_band_noise / self.fid
+
     def to_dict(self) -> dict[str, Any]:
-        """The figures, and how many times nearer the generator is than noise."""
-        return {**asdict(self), "noise_ratio": self.fid_band_noise / self.fid}
+        return {**asdict(self), "noise_ratio": self.noise_ratio}
 
 
 def evaluate_generator(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, Literal, Protocol, Self, cast
 
 import numpy as np
@@ -33,6 +34,8 @@ from earwitness.training.segments import band_statistics
 
 logger = logging.getLogger(__name__)
 Loss = Literal["wasserstein", "logistic", "relativistic"]
+Labelled = tuple[Tensor, Tensor]
+"""Excerpts `[B, 1, bands, frames]` and the label of each, −1 or 1, `[B]`."""
 DERIVED = ("fid.json", "fid.csv", "best.pt")
 """What `evaluate_gan.choose_checkpoint` writes into a run's folder."""
 STATISTICS = 256
@@ -42,6 +45,11 @@ STATISTICS = 256
 class ExcerptSource(Protocol):
     """Training data of the generator."""
 
+    @property
+    def vocal_fraction(self) -> float:
+        """Share of label 1."""
+        ...
+
     def random_excerpts(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """`count` excerpts `[count, bands, frames]` and the label of each one's central frame `[count]`."""
         ...
@@ -50,6 +58,9 @@ class ExcerptSource(Protocol):
 @dataclass(frozen=True)
 class GanTrainingConfig:
     """One GAN run; equal values and equal data give equal weights on one machine.
+
+    The critic knows the label of every real excerpt, and the first value of a latent says which label is asked of the
+    generator (`_Gan.labels_of`): it must make both kinds, and not what lies between them.
 
     `init` is a generator's checkpoint to begin with. `detector` is a trained classifier's: its layers are shown to the
     critic beside the pixels. Take another than the one to be explained, trained from another seed: a generator that was
@@ -95,7 +106,16 @@ class GanTrainingConfig:
 class _Gan:
     """Both networks, their optimisers and the averaged generator; one `update` is one step of each."""
 
-    def __init__(self, config: GanTrainingConfig, start: "_Start", mean: Tensor, std: Tensor, log_floor: float) -> None:
+    def __init__(
+        self,
+        config: GanTrainingConfig,
+        start: "_Start",
+        mean: Tensor,
+        std: Tensor,
+        log_floor: float,
+        label_share: float,
+    ) -> None:
+        self.threshold = NormalDist().inv_cdf(1.0 - min(max(label_share, 1e-6), 1.0 - 1e-6))
         self.config = config
         self.device = training_device(config.device)
         init = torch.Generator().manual_seed(config.seed)
@@ -127,7 +147,14 @@ class _Gan:
             for group in optimiser.param_groups:
                 group["lr"] = rate
 
-    def update(self, real: Tensor, penalise: bool) -> tuple[float, float, float]:
+    def labels_of(self, latents: Tensor) -> Tensor:
+        """What latents `[B, Z]` are asked to become, −1 or 1 `[B]`: above a threshold of the first value lies 1.
+
+        The threshold leaves as large a share of N(0, 1) above it as label 1 has of the data.
+        """
+        return torch.where(latents[:, 0] > self.threshold, 1.0, -1.0)
+
+    def update(self, real: Tensor, labels: Tensor, penalise: bool) -> tuple[float, float, float]:
         """One step of both players on the same examples; (critic's loss, generator's loss, penalty).
 
         The critic is gone through once: at each generated example the gradients of both losses with respect to its
@@ -135,11 +162,12 @@ class _Gan:
         """
         config = self.config
         # Drawn on the CPU: the same latents on every device.
-        fake = self.generator(torch.randn(len(real), config.latent_size).to(self.device))
-        real = real.to(self.device)
+        latents = torch.randn(len(real), config.latent_size).to(self.device)
+        fake, fake_labels = self.generator(latents), self.labels_of(latents)
+        real, labels = real.to(self.device), labels.to(self.device)
         shown = fake.detach().requires_grad_(True)
         # Two calls, so that the critic's spread over a group is never taken over real and generated examples together.
-        of_real, of_fake = self.critic(real), self.critic(shown)
+        of_real, of_fake = self.critic(real, labels), self.critic(shown, fake_labels)
         critic_loss = _critic_loss(config.loss, of_real, of_fake)
         generator_loss = _generator_loss(config.loss, of_real, of_fake)
         rescale = (
@@ -148,7 +176,7 @@ class _Gan:
         )
         penalty = torch.zeros((), device=self.device)
         if penalise:
-            penalty = _gradient_penalty(config.loss, self.critic, real, fake.detach())
+            penalty = _gradient_penalty(config.loss, self.critic, (real, labels), (fake.detach(), fake_labels))
         self.critic_optimiser.zero_grad(set_to_none=True)
         self.generator_optimiser.zero_grad(set_to_none=True)
         total = critic_loss + config.penalty * config.penalty_interval * penalty
@@ -189,15 +217,15 @@ def _generator_loss(kind: Loss, real: Tensor, fake: Tensor) -> Tensor:
     return softplus(real - fake).mean()
 
 
-def _gradient_penalty(kind: Loss, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+def _gradient_penalty(kind: Loss, critic: Critic, real: Labelled, fake: Labelled) -> Tensor:
     """See GanTrainingConfig; over what `Critic.squared_slopes` says."""
     if kind == "wasserstein":
-        share = torch.rand(len(real), 1, 1, 1).to(real.device)
-        norms = torch.sqrt(critic.squared_slopes(torch.lerp(fake, real, share)) + 1e-12)
+        share = torch.rand(len(real[0]), 1, 1, 1).to(real[0].device)
+        norms = torch.sqrt(critic.squared_slopes(torch.lerp(fake[0], real[0], share), real[1]) + 1e-12)
         return (norms - 1.0).square().mean()
-    penalty = 0.5 * critic.squared_slopes(real).mean()
+    penalty = 0.5 * critic.squared_slopes(*real).mean()
     if kind == "relativistic":
-        penalty = penalty + 0.5 * critic.squared_slopes(fake).mean()
+        penalty = penalty + 0.5 * critic.squared_slopes(*fake).mean()
     return penalty
 
 
@@ -246,11 +274,12 @@ def train_gan(config: GanTrainingConfig, progress: Progress = silent) -> Path:
     return train_on_source(train, band_statistics(train), features, floor, record, config, progress)
 
 
-def real_batch(source: ExcerptSource, config: GanTrainingConfig, draw: int) -> Tensor:
-    """The `draw`-th batch of real excerpts `[B, 1, bands, frames]`: a function of seed and number alone."""
+def real_batch(source: ExcerptSource, config: GanTrainingConfig, draw: int) -> Labelled:
+    """The `draw`-th batch of real excerpts, a function of seed and number alone."""
     rng = np.random.default_rng((config.seed, draw))
-    excerpts, _ = source.random_excerpts(rng, config.batch_size)
-    return torch.from_numpy(excerpts)[:, None].contiguous(memory_format=torch.channels_last)
+    excerpts, labels = source.random_excerpts(rng, config.batch_size)
+    batch = torch.from_numpy(excerpts)[:, None].contiguous(memory_format=torch.channels_last)
+    return batch, torch.from_numpy(2.0 * labels - 1.0)
 
 
 def train_on_source(
@@ -274,7 +303,7 @@ def train_on_source(
     folder = RunFolder(config.run_folder, config, " ".join(sources))
     mean, std = (torch.from_numpy(np.asarray(values, np.float32)) for values in statistics)
     with folder.in_use(), training_machine(config.threads, config.seed):
-        gan = _Gan(config, start_from, mean, std, log_floor)
+        gan = _Gan(config, start_from, mean, std, log_floor, source.vocal_fraction)
         curves: list[dict[str, float]] = []
         start = 0
         saved = folder.load_state()
@@ -295,7 +324,7 @@ def train_on_source(
         for update in range(start, min(config.updates, start + (stop_after or config.updates))):
             gan.set_rate(update)
             penalise = update % config.penalty_interval == 0
-            critic_loss, generator_loss, penalty = gan.update(real_batch(source, config, update), penalise)
+            critic_loss, generator_loss, penalty = gan.update(*real_batch(source, config, update), penalise)
             if not np.isfinite((critic_loss, generator_loss, penalty)).all():
                 raise FloatingPointError(
                     f"update {update + 1}: the losses are {critic_loss}, {generator_loss} and {penalty}; the last "

@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from earwitness.scorer.database import Database
-from earwitness.scorer.errors import SchemaOutdated
+from earwitness.scorer.errors import SchemaOutdated, SchemaUnknown, StoreUnusable
 from earwitness.scorer.migration import migrate, require_schema
 from earwitness.scorer.schema import metadata
 
@@ -34,6 +34,24 @@ def test_an_empty_database_is_outdated(tmp_path: Path) -> None:
     with pytest.raises(SchemaOutdated, match="has schema none, this version needs 0001; run `python -m"):
         require_schema(database)
     database.close()
+
+
+def test_a_file_that_is_no_database_is_unusable(tmp_path: Path) -> None:
+    (tmp_path / "scorer.db").write_text("a letter, not a database " * 100)
+    database = Database(f"sqlite:///{tmp_path / 'scorer.db'}")
+    for use in (migrate, require_schema):
+        with pytest.raises(StoreUnusable, match=r"^the database cannot be used: file is not a database; repair it"):
+            use(database)
+    database.close()
+
+
+def test_the_schema_of_a_later_version_is_unknown(database: Database) -> None:
+    with database.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaUnknown, match=r"'9999'.*run the version that wrote it, or choose another database"):
+        migrate(database)
+    with pytest.raises(SchemaOutdated, match="has schema 9999"):
+        require_schema(database)
 
 
 def test_the_migrate_command_and_processes_at_once(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from earwitness.training.corpus.build import build_corpus
 from earwitness.training.corpus.config import SPLITS, CorpusConfig, Split
 from earwitness.training.corpus.dataset import (
     Clip,
-    ClipExcerpts,
     DatasetError,
     LabelledSpectrograms,
     Quantisation,
@@ -14,7 +13,6 @@ from earwitness.training.corpus.storage import Corpus, open_corpus
 __all__ = [
     "SPLITS",
     "Clip",
-    "ClipExcerpts",
     "Corpus",
     "CorpusConfig",
     "DatasetError",

@@ -13,10 +13,13 @@ from earwitness.training.networks.svd import SVDNet
 
 
 class Critic(nn.Module):
-    """Unstandardised log-mel `[B, 1, 80, 115]` → realness `[B]`: of the pixels and, with a detector, of its layers.
+    """Unstandardised log-mel `[B, 1, 80, 115]` and its label `[B]`, −1 or 1 → realness `[B]` as one of that label.
 
-    Nothing couples the examples of a batch (no batch norm, no minibatch statistics): the gradient penalty is per
-    example, and one backward pass through the critic can serve both players.
+    It is the sum of what is read off the pixels and, with a detector, off its layers; every read-out has a part that
+    the label multiplies. Nothing couples the examples of a batch (no batch norm, no minibatch statistics): the gradient
+    penalty is per example, and one backward pass through the critic can serve both players.
+
+    Source: projection discriminator, Miyato & Koyama 2018 (arXiv:1802.05637).
     """
 
     def __init__(self, channels: int = 16, detector: SVDNet | None = None) -> None:
@@ -30,20 +33,20 @@ class Critic(nn.Module):
         if self.layers is not None:
             self.layers.initialise(generator)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         """Realness `[B]`."""
-        realness: Tensor = self.pixels(x)
-        return realness if self.layers is None else realness + self.layers(x)
+        read = self.pixels(x) if self.layers is None else self.pixels(x) + self.layers(x)
+        return _realness(read, labels)
 
-    def squared_slopes(self, x: Tensor) -> Tensor:
+    def squared_slopes(self, x: Tensor, labels: Tensor) -> Tensor:
         """Squared norm `[B]` of the realness' gradient at `x`, differentiable.
 
         With respect to the *standardised* pixels, whose scale is that of no corpus, and to the detector's standardised
         layers as if they were inputs of their own: what the detector does below them is not the critic's to smooth.
         """
-        total = _squared_slopes(self.pixels.read_standardised, [self.pixels.standardise(x)])
+        total = _squared_slopes(self.pixels.read_standardised, [self.pixels.standardise(x)], labels)
         if self.layers is not None:
-            total = total + _squared_slopes(self.layers.read_layers, self.layers.standardised_layers(x))
+            total = total + _squared_slopes(self.layers.read_layers, self.layers.standardised_layers(x), labels)
         return total
 
 
@@ -59,7 +62,7 @@ class PixelCritic(nn.Module):
         self.down = nn.ModuleList(
             nn.Conv2d(inputs, outputs, 4, stride=2, padding=1) for inputs, outputs in pairwise(widths)
         )
-        self.read = nn.Linear(widths[-1] * 5 * 7, 1)
+        self.read = nn.Linear(widths[-1] * 5 * 7, 2)
 
     def initialise(self, generator: torch.Generator) -> None:
         """He-normal weights and zero biases from `generator`."""
@@ -69,16 +72,16 @@ class PixelCritic(nn.Module):
         he_normal(self.read, self.read.in_features, generator, gain=1.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Realness `[B]`."""
+        """Realness without and with regard to the label, `[B, 2]`."""
         return self.read_standardised([self.standardise(x)])
 
     def read_standardised(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Realness `[B]` of the one standardised batch in `inputs`."""
+        """The same `[B, 2]` of the one standardised batch in `inputs`."""
         x = nn.functional.leaky_relu(self.first(inputs[0]), LEAKY_SLOPE)
         for layer in self.down:
             x = nn.functional.leaky_relu(layer(x), LEAKY_SLOPE)
-        realness: Tensor = self.read(x.flatten(1))[:, 0]
-        return realness
+        read: Tensor = self.read(x.flatten(1))
+        return read
 
 
 class LayerCritic(nn.Module):
@@ -101,14 +104,14 @@ class LayerCritic(nn.Module):
                 "pool3": nn.Sequential(
                     nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.LeakyReLU(LEAKY_SLOPE),
                     nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.LeakyReLU(LEAKY_SLOPE),
-                    nn.Flatten(), nn.Linear(64 * 7 * 10, 1),
+                    nn.Flatten(), nn.Linear(64 * 7 * 10, 2),
                 ),
                 "pool6": nn.Sequential(
                     nn.Conv2d(channels, 64, 3, padding=1), nn.LeakyReLU(LEAKY_SLOPE),
-                    nn.Flatten(), nn.Linear(64 * rows * columns, 1),
+                    nn.Flatten(), nn.Linear(64 * rows * columns, 2),
                 ),
-                "fc7": nn.Sequential(nn.Linear(256, 128), nn.LeakyReLU(LEAKY_SLOPE), nn.Linear(128, 1)),
-                "fc8": nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(LEAKY_SLOPE), nn.Linear(64, 1)),
+                "fc7": nn.Sequential(nn.Linear(256, 128), nn.LeakyReLU(LEAKY_SLOPE), nn.Linear(128, 2)),
+                "fc8": nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(LEAKY_SLOPE), nn.Linear(64, 2)),
             }
         )  # fmt: skip
         for name, width in zip(self.judged, (32, channels, 256, 64), strict=True):
@@ -119,7 +122,7 @@ class LayerCritic(nn.Module):
         """He-normal weights and zero biases of the heads, from `generator`."""
         for layer in self.heads.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                last = isinstance(layer, nn.Linear) and layer.out_features == 1
+                last = isinstance(layer, nn.Linear) and layer.out_features == 2
                 # Four read-outs are summed, beside that of the pixels.
                 he_normal(layer, layer.weight[0].numel(), generator, **({"gain": 0.5} if last else {}))
 
@@ -132,7 +135,7 @@ class LayerCritic(nn.Module):
             getattr(self, f"{name}_std").copy_(values.std(axes) + 1e-3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Realness `[B]`."""
+        """Realness without and with regard to the label, `[B, 2]`."""
         return self.read_layers(self.standardised_layers(x))
 
     def standardised_layers(self, x: Tensor) -> list[Tensor]:
@@ -145,10 +148,9 @@ class LayerCritic(nn.Module):
         return standardised
 
     def read_layers(self, layers: Sequence[Tensor]) -> Tensor:
-        """Realness `[B]` of standardised layers."""
-        return torch.stack(
-            [self.heads[name](values)[:, 0] for name, values in zip(self.judged, layers, strict=True)]
-        ).sum(0)
+        """The same `[B, 2]` of standardised layers."""
+        read = [self.heads[name](values) for name, values in zip(self.judged, layers, strict=True)]
+        return torch.stack(read).sum(0)
 
     def _layers(self, x: Tensor) -> list[Tensor]:
         network = self.detector
@@ -159,7 +161,11 @@ class LayerCritic(nn.Module):
         return [pool3, pool6, fc7, network.fc8(fc7)]
 
 
-def _squared_slopes(read: Callable[[Sequence[Tensor]], Tensor], inputs: Sequence[Tensor]) -> Tensor:
+def _realness(read: Tensor, labels: Tensor) -> Tensor:
+    return read[:, 0] + labels * read[:, 1]
+
+
+def _squared_slopes(read: Callable[[Sequence[Tensor]], Tensor], inputs: Sequence[Tensor], labels: Tensor) -> Tensor:
     inputs = [values.detach().requires_grad_(True) for values in inputs]
-    gradients = torch.autograd.grad(read(inputs).sum(), inputs, create_graph=True)
+    gradients = torch.autograd.grad(_realness(read(inputs), labels).sum(), inputs, create_graph=True)
     return torch.stack([gradient.square().flatten(1).sum(1) for gradient in gradients]).sum(0)
