@@ -107,7 +107,9 @@ def _check_corpus(path: Path) -> DataReport:
     for split in SPLITS:
         data = corpus.open(split)
         fraction = round(data.vocal_fraction, 4)
-        splits[split] = SplitSummary(len(data.clips), round(data.seconds / 3600, 4), fraction)
+        splits[split] = SplitSummary(
+            len(data.clips), round(len(data.frames) / data.profile.frames_per_second / 3600, 4), fraction
+        )
         if data.labels.all() or not data.labels.any():
             problems.append(
                 Problem("error", "one-class", "", f"{split}: all of it is {class_name({bool(data.labels[0])})}")
