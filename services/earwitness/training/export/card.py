@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from earwitness.features import profile_from_dict
 from earwitness.inference.metadata import BundleMetadata, Role
-from earwitness.training.checkpoint import load_checkpoint
+from earwitness.training.checkpoint import file_sha256, load_checkpoint
 from earwitness.training.corpus import open_corpus
 from earwitness.training.evaluate import ClassifierReport, evaluate_classifier
 from earwitness.training.evaluate_gan import GeneratorReport, evaluate_generator, sample
@@ -64,15 +64,21 @@ def evaluate_pair(
     return Evaluation(
         classifier=evaluate_classifier(classifier, corpus, songs, progress),
         generator=evaluate_generator(generator, classifier, corpus, progress=progress),
-        others={_in_words(other): evaluate_generator(generator, other, corpus, progress=progress) for other in others},
+        others={
+            _in_words(other, generator): evaluate_generator(generator, other, corpus, progress=progress)
+            for other in others
+        },
         generated=sample(network, PICTURED, PICTURE_SEED),
         real=real,
     )
 
 
-def _in_words(detector: Path) -> str:
+def _in_words(detector: Path, generator: Path) -> str:
     training = load_checkpoint(detector, "svdnet")[1].training
-    return f"a detector trained from seed {training['seed']}, validation AUROC {training['valid_auc']:.3f}"
+    words = f"a detector trained from seed {training['seed']}, validation AUROC {training['valid_auc']:.3f}"
+    runs = _lineage(load_checkpoint(generator, "generator")[1].training)
+    judged = any(run.get("detector", {}).get("sha256") == file_sha256(detector) for run in runs)
+    return f"{words}, that judged an earlier run of this generator" if judged else words
 
 
 def card_files(name: str) -> tuple[str, str]:
