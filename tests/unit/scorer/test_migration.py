@@ -9,10 +9,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
-from earwitness.scorer.database import Database
-from earwitness.scorer.errors import SchemaOutdated
-from earwitness.scorer.migration import migrate, require_schema
+from earwitness.scorer.migration import SCHEMA
 from earwitness.scorer.schema import metadata
+from earwitness.storage.database import Database
+from earwitness.storage.errors import SchemaOutdated
 
 
 def test_migrations_make_the_schema(database: Database) -> None:
@@ -21,18 +21,18 @@ def test_migrations_make_the_schema(database: Database) -> None:
         assert compare_metadata(context, metadata) == []
         checks = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'segment'")).scalar_one()
     assert "ck_segment_counted_once" in checks
-    require_schema(database)
+    SCHEMA.require(database)
 
 
 def test_migrating_twice_changes_nothing(database: Database) -> None:
-    migrate(database)
-    require_schema(database)
+    SCHEMA.migrate(database)
+    SCHEMA.require(database)
 
 
 def test_an_empty_database_is_outdated(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
     with pytest.raises(SchemaOutdated, match="has schema none, this version needs 0001; run `python -m"):
-        require_schema(database)
+        SCHEMA.require(database)
     database.close()
 
 
@@ -44,7 +44,7 @@ def test_the_migrate_command_and_processes_at_once(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
     database = Database(url)
-    require_schema(database)
+    SCHEMA.require(database)
     database.close()
 
 
@@ -60,5 +60,5 @@ def test_the_migrate_command_says_in_one_line_why_it_cannot(tmp_path: Path) -> N
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "cannot migrate: the store of references cannot be reached" in done.stderr
+    assert "cannot migrate: the database cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr
