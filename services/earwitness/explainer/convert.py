@@ -12,7 +12,8 @@ from earwitness.explainer.explainer import Explanation, Found
 from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.optimisers import OptimiserName, Settings
 from earwitness.explainer.plan import Artefact, Row, Search
-from earwitness.explainer.search import Progress, StoppedBy, Trajectory
+from earwitness.explainer.search import Progress
+from earwitness.explainer.state import StoppedBy, Trajectory
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc import tensors
