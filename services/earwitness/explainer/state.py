@@ -62,7 +62,7 @@ class SearchState:
         """At the first latents."""
         count = len(plan.rows)
         stops = [(row, step) for row, each in enumerate(plan.rows) for step in each.stops or (each.settings.steps,)]
-        self._plan = plan
+        self.plan = plan
         self._moving = ascent(plan.first_latents, [row.settings for row in plan.rows])
         self._signs = np.array([row.objective.sense.value for row in plan.rows], np.float32)
         self._stop_rows, self._stop_steps = np.array(stops, np.int64).T
@@ -95,7 +95,7 @@ class SearchState:
     @property
     def evaluations_left(self) -> int:
         """Evaluations to come, summed over the rows still going."""
-        return int((self._plan.steps[self._going] - self.step + 1).sum())
+        return int((self.plan.steps[self._going] - self.step + 1).sum())
 
     @property
     def row_step_count(self) -> int:
@@ -111,7 +111,7 @@ class SearchState:
         [n]."""
         rows = self._going
         finite = self._add(rows, latents, activation, gradient)
-        onwards = finite & (self._plan.steps[rows] > self.step)
+        onwards = finite & (self.plan.steps[rows] > self.step)
         if not onwards.all():  # copies as little as can be: the weights span all units
             self._going, gradient = rows[onwards], gradient[onwards]
             self.unit_weights, self.prior_weights = self.unit_weights[onwards], self.prior_weights[onwards]
@@ -169,8 +169,8 @@ class SearchState:
         self.step = int(saved["step"])
         self._going = np.array(saved["going"], np.intp)
         self._curves[:, :, : self.step] = curves
-        self.unit_weights = self._plan.unit_weights[self._going]
-        self.prior_weights = self._plan.prior_weights[self._going]
+        self.unit_weights = self.plan.unit_weights[self._going]
+        self.prior_weights = self.plan.prior_weights[self._going]
 
     @property
     def _state(self) -> Arrays:
