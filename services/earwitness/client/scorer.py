@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,11 +11,22 @@ from earwitness.client.channel import Tls
 from earwitness.client.errors import failures
 from earwitness.client.names import resource
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
-from earwitness.client.values import FloatArray, Reference, ReferenceIdentity, ReferenceVersion, ScoredBatch, Selection
+from earwitness.client.values import (
+    FloatArray,
+    Ranking,
+    Reference,
+    ReferenceIdentity,
+    ReferenceVersion,
+    ScoredBatch,
+    Selection,
+)
 from earwitness.errors import InvalidArgument
 from earwitness.rpc import tensors
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.scorer.v1 import scorer_pb2_grpc as rpc
+
+RANK_TIMEOUT_S = 120.0
+"""Deadline of a ranking, which takes longer the more batches and units there are."""
 
 
 class ScorerClient(ServiceClient):
@@ -33,6 +45,7 @@ class ScorerClient(ServiceClient):
         "GetReference",
         "ListReferences",
         "Score",
+        "Rank",
     )
 
     def __init__(self, target: str, *, token: str | None = None, tls: Tls | None = None) -> None:
@@ -149,3 +162,33 @@ class ScorerClient(ServiceClient):
         with failures(self.target):
             answer = await self._stub.Score(request, timeout=timeout_s, metadata=self._metadata)
         return ScoredBatch(messages.score_value(answer.score), messages.version_value(answer.version))
+
+    async def rank(
+        self,
+        batches: Mapping[str, FloatArray],
+        *,
+        reference: str,
+        model: str,
+        weights_sha256: str,
+        layer: str,
+        unit: int | None = None,
+        seed: int = 0,
+        timeout_s: float = RANK_TIMEOUT_S,
+    ) -> Ranking:
+        """Batches of activations, each `[rows, units]` of one shape, by their distance to a reference, best first.
+
+        The key is the batch's id. Row i of every batch should come from the same seed: `probability_best` compares
+        them so. The rest is as for `score`.
+        """
+        request = pb.RankRequest(
+            reference=resource("references", reference),
+            model=resource("models", model),
+            weights_sha256=weights_sha256,
+            layer=layer,
+            batches=[pb.Batch(id=each, activations=tensors.encode(rows)) for each, rows in batches.items()],
+            unit=unit,
+            seed=seed,
+        )
+        with failures(self.target):
+            answer = await self._stub.Rank(request, timeout=timeout_s, metadata=self._metadata)
+        return Ranking(tuple(map(messages.ranked_value, answer.batches)), messages.version_value(answer.version))

@@ -79,6 +79,17 @@ def score_value(message: pb.Score) -> values.Score:
     )
 
 
+def ranked_value(message: pb.RankedBatch) -> values.RankedBatch:
+    """A batch with its place."""
+    return values.RankedBatch(
+        id=message.id,
+        rank=message.rank,
+        score=score_value(message.score),
+        probability_best=message.probability_best,
+        leaves_range=message.leaves_range,
+    )
+
+
 def _selection_value(message: pb.Selection) -> values.Selection:
     kind = message.WhichOneof("kind")
     if kind == "top":

@@ -28,6 +28,8 @@ __all__ = [
     "Objective",
     "Optimiser",
     "Progress",
+    "RankedBatch",
+    "Ranking",
     "Reference",
     "ReferenceIdentity",
     "ReferenceVersion",
@@ -315,4 +317,27 @@ class ScoredBatch:
     """A score and the version of the reference it was taken against."""
 
     score: Score
+    version: ReferenceVersion
+
+
+@dataclass(frozen=True)
+class RankedBatch:
+    """A batch's place among others: `rank` is 1 for the lowest distance.
+
+    `probability_best`, 0 to 1, says how probable it is that no other batch has a lower distance in truth;
+    `leaves_range` that its activations leave the range of the real ones.
+    """
+
+    id: str
+    rank: int
+    score: Score
+    probability_best: float
+    leaves_range: bool
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Batches of equal size, best first, and the version of the reference they were scored against."""
+
+    batches: tuple[RankedBatch, ...]
     version: ReferenceVersion

@@ -10,11 +10,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.tensors import decode
 from earwitness.rpc.validate import resource_id, sha256_hex, versioned_id
+from earwitness.scorer.ranking import Ranked
 from earwitness.scorer.references import NewReference, Reference, Shard, Source, Version, require_name
 from earwitness.scorer.score import Score
-from earwitness.scorer.scorer import Batch
+from earwitness.scorer.scorer import Batch, Batches
 from earwitness.scorer.selection import ALL, Selection
+from earwitness.scorer.statistics import Rows
 from earwitness.scorer.v1 import scorer_pb2 as pb
+
+MAX_BATCHES = 1000
+MAX_BATCHES_BYTES = 15 * 2**20
+"""Below what a message holds by default, so that the refusal can name the field."""
 
 _Part = TypeVar("_Part")
 
@@ -54,13 +60,36 @@ def new_reference(request: pb.CreateReferenceRequest) -> NewReference:
 def batch(request: pb.ScoreRequest) -> Batch:
     """Raises: InvalidArgument."""
     rows = decode(request.activations, "activations", rank=2)
-    source = Source(
-        model=model_id(request.model, "model"),
-        weights_sha256=sha256_hex(request.weights_sha256, "weights_sha256"),
-        layer=require_name(request.layer, "layer"),
-        unit_count=rows.shape[1],
-    )
-    return Batch(source, rows, request.unit if request.HasField("unit") else None, request.seed)
+    unit = request.unit if request.HasField("unit") else None
+    return Batch(_source(request, rows.shape[1]), rows, unit, request.seed)
+
+
+def batches(request: pb.RankRequest) -> Batches:
+    """Raises: InvalidArgument for the first batch that does not fit the others, too."""
+    count = len(request.batches)
+    if not 1 <= count <= MAX_BATCHES:
+        raise InvalidArgument("batches", f"has {count}; must have 1 to {MAX_BATCHES}")
+    byte_count = sum(len(each.activations.data) for each in request.batches)
+    if byte_count > MAX_BATCHES_BYTES:
+        raise InvalidArgument(
+            "batches", f"hold {byte_count} bytes of activations; at most {MAX_BATCHES_BYTES}: rank fewer at once"
+        )
+    rows: dict[str, Rows] = {}
+    for index, each in enumerate(request.batches):
+        field = f"batches[{index}]"
+        batch_id = require_name(each.id, f"{field}.id")
+        if batch_id in rows:
+            raise InvalidArgument(f"{field}.id", f"is {batch_id!r} like that of another batch; each must be different")
+        rows[batch_id] = decode(each.activations, f"{field}.activations", rank=2)
+        given, first = rows[batch_id].shape, next(iter(rows.values())).shape
+        if given != first:
+            raise InvalidArgument(
+                f"{field}.activations.shape",
+                f"is {list(given)}, that of batches[0] is {list(first)}; a distance is biased by the number of rows: "
+                "rank batches of equal shape only",
+            )
+    unit = request.unit if request.HasField("unit") else None
+    return Batches(_source(request, first[1]), rows, unit, request.seed)
 
 
 async def within(parts: AsyncIterator[_Part], idle_s: float) -> AsyncIterator[_Part]:
@@ -141,6 +170,26 @@ def score_message(score: Score) -> pb.Score:
         noise_floor=score.noise_floor.median,
         noise_floor_high=score.noise_floor.high,
         outside_range_ratio=score.outside_range_ratio,
+    )
+
+
+def ranked_message(ranked: Ranked) -> pb.RankedBatch:
+    """A ranked batch as callers see it."""
+    return pb.RankedBatch(
+        id=ranked.batch_id,
+        rank=ranked.rank,
+        score=score_message(ranked.score),
+        probability_best=ranked.probability_best,
+        leaves_range=ranked.leaves_range,
+    )
+
+
+def _source(request: pb.ScoreRequest | pb.RankRequest, unit_count: int) -> Source:
+    return Source(
+        model=model_id(request.model, "model"),
+        weights_sha256=sha256_hex(request.weights_sha256, "weights_sha256"),
+        layer=require_name(request.layer, "layer"),
+        unit_count=unit_count,
     )
 
 

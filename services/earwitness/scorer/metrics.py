@@ -15,6 +15,9 @@ class ScorerMetrics:
         self.score_seconds = Histogram(
             "scorer_score_seconds", "Time of a score, its uncertainty included.", buckets=SECONDS, registry=registry
         )
+        self.rank_seconds = Histogram(
+            "scorer_rank_seconds", "Time of a ranking of batches.", buckets=SECONDS, registry=registry
+        )
         self.distance = Histogram(
             "scorer_distance", "Squared Fréchet distances returned.", buckets=DISTANCES, registry=registry
         )

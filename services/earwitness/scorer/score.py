@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from earwitness.scorer.collect import Frozen
 from earwitness.scorer.frechet import Distance, centre, distance
 from earwitness.scorer.statistics import Rows
-from earwitness.scorer.uncertainty import Interval, NoiseFloor, bootstrap_interval
+from earwitness.scorer.uncertainty import Interval, NoiseFloor, bootstrap_distances, interval_of
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,31 @@ def score_batch(rows: Rows, frozen: Frozen, floor: NoiseFloor, seed: int) -> Sco
 
     Raises: ValueError for fewer than two rows or another D.
     """
+    return score_resampled(rows, frozen, floor, seed, batch_count=1)[0]
+
+
+def score_resampled(
+    rows: Rows, frozen: Frozen, floor: NoiseFloor, seed: int, batch_count: int
+) -> tuple[Score, NDArray[np.float64]]:
+    """The same with the `bootstrap_distances` [R] of its interval, for one of `batch_count` batches.
+
+    Raises: ValueError for fewer than two rows or another D.
+    """
     batch = centre(rows, frozen.gaussian)
     row_count, dimension_count = rows.shape
     estimate = distance(batch, frozen.gaussian)
-    return Score(
+    distances = bootstrap_distances(batch, frozen.gaussian, estimate.distance, seed, batch_count)
+    score = Score(
         distance=estimate,
         row_count=row_count,
         reference_row_count=frozen.gaussian.count,
         dimension_count=dimension_count,
         rank_deficient=row_count <= dimension_count,
-        interval=bootstrap_interval(batch, frozen.gaussian, estimate.distance, seed),
+        interval=interval_of(distances),
         noise_floor=floor,
         outside_range_ratio=outside_range_ratio(rows, frozen),
     )
+    return score, distances
 
 
 def outside_range_ratio(rows: Rows, frozen: Frozen) -> float:

@@ -5,7 +5,7 @@ keeps no query waiting and nothing blocks the event loop.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from earwitness.scorer.frechet import MIN_ROWS
 from earwitness.scorer.freezing import freeze
 from earwitness.scorer.intake import Intake
 from earwitness.scorer.metrics import ScorerMetrics
+from earwitness.scorer.ranking import Candidate, DataRange, Ranked, Yardstick, rank
 from earwitness.scorer.references import (
     NewReference,
     Reference,
@@ -51,6 +52,16 @@ class Batch:
 
     source: Source
     rows: Rows
+    unit: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Batches:
+    """To be ranked: `rows` [M, D] of each batch under its id, all of one `source`; `unit` compares that unit alone."""
+
+    source: Source
+    rows: Mapping[str, Rows]
     unit: int | None
     seed: int
 
@@ -132,20 +143,27 @@ class Scorer:
 
         Raises: InvalidArgument; ReferenceNotFound; VersionNotFound; NotFrozen; ReferenceMismatch.
         """
-        _require_rows(batch.rows)
-        require_range(batch.seed, "seed", at_least=0)
+        _require_rows(batch.rows, "activations")
         start = perf_counter()
-        reference = await self.get(reference_id)
-        reference.require_source(batch.source)
-        if batch.unit is not None:
-            require_range(batch.unit, "unit", at_least=0, at_most=batch.source.unit_count - 1)
-        if number is None and not reference.versions:
-            raise NotFrozen(reference_id)
-        version = reference.version(number or len(reference.versions))
+        reference, version = await self._find(reference_id, number, batch)
         score = await self._score(reference, version.number, batch)
         self._metrics.score_seconds.observe(perf_counter() - start)
         self._metrics.distance.observe(score.distance.distance)
         return score, version
+
+    async def rank(self, reference_id: str, number: int | None, batches: Batches) -> tuple[tuple[Ranked, ...], Version]:
+        """Batches of equal size, best first, against one version of a reference, the newest unless `number` names
+        another.
+
+        Raises: InvalidArgument; ReferenceNotFound; VersionNotFound; NotFrozen; ReferenceMismatch.
+        """
+        for index, rows in enumerate(batches.rows.values()):
+            _require_rows(rows, f"batches[{index}].activations")
+        start = perf_counter()
+        reference, version = await self._find(reference_id, number, batches)
+        ranked = await self._rank(reference, version.number, batches)
+        self._metrics.rank_seconds.observe(perf_counter() - start)
+        return ranked, version
 
     async def healthy(self) -> bool:
         """True when the store answers; keeps the number of references up to date."""
@@ -174,19 +192,52 @@ class Scorer:
             await asyncio.gather(digested, return_exceptions=True)
         return await self._compute(intake.finish)
 
+    async def _find(
+        self, reference_id: str, number: int | None, compared: Batch | Batches
+    ) -> tuple[Reference, Version]:
+        """Reference and version to compare with. Raises: as `score`."""
+        require_range(compared.seed, "seed", at_least=0)
+        reference = await self.get(reference_id)
+        reference.require_source(compared.source)
+        if compared.unit is not None:
+            require_range(compared.unit, "unit", at_least=0, at_most=compared.source.unit_count - 1)
+        if number is None and not reference.versions:
+            raise NotFrozen(reference_id)
+        return reference, reference.version(number or len(reference.versions))
+
     async def _score(self, reference: Reference, number: int, batch: Batch) -> Score:
         """In steps: a call that is cancelled begins no further one."""
-        key, rows, seed = (reference.key, number), batch.rows, batch.seed
-        frozen = await self._compute(
+        frozen = _compared(await self._load(reference, number), batch.unit)
+        floor = await self._floor(reference, number, frozen, batch.unit, len(batch.rows), batch.seed)
+        rows = _columns(batch.rows, batch.unit)
+        return await self._compute(lambda: score_batch(rows, frozen, floor, batch.seed))
+
+    async def _rank(self, reference: Reference, number: int, batches: Batches) -> tuple[Ranked, ...]:
+        """In steps, one for each batch: others have their turn between them."""
+        layer = await self._load(reference, number)
+        frozen, data_range = _compared(layer, batches.unit), DataRange.of(layer, reference.content.selection)
+        if batches.unit is not None:
+            data_range = data_range.unit(batches.unit)
+        row_count = len(next(iter(batches.rows.values())))
+        floor = await self._floor(reference, number, frozen, batches.unit, row_count, batches.seed)
+        yardstick = Yardstick(frozen, data_range, floor, batches.seed, len(batches.rows))
+        candidates: list[Candidate] = []
+        for batch_id, rows in batches.rows.items():
+            work = partial(yardstick.measure, batch_id, _columns(rows, batches.unit))
+            candidates.append(await self._compute(work))
+        return await self._compute(lambda: rank(candidates))
+
+    async def _load(self, reference: Reference, number: int) -> Frozen:
+        key = (reference.key, number)
+        return await self._compute(
             lambda: self._frozen.get(key, lambda: Frozen.from_body(self._store.version_frozen(reference, number)))
         )
-        if batch.unit is not None:
-            frozen, rows = frozen.unit(batch.unit), rows[:, batch.unit : batch.unit + 1]
-        floor_key = (*key, batch.unit, len(rows), seed)
-        floor = await self._compute(
-            lambda: self._floors.get(floor_key, lambda: noise_floor(frozen.gaussian, len(rows), seed))
-        )
-        return await self._compute(lambda: score_batch(rows, frozen, floor, seed))
+
+    async def _floor(
+        self, reference: Reference, number: int, frozen: Frozen, unit: int | None, row_count: int, seed: int
+    ) -> NoiseFloor:
+        key = (reference.key, number, unit, row_count, seed)
+        return await self._compute(lambda: self._floors.get(key, lambda: noise_floor(frozen.gaussian, row_count, seed)))
 
     async def _query(self, work: Callable[[], Result]) -> Result:
         return await self._run(self._queries, work)
@@ -199,9 +250,17 @@ class Scorer:
         return await asyncio.get_running_loop().run_in_executor(pool, copy_context().run, work)
 
 
-def _require_rows(rows: Rows) -> None:
+def _compared(layer: Frozen, unit: int | None) -> Frozen:
+    return layer if unit is None else layer.unit(unit)
+
+
+def _columns(rows: Rows, unit: int | None) -> Rows:
+    return rows if unit is None else rows[:, unit : unit + 1]
+
+
+def _require_rows(rows: Rows, field: str) -> None:
     if len(rows) < MIN_ROWS:
-        raise InvalidArgument("activations.shape", f"has {len(rows)} row; a covariance needs at least {MIN_ROWS}")
+        raise InvalidArgument(f"{field}.shape", f"has {len(rows)} row; a covariance needs at least {MIN_ROWS}")
     largest = float(np.abs(rows).max())
     if largest > _LARGEST:
-        raise InvalidArgument("activations.data", f"reaches {largest:g}; at most {_LARGEST:g}, FP32's largest value")
+        raise InvalidArgument(f"{field}.data", f"reaches {largest:g}; at most {_LARGEST:g}, FP32's largest value")

@@ -74,3 +74,11 @@ class ScorerServicer(scorer_pb2_grpc.ScorerServiceServicer):
         return pb.ScoreResponse(
             score=convert.score_message(score), version=convert.version_message(reference_id, version)
         )
+
+    async def Rank(self, request: pb.RankRequest, context: ServicerContext) -> pb.RankResponse:  # noqa: N802
+        """See the proto."""
+        reference_id, number = convert.versioned_reference_id(request.reference, "reference")
+        ranked, version = await self._scorer.rank(reference_id, number, convert.batches(request))
+        return pb.RankResponse(
+            batches=map(convert.ranked_message, ranked), version=convert.version_message(reference_id, version)
+        )

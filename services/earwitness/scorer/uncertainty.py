@@ -2,7 +2,7 @@
 
 Both work in the low-rank coordinates of `frechet.Centred`: a resample of M rows is a set of weights on rows already
 projected, and a batch drawn from the reference's own Gaussian depends on the reference's r eigenvalues only. So no
-step touches a D x D matrix.
+step touches a D x D matrix. One dimension has a closed form, which all resamples take at once.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 from earwitness.scorer.frechet import Centred, Factored
 
 RESAMPLES = 200
+UNIT_RESAMPLES = 2000
+"""Where one unit is compared: they cost next to nothing there."""
 MIN_RESAMPLES = 20
 _WORK_LIMIT = 2 * 10**10
 """Multiplications in all resamples together, a second or two; above it there are fewer resamples, down to
 MIN_RESAMPLES: a distance over very many rows and dimensions varies little."""
 _ROW_WORK = 500
 """What drawing one row costs, in multiplications."""
+_BLOCK_VALUES = 2**20
+"""Values drawn at once: 16 MiB with their places."""
 
 
 @dataclass(frozen=True)
@@ -37,33 +41,32 @@ class NoiseFloor:
     high: float
 
 
-def bootstrap_interval(batch: Centred, reference: Factored, estimate: float, seed: int) -> Interval:
-    """95 % interval of the distance that batches of this size, made as this one was, have from the reference.
+def bootstrap_distances(
+    batch: Centred, reference: Factored, estimate: float, seed: int, batch_count: int = 1
+) -> NDArray[np.float64]:
+    """Distances [R] that batches of this size, made as this one was, have from the reference; some may be below 0.
 
-    `estimate` is the batch's own distance.
+    `estimate` is the batch's own distance; with `batch_count` batches to do, R is what their work allows each.
 
-    Rows are drawn from the batch with replacement. A resample has fewer distinct rows than the batch, so its distance
-    is biased upwards once more (with 50 rows of 64 units by half of itself); the interval is therefore that of the
-    resamples with their mean bias taken off, and never begins below 0.
+    Rows are drawn from the batch with replacement: the same ones for every batch of as many rows, given the same
+    `seed` and `batch_count`. A resample has fewer distinct rows than the batch, so its distance is biased upwards once
+    more (with 50 rows of 64 units by half of itself); the resamples are returned with their mean bias taken off.
     """
     generator = np.random.default_rng(seed)
     row_count, dimension_count = batch.rows.shape
     rank = batch.projected.shape[1]
     smaller = min(row_count, rank)
-    gram = batch.projected @ batch.projected.T if row_count <= rank else None
-    squares = np.einsum("md,md->m", batch.rows, batch.rows)
-    freedom = row_count - 1
-    distances = np.empty(_resamples(row_count * (dimension_count + smaller * rank + _ROW_WORK) + smaller**3))
-    for index in range(len(distances)):
-        weights = np.bincount(generator.integers(row_count, size=row_count), minlength=row_count).astype(np.float64)
-        shift = weights @ batch.rows / row_count
-        offset = batch.offset + shift
-        spread = (weights @ squares - row_count * (shift @ shift)) / freedom
-        product = _resampled_columns(batch.projected, weights) if gram is None else _resampled_rows(gram, weights)
-        covariance_term = spread + reference.variance.sum() - 2.0 * _root_trace(product) / np.sqrt(freedom)
-        distances[index] = offset @ offset + max(0.0, covariance_term)
-    bias = distances.mean() - estimate
-    low, high = np.percentile(distances, [2.5, 97.5]) - bias
+    work = row_count * (dimension_count + smaller * rank + _ROW_WORK) + smaller**3
+    count = _resamples(batch_count * work, UNIT_RESAMPLES if dimension_count == 1 else RESAMPLES)
+    drawn = _drawn_unit if dimension_count == 1 else _drawn
+    distances = drawn(batch, reference, count, generator)
+    corrected: NDArray[np.float64] = distances - (distances.mean() - estimate)
+    return corrected
+
+
+def interval_of(distances: NDArray[np.float64]) -> Interval:
+    """The 95 % interval of `bootstrap_distances`; it never begins below 0."""
+    low, high = np.percentile(distances, [2.5, 97.5])
     return Interval(max(0.0, float(low)), max(0.0, float(high)))
 
 
@@ -82,7 +85,7 @@ def noise_floor(reference: Factored, row_count: int, seed: int) -> NoiseFloor:
     eigenvalues = reference.eigenvalues
     rank, freedom = len(eigenvalues), row_count - 1
     smaller = min(freedom, rank)
-    distances = np.empty(_resamples(smaller * rank * (smaller + 10) + smaller**3))
+    distances = np.empty(_resamples(smaller * rank * (smaller + 10) + smaller**3, RESAMPLES))
     lengths = np.sqrt(eigenvalues)
     for index in range(len(distances)):
         mean = generator.standard_normal(rank)
@@ -100,8 +103,38 @@ def noise_floor(reference: Factored, row_count: int, seed: int) -> NoiseFloor:
     return NoiseFloor(float(median), float(high))
 
 
-def _resamples(work: int) -> int:
-    return int(np.clip(_WORK_LIMIT // max(1, work), MIN_RESAMPLES, RESAMPLES))
+def _resamples(work: int, most: int) -> int:
+    return int(np.clip(_WORK_LIMIT // max(1, work), MIN_RESAMPLES, most))
+
+
+def _drawn(batch: Centred, reference: Factored, count: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Distances of `count` resamples, as they are."""
+    row_count, rank = batch.projected.shape
+    gram = batch.projected @ batch.projected.T if row_count <= rank else None
+    squares = np.einsum("md,md->m", batch.rows, batch.rows)
+    freedom = row_count - 1
+    distances = np.empty(count)
+    for index in range(count):
+        weights = np.bincount(generator.integers(row_count, size=row_count), minlength=row_count).astype(np.float64)
+        shift = weights @ batch.rows / row_count
+        offset = batch.offset + shift
+        spread = (weights @ squares - row_count * (shift @ shift)) / freedom
+        product = _resampled_columns(batch.projected, weights) if gram is None else _resampled_rows(gram, weights)
+        covariance_term = spread + reference.variance.sum() - 2.0 * _root_trace(product) / np.sqrt(freedom)
+        distances[index] = offset @ offset + max(0.0, covariance_term)
+    return distances
+
+
+def _drawn_unit(batch: Centred, reference: Factored, count: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """The same for one dimension: (difference of means)² + (difference of deviations)²."""
+    values, offset, deviation = batch.rows[:, 0], batch.offset[0], np.sqrt(reference.variance[0])
+    distances = np.empty(count)
+    block = max(1, _BLOCK_VALUES // len(values))
+    for start in range(0, count, block):
+        stop = min(start + block, count)
+        drawn = values[generator.integers(len(values), size=(stop - start, len(values)))]
+        distances[start:stop] = (offset + drawn.mean(axis=1)) ** 2 + (drawn.std(axis=1, ddof=1) - deviation) ** 2
+    return distances
 
 
 def _resampled_rows(gram: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -173,6 +173,29 @@ async def test_large_shards_and_paged_lists(stack: Served) -> None:
         assert scored.score.interval_low <= scored.score.distance <= scored.score.interval_high * 1.01
 
 
+async def test_batches_are_ranked(stack: Served) -> None:
+    rng = np.random.default_rng(0)
+    real, batches = rng.random((200, 2), np.float32), {
+        f"by {shift}": rng.random((20, 2), np.float32) + np.float32(shift) for shift in (5, 0, 1)
+    }  # fmt: skip
+    async with ExplainerClient(stack.explainer) as explainer, ScorerClient(stack.scorer) as scorer:
+        identity = ReferenceIdentity.of_model(await explainer.get_model("tiny"), "fc3")
+        await scorer.create_reference("ranked", identity=identity, selection=Selection())
+        await scorer.append_activations("ranked", "s", real)
+        version = await scorer.freeze_reference("ranked")
+        against = {"reference": "ranked", "model": "tiny", "layer": "fc3", "seed": 2}
+        against["weights_sha256"] = identity.weights_sha256
+        ranking = await scorer.rank(batches, **against)
+        assert ranking.version == version
+        assert [(each.rank, each.id, each.leaves_range) for each in ranking.batches] == [
+            (1, "by 0", False), (2, "by 1", True), (3, "by 5", True),
+        ]  # fmt: skip
+        assert ranking.batches[0].probability_best == 1
+        assert ranking.batches[1].score == (await scorer.score(batches["by 1"], **against)).score
+        with pytest.raises(RpcFailure, match=r"batches\[2\]\.activations\.shape"):
+            await scorer.rank({**batches, "by 1": batches["by 1"][:9]}, **against)
+
+
 async def test_explain_and_score_refuses_before_it_searches(stack: Served) -> None:
     async with ExplainerClient(stack.explainer) as explainer, ScorerClient(stack.scorer) as scorer:
         model = await explainer.get_model("tiny")

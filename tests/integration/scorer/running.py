@@ -77,6 +77,17 @@ def scoring(rows: np.ndarray, **changes: Any) -> pb.ScoreRequest:
     return pb.ScoreRequest(**(values | changes))
 
 
+def ranking(batches: dict[str, np.ndarray], **changes: Any) -> pb.RankRequest:
+    values = {
+        "reference": "references/r",
+        "model": "models/svd-r1",
+        "weights_sha256": WEIGHTS,
+        "layer": "fc9",
+        "batches": [pb.Batch(id=each, activations=encode(rows)) for each, rows in batches.items()],
+    }
+    return pb.RankRequest(**(values | changes))
+
+
 @dataclass
 class Running:
     """A scorer that serves."""

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from earwitness.scorer.frechet import Factored, Gaussian, centre, factor, frechet_distance
-from earwitness.scorer.uncertainty import RESAMPLES, Interval, bootstrap_interval, noise_floor
+from earwitness.scorer.uncertainty import (
+    MIN_RESAMPLES,
+    RESAMPLES,
+    UNIT_RESAMPLES,
+    Interval,
+    bootstrap_distances,
+    interval_of,
+    noise_floor,
+)
 
 
 def reference_of(size: int, seed: int = 0) -> Factored:
@@ -17,25 +25,42 @@ def draw(reference: Factored, count: int, generator: np.random.Generator) -> np.
     return generator.standard_normal((count, reference.root.shape[1])) @ reference.root.T + reference.mean
 
 
-def interval_of(rows: np.ndarray, reference: Factored, seed: int) -> Interval:
+def resampled(rows: np.ndarray, reference: Factored, seed: int, batch_count: int = 1) -> np.ndarray:
     estimate = frechet_distance(rows, reference).distance
-    return bootstrap_interval(centre(rows, reference), reference, estimate, seed)
+    return bootstrap_distances(centre(rows, reference), reference, estimate, seed, batch_count)
+
+
+def interval(rows: np.ndarray, reference: Factored, seed: int) -> Interval:
+    return interval_of(resampled(rows, reference, seed))
 
 
 @pytest.mark.parametrize(("count", "size"), [(30, 1), (40, 6), (12, 40), (40, 40)])
-def test_the_interval_is_that_of_resampled_rows(count: int, size: int) -> None:
+def test_resamples_are_those_of_the_rows(count: int, size: int) -> None:
     """Against resampling the rows themselves; both routes (fewer rows than dimensions, and more)."""
     generator = np.random.default_rng(size)
     reference = reference_of(size)
     rows = draw(reference, count, generator) * 1.3 + 0.2
-    got = interval_of(rows, reference, seed=5)
+    got = resampled(rows, reference, seed=5)
     same_draws = np.random.default_rng(5)
-    distances = [
-        frechet_distance(rows[same_draws.integers(count, size=count)], reference).distance for _ in range(RESAMPLES)
-    ]
-    bias = np.mean(distances) - frechet_distance(rows, reference).distance
-    low, high = np.maximum(0, np.percentile(distances, [2.5, 97.5]) - bias)
-    assert (got.low, got.high) == pytest.approx((low, high), rel=1e-6, abs=1e-9)
+    distances = np.array(
+        [frechet_distance(rows[same_draws.integers(count, size=count)], reference).distance for _ in range(len(got))]
+    )
+    expected = distances - (np.mean(distances) - frechet_distance(rows, reference).distance)
+    assert len(got) == (UNIT_RESAMPLES if size == 1 else RESAMPLES)
+    assert got == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    found = interval(rows, reference, seed=5)
+    assert (found.low, found.high) == pytest.approx(tuple(np.maximum(0, np.percentile(expected, [2.5, 97.5]))))
+
+
+def test_very_many_rows_have_fewer_resamples_in_blocks() -> None:
+    reference = reference_of(1)
+    rows = draw(reference, 200_000, np.random.default_rng(0))
+    several = resampled(rows, reference, seed=1)
+    assert MIN_RESAMPLES < len(several) < UNIT_RESAMPLES
+    few = resampled(rows, reference, seed=1, batch_count=100)
+    assert len(few) == MIN_RESAMPLES
+    # The same draws: they differ by their mean alone.
+    assert np.ptp(several[:MIN_RESAMPLES] - few) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize(("size", "shift"), [(1, 1.0), (8, 0.5), (40, 0.5)])
@@ -45,7 +70,7 @@ def test_the_interval_covers_the_expected_distance(size: int, shift: float) -> N
     reference = reference_of(size)
     batches = [draw(reference, 50, generator) + shift for _ in range(40)]
     expected = np.mean([frechet_distance(rows, reference).distance for rows in batches])
-    intervals = [interval_of(rows, reference, seed) for seed, rows in enumerate(batches)]
+    intervals = [interval(rows, reference, seed) for seed, rows in enumerate(batches)]
     covered = np.mean([each.low <= expected <= each.high for each in intervals])
     assert covered >= 0.85
 
@@ -71,8 +96,8 @@ def test_the_noise_floor_sinks_with_more_rows() -> None:
 def test_the_same_seed_gives_the_same_and_another_one_another() -> None:
     reference = reference_of(5)
     rows = draw(reference, 20, np.random.default_rng(0))
-    assert interval_of(rows, reference, 1) == interval_of(rows, reference, 1)
-    assert interval_of(rows, reference, 1) != interval_of(rows, reference, 2)
+    assert interval(rows, reference, 1) == interval(rows, reference, 1)
+    assert interval(rows, reference, 1) != interval(rows, reference, 2)
     assert noise_floor(reference, 20, 1) == noise_floor(reference, 20, 1)
     assert noise_floor(reference, 20, 1) != noise_floor(reference, 20, 2)
 
@@ -81,8 +106,8 @@ def test_a_reference_without_spread_has_no_noise() -> None:
     reference = factor(Gaussian(10, np.ones(3), np.zeros((3, 3))))
     floor = noise_floor(reference, 10, seed=0)
     assert (floor.median, floor.high) == (0.0, 0.0)
-    interval = interval_of(np.full((10, 3), 2.0), reference, seed=0)
-    assert (interval.low, interval.high) == pytest.approx((3.0, 3.0))
+    found = interval(np.full((10, 3), 2.0), reference, seed=0)
+    assert (found.low, found.high) == pytest.approx((3.0, 3.0))
 
 
 def test_one_row_is_refused() -> None:

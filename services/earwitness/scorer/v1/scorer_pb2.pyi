@@ -269,8 +269,8 @@ class Score(_message.Message):
     """
     interval_low: _builtins.float
     """95 % interval of the distance of batches of this row_count made as this one was, lower end: from 200 bootstrap
-    resamples of its rows (down to 20 for very large batches) with their mean bias, which grows with the dimensions,
-    taken off; at least 0.
+    resamples of its rows, 2000 when one unit is compared (down to 20 for very large batches), with their mean bias,
+    which grows with the dimensions, taken off; at least 0.
     """
     interval_high: _builtins.float
     """The same, upper end."""
@@ -703,3 +703,158 @@ class ScoreResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScoreResponse: _TypeAlias = ScoreResponse  # noqa: Y015
+
+@_typing.final
+class Batch(_message.Message):
+    """One batch among those that are ranked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ACTIVATIONS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Required. Names the batch in the answer, 1 to 200 printable characters, each of a request different."""
+    @_builtins.property
+    def activations(self) -> _tensor_pb2.Tensor:
+        """Required. FP32 or FP64 [rows, unit_count], at least 2 rows, every value finite and within the range of FP32. All
+        batches of a request have the same shape: a distance is biased upwards by an amount that depends on the number of
+        rows. Row i of every batch should come from the same seed, see RankedBatch.probability_best.
+        """
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        activations: _tensor_pb2.Tensor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Batch: _TypeAlias = Batch  # noqa: Y015
+
+@_typing.final
+class RankRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    WEIGHTS_SHA256_FIELD_NUMBER: _builtins.int
+    LAYER_FIELD_NUMBER: _builtins.int
+    BATCHES_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Required. "references/{reference}" (its newest version) or "references/{reference}/versions/{version}"."""
+    model: _builtins.str
+    """Required. Model that the activations came from, "models/{model}"."""
+    weights_sha256: _builtins.str
+    """Required. SHA-256 of that model's weights, lower-case hex."""
+    layer: _builtins.str
+    """Required. Layer that the activations came from."""
+    unit: _builtins.int
+    """Optional. Compare this unit alone, as the paper does. Default: all units of the layer."""
+    seed: _builtins.int
+    """Optional. Seed of intervals, noise floor and probabilities, 0 or more. Default: 0."""
+    @_builtins.property
+    def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Batch]:
+        """Required. 1 to 1000 batches of equal shape, with activations of at most 15 MiB in all."""
+
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        model: _builtins.str = ...,
+        weights_sha256: _builtins.str = ...,
+        layer: _builtins.str = ...,
+        batches: _abc.Iterable[Global___Batch] | None = ...,
+        unit: _builtins.int | None = ...,
+        seed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_unit", b"_unit", "unit", b"unit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unit", b"_unit", "batches", b"batches", "layer", b"layer", "model", b"model", "reference", b"reference", "seed", b"seed", "unit", b"unit", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__unit: _TypeAlias = _typing.Literal["unit"]  # noqa: Y015
+    _WhichOneofArgType__unit: _TypeAlias = _typing.Literal["_unit", b"_unit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unit) -> _WhichOneofReturnType__unit | None: ...
+
+Global___RankRequest: _TypeAlias = RankRequest  # noqa: Y015
+
+@_typing.final
+class RankedBatch(_message.Message):
+    """A batch with its place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    PROBABILITY_BEST_FIELD_NUMBER: _builtins.int
+    LEAVES_RANGE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """As given."""
+    rank: _builtins.int
+    """1 for the lowest distance; equal distances in the order of ids."""
+    probability_best: _builtins.float
+    """Probability, 0 to 1, that no other batch of this request has a lower distance in truth, given the reference: the
+    share of joint bootstrap resamples in which it is the lowest, an equal lowest shared equally; 1 in all. Each
+    resample draws the same rows of every batch, because batches of one sweep have the same seeds in the same order and
+    what a seed begins with moves all of them alike. Of every batch the mean bias of its resamples is taken off, as
+    from the interval of its score.
+    """
+    leaves_range: _builtins.bool
+    """True when the batch leaves the range of the real data: the median of its activations of any compared unit lies
+    beyond the lowest or highest of the reference's rows. Where the selection cut the real data off (below the unit's
+    "top" rows, above its "bottom" rows) they go on, so that end does not count.
+    """
+    @_builtins.property
+    def score(self) -> Global___Score:
+        """As Score gives it for this batch and seed, but that the resamples of very many batches are fewer, down to 20."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        rank: _builtins.int = ...,
+        score: Global___Score | None = ...,
+        probability_best: _builtins.float = ...,
+        leaves_range: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "leaves_range", b"leaves_range", "probability_best", b"probability_best", "rank", b"rank", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankedBatch: _TypeAlias = RankedBatch  # noqa: Y015
+
+@_typing.final
+class RankResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCHES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankedBatch]:
+        """The batches, best first."""
+
+    @_builtins.property
+    def version(self) -> Global___ReferenceVersion:
+        """The version that they were scored against."""
+
+    def __init__(
+        self,
+        *,
+        batches: _abc.Iterable[Global___RankedBatch] | None = ...,
+        version: Global___ReferenceVersion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankResponse: _TypeAlias = RankResponse  # noqa: Y015

@@ -74,6 +74,11 @@ class ScorerServiceStub:
                 request_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.ScoreRequest.SerializeToString,
                 response_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.ScoreResponse.FromString,
                 _registered_method=True)
+        self.Rank = channel.unary_unary(
+                '/earwitness.scorer.v1.ScorerService/Rank',
+                request_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.RankRequest.SerializeToString,
+                response_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.RankResponse.FromString,
+                _registered_method=True)
 
 
 class ScorerServiceServicer:
@@ -145,6 +150,15 @@ class ScorerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Rank(self, request, context):
+        """Scores of many batches of equal size against a version of a reference, best first, and how probable it is that each
+        is the best: how a sweep chooses its settings.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (as for Score), UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ScorerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -182,6 +196,11 @@ def add_ScorerServiceServicer_to_server(servicer, server):
                     servicer.Score,
                     request_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.ScoreRequest.FromString,
                     response_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.ScoreResponse.SerializeToString,
+            ),
+            'Rank': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rank,
+                    request_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.RankRequest.FromString,
+                    response_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.RankResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -378,6 +397,33 @@ class ScorerService:
             '/earwitness.scorer.v1.ScorerService/Score',
             earwitness_dot_scorer_dot_v1_dot_scorer__pb2.ScoreRequest.SerializeToString,
             earwitness_dot_scorer_dot_v1_dot_scorer__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earwitness.scorer.v1.ScorerService/Rank',
+            earwitness_dot_scorer_dot_v1_dot_scorer__pb2.RankRequest.SerializeToString,
+            earwitness_dot_scorer_dot_v1_dot_scorer__pb2.RankResponse.FromString,
             options,
             channel_credentials,
             insecure,

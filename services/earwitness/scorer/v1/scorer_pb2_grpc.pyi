@@ -71,6 +71,11 @@ class ScorerServiceStub:
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (another model, weights, layer or number of units; no
     version yet), UNAVAILABLE.
     """
+    Rank: _grpc.UnaryUnaryMultiCallable[_scorer_pb2.RankRequest, _scorer_pb2.RankResponse]
+    """Scores of many batches of equal size against a version of a reference, best first, and how probable it is that each
+    is the best: how a sweep chooses its settings.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (as for Score), UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class ScorerServiceAsyncStub(ScorerServiceStub):
@@ -114,6 +119,11 @@ class ScorerServiceAsyncStub(ScorerServiceStub):
     """Frechet distance of a batch against a version of a reference.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (another model, weights, layer or number of units; no
     version yet), UNAVAILABLE.
+    """
+    Rank: _aio.UnaryUnaryMultiCallable[_scorer_pb2.RankRequest, _scorer_pb2.RankResponse]  # type: ignore[assignment]
+    """Scores of many batches of equal size against a version of a reference, best first, and how probable it is that each
+    is the best: how a sweep chooses its settings.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (as for Score), UNAVAILABLE.
     """
 
 class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -197,6 +207,17 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Frechet distance of a batch against a version of a reference.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (another model, weights, layer or number of units; no
         version yet), UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def Rank(
+        self,
+        request: _scorer_pb2.RankRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scorer_pb2.RankResponse, _abc.Awaitable[_scorer_pb2.RankResponse]]:
+        """Scores of many batches of equal size against a version of a reference, best first, and how probable it is that each
+        is the best: how a sweep chooses its settings.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (as for Score), UNAVAILABLE.
         """
 
 def add_ScorerServiceServicer_to_server(servicer: ScorerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

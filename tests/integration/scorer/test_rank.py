@@ -1,0 +1,156 @@
+"""Rankings over gRPC: what they say, and what is refused."""
+
+import asyncio
+import time
+
+import grpc
+import grpc.aio
+import numpy as np
+import pytest
+
+from earwitness.rpc.tensors import encode
+from earwitness.scorer.v1 import scorer_pb2 as pb
+from earwitness.types.v1.tensor_pb2 import Tensor
+from tests.integration.scorer.running import UNITS, Running, ranking, rows_of, scoring
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+ROWS = rows_of(10)
+GOOD = {"a": ROWS, "b": ROWS + 1}
+
+
+@pytest.mark.parametrize("changes", [{}, {"unit": 2}])
+async def test_batches_come_back_best_first_with_their_scores(scorer: Running, changes: dict[str, int]) -> None:
+    version = await scorer.frozen_reference(rows_of(300))
+    batches = {f"by {shift}": rows_of(50, seed=1) + np.float32(shift) for shift in (40, 0, 2)}
+    answer = await scorer.stub.Rank(ranking(batches, seed=3, **changes))
+    assert answer.version == version
+    assert [(each.rank, each.id) for each in answer.batches] == [(1, "by 0"), (2, "by 2"), (3, "by 40")]
+    assert [each.probability_best for each in answer.batches] == [1, 0, 0]
+    assert [each.leaves_range for each in answer.batches] == [False, False, True]
+    for each in answer.batches:
+        alone = await scorer.stub.Score(scoring(batches[each.id], seed=3, **changes))
+        assert each.score == alone.score
+    backwards = await scorer.stub.Rank(ranking(dict(reversed(batches.items())), seed=3, **changes))
+    assert backwards == answer
+    assert scorer.metric("scorer_rank_seconds_count") == 2
+
+
+async def test_the_cut_end_of_a_selection_is_no_end_of_the_data(scorer: Running) -> None:
+    selection = pb.Selection(top=pb.Selection.Extreme(unit=0, k=50))
+    await scorer.frozen_reference(rows_of(300), selection=selection)
+    batches = {"shy": rows_of(50, seed=1), "wild": rows_of(50, seed=1) + np.float32(50)}
+    answer = await scorer.stub.Rank(ranking(batches, unit=0))
+    assert {each.id: each.leaves_range for each in answer.batches} == {"shy": False, "wild": True}
+    assert all(each.score.outside_range_ratio > 0.5 for each in answer.batches)
+
+
+async def test_versions_and_fp64(scorer: Running) -> None:
+    await scorer.frozen_reference(rows_of(300))
+    single = await scorer.stub.Rank(ranking(GOOD))
+    double = ranking(
+        {each: rows.astype(np.float64) for each, rows in GOOD.items()}, reference="references/r/versions/1"
+    )
+    assert await scorer.stub.Rank(double) == single
+
+
+async def test_a_paper_sweep_ranks_in_a_moment_and_blocks_nobody(scorer: Running) -> None:
+    await scorer.frozen_reference(rows_of(50, units=64), unit_count=64)
+    batches = {str(index): rows_of(50, seed=index, units=64) for index in range(27)}
+    start = time.perf_counter()
+    answer = await scorer.stub.Rank(ranking(batches, unit=5))
+    assert time.perf_counter() - start < 1.5
+    assert sum(each.probability_best for each in answer.batches) == pytest.approx(1)
+    layer = asyncio.ensure_future(scorer.stub.Rank(ranking(batches)))
+    waits = []
+    while not layer.done():
+        begun = time.perf_counter()
+        await scorer.stub.GetReference(pb.GetReferenceRequest(name="references/r"))
+        waits.append(time.perf_counter() - begun)
+        await asyncio.sleep(0.02)
+    assert len((await layer).batches) == 27
+    assert np.median(waits) < 0.2
+
+
+def second(activations: Tensor, batch_id: str = "b") -> pb.RankRequest:
+    """A right first batch, and this one."""
+    request = ranking({"a": ROWS})
+    request.batches.append(pb.Batch(id=batch_id, activations=activations))
+    return request
+
+
+def with_value(value: float) -> np.ndarray:
+    rows = ROWS.copy()
+    rows[7, 2] = value
+    return rows
+
+
+BAD_FIELDS: list[tuple[pb.RankRequest, str]] = [
+    (pb.RankRequest(), "reference"),
+    (ranking(GOOD, reference="r"), "reference"),
+    (ranking(GOOD, reference="references/r/versions/0"), "reference"),
+    (ranking(GOOD, model="svd-r1"), "model"),
+    (ranking(GOOD, weights_sha256="AB" * 32), "weights_sha256"),
+    (ranking(GOOD, layer=""), "layer"),
+    (ranking(GOOD, unit=UNITS), "unit"),
+    (ranking(GOOD, unit=-1), "unit"),
+    (ranking(GOOD, seed=-1), "seed"),
+    (ranking({}), "batches"),
+    (ranking({str(index): ROWS[:2] for index in range(1001)}), "batches"),
+    (ranking({str(index): rows_of(200_000) for index in range(5)}), "batches"),
+    (ranking({"": ROWS}), "batches[0].id"),
+    (ranking({"a\nb": ROWS}), "batches[0].id"),
+    (ranking({"x" * 201: ROWS}), "batches[0].id"),
+    (second(encode(ROWS), "a"), "batches[1].id"),
+    (ranking({"one": ROWS[:1]}), "batches[0].activations.shape"),
+    (second(encode(ROWS[:9])), "batches[1].activations.shape"),
+    (second(encode(rows_of(10, units=UNITS + 1))), "batches[1].activations.shape"),
+    (second(Tensor()), "batches[1].activations.datatype"),
+    (second(Tensor(datatype="INT8", shape=[10, UNITS], data=ROWS.tobytes())), "batches[1].activations.datatype"),
+    (second(Tensor(datatype="FP32", shape=[10 * UNITS], data=ROWS.tobytes())), "batches[1].activations.shape"),
+    (second(Tensor(datatype="FP32", shape=[10, UNITS], data=ROWS.tobytes()[:-1])), "batches[1].activations.data"),
+    (second(encode(with_value(np.nan))), "batches[1].activations.data"),
+    (second(encode(with_value(-np.inf))), "batches[1].activations.data"),
+    (second(encode(ROWS.astype(np.float64) * 1e300)), "batches[1].activations.data"),
+]
+
+
+async def test_every_wrong_field_is_named(scorer: Running) -> None:
+    await scorer.frozen_reference(rows_of(40))
+    for request, field in BAD_FIELDS:
+        failure = await scorer.refusal("Rank", request)
+        assert failure.code == INVALID, (field, failure)
+        assert [each.field for each in failure.violations] == [field], failure
+        assert failure.violations[0].description
+    assert len((await scorer.stub.Rank(ranking(GOOD))).batches) == 2
+
+
+async def test_unequal_sizes_say_why(scorer: Running) -> None:
+    await scorer.frozen_reference(rows_of(40))
+    failure = await scorer.refusal("Rank", second(encode(ROWS[:9])))
+    assert "[9, 4]" in failure.message
+    assert "[10, 4]" in failure.message
+    assert "biased by the number of rows" in failure.message
+
+
+async def test_references_that_cannot_be_ranked_against(scorer: Running) -> None:
+    missing = await scorer.refusal("Rank", ranking(GOOD))
+    assert (missing.code, missing.reason) == (grpc.StatusCode.NOT_FOUND, "REFERENCE_NOT_FOUND")
+    await scorer.frozen_reference(rows_of(40))
+    version = await scorer.refusal("Rank", ranking(GOOD, reference="references/r/versions/2"))
+    assert (version.code, version.reason) == (grpc.StatusCode.NOT_FOUND, "VERSION_NOT_FOUND")
+    for changes in ({"model": "models/other"}, {"weights_sha256": "cd" * 32}, {"layer": "fc8"}):
+        failure = await scorer.refusal("Rank", ranking(GOOD, **changes))
+        assert (failure.code, failure.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "REFERENCE_MISMATCH")
+        assert failure.metadata["field"] == next(iter(changes))
+    units = await scorer.refusal("Rank", ranking({"a": rows_of(10, units=UNITS + 1)}))
+    assert (units.reason, units.metadata["field"]) == ("REFERENCE_MISMATCH", "unit_count")
+
+
+async def test_a_deadline_ends_a_ranking_and_leaves_the_server_free(scorer: Running) -> None:
+    await scorer.frozen_reference(rows_of(500, units=200), unit_count=200)
+    batches = {str(index): rows_of(100, seed=index, units=200) for index in range(50)}
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await scorer.stub.Rank(ranking(batches), timeout=0.2)
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    few = ranking({"a": batches["0"]}, unit=0)
+    assert len((await asyncio.wait_for(scorer.stub.Rank(few), 10)).batches) == 1
