@@ -5,7 +5,7 @@ The loop holds nothing that counts: all of it is in a `SearchState`, which can b
 
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,7 +73,7 @@ class Progress:
 
 async def search(
     plan: Plan, evaluate: Evaluate, budget: Budget, state: SearchState | None = None
-) -> AsyncIterator[Progress | Outcome]:
+) -> AsyncGenerator[Progress | Outcome]:
     """One `Progress` after each evaluation of the rows still going, then the `Outcome`.
 
     A `state` of the plan is gone on with, and is between two steps at every event and whenever this raises; one that

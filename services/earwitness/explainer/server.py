@@ -56,6 +56,7 @@ async def build_server(settings: ExplainerSettings, backend: InferenceBackend | 
     server.on_drain(sweeps.drain)
     server.on_stop(sweeps.close)
     servicer = ExplainerServicer(explainer, sweeps, settings)
+    operations = OperationsServicer(sweeps)
     server.add(
         SERVICE_NAME,
         lambda grpc_server: explainer_pb2_grpc.add_ExplainerServiceServicer_to_server(servicer, grpc_server),
@@ -63,9 +64,7 @@ async def build_server(settings: ExplainerSettings, backend: InferenceBackend | 
     )
     server.add(
         OPERATIONS_NAME,
-        lambda grpc_server: operations_pb2_grpc.add_OperationsServicer_to_server(
-            OperationsServicer(sweeps), grpc_server
-        ),
+        lambda grpc_server: operations_pb2_grpc.add_OperationsServicer_to_server(operations, grpc_server),
         backend.ready,
     )
     return server

@@ -9,6 +9,7 @@ from google.rpc import status_pb2
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer import convert
+from earwitness.explainer.optimisers import Settings
 from earwitness.explainer.sweep.record import State, SweepRecord
 from earwitness.explainer.sweep.results import Rows, Tensors
 from earwitness.explainer.sweep.store import StoredResult
@@ -53,12 +54,12 @@ def canonical(message: pb.Sweep) -> bytes:
 def sweep_request(message: pb.Sweep, limits: SweepLimits) -> SweepRequest:
     """Raises: InvalidArgument naming the field that is missing, too long or no value of its enum."""
     # Before millions of empty messages become millions of objects.
-    for field, values in {
-        "sweep.objectives": message.objectives,
-        "sweep.settings_list.settings": message.settings_list.settings,
+    for field, count in {
+        "sweep.objectives": len(message.objectives),
+        "sweep.settings_list.settings": len(message.settings_list.settings),
     }.items():
-        if len(values) > limits.max_settings:
-            raise InvalidArgument(field, f"got {len(values)}; a sweep has 1 to {limits.max_settings}")
+        if count > limits.max_settings:
+            raise InvalidArgument(field, f"got {count}; a sweep has 1 to {limits.max_settings}")
     if message.WhichOneof("plan") is None:
         raise InvalidArgument("sweep.plan", "is unset; give sweep.grid or sweep.settings_list")
     return SweepRequest(
@@ -174,7 +175,7 @@ def _grid(message: pb.SweepGrid) -> Grid:
     return Grid(*values, optimisers) if optimisers else Grid(*values)
 
 
-def _settings(message: pb.SettingsList) -> tuple[convert.Settings, ...]:
+def _settings(message: pb.SettingsList) -> tuple[Settings, ...]:
     return tuple(
         convert.settings(each, f"sweep.settings_list.settings[{index}]") for index, each in enumerate(message.settings)
     )

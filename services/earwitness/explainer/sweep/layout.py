@@ -7,6 +7,7 @@ rows      runs × seeds, runs of few steps first, so that rows of a block end to
 blocks    rows that go forward together, each with its own checkpoint
 """
 
+import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -75,7 +76,7 @@ class Layout:
         """The rows of each block, as equal in number as can be."""
         count = -(-self.row_count // self.block_rows)
         edges = [self.row_count * index // count for index in range(count + 1)]
-        return tuple(range(start, end) for start, end in zip(edges, edges[1:], strict=False))
+        return tuple(range(start, end) for start, end in itertools.pairwise(edges))
 
     @cached_property
     def places(self) -> tuple[tuple[Place, ...], ...]:

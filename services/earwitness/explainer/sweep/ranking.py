@@ -10,11 +10,11 @@ from typing import Protocol
 import grpc
 import grpc.aio
 
-from earwitness.errors import EarwitnessError, FailedPrecondition, InvalidArgument, Unavailable
+from earwitness.errors import FailedPrecondition, InvalidArgument, Unavailable
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray
 from earwitness.rpc import tensors
-from earwitness.rpc.errors import RpcFailure, error_from_rpc
+from earwitness.rpc.errors import error_from_rpc
 from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
 
 CHECK_TIMEOUT_S = 10.0
@@ -94,13 +94,8 @@ class ScorerRanker:
         """See `Ranker`."""
         name, _, version = reference.partition("/versions/")
         request = scorer_pb2.GetReferenceRequest(name=name)
-        try:
+        with self._failures(field):
             answer = await self._stub.GetReference(request, timeout=CHECK_TIMEOUT_S, metadata=self._metadata)
-        except grpc.aio.AioRpcError as err:
-            failure = error_from_rpc(err)
-            if failure.code is grpc.StatusCode.NOT_FOUND:
-                raise InvalidArgument(field, failure.message) from err
-            raise self._error(failure) from err
         found = answer.reference
         versions = [each.name for each in found.versions]
         if not versions or (version and reference not in versions):
@@ -129,7 +124,7 @@ class ScorerRanker:
                 for index, rows in batches.items()
             ],
         )
-        with self._failures():
+        with self._failures("reference"):
             answer = await self._stub.Rank(request, timeout=RANK_TIMEOUT_S, metadata=self._metadata)
         ranked = [
             pb.RankedResult(
@@ -148,14 +143,15 @@ class ScorerRanker:
         await self._channel.close()
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
-        """Raises: EarwitnessError for what the scorer refuses."""
+    def _failures(self, field: str) -> Iterator[None]:
+        """Raises: InvalidArgument naming `field`, ScorerUnavailable, ReferenceUnusable."""
         try:
             yield
         except grpc.aio.AioRpcError as err:
-            raise self._error(error_from_rpc(err)) from err
-
-    def _error(self, failure: RpcFailure) -> EarwitnessError:
-        if failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return ScorerUnavailable(f"the scorer at {self._address} gives no answer ({failure.message}); try again")
-        return ReferenceUnusable(f"the scorer at {self._address} refuses: {failure.message}")
+            failure = error_from_rpc(err)
+            if failure.code is grpc.StatusCode.NOT_FOUND:
+                raise InvalidArgument(field, failure.message) from err
+            if failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                said = f"the scorer at {self._address} gives no answer ({failure.message}); try again"
+                raise ScorerUnavailable(said) from err
+            raise ReferenceUnusable(f"the scorer at {self._address} refuses: {failure.message}") from err

@@ -119,7 +119,7 @@ class SweepRunner:
         return False
 
     async def _watch(self) -> None:
-        """Write progress and hold the lease, until the sweep is to be cancelled. Raises: LeaseLost, StoreUnavailable."""
+        """Write progress and hold the lease, until the sweep is to be cancelled. Raises: as `SweepStore.renew`."""
         while True:
             self._awake.clear()
             if await asyncio.to_thread(self._store.renew, self._lease, self.progress):

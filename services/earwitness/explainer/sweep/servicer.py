@@ -48,8 +48,8 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
         if response.ByteSize() > self._max_sweep_bytes:
             raise InvalidArgument(
                 "view",
-                f"takes {response.ByteSize()} bytes, one response at most {self._max_sweep_bytes}; ask for some results "
-                "at a time (result_indices)",
+                f"takes {response.ByteSize()} bytes, one response at most {self._max_sweep_bytes}; ask for some "
+                "results at a time (result_indices)",
             )
         return response
 
@@ -113,7 +113,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         if request.filter:
             raise InvalidArgument("filter", "is set; leave it empty, every operation is listed")
         page = page_request(request.page_size, request.page_token, filters=convert.OPERATIONS)
-        found = await self._sweeps.list(page.after, page.size + 1)
+        found = await self._sweeps.page(page.after, page.size + 1)
         chosen = found[: page.size]
         return operations_pb2.ListOperationsResponse(
             operations=[await _operation(self._sweeps, record) for record in chosen],

@@ -113,7 +113,7 @@ class SweepStore:
         with self._database.reading() as connection:
             return _get(connection, sweep_id)
 
-    def list(self, before: str, limit: int) -> list[SweepRecord]:
+    def page(self, before: str, limit: int) -> list[SweepRecord]:
         """At most `limit` sweeps, the newest first, whose ids come before `before` unless it is ""."""
         query = select(sweep).order_by(sweep.c.sweep_id.desc()).limit(limit)
         if before:
@@ -293,7 +293,7 @@ def _get(connection: Connection, sweep_id: str, *, lock: bool = False) -> SweepR
     return _record(found)
 
 
-def _write(connection: Connection, lease: Lease, **values: Any) -> None:
+def _write(connection: Connection, lease: Lease, /, **values: Any) -> None:
     """Change a sweep whose lease is held still, and hold it on. Raises: LeaseLost."""
     held = (sweep.c.key == lease.key) & (sweep.c.lease == lease.holder)
     if not _change(connection, held, **{"lease_end_us": _now_us() + _us(lease.duration_s), **values}):

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -104,8 +104,8 @@ class Sweeps:
     async def create(self, request_id: str, message: pb.Sweep) -> SweepRecord:
         """A new sweep, or the one that the same request made before.
 
-        Raises: InvalidArgument; ModelNotFound; ReferenceUnusable; TooManySweeps; StoreUnavailable, InferenceUnavailable,
-        ScorerUnavailable.
+        Raises: InvalidArgument; ModelNotFound; ReferenceUnusable; TooManySweeps; StoreUnavailable,
+        InferenceUnavailable, ScorerUnavailable.
         """
         asked = convert.canonical(message)
         made = await asyncio.to_thread(self._store.find_request, request_id)
@@ -137,9 +137,9 @@ class Sweeps:
         """Raises: SweepNotFound, StoreUnavailable."""
         return await asyncio.to_thread(self._store.get, sweep_id)
 
-    async def list(self, before: str, limit: int) -> list[SweepRecord]:
-        """At most `limit` sweeps, the newest first, that come after `before` in this order. Raises: StoreUnavailable."""
-        return await asyncio.to_thread(self._store.list, before, limit)
+    async def page(self, before: str, limit: int) -> list[SweepRecord]:
+        """At most `limit` sweeps, the newest first, that come after `before` in it. Raises: StoreUnavailable."""
+        return await asyncio.to_thread(self._store.page, before, limit)
 
     async def message(self, record: SweepRecord, view: View) -> pb.Sweep:
         """All that is known of a sweep. Raises: InvalidArgument for a result that there is not; StoreUnavailable."""
@@ -168,7 +168,7 @@ class Sweeps:
         await asyncio.to_thread(self._store.delete, sweep_id)
         self._tell()
 
-    async def watch(self, sweep_id: str, after: int) -> AsyncIterator[SweepRecord]:
+    async def watch(self, sweep_id: str, after: int) -> AsyncGenerator[SweepRecord]:
         """The sweep as it is, when that is newer than `after`, and whenever it changes, until it is over.
 
         Raises: SweepNotFound, StoreUnavailable; InvalidArgument for an `after` that is to come; Draining.
@@ -202,7 +202,7 @@ class Sweeps:
 
     async def explanations(
         self, sweep_id: str, number: int, rows: Sequence[int], artefacts: frozenset[Artefact]
-    ) -> AsyncIterator[Explanation]:
+    ) -> AsyncGenerator[Explanation]:
         """The explanations of some rows of a result (all when `rows` is empty), from what is stored of them.
 
         Raises: SweepNotFound; InvalidArgument; ResultNotDone; ModelChanged; and as `Explainer.find_again`.
@@ -249,9 +249,7 @@ class Sweeps:
             for index, name in enumerate(references or [each.reference for each in objectives])
         ]
         if not any(named):
-            raise InvalidArgument(
-                "references", f"got none, and sweeps/{sweep_id} has none; name one for each objective"
-            )
+            raise InvalidArgument("references", f"got none, and sweeps/{sweep_id} has none; name one an objective")
         if layout.request.seed_count < 2:
             raise InvalidArgument("references", "a sweep of one seed has no spread to compare")
         if not record.state.over:
@@ -303,6 +301,8 @@ class Sweeps:
                 if not failing:
                     _logger.warning("sweeps wait: %s", err.message)
                 failing = True
+            except Exception:  # a defect of ours must not stop the sweeps that come after
+                _logger.exception("the queue of sweeps failed")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._work.wait(), POLL_S)
 

@@ -1,5 +1,7 @@
 """Sweeps with their blocks, trajectories, results and rankings."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -49,7 +51,7 @@ def upgrade() -> None:
     _create_part("sweep_ranking", ["objective"], body=sa.LargeBinary())
 
 
-def _create_part(table: str, numbers: list[str], **columns: sa.types.TypeEngine[object] | None) -> None:
+def _create_part(table: str, numbers: list[str], **columns: sa.types.TypeEngine[Any] | None) -> None:
     """A table of parts of a sweep; a column of None is bytes that may be dropped."""
     op.create_table(
         table,
