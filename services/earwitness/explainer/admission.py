@@ -28,7 +28,8 @@ class Admission:
     async def quiet(self, timeout_s: float) -> None:
         """Return when nothing runs, or after `timeout_s` seconds."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # asyncio.wait_for of Python 3.11 may lose a cancellation
+                await self._quiet.wait()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

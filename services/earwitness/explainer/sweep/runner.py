@@ -125,10 +125,9 @@ class SweepRunner:
             if await asyncio.to_thread(self._store.renew, self._lease, self.progress):
                 return
             self._on_change()
-            try:
-                await asyncio.wait_for(self._awake.wait(), self._pace.heartbeat_s)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.heartbeat_s):
+                    await self._awake.wait()
 
     async def _search(self) -> None:
         await self._open()

@@ -185,8 +185,7 @@ class Sweeps:
                 return
             if self._draining:
                 raise Draining(after)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), POLL_S)
+            await _either(changed, POLL_S)
 
     async def wait(self, sweep_id: str, timeout_s: float | None) -> SweepRecord:
         """The sweep when it is over, or after `timeout_s` seconds. Raises: as `watch`."""
@@ -195,8 +194,7 @@ class Sweeps:
         while not record.state.over and (left_s := end_s - time.monotonic()) > 0:
             if self._draining:
                 raise Draining(record.sequence)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), min(left_s, POLL_S))
+            await _either(self._changed, min(left_s, POLL_S))
             record = await self.get(sweep_id)
         return record
 
@@ -303,8 +301,7 @@ class Sweeps:
                 failing = True
             except Exception:  # a defect of ours must not stop the sweeps that come after
                 _logger.exception("the queue of sweeps failed")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), POLL_S)
+            await _either(self._work, POLL_S)
 
     async def _claim(self) -> tuple[SweepRecord, Lease] | None:
         if not await asyncio.to_thread(self._store.count):
@@ -426,6 +423,13 @@ def _outcome(found: Rows, tensors: Tensors, rows: list[int], paths: tuple[Trajec
         row_step_count=0,
         duration_s=0.0,
     )
+
+
+async def _either(event: asyncio.Event, timeout_s: float) -> None:
+    """Return when the event is set, or after `timeout_s` seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
 
 
 def _require_index(value: int, count: int, field: str) -> None:
