@@ -1,6 +1,7 @@
 """A block's search in the database: its state at the newest checkpoint, its curves in pieces appended at each."""
 
 import asyncio
+from collections.abc import Callable
 
 import numpy as np
 
@@ -37,9 +38,19 @@ class BlockState:
         def write() -> None:
             piece = blobs.encode({"curves": curves}) if curves.shape[2] else b""
             store.checkpoint(lease, self.number, row_steps, blobs.encode(saved), self._saved_step, piece)
+            self._saved_step = step
 
-        await asyncio.to_thread(write)
-        self._saved_step = step
+        await to_the_end(write)
+
+
+async def to_the_end(write: Callable[[], None]) -> None:
+    """Run `write` in a thread; it is over when this returns or raises, even when it was cancelled meanwhile."""
+    writing = asyncio.ensure_future(asyncio.to_thread(write))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait({writing})
+        raise
 
 
 def join_curves(pieces: list[bytes]) -> FloatArray:

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -15,7 +15,7 @@ from earwitness.explainer.errors import LeaseLost, NonFiniteModel
 from earwitness.explainer.search import Budget, Evaluate, Progress, require_searchable, search
 from earwitness.explainer.served import ServedBundle
 from earwitness.explainer.sweep import record, results
-from earwitness.explainer.sweep.checkpoints import BlockState
+from earwitness.explainer.sweep.checkpoints import BlockState, to_the_end
 from earwitness.explainer.sweep.layout import Layout
 from earwitness.explainer.sweep.speed import Speed
 from earwitness.explainer.sweep.store import Checkpoint, Lease, SweepStore
@@ -109,7 +109,8 @@ class SweepRunner:
         except BaseException as err:
             await _stop(searching, watching)
             if not isinstance(err, LeaseLost):
-                await self._save_all()
+                with _logged(self._record.sweep_id):
+                    await self._save_all()
             raise
         finally:
             await _stop(searching, watching)
@@ -223,7 +224,7 @@ class SweepRunner:
                 ask = partial(self._layer_activations, latents, layer)
                 activations = await (self._patiently(ask) if patient else ask())
                 kept = results.stored(rows, latents, activations)
-                await asyncio.to_thread(self._store.add_result, self._lease, number, kept)
+                await to_the_end(partial(self._store.add_result, self._lease, number, kept))
             except BaseException:
                 self._results_left.add(number)
                 raise
@@ -262,6 +263,15 @@ class SweepRunner:
         self._waiting_for = err.message
         await asyncio.sleep(pause_s)
         return min(2 * pause_s, MAX_PAUSE_S)
+
+
+@contextmanager
+def _logged(sweep_id: str) -> Iterator[None]:
+    """What fails in here must not hide why a search was stopped."""
+    try:
+        yield
+    except Exception:
+        _logger.exception("sweeps/%s could not be saved when it was stopped; its last checkpoint holds", sweep_id)
 
 
 async def _stop(*tasks: "asyncio.Task[None]") -> None:

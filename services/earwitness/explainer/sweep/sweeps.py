@@ -285,9 +285,9 @@ class Sweeps:
         return tuple(trajectory(curves[place.block], place.row, steps) for place in places)
 
     async def _run_queue(self) -> None:
-        """Run sweeps, one after another, for ever."""
+        """Run sweeps, one after another, until the server stops."""
         failing = False
-        while True:
+        while not self._draining:
             self._work.clear()
             try:
                 claimed = await self._claim()
