@@ -31,7 +31,7 @@ def run_document(run: "Run") -> dict[str, Any]:
 
 def print_runs(runs: Sequence["Run"]) -> None:
     """One line for each run, and what its score says."""
-    from earwitness.client.output.page import number, verdict
+    from earwitness.client.output.words import number, verdict
 
     scored = all(run.scoring for run in runs)
     columns = ["objective", "shows", "n#", "activation, median#", "lowest#", "highest#"]
@@ -53,7 +53,7 @@ def print_runs(runs: Sequence["Run"]) -> None:
 
 def print_score(scoring: "Scoring") -> None:
     """A score and what it says."""
-    from earwitness.client.output.page import number, verdict
+    from earwitness.client.output.words import number, verdict
 
     score = scoring.scored.score
     counts = (score.row_count, score.reference_row_count, score.dimension_count)
@@ -67,7 +67,7 @@ def print_score(scoring: "Scoring") -> None:
 
 
 def _score_cells(score: "Score") -> list[str]:
-    from earwitness.client.output.page import number
+    from earwitness.client.output.words import number
 
     interval = f"{number(score.interval_low)} to {number(score.interval_high)}"
     return [number(score.distance), interval, number(score.noise_floor), number(score.noise_floor_high)]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from earwitness.client.output import write_index, write_run
-from earwitness.client.output.page import number, verdict
 from earwitness.client.output.plots import trajectories_svg
+from earwitness.client.output.words import number, verdict
 from earwitness.errors import InvalidArgument
 from tests.unit.client.runs import MODEL, WEIGHTS, names, run, score
 

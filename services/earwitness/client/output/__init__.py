@@ -1,8 +1,33 @@
-"""The output folder of a search: arrays, sounds, pictures, tables, and a page that shows and plays all of it."""
+"""The output folders of searches and sweeps: arrays, sounds, pictures, tables, and a page that shows and plays it."""
 
 from earwitness.client.output.directory import check_free, new_directory
 from earwitness.client.output.folder import RUN_MARKS, write_run
 from earwitness.client.output.page import write_index
+from earwitness.client.output.report import (
+    Examples,
+    Outcome,
+    RankedAgainst,
+    RealExcerpt,
+    SweepReport,
+    example_ranks,
+)
 from earwitness.client.output.run import Run, Scoring
+from earwitness.client.output.sweep import SWEEP_MARKS, write_sweep
 
-__all__ = ["RUN_MARKS", "Run", "Scoring", "check_free", "new_directory", "write_index", "write_run"]
+__all__ = [
+    "RUN_MARKS",
+    "SWEEP_MARKS",
+    "Examples",
+    "Outcome",
+    "RankedAgainst",
+    "RealExcerpt",
+    "Run",
+    "Scoring",
+    "SweepReport",
+    "check_free",
+    "example_ranks",
+    "new_directory",
+    "write_index",
+    "write_run",
+    "write_sweep",
+]

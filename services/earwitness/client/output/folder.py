@@ -1,7 +1,8 @@
-"""Writes one search and its score as files."""
+"""Writes one search and its score, and explanations wherever they belong, as files."""
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC
 from pathlib import Path
@@ -14,6 +15,7 @@ from earwitness.client.activations import ARRAYS_FILE
 from earwitness.client.output.directory import new_directory
 from earwitness.client.output.page import write_run_page
 from earwitness.client.output.run import Run, Scoring, file_stem
+from earwitness.client.values import Explanation
 
 RUN_MARKS = ("request.json", ARRAYS_FILE)
 """An output folder has them."""
@@ -26,17 +28,11 @@ def write_run(run: Run, directory: Path, *, force: bool = False) -> None:
     The folder appears whole or not at all. Raises: InvalidArgument when it holds something and `force` is not given.
     """
     with new_directory(directory, force=force, marks=RUN_MARKS) as folder:
-        _write_arrays(run, folder / ARRAYS_FILE)
-        for explanation in run.result.explanations:
-            stem = file_stem(explanation)
-            if explanation.audio_wav is not None:
-                (folder / f"{stem}.wav").write_bytes(explanation.audio_wav)
-            if explanation.picture_png is not None:
-                (folder / f"{stem}.png").write_bytes(explanation.picture_png)
-        _write_trajectories(run, folder / "trajectory.csv")
-        _write_json(request_document(run), folder / "request.json")
+        origin = (run.model.name, run.result.summary.weights_sha256, run.objective.layer)
+        write_explanations(run.result.explanations, origin, folder)
+        write_json(request_document(run), folder / "request.json")
         if run.scoring is not None:
-            _write_json(score_document(run.scoring), folder / "score.json")
+            write_json(score_document(run.scoring), folder / "score.json")
         write_run_page(run, folder)
 
 
@@ -73,17 +69,34 @@ def score_document(scoring: Scoring) -> dict[str, Any]:
     }
 
 
-def _write_arrays(run: Run, path: Path) -> None:
-    explanations = run.result.explanations
+def write_explanations(explanations: Sequence[Explanation], origin: tuple[str, str, str], folder: Path) -> None:
+    """Write `explanations.npz`, `NNN.wav`, `NNN.png`, `trajectory.csv`; `origin` is (model, weights_sha256, layer)."""
+    _write_arrays(explanations, origin, folder / ARRAYS_FILE)
+    for explanation in explanations:
+        stem = file_stem(explanation)
+        if explanation.audio_wav is not None:
+            (folder / f"{stem}.wav").write_bytes(explanation.audio_wav)
+        if explanation.picture_png is not None:
+            (folder / f"{stem}.png").write_bytes(explanation.picture_png)
+    _write_trajectories(explanations, folder / "trajectory.csv")
+
+
+def write_json(document: dict[str, Any], path: Path) -> None:
+    """Write a document for people and programs: indented, UTF-8, without NaN."""
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _write_arrays(explanations: Sequence[Explanation], origin: tuple[str, str, str], path: Path) -> None:
+    model, weights_sha256, layer = origin
     np.savez_compressed(
         path,
-        model=np.array(run.model.name),
-        weights_sha256=np.array(run.result.summary.weights_sha256),
-        layer=np.array(run.objective.layer),
+        model=np.array(model),
+        weights_sha256=np.array(weights_sha256),
+        layer=np.array(layer),
         latents=np.stack([each.latent for each in explanations]),
         spectrograms=np.stack([each.spectrogram for each in explanations]),
-        activations=run.result.activations(),
-        layer_activations=run.result.layer_activations(),
+        activations=np.array([each.activation for each in explanations], np.float32),
+        layer_activations=np.stack([each.layer_activations for each in explanations]),
         seeds=np.array([each.seed for each in explanations], np.int64),
         best_steps=np.array([each.best_step for each in explanations], np.int32),
         settings=np.array([json.dumps(asdict(each.settings)) for each in explanations]),
@@ -91,17 +104,13 @@ def _write_arrays(run: Run, path: Path) -> None:
     )
 
 
-def _write_trajectories(run: Run, path: Path) -> None:
+def _write_trajectories(explanations: Sequence[Explanation], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["row", "seed", "step", "activation", "latent_norm", "gradient_norm"])
-        for each in run.result.explanations:
+        for each in explanations:
             if each.trajectory is None:
                 continue
             columns = (each.trajectory.activations, each.trajectory.latent_norms, each.trajectory.gradient_norms)
             for step, (activation, latent_norm, gradient_norm) in enumerate(zip(*columns, strict=True)):
                 writer.writerow([each.row_index, each.seed, step, activation, latent_norm, gradient_norm])
-
-
-def _write_json(document: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -10,9 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from earwitness import __version__
-from earwitness.client.output.run import Run, Scoring, file_stem
+from earwitness.client.output.run import Run, file_stem
 from earwitness.client.output.scale import Scale, Span, Tick
-from earwitness.client.values import Explanation, Score, Settings
+from earwitness.client.output.words import number, percent, seed_words, settings_words, verdict
+from earwitness.client.values import Explanation, Objective, Reference, ReferenceVersion, Score
 
 COLOURS = {"maximise": "#e2711d", "minimise": "#2389b5"}
 """Warm for a high activation, cool for a low one; both read on a light and on a dark ground."""
@@ -20,12 +21,14 @@ COLOURS = {"maximise": "#e2711d", "minimise": "#2389b5"}
 
 @dataclass(frozen=True)
 class Card:
-    """One explanation on the page; the names are those of its files, where it has them."""
+    """One sound on the page: `what` it is, paths of its files where it has them, and `notes` at its foot."""
 
-    number: str
-    explanation: Explanation
+    anchor: str
+    what: str
+    activation: float
     picture: str | None
     sound: str | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,16 @@ class DistanceScale:
     interval: Span
     noise: Span
     ticks: list[Tick]
+
+    @classmethod
+    def on(cls, scale: Scale, score: Score) -> "DistanceScale":
+        """A score on a line that others may share."""
+        return cls(
+            distance=scale.percent(score.distance),
+            interval=scale.span(score.interval_low, score.interval_high),
+            noise=scale.span(score.noise_floor, score.noise_floor_high),
+            ticks=scale.ticks(),
+        )
 
 
 @dataclass(frozen=True)
@@ -54,44 +67,13 @@ def write_run_page(run: Run, folder: Path) -> None:
     from earwitness.client.output.plots import trajectories_svg
 
     svg = trajectories_svg(run.result.explanations, COLOURS[run.objective.sense])
-    _render("run.html.j2", folder / "index.html", {"side": _context(run, ""), "trajectories_svg": svg})
+    render("run.html.j2", folder / "index.html", {"side": _context(run, ""), "trajectories_svg": svg})
 
 
 def write_index(path: Path, title: str, runs: Mapping[str, Run]) -> None:
     """Write a page that sets runs side by side; each key is the run's folder, relative to the page."""
     panels = [{**_context(run, f"{folder}/"), "folder": folder} for folder, run in runs.items()]
-    _render("index.html.j2", path, {"title": title, "panels": panels})
-
-
-def verdict(score: Score) -> str:
-    """What a score says, in a sentence."""
-    if score.distance <= score.noise_floor_high:
-        return "The batch is as near to the reference as real audio of this size: this score does not tell them apart."
-    ratio = score.distance / score.noise_floor if score.noise_floor > 0 else float("inf")
-    return f"The batch scores {number(ratio)} times what real audio of this size scores."
-
-
-def number(value: float) -> str:
-    """Three significant digits; thousands separated by a thin space."""
-    if value == 0:
-        return "0"
-    if 0.001 <= abs(value) < 1000:
-        return f"{value:#.3g}".rstrip(".").replace("-", "−")
-    if 1000 <= abs(value) < 1e6:
-        return f"{value:,.0f}".replace(",", "\u2009").replace("-", "−")
-    return f"{value:.2e}".replace("-", "−")
-
-
-def settings_words(settings: Settings) -> list[tuple[str, str]]:
-    """The settings as pairs of name and value; the prior or the weight decay, whichever is used."""
-    words = [
-        ("optimiser", str(settings.optimiser)),
-        ("steps", str(settings.steps)),
-        ("learning rate", f"{settings.learning_rate:g}"),
-    ]
-    if settings.weight_decay:
-        return [*words, ("weight decay", f"{settings.weight_decay:g}")]
-    return [*words, ("prior weight λ", f"{settings.prior_weight:g}")]
+    render("index.html.j2", path, {"title": title, "panels": panels})
 
 
 def _context(run: Run, prefix: str) -> dict[str, Any]:
@@ -101,46 +83,50 @@ def _context(run: Run, prefix: str) -> dict[str, Any]:
     return {
         "run": run,
         "colour": COLOURS[run.objective.sense],
-        "cards": [_card(each, prefix) for each in explanations],
+        "cards": [explanation_card(each, prefix) for each in explanations],
         "median": statistics.median(activations),
         "lowest": min(activations),
         "highest": max(activations),
         "settings": settings_words(next(iter(settings))) if len(settings) == 1 else [("settings", "differ by row")],
-        "seeds": _seed_words([each.seed for each in explanations]),
+        "seeds": seed_words([each.seed for each in explanations]),
         "scoring": run.scoring,
         "verdict": verdict(run.scoring.scored.score) if run.scoring else None,
-        "distance_scale": _distance_scale(run.scoring.scored.score) if run.scoring else None,
-        "activation_scale": _activation_scale(run, run.scoring, activations) if run.scoring else None,
+        "score": run.scoring.scored.score if run.scoring else None,
+        "distance_scale": distance_scale(run.scoring.scored.score) if run.scoring else None,
+        "activation_scale": activation_scale(
+            run.objective, run.scoring.reference, run.scoring.scored.version, activations
+        )
+        if run.scoring
+        else None,
     }
 
 
-def _card(explanation: Explanation, prefix: str) -> Card:
+def explanation_card(explanation: Explanation, prefix: str) -> Card:
+    """The card of an explanation whose files lie below `prefix`, "" or ending in a slash."""
     stem = file_stem(explanation)
     return Card(
-        stem,
-        explanation,
+        f"row-{prefix.replace('/', '-')}{stem}",
+        f"explanation {stem}",
+        explanation.activation,
         picture=f"{prefix}{stem}.png" if explanation.picture_png else None,
         sound=f"{prefix}{stem}.wav" if explanation.audio_wav else None,
+        notes=(f"seed {explanation.seed}", f"best step {explanation.best_step} of {explanation.settings.steps}"),
     )
 
 
-def _distance_scale(score: Score) -> DistanceScale:
+def distance_scale(score: Score) -> DistanceScale:
+    """Where a score and what belongs to it lie on a line of their own."""
     values = (score.distance, score.interval_low, score.interval_high, score.noise_floor, score.noise_floor_high)
-    scale = Scale(values, logarithmic=True)
-    return DistanceScale(
-        distance=scale.percent(score.distance),
-        interval=scale.span(score.interval_low, score.interval_high),
-        noise=scale.span(score.noise_floor, score.noise_floor_high),
-        ticks=scale.ticks(),
-    )
+    return DistanceScale.on(Scale(values, logarithmic=True), score)
 
 
-def _activation_scale(run: Run, scoring: Scoring, activations: Sequence[float]) -> ActivationScale | None:
-    """None where the reference does not know the range of the objective's unit."""
-    version, selection = scoring.scored.version, scoring.reference.selection
+def activation_scale(
+    objective: Objective, reference: Reference, version: ReferenceVersion, activations: Sequence[float]
+) -> ActivationScale | None:
+    """`None` where the reference does not know the range of the objective's unit."""
     if version.unit_minimum is None or version.unit_maximum is None:
         return None
-    if (selection.unit or 0) != run.objective.unit:
+    if (reference.selection.unit or 0) != objective.unit:
         return None
     scale = Scale([*activations, version.unit_minimum, version.unit_maximum])
     return ActivationScale(
@@ -150,12 +136,6 @@ def _activation_scale(run: Run, scoring: Scoring, activations: Sequence[float]) 
         high=version.unit_maximum,
         ticks=scale.ticks(),
     )
-
-
-def _seed_words(seeds: Sequence[int]) -> str:
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"{seeds[0]} to {seeds[-1]}"
-    return ", ".join(map(str, seeds))
 
 
 @cache
@@ -168,9 +148,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["probability"] = percent
     return environment
 
 
-def _render(template: str, path: Path, context: Mapping[str, Any]) -> None:
+def render(template: str, path: Path, context: Mapping[str, Any]) -> None:
+    """Write a page."""
     html = _environment().get_template(template).render(version=__version__, **context)
     path.write_text(html, encoding="utf-8")

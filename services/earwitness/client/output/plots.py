@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 from matplotlib import rc_context
@@ -22,18 +23,26 @@ CURVES = (
 )
 
 
-def trajectories_svg(explanations: Sequence[Explanation], colour: str) -> str | None:
-    """Activation, ‖z‖ and ‖gradient‖ over the steps, a dot on each row's best iterate; `None` without trajectories."""
+def trajectories_svg(explanations: Sequence[Explanation], colour: str, name: str = "curves") -> str | None:
+    """Activation, ‖z‖ and ‖gradient‖ over the steps, a dot on each row's best iterate; `None` without trajectories.
+
+    `name` is as for `svg_of`.
+    """
     rows = [(each.best_step, each.trajectory) for each in explanations if each.trajectory is not None]
     if not rows:
         return None
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "earwitness", "font.family": "sans-serif"}):
+    with drawing():
         figure = Figure(figsize=(11, 2.9), layout="constrained")
         for axes, (title, field) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
             _draw(axes, rows, field, colour)
             axes.set_title(title, color=INK, fontsize=11)
             axes.set_xlabel("step", color=INK, fontsize=9)
-        return _svg(figure)
+        return svg_of(figure, name)
+
+
+def drawing() -> AbstractContextManager[None]:
+    """Settings of every drawing: text stays text, the same drawing has the same bytes."""
+    return rc_context({"svg.fonttype": "none", "svg.hashsalt": "earwitness", "font.family": "sans-serif"})
 
 
 def _draw(axes: Axes, rows: Sequence[tuple[int, Trajectory]], field: str, colour: str) -> None:
@@ -56,11 +65,13 @@ def _draw(axes: Axes, rows: Sequence[tuple[int, Trajectory]], field: str, colour
     axes.spines[["left", "bottom"]].set_color(INK)
 
 
-def _svg(figure: Figure) -> str:
-    """The figure as one `<svg>` element, scaling to its container."""
+def svg_of(figure: Figure, name: str) -> str:
+    """The figure as one `<svg>` element, scaling to its container; `name`, letters only, begins its ids: a page may
+    hold several figures."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     return re.sub(r' (width|height)="[0-9.]+pt"', "", svg, count=2)

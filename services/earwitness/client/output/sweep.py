@@ -1,0 +1,114 @@
+"""Writes a sweep of one objective as files."""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from earwitness import __version__
+from earwitness.client.output.directory import new_directory
+from earwitness.client.output.folder import write_explanations, write_json
+from earwitness.client.output.report import Outcome, RealExcerpt, SweepReport
+from earwitness.client.output.sweep_page import write_sweep_page
+from earwitness.client.values import Score, Settings
+
+SWEEP_MARKS = ("sweep.json", "sweep.csv")
+"""A sweep's folder has them."""
+REAL_FOLDER = "real"
+SCORE_COLUMNS = {"rank": "covariance_rank"}
+"""Where a score's field is named otherwise in the table: its `rank` is the setting's place."""
+
+
+def write_sweep(directory: Path, report: SweepReport, *, force: bool = False) -> None:
+    """Write the folder: `sweep.csv` and `sweep.json` (every setting with all its figures), `grid.png`, a folder of
+    explanations for each of the examples, `real/` with the excerpts, and `index.html`, which shows and plays all of it.
+
+    The folder appears whole or not at all. Raises: InvalidArgument when it holds something and `force` is not given.
+    """
+    from earwitness.client.output.grid import Grid, write_grid_png
+
+    with new_directory(directory, force=force, marks=SWEEP_MARKS) as folder:
+        _write_table(report.best_first, folder / "sweep.csv")
+        write_json(sweep_document(report), folder / "sweep.json")
+        origin = (report.model.name, report.summary.weights_sha256, report.objective.layer)
+        for examples in report.examples:
+            (folder / examples.name).mkdir()
+            write_explanations(examples.explanations, origin, folder / examples.name)
+        _write_excerpts(report.excerpts, folder / REAL_FOLDER)
+        write_grid_png(Grid.of(report.best_first), f"{report.model.name}: {report.objective}", folder / "grid.png")
+        write_sweep_page(report, folder, REAL_FOLDER)
+
+
+def sweep_document(report: SweepReport) -> dict[str, Any]:
+    """The sweep as JSON: everything but arrays, sounds and pictures."""
+    against = report.against
+    return {
+        "earwitness_version": __version__,
+        "finished": report.finished.astimezone(UTC).isoformat(timespec="seconds"),
+        "model": report.model.name,
+        "weights_sha256": report.summary.weights_sha256,
+        "objective": asdict(report.objective),
+        "meaning": report.meaning,
+        "seeds": list(report.seeds),
+        "setting_count": report.setting_count,
+        "summary": asdict(report.summary),
+        "reference": None
+        if against is None
+        else {
+            "version": against.version.name,
+            "selection": str(against.reference.selection),
+            "description": against.reference.description,
+            "row_count": against.version.selected_count,
+            "unit": against.unit,
+            "unit_minimum": against.version.unit_minimum,
+            "unit_maximum": against.version.unit_maximum,
+        },
+        "outcomes": [_outcome_document(each) for each in report.best_first],
+        "examples": {each.name: asdict(each.outcome.settings) for each in report.examples},
+    }
+
+
+def _outcome_document(outcome: Outcome) -> dict[str, Any]:
+    ranked = outcome.ranked
+    place = {} if ranked is None else {
+        "rank": ranked.rank,
+        "probability_best": ranked.probability_best,
+        "leaves_range": ranked.leaves_range,
+        "score": asdict(ranked.score),
+    }  # fmt: skip
+    return {
+        "settings": asdict(outcome.settings),
+        **place,
+        "activations": [value if math.isfinite(value) else None for value in outcome.activations.tolist()],
+    }
+
+
+def _write_table(outcomes: Sequence[Outcome], path: Path) -> None:
+    """One line for each setting, best first."""
+    settings = [field.name for field in fields(Settings)]
+    scores = [field.name for field in fields(Score)]
+    places = ["rank", "probability_best", "leaves_range"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        ranked = all(each.ranked for each in outcomes)
+        writer = csv.writer(file)
+        score_columns = [SCORE_COLUMNS.get(name, name) for name in scores]
+        writer.writerow([*settings, "activation_median", *([*places, *score_columns] if ranked else [])])
+        for each in outcomes:
+            row = [*(getattr(each.settings, name) for name in settings), each.median]
+            if each.ranked is not None and ranked:
+                row += [getattr(each.ranked, name) for name in places]
+                row += [getattr(each.ranked.score, name) for name in scores]
+            writer.writerow(row)
+
+
+def _write_excerpts(excerpts: Sequence[RealExcerpt], folder: Path) -> None:
+    if excerpts:
+        folder.mkdir()
+    for index, each in enumerate(excerpts):
+        if each.audio_wav is not None:
+            (folder / f"{index:03d}.wav").write_bytes(each.audio_wav)
+        if each.picture_png is not None:
+            (folder / f"{index:03d}.png").write_bytes(each.picture_png)

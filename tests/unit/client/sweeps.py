@@ -1,0 +1,75 @@
+"""A sweep as the clients return it: the paper's grid, with distances shaped like the paper's."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from earwitness.client.output import Examples, Outcome, RankedAgainst, RealExcerpt, SweepReport, example_ranks
+from earwitness.client.values import (
+    Objective,
+    RankedBatch,
+    Reference,
+    ReferenceIdentity,
+    ReferenceVersion,
+    SearchSummary,
+    Selection,
+    Sense,
+    Settings,
+)
+from tests.unit.client.runs import MODEL, NOW, PNG, WEIGHTS, explanation, score
+
+SEEDS = tuple(range(5))
+STEPS, RATES, PRIORS = (100, 500, 1000), (0.1, 0.01, 0.001), (0.1, 0.01, 0.001)
+PAPER = tuple(Settings("adam", rate, prior, steps, 0.0) for rate, prior, steps in product(RATES, PRIORS, STEPS))
+
+
+def distance_of(settings: Settings) -> float:
+    rate, prior, steps = settings.learning_rate or 0, settings.prior_weight or 0, settings.steps or 0
+    return 1.5 + (rate * steps) ** 2 / (1 + 100 * prior) + prior + 3e-3 / rate
+
+
+def outcomes_of(settings: tuple[Settings, ...], *, ranked: bool = True) -> tuple[Outcome, ...]:
+    distances = [distance_of(each) for each in settings]
+    ranks = {index: rank for rank, index in enumerate(np.argsort(distances), 1)}
+    found = []
+    for index, (each, distance) in enumerate(zip(settings, distances, strict=True)):
+        activations = (2 + np.sqrt(distance) * np.linspace(0.8, 1.2, len(SEEDS))).astype(np.float32)
+        placed = RankedBatch(
+            str(index), ranks[index],
+            score(distance, row_count=len(SEEDS), interval_low=0.7 * distance, interval_high=1.6 * distance),
+            {1: 0.75, 2: 0.25}.get(ranks[index], 0.0), distance > 100,
+        )  # fmt: skip
+        found.append(Outcome(each, activations, placed if ranked else None))
+    return tuple(found)
+
+
+def sweep(
+    settings: tuple[Settings, ...] = PAPER, sense: Sense = "maximise", *, ranked: bool = True, excerpts: int = 3
+) -> SweepReport:
+    outcomes = outcomes_of(settings, ranked=ranked)
+    version = ReferenceVersion("references/top50/versions/2", 400, 50, NOW, 1.0, 9.0)
+    identity = ReferenceIdentity(MODEL.name, WEIGHTS, "fc9", 2, MODEL.feature_profile)
+    reference = Reference("top50", identity, Selection("top", 0, 50), "a & b", 400, 7, (version,), "etag", NOW)
+    examples = []
+    for name, rank in example_ranks(len(outcomes)).items():
+        outcome = next(each for each in outcomes if each.ranked is None or each.ranked.rank == rank)
+        found = [replace(explanation(index, sense, 40), settings=outcome.settings) for index in range(2)]
+        examples.append(Examples(name, outcome, tuple(found)))
+    return SweepReport(
+        model=MODEL,
+        objective=Objective("fc9", 0, sense),
+        seeds=SEEDS,
+        outcomes=outcomes,
+        examples=tuple(examples if ranked else examples[:1]),
+        setting_count=len(settings),
+        summary=SearchSummary("completed", 43200, 12.5, WEIGHTS, "onnxruntime in process"),
+        finished=NOW,
+        against=RankedAgainst(reference, version, 0) if ranked else None,
+        excerpts=tuple(
+            RealExcerpt(
+                f"song & {index}.ogg, {index}.5 s", 8.0 - index, np.zeros((2, 3), np.float32), b"RIFF....WAVE", PNG
+            )
+            for index in range(excerpts)
+        ),
+    )
