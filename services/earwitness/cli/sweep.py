@@ -14,7 +14,8 @@ from earwitness.cli.sweep_results import follow, print_sweep, sweep_document, wr
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from earwitness.client import Grid, Sweep, SweepPlan
+    from earwitness.client import Grid, Sweep, SweepObjective
+    from earwitness.client.values import Optimiser
 
 GRID = "Grid: every combination of these (give any to make a grid of your own)"
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write when the sweep is over.")]
@@ -34,7 +35,7 @@ def sweep(
     layer: Layer = None,
     units: Annotated[
         list[int] | None,
-        typer.Option("--unit", "-u", min=0, help="Unit of the layer; several make several objectives."),
+        typer.Option("--unit", "-u", min=0, help="Unit of the layer; several are swept together."),
     ] = None,
     maximise: Annotated[
         bool, typer.Option("--maximise/--minimise", help="Sounds that make the unit fire most, or least.")
@@ -51,9 +52,9 @@ def sweep(
     steps: Annotated[
         list[int] | None, typer.Option("--steps", min=1, help="Steps; default: 100.", rich_help_panel=GRID)
     ] = None,
-    optimisers: Annotated[
-        list[Literal["adam", "sgd"]] | None,
-        typer.Option("--optimiser", help="How the latent moves; default: adam.", rich_help_panel=GRID),
+    optimiser: Annotated[
+        Literal["adam", "sgd", "both"] | None,
+        typer.Option(help="How the latent moves; default: adam.", rich_help_panel=GRID),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", "-n", min=1, help="Rows of each setting.")] = 50,
     first_seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed; the others count on.")] = 0,
@@ -91,19 +92,19 @@ def sweep(
 
       earwitness sweep svd-r1 --layer fc8 --unit 3 --unit 7 --no-wait --json
     """
+    from earwitness.client import SweepPlan
     from earwitness.client.output import SWEEP_MARKS, check_free
 
     if out is not None:
         check_free(out, force=force, marks=SWEEP_MARKS if len(units or []) < 2 else ())
-    values = _grid(grid, learning_rates, prior_weights, steps, optimisers)
+    values = _grid(grid, learning_rates, prior_weights, steps, optimiser)
     connection: Connection = context.obj
 
     async def run(update: console.Update) -> "Sweep | None":
         async with connection.explainer(explainer, data) as models, connection.sweeps(explainer, data) as client:
             chosen = layer or (await models.get_model(model)).output_layer.name
-            plan = _plan(
-                model, chosen, units or [0], maximise, values, seeds, first_seed, references or [], whole_layer
-            )
+            objectives = _objectives(chosen, units or [0], maximise, references or [], whole_layer)
+            plan = SweepPlan(model, objectives, values, seeds, first_seed)
             started = await client.create(plan, request_id=request_id)
             if not wait:
                 if json_output:
@@ -134,36 +135,28 @@ def _grid(
     learning_rates: Sequence[float] | None,
     prior_weights: Sequence[float] | None,
     steps: Sequence[int] | None,
-    optimisers: Sequence[Literal["adam", "sgd"]] | None,
+    optimiser: Literal["adam", "sgd", "both"] | None,
 ) -> "Grid":
     from earwitness.client import PAPER_GRID, Grid
 
-    own = learning_rates or prior_weights or steps or optimisers
+    own = learning_rates or prior_weights or steps or optimiser
     if name and own:
         raise InvalidArgument("grid", "give either --grid paper or values of your own (--lr, --prior, --steps)")
     if not own:
         return PAPER_GRID
-    return Grid(learning_rates or [0.01], prior_weights or [0.001], steps or [100], optimisers or ["adam"])
+    optimisers: list[Optimiser] = ["adam", "sgd"] if optimiser == "both" else [optimiser or "adam"]
+    return Grid(learning_rates or [0.01], prior_weights or [0.001], steps or [100], optimisers)
 
 
-def _plan(
-    model: str,
-    layer: str,
-    units: Sequence[int],
-    maximise: bool,
-    grid: "Grid",
-    seeds: int,
-    first_seed: int,
-    references: Sequence[str],
-    whole_layer: bool,
-) -> "SweepPlan":
-    from earwitness.client import Objective, SweepObjective, SweepPlan
+def _objectives(
+    layer: str, units: Sequence[int], maximise: bool, references: Sequence[str], whole_layer: bool
+) -> "list[SweepObjective]":
+    from earwitness.client import Objective, SweepObjective
 
     if len(references) not in (0, 1, len(units)):
         raise InvalidArgument("reference", f"got {len(references)} for {len(units)} units; give one, or one for each")
-    of_unit = list(references) * len(units) if len(references) == 1 else list(references) or [None] * len(units)
-    objectives = [
-        SweepObjective(Objective(layer, unit, "maximise" if maximise else "minimise"), reference, whole_layer)
+    of_unit = list(references) * (len(units) if len(references) == 1 else 1) or [""] * len(units)
+    return [
+        SweepObjective(Objective(layer, unit, "maximise" if maximise else "minimise"), reference or None, whole_layer)
         for unit, reference in zip(units, of_unit, strict=True)
     ]
-    return SweepPlan(model, objectives, grid, seeds, first_seed)

@@ -55,9 +55,8 @@ def progress_words(progress: "SweepProgress") -> str:
     if progress.state == "queued":
         return "waits for the sweeps before it"
     left = eta(progress.time_left_s)
-    words = (
-        f"{progress.results_done} of {progress.result_count} settings, {progress.row_steps_per_second:.0f} row-steps/s"
-    )
+    speed = f"{progress.row_steps_per_second:.0f} row-steps/s"
+    words = f"{progress.results_done} of {progress.result_count} settings, {speed}"
     return f"{words}, about {left} left" if left else words
 
 
@@ -136,7 +135,7 @@ def print_sweep(found: "Sweep", out: Path | None = None, *, every: bool = False)
 
 
 def _rows(found: "Sweep", objective_index: int) -> list[list[str]]:
-    from earwitness.client.output.page import number
+    from earwitness.client.output.words import number
 
     ranking = found.ranking_of(objective_index)
     done = {each.index: each for each in found.results_of(objective_index) if each.done}
@@ -157,11 +156,9 @@ def _rows(found: "Sweep", objective_index: int) -> list[list[str]]:
 
 
 def _cells(result: "SweepResult") -> list[str]:
-    from earwitness.client.output.page import number
+    from earwitness.client.output.words import number
 
     settings = result.settings
     values = (settings.learning_rate, settings.prior_weight, settings.steps, settings.optimiser)
-    return [
-        *(f"{each:g}" if isinstance(each, float) else str(each) for each in values),
-        number(float(np.median(result.activations))),
-    ]
+    cells = [f"{each:g}" if isinstance(each, float) else str(each) for each in values]
+    return [*cells, number(float(np.median(result.activations)))]

@@ -130,9 +130,8 @@ def cancel(
     if json_output:
         console.print_json(progress_document(ended))
     else:
-        console.show(
-            f"sweep {ended.sweep_id} is {ended.state}: {ended.results_done} of {ended.result_count} results kept"
-        )
+        kept = f"{ended.results_done} of {ended.result_count} results are kept"
+        console.show(f"sweep {ended.sweep_id} is {ended.state}: {kept}")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The Python client: clients of explainer, sweeps and scorer, references from recordings, output folders. All asyncio."""
+"""The Python client: `ExplainerClient`, `SweepClient`, `ScorerClient`, references, output folders. All asyncio."""
 
 from earwitness.client.channel import Tls
 from earwitness.client.errors import RpcFailure

@@ -38,9 +38,7 @@ async def report_sweep(
         raise FailedPrecondition(f"no result of {asked.objective} is done in sweep {sweep.sweep_id}")
     ranking = sweep.ranking_of(objective_index)
     ranked = {int(each.id): each for each in ranking.batches} if ranking else {}
-    outcomes = {
-        result.index: Outcome(result.settings, result.activations, ranked.get(result.index)) for result in results
-    }
+    outcomes = {each.index: Outcome(each.settings, each.activations, ranked.get(each.index)) for each in results}
     if ranked:
         by_rank = sorted(ranked.values(), key=lambda each: each.rank)
         chosen = {name: int(by_rank[rank - 1].id) for name, rank in example_ranks(len(by_rank)).items()}
