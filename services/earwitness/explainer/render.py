@@ -11,15 +11,13 @@ from typing import TypeVar
 import numpy as np
 
 from earwitness.explainer.plan import Artefact
-from earwitness.features import FeatureProfile
+from earwitness.features import FeatureProfile, render_picture
 from earwitness.inference.backend import FloatArray
 
 AUDIO_SEED = 0
 """Griffin–Lim's first phases: fixed, so that the same spectrogram has the same sound."""
 LOUDEST_LEVEL = 40.0
 """Log-magnitudes above this are brought down together before inversion: e^88 is the end of float32."""
-PICTURE_SIZE_IN, PICTURE_DPI = (6.4, 3.6), 100
-TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000)
 FIRST_RENDER_S = {Artefact.AUDIO: 2.0, Artefact.PICTURE: 1.0}
 """Expected seconds of one artefact before one was made: mostly the loading of the libraries."""
 MEMORY = 0.5
@@ -80,28 +78,3 @@ def render_audio(profile: FeatureProfile, spectrogram: FloatArray) -> Audio:
     file = io.BytesIO()
     soundfile.write(file, inverted.waveform, inverted.sample_rate_hz, format="WAV", subtype="PCM_16")
     return Audio(file.getvalue(), float(inverted.gain * np.exp(-lowered)))
-
-
-def render_picture(profile: FeatureProfile, spectrogram: FloatArray, title: str) -> bytes:
-    """A PNG of `spectrogram` [bands, frames] over seconds and Hz."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    bands, frames = spectrogram.shape
-    figure = Figure(figsize=PICTURE_SIZE_IN, dpi=PICTURE_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    seconds = frames / profile.frames_per_second
-    image = axes.imshow(
-        spectrogram, origin="lower", aspect="auto", extent=(0, seconds, -0.5, bands - 0.5), interpolation="nearest"
-    )
-    frequencies = profile.band_frequencies_hz()
-    ticks = [hz for hz in TICKS_HZ if frequencies[0] <= hz <= frequencies[-1]]
-    axes.set_yticks(np.interp(ticks, frequencies, np.arange(bands)), [f"{hz:g}" for hz in ticks])
-    axes.set_xlabel("time (s)")
-    axes.set_ylabel("frequency (Hz)")
-    axes.set_title(title, fontsize="medium", parse_math=False)
-    figure.colorbar(image, label="log magnitude")
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()

@@ -2,6 +2,7 @@
 
 from earwitness.features.audio import AudioError, check_audio, load_audio, write_wav
 from earwitness.features.inversion import InvertedAudio
+from earwitness.features.picture import render_picture
 from earwitness.features.profile import PROFILES, FeatureProfile, LogMelProfile, get_profile, profile_from_dict
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "get_profile",
     "load_audio",
     "profile_from_dict",
+    "render_picture",
     "write_wav",
 ]

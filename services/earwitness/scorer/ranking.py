@@ -22,12 +22,18 @@ class DataRange:
 
     @classmethod
     def of(cls, frozen: Frozen, selection: Selection) -> "DataRange":
-        """The range of a reference's rows; where its selection cut them off, the real ones go on."""
-        minimum, maximum = frozen.minimum.copy(), frozen.maximum.copy()
+        """The range of real activations as far as a reference tells it.
+
+        All rows tell it of every unit. The rows where one unit is highest (lowest) tell only how high (low) that unit
+        goes: below them the real data go on, and what other units do elsewhere they do not show.
+        """
+        if selection.kind == "all":
+            return cls(frozen.minimum, frozen.maximum)
+        minimum, maximum = np.full_like(frozen.minimum, -np.inf), np.full_like(frozen.maximum, np.inf)
         if selection.kind == "top":
-            minimum[selection.unit] = -np.inf
-        elif selection.kind == "bottom":
-            maximum[selection.unit] = np.inf
+            maximum[selection.unit] = frozen.maximum[selection.unit]
+        else:
+            minimum[selection.unit] = frozen.minimum[selection.unit]
         return cls(minimum, maximum)
 
     def unit(self, index: int) -> "DataRange":

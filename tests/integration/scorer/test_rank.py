@@ -35,7 +35,7 @@ async def test_batches_come_back_best_first_with_their_scores(scorer: Running, c
     assert scorer.metric("scorer_rank_seconds_count") == 2
 
 
-async def test_the_cut_end_of_a_selection_is_no_end_of_the_data(scorer: Running) -> None:
+async def test_below_the_top_rows_the_data_go_on(scorer: Running) -> None:
     selection = pb.Selection(top=pb.Selection.Extreme(unit=0, k=50))
     await scorer.frozen_reference(rows_of(300), selection=selection)
     batches = {"shy": rows_of(50, seed=1), "wild": rows_of(50, seed=1) + np.float32(50)}

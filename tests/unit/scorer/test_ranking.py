@@ -137,7 +137,7 @@ def test_the_range_is_left_when_the_median_is_beyond() -> None:
 
 
 @pytest.mark.parametrize(("kind", "free", "bound"), [("top", -1, 1), ("bottom", 1, -1)])
-def test_where_a_selection_cut_the_data_they_go_on(kind: str, free: int, bound: int) -> None:
+def test_selected_rows_tell_only_how_far_their_unit_goes(kind: str, free: int, bound: int) -> None:
     selection = Selection(kind, 1, 50)  # type: ignore[arg-type]
     limits = DataRange.of(frozen_of(real(400, 3), selection), selection)
     rows = np.zeros((ROWS, 3))
@@ -147,8 +147,9 @@ def test_where_a_selection_cut_the_data_they_go_on(kind: str, free: int, bound: 
     rows[:, 1] = 100 * bound
     assert limits.left_by(rows)
     rows[:, 1] = 0
-    rows[:, 2] = 100 * free  # another unit: the selection did not cut it
-    assert limits.left_by(rows)
+    rows[:, 2] = 100 * bound  # what another unit does elsewhere, those rows do not show
+    assert not limits.left_by(rows)
+    assert not limits.unit(2).left_by(rows[:, 2:])
 
 
 def test_real_audio_does_not_leave_its_own_range() -> None:

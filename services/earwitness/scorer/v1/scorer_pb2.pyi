@@ -807,8 +807,8 @@ class RankedBatch(_message.Message):
     """
     leaves_range: _builtins.bool
     """True when the batch leaves the range of the real data: the median of its activations of any compared unit lies
-    beyond the lowest or highest of the reference's rows. Where the selection cut the real data off (below the unit's
-    "top" rows, above its "bottom" rows) they go on, so that end does not count.
+    below the lowest or above the highest real one, as far as the reference tells. One of all rows tells it of every
+    unit; the "top" rows of a unit tell only how high that unit goes, its "bottom" rows how low.
     """
     @_builtins.property
     def score(self) -> Global___Score:

@@ -1,0 +1,38 @@
+"""Pictures of spectrograms; matplotlib is loaded when first needed."""
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from earwitness.features.profile import FeatureProfile
+
+PICTURE_SIZE_IN, PICTURE_DPI = (6.4, 3.6), 100
+TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000)
+
+
+def render_picture(profile: "FeatureProfile", spectrogram: NDArray[np.float32], title: str) -> bytes:
+    """A PNG of `spectrogram` [bands, frames] over seconds and Hz."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    bands, frames = spectrogram.shape
+    figure = Figure(figsize=PICTURE_SIZE_IN, dpi=PICTURE_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    seconds = frames / profile.frames_per_second
+    image = axes.imshow(
+        spectrogram, origin="lower", aspect="auto", extent=(0, seconds, -0.5, bands - 0.5), interpolation="nearest"
+    )
+    frequencies = profile.band_frequencies_hz()
+    ticks = [hz for hz in TICKS_HZ if frequencies[0] <= hz <= frequencies[-1]]
+    axes.set_yticks(np.interp(ticks, frequencies, np.arange(bands)), [f"{hz:g}" for hz in ticks])
+    axes.set_xlabel("time (s)")
+    axes.set_ylabel("frequency (Hz)")
+    axes.set_title(title, fontsize="medium", parse_math=False)
+    figure.colorbar(image, label="log magnitude")
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()

@@ -1,0 +1,97 @@
+"""The real excerpts beside a sweep: found by the served classifier, cut from the recordings."""
+
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+import soundfile
+
+from earwitness.client.excerpts import top_excerpts
+from earwitness.client.references import bundle_of, layer_activations
+from earwitness.client.values import Objective, Sense
+from earwitness.errors import InvalidArgument
+from earwitness.features import load_audio
+from earwitness.inference.local import LocalBackend
+from tests.helpers.tiny_bundle import PROFILE, write_tiny_bundle
+from tests.integration.cli.served import write_recording
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("audio")
+    lengths = (6, 0.5, 9)  # the second holds no excerpt
+    return [write_recording(folder / f"r{seed}.wav", length, seed) for seed, length in enumerate(lengths)]
+
+
+@pytest_asyncio.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[LocalBackend]:
+    backend = LocalBackend(write_tiny_bundle(tmp_path / "models").repository, threads=1)
+    yield backend
+    await backend.close()
+
+
+@pytest.mark.parametrize("sense", ["maximise", "minimise"])
+@pytest.mark.parametrize("direction", [None, {0: 1.0, 1: -2.0}])
+async def test_the_most_extreme_excerpts_that_do_not_overlap(
+    backend: LocalBackend, recordings: list[Path], sense: Sense, direction: dict[int, float] | None
+) -> None:
+    objective = Objective("fc3", 1 if direction is None else None, sense, direction)
+    seen: list[tuple[int, int]] = []
+    found = await top_excerpts(
+        backend, model="tiny", objective=objective, recordings=recordings, count=4,
+        on_progress=lambda done, count: seen.append((done, count)),
+    )  # fmt: skip
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    sign = 1 if sense == "maximise" else -1
+    values = [sign * each.activation for each in found]
+    assert values == sorted(values, reverse=True)
+    hop = PROFILE.excerpt_frames // 2
+    bundle, every = await bundle_of(backend, "tiny"), []
+    for recording in recordings[::2]:
+        excerpts = PROFILE.excerpts(PROFILE.spectrogram(load_audio(recording, PROFILE.sample_rate_hz)), hop)
+        rows = await layer_activations(backend, bundle, "fc3", excerpts)
+        value = rows[:, 1] if direction is None else rows[:, 0] - 2 * rows[:, 1]
+        every += [(sign * float(each), recording.name, at * hop) for at, each in enumerate(value)]
+    expected: list[tuple[float, str, int]] = []
+    for each in sorted(every, reverse=True):
+        if all(name != each[1] or abs(frame - each[2]) >= PROFILE.excerpt_frames for _, name, frame in expected):
+            expected.append(each)
+    assert values == pytest.approx([value for value, _, _ in expected[:4]], rel=1e-5)
+    for one, (_, name, frame) in zip(found, expected, strict=False):
+        assert one.source == f"{name}, {frame * PROFILE.hop_length / PROFILE.sample_rate_hz:.1f} s"
+        assert one.spectrogram.shape == PROFILE.excerpt_shape
+
+
+async def test_sounds_are_those_of_the_recordings(backend: LocalBackend, recordings: list[Path]) -> None:
+    found = await top_excerpts(backend, model="tiny", objective=Objective("fc3", 0), recordings=recordings, count=2)
+    for each in found:
+        assert each.audio_wav is not None
+        assert each.picture_png is not None
+        assert each.picture_png[1:4] == b"PNG"
+        waveform, rate = soundfile.read(io.BytesIO(each.audio_wav), dtype="float32")
+        assert (rate, len(waveform)) == (PROFILE.sample_rate_hz, PROFILE.sample_count(PROFILE.excerpt_frames))
+        assert np.abs(waveform).max() == pytest.approx(0.9, abs=1e-3)
+        again = PROFILE.spectrogram(waveform).T
+        loudest = each.spectrogram > each.spectrogram.max() - 3
+        shift = again[loudest] - each.spectrogram[loudest]
+        assert np.ptp(shift) < 0.1  # the same but for its gain
+
+
+async def test_few_recordings_give_few_and_wrong_names_are_said(backend: LocalBackend, recordings: list[Path]) -> None:
+    objective = Objective("fc3", 0)
+    many = await top_excerpts(backend, model="tiny", objective=objective, recordings=recordings[:1], count=50)
+    assert 2 <= len(many) <= 6
+    none = await top_excerpts(backend, model="tiny", objective=objective, recordings=recordings[1:2], count=3)
+    assert none == ()
+    for changed, said in (
+        ({"model": "none"}, "tiny"),
+        ({"objective": Objective("fc9", 0)}, "fc3"),
+        ({"objective": Objective("fc3", 2)}, "units 0 to 1"),
+        ({"count": 0}, "at least 1"),
+    ):
+        arguments = {"model": "tiny", "objective": objective, "recordings": recordings, "count": 2, **changed}
+        with pytest.raises(InvalidArgument, match=said):
+            await top_excerpts(backend, **arguments)
