@@ -65,6 +65,6 @@ async def build_server(settings: ExplainerSettings, backend: InferenceBackend | 
     server.add(
         OPERATIONS_NAME,
         lambda grpc_server: operations_pb2_grpc.add_OperationsServicer_to_server(operations, grpc_server),
-        backend.ready,
+        sweeps.healthy,
     )
     return server

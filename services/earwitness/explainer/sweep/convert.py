@@ -51,15 +51,21 @@ def canonical(message: pb.Sweep) -> bytes:
     return asked.SerializeToString(deterministic=True)
 
 
-def sweep_request(message: pb.Sweep, limits: SweepLimits) -> SweepRequest:
-    """Raises: InvalidArgument naming the field that is missing, too long or no value of its enum."""
-    # Before millions of empty messages become millions of objects.
+def check_lengths(message: pb.Sweep, limits: SweepLimits) -> None:
+    """Refuse millions of empty messages before they become millions of objects.
+
+    Raises: InvalidArgument naming the field that is too long.
+    """
     for field, count in {
         "sweep.objectives": len(message.objectives),
         "sweep.settings_list.settings": len(message.settings_list.settings),
     }.items():
         if count > limits.max_settings:
             raise InvalidArgument(field, f"got {count}; a sweep has 1 to {limits.max_settings}")
+
+
+def sweep_request(message: pb.Sweep) -> SweepRequest:
+    """Raises: InvalidArgument naming the field that is missing or no value of its enum."""
     if message.WhichOneof("plan") is None:
         raise InvalidArgument("sweep.plan", "is unset; give sweep.grid or sweep.settings_list")
     return SweepRequest(

@@ -101,6 +101,11 @@ class Sweeps:
         if self._ranker is not None:
             await self._ranker.close()
 
+    async def healthy(self) -> bool:
+        """True while the database answers. Raises: StoreUnavailable."""
+        await asyncio.to_thread(self._store.count)
+        return True
+
     async def create(self, request_id: str, message: pb.Sweep) -> SweepRecord:
         """A new sweep, or the one that the same request made before.
 
@@ -111,7 +116,8 @@ class Sweeps:
         made = await asyncio.to_thread(self._store.find_request, request_id)
         if made is not None and made.request == asked:
             return made
-        request = convert.sweep_request(message, self._limits)
+        convert.check_lengths(message, self._limits)
+        request = convert.sweep_request(message)
         check_request(request, self._limits)
         layout = Layout(request, self._settings.sweep_rows)
         check_layout(layout, self._limits)
@@ -276,7 +282,7 @@ class Sweeps:
 
     def _layout(self, record: SweepRecord) -> Layout:
         message = pb.Sweep.FromString(record.request)
-        return Layout(convert.sweep_request(message, self._limits), record.block_rows)
+        return Layout(convert.sweep_request(message), record.block_rows)
 
     def _trajectories(self, key: int, layout: Layout, number: int, rows: list[int]) -> tuple[Trajectory, ...]:
         places = [layout.places[number][row] for row in rows]
