@@ -1,11 +1,10 @@
 """Sweeps in words, tables, JSON and folders."""
 
 import asyncio
+import statistics
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from earwitness.cli import console
 from earwitness.errors import EarwitnessError
@@ -161,4 +160,4 @@ def _cells(result: "SweepResult") -> list[str]:
     settings = result.settings
     values = (settings.learning_rate, settings.prior_weight, settings.steps, settings.optimiser)
     cells = [f"{each:g}" if isinstance(each, float) else str(each) for each in values]
-    return [*cells, number(float(np.median(result.activations)))]
+    return [*cells, number(statistics.median(result.activations.tolist()))]

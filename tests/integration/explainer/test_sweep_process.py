@@ -17,7 +17,7 @@ from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.storage.database import Database
 from tests.helpers.tiny_bundle import TinyBundle
 from tests.integration.explainer.running import running as running_in_process
-from tests.integration.explainer.sweeping import Sweeping, array, sweep
+from tests.integration.explainer.sweeping import PATIENCE_S, Sweeping, array, sweep
 
 ROWS = 12
 STEPS = 1000
@@ -39,7 +39,7 @@ async def process(tiny: TinyBundle, data: Path) -> AsyncIterator[tuple[asyncio.s
     try:
         ports = None
         while ports is None:
-            line = (await asyncio.wait_for(started.stderr.readline(), 60)).decode()
+            line = (await asyncio.wait_for(started.stderr.readline(), PATIENCE_S)).decode()
             assert line, "the explainer ended"
             ports = re.search(r"listening on 127\.0\.0\.1:(\d+), metrics port (\d+)", line)
         reading = asyncio.create_task(started.stderr.read())
@@ -76,7 +76,7 @@ async def test_stopped_killed_and_started_again(tiny: TinyBundle, tmp_path: Path
             sweep_id = sweep_id or await sweeping.create(message)
             seen = await sweeping.until(sweep_id, int(part * ROWS * STEPS))
             running.send_signal(number)
-            assert await asyncio.wait_for(running.wait(), 10) == (0 if number is signal.SIGTERM else -number)
+            assert await asyncio.wait_for(running.wait(), PATIENCE_S) == (0 if number is signal.SIGTERM else -number)
         before, saved = saved, saved_row_steps(tmp_path, sweep_id)
         assert before < saved < ROWS * STEPS
         if number is signal.SIGTERM:

@@ -111,7 +111,7 @@ async def test_cancel_keeps_what_is_done(tiny: TinyBundle) -> None:
         assert refused.reason == "SWEEP_NOT_OVER"
         await sweeping.cancel(queued_id)
         await sweeping.cancel(running_id)
-        operation = await sweeping.wait(running_id, 10)
+        operation = await sweeping.wait(running_id)
         assert operation.done
         assert operation.error.code == grpc.StatusCode.CANCELLED.value[0]
         found = await sweeping.get(running_id)
@@ -207,7 +207,7 @@ async def test_a_server_that_stops_ends_its_watches_and_the_next_one_goes_on(tin
         stopping = asyncio.create_task(started.server.stop())
         refused = await failure(watching)
         assert refused.reason == "DRAINING"
-        await asyncio.wait_for(stopping, 10)
+        await stopping
     async with running(tiny, **settings) as started:
         sweeping = Sweeping.of(started.channel)
         resumed = await sweeping.metadata(sweep_id)
@@ -227,7 +227,7 @@ async def test_a_sweep_waits_for_models_that_are_away(tiny: TinyBundle) -> None:
         sweep_id = await sweeping.create(sweep(grid=pb.SweepGrid(learning_rates=[0.1], prior_weights=[0], steps=[100])))
         await sweeping.until(sweep_id, 60)
         started.backend.reachable = False
-        async for event in sweeping.explainer.WatchSweep(pb.WatchSweepRequest(name=f"sweeps/{sweep_id}"), timeout=10):
+        async for event in sweeping.explainer.WatchSweep(pb.WatchSweepRequest(name=f"sweeps/{sweep_id}")):
             if event.progress.waiting_for:
                 break
         started.backend.reachable = True
