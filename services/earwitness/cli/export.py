@@ -43,29 +43,42 @@ def export(
     songs: Annotated[
         Path | None, typer.Option(help="And on real songs: audio/NAME.*, words/NAME.csv.", rich_help_panel=CARD)
     ] = None,
+    other_detector: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Checkpoint of another detector, from another seed: the generator's distance over it too.",
+            rich_help_panel=CARD,
+        ),
+    ] = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", "-l", metavar="NAME=PATH", help="Layer, and its module.", rich_help_panel=OWN),
+        typer.Option(
+            "--layer",
+            "-l",
+            metavar="NAME=PATH",
+            rich_help_panel=OWN,
+            help="Layer, and its module. Default: every convolution and dense layer.",
+        ),
     ] = None,
     features: Annotated[
         str | None,
-        typer.Option(help="Feature profile: a name, e.g. log-mel-80@1, or a JSON file.", rich_help_panel=OWN),
+        typer.Option(help="Feature profile: a name, log-mel-80@1, or a JSON file.", rich_help_panel=OWN),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option(metavar="UNIT=HIGH/LOW", help="Words for an output unit: 0=vocal/other.", rich_help_panel=OWN),
+        typer.Option(metavar="UNIT=HIGH[/LOW]", help="Words for an output unit: 0=vocal/other.", rich_help_panel=OWN),
     ] = None,
     training_data: Annotated[
         str, typer.Option(help="What it was trained on, in words.", rich_help_panel=OWN)
     ] = "not recorded",
     latent_size: Annotated[
-        int | None, typer.Option(min=1, help="Default: the generator's latent_size.", rich_help_panel=OWN)
+        int | None, typer.Option(min=1, help="Default: what the generator says.", rich_help_panel=OWN)
     ] = None,
     generator_weights: Annotated[
-        Path | None, typer.Option(help="State dict of the generator.", rich_help_panel=OWN)
+        Path | None, typer.Option(help="Its weights: torch.save(state_dict).", rich_help_panel=OWN)
     ] = None,
     classifier_weights: Annotated[
-        Path | None, typer.Option(help="State dict of the classifier.", rich_help_panel=OWN)
+        Path | None, typer.Option(help="Its weights: torch.save(state_dict).", rich_help_panel=OWN)
     ] = None,
     json_output: Json = False,
 ) -> None:
@@ -75,13 +88,16 @@ def export(
     model card is written; --corpus adds measured figures and a picture to it. Needs the extra `train`.
 
     A network of your own is an nn.Module, or a function without arguments that returns one; an operator that cannot be
-    served is named with its layer.
+    served is named with its layer. The features say how its spectrograms are made of sound, in JSON: {"kind": "mel",
+    "name": "birds@1", "sample_rate_hz": 16000, "frame_length": 512, "hop_length": 160, "band_count": 64,
+    "excerpt_frames": 96} and more, see `earwitness.features.MelProfile`.
 
     [bold]Examples[/bold]
 
       earwitness export svd-r1 --generator runs/gan/best.pt --classifier runs/svd-r1/best.pt
 
-      earwitness export mine -g nets:generator -c nets:classifier -l fc=head.fc --features log-mel-80@1
+      earwitness export birds -g birds:Generator --generator-weights generator.pt -c birds:Detector
+      --classifier-weights detector.pt --features birds.json --label 0=silence --label 1=call
     """
     repository = model_repository or repository_folder(None)
     with extra("train"), console.progress("exporting") as update:
@@ -90,17 +106,19 @@ def export(
         own = [":" in source and not Path(source).exists() for source in (generator, classifier)]
         if songs is not None and corpus is None:
             raise InvalidArgument("songs", "needs --corpus: the threshold is chosen on its validation split")
+        if other_detector and corpus is None:
+            raise InvalidArgument("other_detector", "needs --corpus: distances are to its test split")
         if any(own) and corpus is not None:
             raise InvalidArgument("corpus", "evaluates checkpoints of `earwitness train` only; leave it out")
         if all(own):
             if features is None:
-                raise InvalidArgument("features", "is needed for networks of your own, e.g. --features log-mel-80@1")
+                raise InvalidArgument("features", "is needed for networks of your own: log-mel-80@1, or a JSON file")
             sys.path.insert(0, str(Path.cwd()))  # where people keep the module they name
             exported = export_from_import_paths(
                 generator,
                 classifier,
                 name=name,
-                layers=_layers(layer or ()),
+                layers=_layers(layer) if layer else None,
                 features=_features(features),
                 labels=_labels(label or ()),
                 training_data=training_data,
@@ -126,7 +144,14 @@ def export(
             raise InvalidArgument(ignored[0], "is for networks of your own; checkpoints say it themselves")
         else:
             exported = export_checkpoints(
-                Path(generator), Path(classifier), name, repository, corpus, songs, lambda *event: update(*event)
+                Path(generator),
+                Path(classifier),
+                name,
+                repository,
+                corpus,
+                songs,
+                other_detector or (),
+                lambda *event: update(*event),
             )
     if json_output:
         console.print_json({"model_repository": repository, **asdict(exported)})
@@ -160,11 +185,15 @@ def _features(given: str) -> dict[str, Any]:
     from earwitness.features import get_profile
 
     if not Path(given).is_file():
+        if given.endswith(".json"):
+            raise InvalidArgument("features", f"{given} does not exist; give a JSON file or a profile's name")
         return get_profile(given).to_dict()
     try:
-        document: dict[str, Any] = json.loads(Path(given).read_text(encoding="utf-8"))
+        document = json.loads(Path(given).read_text(encoding="utf-8"))
     except ValueError as err:
         raise InvalidArgument("features", f"{given} is no JSON ({err})") from err
+    if not isinstance(document, dict):
+        raise InvalidArgument("features", f"{given} holds no JSON object; give one, with kind, name and parameters")
     return document
 
 
@@ -173,11 +202,11 @@ def _labels(given: Sequence[str]) -> "list[UnitLabel]":
 
     labels = []
     for each in given:
-        unit, words = _pair("label", each, "UNIT=HIGH/LOW")
-        high, slash, low = words.partition("/")
-        if not unit.isdecimal() or not slash:
+        unit, words = _pair("label", each, "UNIT=HIGH or UNIT=HIGH/LOW")
+        high, _, low = words.partition("/")
+        if not unit.isdecimal() or not high:
             raise InvalidArgument("label", f"got {each!r}; give UNIT=HIGH/LOW, e.g. 0=vocal/non-vocal")
-        labels.append(UnitLabel(int(unit), high, low))
+        labels.append(UnitLabel(int(unit), high, low or f"not {high}"))
     return labels
 
 

@@ -87,6 +87,14 @@ def svd(
 def gan(
     corpus: Corpus,
     out: RunFolder,
+    detector: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint of a trained detector, whose layers the critic then judges too. Take one from another "
+            "seed than the detector to be explained."
+        ),
+    ] = None,
+    init: Annotated[Path | None, typer.Option(help="Checkpoint of a generator to begin with.")] = None,
     seed: Seed = 0,
     updates: Annotated[int | None, typer.Option(min=1, help="Updates. Default: 10 000.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Excerpts of an update. Default: 32.")] = None,
@@ -114,7 +122,7 @@ def gan(
 
         open_corpus(corpus)
         config = replace(
-            GanTrainingConfig(corpus, out, seed=seed, threads=threads, device=device),
+            GanTrainingConfig(corpus, out, init=init, detector=detector, seed=seed, threads=threads, device=device),
             **_given(updates=updates, batch_size=batch_size, loss=loss, penalty=penalty, learning_rate=learning_rate),
         )
         console.say(f"log: {out / 'train.log'}")

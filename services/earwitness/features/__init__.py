@@ -2,6 +2,7 @@
 
 from earwitness.features.audio import AudioError, check_audio, load_audio, write_wav
 from earwitness.features.inversion import InvertedAudio
+from earwitness.features.mel import MelProfile
 from earwitness.features.picture import render_picture
 from earwitness.features.profile import PROFILES, FeatureProfile, LogMelProfile, get_profile, profile_from_dict
 
@@ -11,6 +12,7 @@ __all__ = [
     "FeatureProfile",
     "InvertedAudio",
     "LogMelProfile",
+    "MelProfile",
     "check_audio",
     "get_profile",
     "load_audio",

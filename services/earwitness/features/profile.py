@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.features.mel import MelProfile
+from earwitness.features.spectral import band_edges_hz, excerpts_of, magnitude_blocks, triangles
+
 if TYPE_CHECKING:
     from earwitness.features.inversion import InvertedAudio
-
-STFT_BLOCK_FRAMES = 4096
-"""Frames transformed at once: bounds the memory of an hour-long recording to tens of megabytes."""
 
 
 class FeatureProfile(Protocol):
@@ -77,6 +77,8 @@ class LogMelProfile:
     """
 
     kind: ClassVar[str] = "log-mel"
+    centred: ClassVar[bool] = False
+    window_length: ClassVar[int | None] = None
 
     name: str
     sample_rate_hz: int = 22_050
@@ -140,7 +142,7 @@ class LogMelProfile:
         return hashlib.sha256(self.filterbank().astype("<f4").tobytes()).hexdigest()
 
     def band_frequencies_hz(self) -> NDArray[np.float64]:
-        return _band_edges_hz(self)[1:-1]
+        return band_edges_hz(self.low_hz, self.high_hz, self.band_count)[1:-1]
 
     def spectrogram(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log-mel `[frames, bands]`, float32, of `waveform` `[samples]`.
@@ -152,13 +154,10 @@ class LogMelProfile:
                 f"waveform has shape {waveform.shape}; {self.name} needs one channel of at least "
                 f"{self.frame_length} samples ({self.frame_length / self.sample_rate_hz:.3f} s)"
             )
-        waveform = np.ascontiguousarray(waveform, dtype=np.float32)
-        frames = np.lib.stride_tricks.sliding_window_view(waveform, self.frame_length)[:: self.hop_length]
-        window, filterbank = _hann(self.frame_length), self.filterbank()
-        mel = np.empty((len(frames), self.band_count), np.float32)
-        for start in range(0, len(frames), STFT_BLOCK_FRAMES):
-            block = slice(start, start + STFT_BLOCK_FRAMES)
-            mel[block] = np.abs(np.fft.rfft(frames[block] * window, axis=1)).astype(np.float32) @ filterbank
+        filterbank = self.filterbank()
+        mel = np.empty((self.frame_count(len(waveform)), self.band_count), np.float32)
+        for frames, magnitude in magnitude_blocks(waveform, self.frame_length, self.hop_length):
+            mel[frames] = magnitude @ filterbank
         return np.log(np.maximum(mel, np.float32(self.floor)))
 
     def excerpts(self, spectrogram: NDArray[np.float32], hop_frames: int) -> NDArray[np.float32]:
@@ -166,24 +165,24 @@ class LogMelProfile:
 
         The excerpts are a read-only view. N is 0 when the spectrogram is shorter than one excerpt.
         """
-        if hop_frames < 1:
-            raise ValueError(f"hop_frames is {hop_frames}; give at least 1")
-        if len(spectrogram) < self.excerpt_frames:
-            return np.empty((0, *self.excerpt_shape), np.float32)
-        return np.lib.stride_tricks.sliding_window_view(spectrogram, self.excerpt_frames, axis=0)[::hop_frames]
+        return excerpts_of(spectrogram, self.excerpt_shape, hop_frames)
+
+    def magnitude(self, excerpt: NDArray[np.float32]) -> NDArray[np.float64]:
+        """STFT magnitudes `[bins, frames]` whose log-mel is near `excerpt` `[bands, frames]`."""
+        return np.maximum(_inverse_filterbank(self) @ np.exp(excerpt.astype(np.float64)), 0.0)
 
     def invert(self, excerpt: NDArray[np.float32], seed: int) -> "InvertedAudio":
-        """Audio of a log-mel `[bands, frames]` by Griffin–Lim; see `inversion.invert_log_mel`."""
-        from earwitness.features.inversion import invert_log_mel
+        """Audio of a log-mel `[bands, frames]` by Griffin–Lim; see `inversion.invert_mel`."""
+        from earwitness.features.inversion import invert_mel
 
-        return invert_log_mel(self, excerpt, seed)
+        return invert_mel(self, excerpt, seed)
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self), "filterbank_sha256": self.filterbank_checksum()}
 
     @classmethod
     def from_dict(cls, parameters: Mapping[str, Any]) -> "LogMelProfile":
-        """The profile that `to_dict` described.
+        """The profile that `to_dict`, or a person without a checksum, described.
 
         Raises: ValueError when a parameter is missing or unknown, or when the filterbank built here is not the one
         that was written.
@@ -196,7 +195,7 @@ class LogMelProfile:
             profile = cls(**fields)
         except TypeError as err:
             raise ValueError(f"feature parameters {sorted(fields)} do not fit {cls.__name__}: {err}") from err
-        if checksum != profile.filterbank_checksum():
+        if checksum is not None and checksum != profile.filterbank_checksum():
             raise ValueError(
                 f"profile {profile.name!r}: filterbank checksum is {checksum}, these parameters give "
                 f"{profile.filterbank_checksum()}; the features were written by another version, export them again"
@@ -204,23 +203,10 @@ class LogMelProfile:
         return profile
 
 
-def _hann(length: int) -> NDArray[np.float32]:
-    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length), dtype=np.float32)
-
-
-def _band_edges_hz(profile: LogMelProfile) -> NDArray[np.float64]:
-    """Edges `[bands + 2]` equally spaced in mel: band b rises from edge b, peaks at b + 1 and falls to b + 2."""
-    low, high = 1127 * np.log1p(np.array([profile.low_hz, profile.high_hz]) / 700)
-    return np.asarray(700 * np.expm1(np.linspace(low, high, profile.band_count + 2) / 1127))
-
-
 @lru_cache(maxsize=16)
 def _mel_filterbank(profile: LogMelProfile) -> NDArray[np.float32]:
-    edges = _band_edges_hz(profile)
-    bins = np.fft.rfftfreq(profile.frame_length, 1 / profile.sample_rate_hz)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    weights = np.maximum(0, np.minimum(rising, falling))
+    edges = band_edges_hz(profile.low_hz, profile.high_hz, profile.band_count)
+    weights = triangles(edges, profile.sample_rate_hz, profile.frame_length)
     totals = weights.sum(axis=0)
     if not totals.all():
         raise ValueError(
@@ -232,10 +218,19 @@ def _mel_filterbank(profile: LogMelProfile) -> NDArray[np.float32]:
     return filterbank
 
 
+@lru_cache(maxsize=16)
+def _inverse_filterbank(profile: LogMelProfile) -> NDArray[np.float64]:
+    """Pseudo-inverse `[bins, bands]` of the transposed filterbank."""
+    return np.asarray(np.linalg.pinv(profile.filterbank().T.astype(np.float64)))
+
+
 PROFILES: Mapping[str, FeatureProfile] = {profile.name: profile for profile in (LogMelProfile("log-mel-80@1"),)}
 """Every profile this version knows by name."""
 
-_KINDS = {LogMelProfile.kind: LogMelProfile}
+_KINDS: Mapping[str, type[LogMelProfile | MelProfile]] = {
+    LogMelProfile.kind: LogMelProfile,
+    MelProfile.kind: MelProfile,
+}
 
 
 def get_profile(name: str) -> FeatureProfile:
@@ -253,7 +248,7 @@ def profile_from_dict(parameters: Mapping[str, Any]) -> FeatureProfile:
 
     Raises: ValueError when its kind is unknown or its parameters do not fit.
     """
-    kind = parameters.get("kind")
+    kind = str(parameters.get("kind"))
     if kind not in _KINDS:
         raise ValueError(f"feature kind is {kind!r}; known: {', '.join(sorted(_KINDS))}")
     return _KINDS[kind].from_dict(parameters)

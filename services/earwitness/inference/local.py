@@ -9,7 +9,13 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from earwitness.inference.backend import FloatArray, InferenceFailed, InferenceUnavailable
+from earwitness.inference.backend import (
+    FloatArray,
+    InferenceFailed,
+    InferenceUnavailable,
+    ModelNotServed,
+    in_batches,
+)
 from earwitness.inference.metadata import BundleMetadata, complete_bundles
 from earwitness.inference.repository import RepositoryError, ServedModel, read_repository
 from earwitness.inference.session import CPU, CUDA, OnnxSession, SessionSettings
@@ -60,12 +66,15 @@ class LocalBackend:
         """
         self._require_open()
         if served_name not in self._models:
-            raise InferenceFailed(f"model {served_name!r} is not in {self._repository}; it has {sorted(self._models)}")
+            raise ModelNotServed(served_name, f"{self._repository} has {', '.join(sorted(self._models))}")
         model = self._models[served_name]
-        checked = model.served.check(inputs, list(outputs))
+
+        async def run(batch: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+            return await model.infer(model.served.check(batch, list(outputs)), outputs)
+
         try:
             async with asyncio.timeout(timeout_s):
-                return await model.infer(checked, outputs)
+                return await in_batches(run, inputs, model.served.max_batch_size)
         except TimeoutError as err:
             raise TimeoutError(f"{served_name} did not answer within {timeout_s} s") from err
 

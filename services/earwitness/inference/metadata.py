@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +20,7 @@ SCHEMA_VERSION = 1
 Role = Literal["generator", "classifier", "search"]
 ROLES: tuple[Role, ...] = ("generator", "classifier", "search")
 LayerKind = Literal["dense", "conv", "output"]
+LAYER_KINDS: tuple[LayerKind, ...] = get_args(LayerKind)
 
 
 class MetadataError(ValueError):
@@ -86,7 +87,8 @@ class BundleMetadata:
     def from_parameters(cls, parameters: Mapping[str, str]) -> "BundleMetadata":
         """The bundle described by a served model's parameters.
 
-        Raises: MetadataError when they are absent, of another schema version, or malformed.
+        Raises: MetadataError when they are absent, of another schema version, malformed, or when what they say cannot
+        be; it names the model and the field.
         """
         try:
             body = json.loads(parameters[BUNDLE_PARAMETER])
@@ -95,12 +97,11 @@ class BundleMetadata:
                     f"parameter {BUNDLE_PARAMETER!r} has schema_version {body['schema_version']}, "
                     f"this version reads {SCHEMA_VERSION}: export the model again"
                 )
-            bands, frames = body["spectrogram_shape"]
             metadata = cls(
                 name=body["name"],
-                latent_size=int(body["latent_size"]),
-                sample_rate_hz=int(body["sample_rate_hz"]),
-                spectrogram_shape=(int(bands), int(frames)),
+                latent_size=body["latent_size"],
+                sample_rate_hz=body["sample_rate_hz"],
+                spectrogram_shape=tuple(body["spectrogram_shape"]),
                 layers=tuple(Layer(**layer) for layer in body["layers"]),
                 labels=tuple(UnitLabel(**label) for label in body["labels"]),
                 features=body["features"],
@@ -111,7 +112,47 @@ class BundleMetadata:
             if isinstance(err, MetadataError):
                 raise
             raise MetadataError(f"parameter {BUNDLE_PARAMETER!r} is missing or malformed: {err!r}") from err
+        _check(metadata)
         return metadata
+
+
+def _check(bundle: BundleMetadata) -> None:
+    """Raises: MetadataError naming the model and the first field whose value cannot be."""
+
+    def require(holds: bool, field: str, value: object, words: str) -> None:
+        if not holds:
+            raise MetadataError(
+                f"model {bundle.name!r}: {field} is {value!r}, expected {words}: export the model again"
+            )
+
+    for field in ("name", "training_data", "weights_sha256"):
+        text = getattr(bundle, field)
+        require(isinstance(text, str) and bool(text or field == "training_data"), field, text, "text")
+    for field in ("latent_size", "sample_rate_hz"):
+        require(_positive(getattr(bundle, field)), field, getattr(bundle, field), "a whole number from 1 up")
+    shape = bundle.spectrogram_shape
+    require(len(shape) == 2 and all(map(_positive, shape)), "spectrogram_shape", shape, "bands and frames, from 1 up")
+    require(isinstance(bundle.features, Mapping), "features", bundle.features, "the parameters of a feature profile")
+    first = 0
+    for index, layer in enumerate(bundle.layers):
+        at = f"layers[{index}]"
+        earlier = {each.name for each in bundle.layers[:index]}
+        require(isinstance(layer.name, str) and bool(layer.name), f"{at}.name", layer.name, "a name")
+        require(layer.name not in earlier, f"{at}.name", layer.name, "a name of its own")
+        require(layer.kind in LAYER_KINDS, f"{at}.kind", layer.kind, f"one of {', '.join(LAYER_KINDS)}")
+        require(_positive(layer.unit_count), f"{at}.unit_count", layer.unit_count, "a whole number from 1 up")
+        require(layer.first_unit == first, f"{at}.first_unit", layer.first_unit, f"{first}, where the one before ends")
+        first += layer.unit_count
+    outputs = [layer.name for layer in bundle.layers if layer.kind == "output"]
+    require(len(outputs) == 1, "layers of kind output", outputs, "exactly one")
+    labelled = [label.unit for label in bundle.labels]
+    units = range(bundle.output_layer.unit_count)
+    fits = all(type(unit) is int and unit in units for unit in labelled) and len(set(labelled)) == len(labelled)
+    require(fits, "labels[].unit", labelled, f"units of {outputs[0]} from 0 to {units[-1]}, each once")
+
+
+def _positive(value: object) -> bool:
+    return type(value) is int and value >= 1
 
 
 def complete_bundles(parameters: Mapping[str, Mapping[str, str]]) -> tuple[BundleMetadata, ...]:

@@ -1,6 +1,7 @@
 """Runs models on a Triton Inference Server over gRPC (the KServe v2 protocol with raw tensors)."""
 
 import asyncio
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,14 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from earwitness.inference.backend import FloatArray, InferenceFailed, InferenceUnavailable
+from earwitness.inference.backend import (
+    FloatArray,
+    InferenceFailed,
+    InferenceOverloaded,
+    InferenceUnavailable,
+    ModelNotServed,
+    in_batches,
+)
 from earwitness.inference.metadata import BundleMetadata, complete_bundles
 from earwitness.inference.repository import parameter_texts
 
@@ -17,6 +25,10 @@ CONTROL_TIMEOUT_S = 5.0
 
 DEAD_STUB = "is not healthy"
 """Triton's words, with status INTERNAL, for a model whose python backend process has died."""
+FULL_QUEUE = "Exceeds maximum queue size"
+"""Triton's words, with status UNAVAILABLE, for a request over a model's max_queue_size."""
+TOO_LARGE = "larger than max"
+"""gRPC's words, with status RESOURCE_EXHAUSTED, for a message over the server's limit: no wait makes it fit."""
 
 CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -40,8 +52,8 @@ class TritonBackend:
         self._channel: grpc.aio.Channel | None = None
         self._stub: service_pb2_grpc.GRPCInferenceServiceStub | None = None
         self._version: str | None = None
-        self._parameters: dict[tuple[str, str], dict[str, str]] = {}
-        """Parameters of served models by name and version."""
+        self._configs: dict[tuple[str, str], Any] = {}
+        """Configurations of served models by name and version; "" is the newest."""
 
     @property
     def description(self) -> str:
@@ -69,23 +81,16 @@ class TritonBackend:
 
         A call that is cancelled or runs out of time is cancelled on the server too.
         """
-        request = service_pb2.ModelInferRequest(model_name=served_name)
-        for name, array in inputs.items():
-            request.inputs.add(name=name, datatype="FP32", shape=array.shape)
-            request.raw_input_contents.append(np.ascontiguousarray(array, dtype="<f4").tobytes())
-        for name in outputs:
-            request.outputs.add(name=name)
+
+        async def run(batch: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+            return await self._infer(served_name, batch, outputs, timeout_s)
+
         try:
-            response = await self._call("ModelInfer", request, timeout_s)
-        except grpc.aio.AioRpcError as err:
-            if err.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED) or DEAD_STUB in (
-                err.details() or ""
-            ):
-                raise self._unavailable(err) from err
-            if err.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise TimeoutError(f"{served_name} did not answer within {timeout_s} s") from err
-            raise InferenceFailed(f"{served_name}: {err.details()}") from err
-        return _decode(served_name, response, outputs)
+            async with asyncio.timeout(timeout_s):
+                config = await self._config_of(served_name)
+                return await in_batches(run, inputs, config.max_batch_size or sys.maxsize)
+        except TimeoutError as err:
+            raise TimeoutError(f"{served_name} did not answer within {timeout_s} s") from err
 
     async def ready(self) -> bool:
         """True when the server is ready and holds a complete bundle; never raises."""
@@ -101,20 +106,44 @@ class TritonBackend:
         if channel is not None:
             await channel.close()
 
+    async def _infer(
+        self, served_name: str, inputs: Mapping[str, FloatArray], outputs: Sequence[str], timeout_s: float | None
+    ) -> dict[str, FloatArray]:
+        request = service_pb2.ModelInferRequest(model_name=served_name)
+        for name, array in inputs.items():
+            request.inputs.add(name=name, datatype="FP32", shape=array.shape)
+            request.raw_input_contents.append(np.ascontiguousarray(array, dtype="<f4").tobytes())
+        for name in outputs:
+            request.outputs.add(name=name)
+        try:
+            response = await self._call("ModelInfer", request, timeout_s)
+        except grpc.aio.AioRpcError as err:
+            raise self._failure(served_name, err) from err
+        return _decode(served_name, response, outputs)
+
     async def _parameters_of(self, name: str, version: str) -> dict[str, str]:
-        if (name, version) not in self._parameters:
-            answer = await self._ask("ModelConfig", service_pb2.ModelConfigRequest(name=name, version=version))
-            self._parameters[name, version] = parameter_texts(answer.config)
-        return self._parameters[name, version]
+        try:
+            return parameter_texts(await self._config_of(name, version))
+        except ModelNotServed:  # unloaded since it was listed
+            return {}
+
+    async def _config_of(self, name: str, version: str = "") -> Any:
+        """A served model's configuration. Raises: ModelNotServed, InferenceUnavailable."""
+        if (name, version) not in self._configs:
+            request = service_pb2.ModelConfigRequest(name=name, version=version)
+            self._configs[name, version] = (await self._ask("ModelConfig", request)).config
+        return self._configs[name, version]
 
     async def _ask(self, method: str, request: Any) -> Any:
-        """A question about the server; every failure means that it cannot be used now."""
+        """A question about the server; a failure means that it has not what was asked for, or cannot be used now."""
         try:
             answer = await self._call(method, request, CONTROL_TIMEOUT_S)
             if self._version is None:
                 metadata = await self._call("ServerMetadata", service_pb2.ServerMetadataRequest(), CONTROL_TIMEOUT_S)
                 self._version = metadata.version
         except grpc.aio.AioRpcError as err:
+            if err.code() == grpc.StatusCode.NOT_FOUND:
+                raise self._failure(getattr(request, "name", method), err) from err
             raise self._unavailable(err) from err
         return answer
 
@@ -128,8 +157,22 @@ class TritonBackend:
         return await getattr(self._stub, method)(request, timeout=timeout_s)
 
     def _forget(self) -> None:
-        self._parameters.clear()
+        self._configs.clear()
         self._version = None
+
+    def _failure(self, served_name: str, err: grpc.aio.AioRpcError) -> Exception:
+        """What a model's failed call means."""
+        code, details = err.code(), err.details() or ""
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return TimeoutError(details)
+        if code is grpc.StatusCode.NOT_FOUND:
+            self._forget()
+            return ModelNotServed(served_name, f"the inference server at {self._url} says: {details}")
+        if FULL_QUEUE in details or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and TOO_LARGE not in details):
+            return InferenceOverloaded(f"the inference server at {self._url} is overloaded ({details}); try again")
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED) or DEAD_STUB in details:
+            return self._unavailable(err)
+        return InferenceFailed(f"{served_name}: {details}")
 
     def _unavailable(self, err: grpc.aio.AioRpcError) -> InferenceUnavailable:
         self._forget()

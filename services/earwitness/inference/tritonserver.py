@@ -95,12 +95,12 @@ class TritonServer:
     @property
     def grpc_url(self) -> str:
         """host:port for `TritonBackend`."""
-        return f"{self.host}:{self.grpc_port}"
+        return f"{_bracketed(self.host)}:{self.grpc_port}"
 
     @property
     def metrics_url(self) -> str:
         """Where Prometheus scrapes the server."""
-        return f"http://{self.host}:{self.metrics_port}/metrics"
+        return f"http://{_bracketed(self.host)}:{self.metrics_port}/metrics"
 
     @property
     def pid(self) -> int | None:
@@ -238,11 +238,11 @@ class TritonServer:
             "--strict-readiness=true",
             "--exit-on-error=true",
             f"--exit-timeout-secs={max(1, int(self._stop_grace_s) - 2)}",
-            f"--grpc-address={self.host}",
+            f"--grpc-address={_bracketed(self.host)}",
             f"--grpc-port={self.grpc_port}",
-            f"--http-address={self.host}",
+            f"--http-address={_for_http(self.host)}",
             *http,
-            f"--metrics-address={self.host}",
+            f"--metrics-address={_for_http(self.host)}",
             f"--metrics-port={self.metrics_port}",
             f"--backend-config=python,shm-region-prefix-name={self._region_prefix}",
             f"--backend-config=python,shm-default-byte-size={SHM_FIRST_BYTES}",
@@ -276,14 +276,26 @@ def _assemble_backends(install: TritonInstall, scratch: Path) -> Path:
     return backends
 
 
+def _bracketed(host: str) -> str:
+    """The host as URLs and gRPC addresses have it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _for_http(host: str) -> str:
+    """The host as the HTTP library in Triton wants it."""
+    return f"ipv6:{host}" if ":" in host else host
+
+
 def _bindable(host: str, port: int, probes: ExitStack) -> int:
     """`port`, or a free one where it is 0; bound until `probes` are closed."""
-    probe = probes.enter_context(socket.socket())
+    probe = probes.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         probe.bind((host, port))
     except OSError as err:
-        raise TritonStartError(f"{host}:{port} cannot be used ({err.strerror}); choose another port") from err
+        raise TritonStartError(
+            f"{_bracketed(host)}:{port} cannot be used ({err.strerror}); choose another port"
+        ) from err
     return int(probe.getsockname()[1])
 
 

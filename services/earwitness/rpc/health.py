@@ -31,6 +31,8 @@ class Health:
         self._services = dict(services)
         self._statuses = dict.fromkeys([OVERALL, *self._services], Status.UNKNOWN)
         self._failing: set[str] = set()
+        self._asked: dict[str, asyncio.Future[bool]] = {}
+        """Questions without an answer yet: what hangs is not asked again, or its threads would pile up."""
         self._changed = asyncio.Event()
         self._draining = False
         self._poller: asyncio.Task[None] | None = None
@@ -46,6 +48,8 @@ class Health:
             self._poller.cancel()
             with suppress(asyncio.CancelledError):
                 await self._poller
+        for question in self._asked.values():
+            question.cancel()
         self._draining = True
         self._set(dict.fromkeys(self._statuses, Status.NOT_SERVING))
 
@@ -82,9 +86,15 @@ class Health:
         self._set({name: Status.SERVING if fine else Status.NOT_SERVING for name, fine in serving.items()})
 
     async def _ask(self, name: str) -> bool:
+        question = self._asked.get(name)
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                healthy = await self._services[name]()
+            if question is None:
+                question = self._asked[name] = asyncio.ensure_future(self._services[name]())
+            await asyncio.wait([question], timeout=TIMEOUT_S)
+            if not question.done():
+                raise TimeoutError(f"no answer within {TIMEOUT_S:g} s")
+            del self._asked[name]
+            healthy = question.result()
             self._failing.discard(name)
             return healthy
         except Exception:

@@ -99,11 +99,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor, ABC):
         return replace(self.adapt(handler), behaviour=behaviour)
 
 
+CALLER_AHEAD_S = 0.1
+"""How much earlier than here a call's time may run out at its caller, who began to count before."""
+
+
 def final_code(context: ServicerContext, error: BaseException | None) -> grpc.StatusCode:
     """The status a call ended with, seen from outside of the error interceptor; `error` is what it raised."""
     if isinstance(error, CancelledError):
-        # Core cancels a call whose deadline passed just like one that the caller gave up.
-        return grpc.StatusCode.DEADLINE_EXCEEDED if context.time_remaining() == 0 else grpc.StatusCode.CANCELLED
+        # Core cancels a call whose deadline passed just like one that the caller gave up; the caller, who knew of it
+        # first, also cancels it then.
+        left_s = context.time_remaining()
+        out_of_time = left_s is not None and left_s < CALLER_AHEAD_S
+        return grpc.StatusCode.DEADLINE_EXCEEDED if out_of_time else grpc.StatusCode.CANCELLED
     code: grpc.StatusCode | None = context.code()
     if code is not None:
         return code

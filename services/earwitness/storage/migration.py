@@ -1,7 +1,9 @@
 """Brings a service's database to the schema of this version, by the steps in the service's folder `migrations`."""
 
+import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +11,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import text
+from sqlalchemy.exc import DatabaseError
 
 from earwitness.errors import EarwitnessError
 from earwitness.storage.database import Database
-from earwitness.storage.errors import SchemaOutdated
+from earwitness.storage.errors import SchemaOutdated, SchemaUnknown, StoreUnusable
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,9 @@ class Schema:
     def migrate(self, database: Database) -> None:
         """Runs the steps that the database lacks, all or none; several processes may do it at once.
 
-        Raises: StoreUnavailable.
+        Raises: StoreUnavailable; StoreUnusable; SchemaUnknown.
         """
-        with database.writing() as connection:
+        with _complaints(), database.writing() as connection:
             if not database.is_sqlite:  # whose writers wait for each other by themselves
                 lock = text("SELECT pg_advisory_xact_lock(hashtext(:name))")
                 connection.execute(lock, {"name": f"{self.service}.migrate"})
@@ -37,8 +41,8 @@ class Schema:
             command.upgrade(config, "head")
 
     def require(self, database: Database) -> None:
-        """Raises: SchemaOutdated unless the schema is this version's; StoreUnavailable."""
-        with database.reading() as connection:
+        """Raises: SchemaOutdated unless the schema is this version's; StoreUnavailable; StoreUnusable."""
+        with _complaints(), database.reading() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
         needed = ScriptDirectory.from_config(self._config()).get_current_head()
         if found != needed:
@@ -47,7 +51,7 @@ class Schema:
     def prepare(self, database: Database) -> None:
         """What a server does at its start: a SQLite file is migrated, PostgreSQL must be by the command `migrate`.
 
-        Raises: StoreUnavailable; SchemaOutdated.
+        Raises: StoreUnavailable; StoreUnusable; SchemaOutdated; SchemaUnknown.
         """
         if database.is_sqlite:
             self.migrate(database)
@@ -72,3 +76,14 @@ class Schema:
         config = Config()
         config.set_main_option("script_location", str(self.migrations))
         return config
+
+
+@contextmanager
+def _complaints() -> Iterator[None]:
+    """What a database says that is there but not as it should be, in one line."""
+    try:
+        yield
+    except CommandError as err:
+        raise SchemaUnknown(str(err)) from err
+    except (DatabaseError, sqlite3.DatabaseError) as err:
+        raise StoreUnusable(" ".join(str(getattr(err, "orig", err)).split())) from err

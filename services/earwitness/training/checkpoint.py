@@ -1,5 +1,6 @@
 """Checkpoints: a network with everything needed to rebuild, trust and export it, in one file."""
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,13 +10,12 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from earwitness.training.networks import Critic, Generator, SVDNet
+from earwitness.training.networks import Generator, SVDNet
 
 FORMAT_VERSION: Final = 1
 ARCHITECTURES: Final[Mapping[str, Callable[..., nn.Module]]] = {
     "svdnet": SVDNet,
     "generator": Generator,
-    "critic": Critic,
 }
 """Every network a checkpoint can hold, by the name written into it."""
 
@@ -71,6 +71,12 @@ def load_checkpoint(path: Path, architecture: str) -> tuple[nn.Module, Checkpoin
     except (TypeError, ValueError, RuntimeError) as err:
         raise CheckpointError(f"{path}: its weights or arguments do not fit {architecture!r}: {err}") from err
     return module.eval(), meta
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file, which tells checkpoints apart."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, body: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from earwitness.scorer.frechet import Factored, factor_rows, frechet_distance
-from earwitness.training.checkpoint import CheckpointMeta, load_checkpoint, save_checkpoint
+from earwitness.training.checkpoint import CheckpointMeta, file_sha256, load_checkpoint, save_checkpoint
 from earwitness.training.corpus import LabelledSpectrograms, open_corpus
 from earwitness.training.networks import Generator, SVDNet
 from earwitness.training.run_folder import Progress, keep_freed_memory, silent
@@ -67,9 +67,13 @@ class GeneratorReport:
     band_mean_distance: float
     band_std_distance: float
 
+    @property
+    def noise_ratio(self) -> float:
+        """How many times nearer the generator is than noise."""
+        return self.fid_band_noise / self.fid
+
     def to_dict(self) -> dict[str, Any]:
-        """The figures, and how many times nearer the generator is than noise."""
-        return {**asdict(self), "noise_ratio": self.fid_band_noise / self.fid}
+        return {**asdict(self), "noise_ratio": self.noise_ratio}
 
 
 def evaluate_generator(
@@ -81,6 +85,7 @@ def evaluate_generator(
     """
     network = cast(SVDNet, load_checkpoint(classifier, "svdnet")[0])
     module, meta = load_checkpoint(generator, "generator")
+    _refuse_own_judge(generator, meta, classifier)
     keep_freed_memory()
     opened = open_corpus(corpus)
     test = opened.open("test")
@@ -131,7 +136,7 @@ def choose_checkpoint(
     network = cast(SVDNet, load_checkpoint(classifier, "svdnet")[0])
     keep_freed_memory()
     opened = open_corpus(corpus)
-    of = f"{_digest(classifier)} {opened.manifest['fingerprint']} {excerpts} {seed}"
+    of = f"{file_sha256(classifier)} {opened.manifest['fingerprint']} {excerpts} {seed}"
     identity = hashlib.sha256(of.encode()).hexdigest()
     known = _known_scores(run_folder, identity)
     todo = [path for path in paths if path.name not in known]
@@ -139,6 +144,7 @@ def choose_checkpoint(
     for done, path in enumerate(todo, start=1):
         assert real is not None
         module, meta = load_checkpoint(path, "generator")
+        _refuse_own_judge(path, meta, classifier)
         score = score_generator(cast(Generator, module), network, real, seed, int(meta.training["updates"]))
         known[path.name] = score
         _write_scores(run_folder, identity, known)
@@ -213,8 +219,13 @@ def _save_best(source: Path, target: Path, score: CheckpointScore) -> None:
     save_checkpoint(target, module, chosen)
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _refuse_own_judge(generator: Path, meta: CheckpointMeta, classifier: Path) -> None:
+    """Raises: ValueError when the generator was trained against this very classifier's layers."""
+    if meta.training.get("detector", {}).get("sha256") == file_sha256(classifier):
+        raise ValueError(
+            f"classifier: {classifier} is the detector that {generator} was trained against; its distance says little "
+            "there, give a classifier from another seed"
+        )
 
 
 def _known_scores(run_folder: Path, identity: str) -> dict[str, CheckpointScore]:

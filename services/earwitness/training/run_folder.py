@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from earwitness.training.checkpoint import CheckpointError, write_atomically
 
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-NOT_IDENTITY = frozenset({"run_folder", "threads", "device", "corpus"})
+NOT_IDENTITY = frozenset({"run_folder", "threads", "workers", "device", "corpus", "init", "detector"})
 """Configuration fields that may differ between a run and its continuation: where and how fast, not what."""
 
 
@@ -47,7 +48,7 @@ class RunFolder:
     """A folder with `state.pt` (resume), `curves.csv` (one row per evaluation) and `train.log`."""
 
     def __init__(self, path: Path, config: "DataclassInstance", data: str) -> None:
-        """`data` is the fingerprint of the corpus: a run goes on only with the data that it began with."""
+        """`data` is the fingerprint of all that is read: a run goes on only with the data that it began with."""
         self.path = path
         self._state_path = path / "state.pt"
         self._curves_path = path / "curves.csv"
@@ -143,15 +144,16 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
 def training_machine(threads: int | None, seed: int) -> Iterator[None]:
     """Threads and torch's own random stream for one run, put back afterwards; freed memory is kept for the next step.
 
-    glibc returns large blocks to the kernel at once and pays page faults for every activation: keeping them halves the
-    time of an update on a CPU.
+    NumPy's small products keep to one thread: more of them only wait for each other and for torch's (a batch of
+    segments took 390 ms instead of 11 ms on a busy machine). glibc returns large blocks to the kernel at once and pays
+    page faults for every activation: keeping them halves the time of an update on a CPU.
     """
     keep_freed_memory()
     before = torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with threadpool_limits(1, user_api="blas"), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             yield
     finally:

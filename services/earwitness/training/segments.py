@@ -1,12 +1,13 @@
-"""Random labelled segments for the classifier, and the thread that prepares them ahead of the network."""
+"""Random labelled segments for the classifier, and the processes that prepare them ahead of the network."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
 
 from earwitness.training.augmentation import AugmentationConfig, Augmenter
 from earwitness.training.corpus import LabelledSpectrograms
@@ -14,7 +15,7 @@ from earwitness.training.corpus import LabelledSpectrograms
 OUTPUT_STRIDE = 9
 """Frames between two outputs of SVDNet over one segment: its two poolings by 3."""
 
-Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -82,17 +83,18 @@ class SegmentSampler:
             segments = self._augmenter.mix(rng, segments, voiceless)
         segments = self._augmenter.mask(rng, segments)
         read_at = np.rint(positions[:, self._shape.centres()]).astype(np.int64)
-        return segments, self._data.labels[starts[:, None] + read_at].astype(np.float32)
+        labels = self._data.labels[starts[:, None] + read_at].astype(np.float32)
+        return torch.from_numpy(segments), torch.from_numpy(labels)
 
-    def batches(self, first: int, last: int, ahead: int = 4) -> Iterator[Batch]:
-        """Batches `first` ... `last − 1` in order, prepared by one thread at most `ahead` batches early."""
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="segments") as pool:
-            pending = [pool.submit(self.batch, number) for number in range(first, min(last, first + ahead))]
-            for number in range(first, last):
-                ready = pending.pop(0)
-                if number + ahead < last:
-                    pending.append(pool.submit(self.batch, number + ahead))
-                yield ready.result()
+    def batches(self, first: int, last: int, workers: int) -> Iterator[Batch]:
+        """Batches `first` ... `last − 1` in order, prepared ahead of their use by that many processes.
+
+        0 workers prepare each batch when it is asked for. The numbers do not depend on `workers`.
+        """
+        loader: DataLoader[Batch] = DataLoader(
+            _Numbered(self), batch_size=None, sampler=range(first, last), num_workers=workers
+        )
+        yield from loader
 
     def _draw(
         self, rng: np.random.Generator, starts: NDArray[np.int64]
@@ -101,6 +103,16 @@ class SegmentSampler:
         levels = self._data.frames[starts[:, None] + np.arange(self._length)]
         segments = self._data.dequantise(levels).transpose(0, 2, 1)
         return self._augmenter.apply(rng, segments, positions), positions
+
+
+class _Numbered(Dataset[Batch]):
+    """Batches by number, for torch's loader."""
+
+    def __init__(self, sampler: SegmentSampler) -> None:
+        self._sampler = sampler
+
+    def __getitem__(self, number: int) -> Batch:
+        return self._sampler.batch(number)
 
 
 def band_statistics(data: LabelledSpectrograms) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from statistics import NormalDist
+from typing import Any, Literal, Protocol, Self, cast
 
 import numpy as np
 import torch
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from earwitness.training.averaging import average_into, kept_share
-from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
+from earwitness.training.checkpoint import CheckpointMeta, file_sha256, load_checkpoint, save_checkpoint
 from earwitness.training.corpus import open_corpus
-from earwitness.training.networks import Critic, Generator
+from earwitness.training.networks import Critic, Generator, SVDNet
 from earwitness.training.run_folder import (
     DeviceName,
     Progress,
@@ -33,12 +34,21 @@ from earwitness.training.segments import band_statistics
 
 logger = logging.getLogger(__name__)
 Loss = Literal["wasserstein", "logistic", "relativistic"]
+Labelled = tuple[Tensor, Tensor]
+"""Excerpts `[B, 1, bands, frames]` and the label of each, −1 or 1, `[B]`."""
 DERIVED = ("fid.json", "fid.csv", "best.pt")
 """What `evaluate_gan.choose_checkpoint` writes into a run's folder."""
+STATISTICS = 256
+"""Excerpts that the scale of the detector's layers is taken from."""
 
 
 class ExcerptSource(Protocol):
     """Training data of the generator."""
+
+    @property
+    def vocal_fraction(self) -> float:
+        """Share of label 1."""
+        ...
 
     def random_excerpts(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """`count` excerpts `[count, bands, frames]` and the label of each one's central frame `[count]`."""
@@ -49,6 +59,13 @@ class ExcerptSource(Protocol):
 class GanTrainingConfig:
     """One GAN run; equal values and equal data give equal weights on one machine.
 
+    The critic knows the label of every real excerpt, and the first value of a latent says which label is asked of the
+    generator (`_Gan.labels_of`): it must make both kinds, and not what lies between them.
+
+    `init` is a generator's checkpoint to begin with. `detector` is a trained classifier's: its layers are shown to the
+    critic beside the pixels. Take another than the one to be explained, trained from another seed: a generator that was
+    made to please a network cannot be measured by it.
+
     `loss`: "wasserstein" penalises the critic's gradient between real and generated excerpts (‖∇‖ → 1); "logistic"
     penalises it at real excerpts (R1), "relativistic" at real and generated ones (R1 + R2), both towards zero. The
     penalty is computed every `penalty_interval` updates with `penalty_interval` times the weight. `ema_updates` is the
@@ -58,6 +75,8 @@ class GanTrainingConfig:
     corpus: Path
     run_folder: Path
     seed: int = 0
+    init: Path | None = None
+    detector: Path | None = None
     updates: int = 10_000
     batch_size: int = 32
     loss: Loss = "logistic"
@@ -80,28 +99,45 @@ class GanTrainingConfig:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
         if self.penalty <= 0:
             raise ValueError(f"penalty: got {self.penalty}, expected above 0; the critic needs a gradient penalty")
+        if self.detector is not None and self.loss == "wasserstein":
+            raise ValueError("loss: got wasserstein, whose penalty knows pixels only; use logistic with a detector")
 
 
 class _Gan:
     """Both networks, their optimisers and the averaged generator; one `update` is one step of each."""
 
-    def __init__(self, config: GanTrainingConfig, mean: Tensor, std: Tensor, log_floor: float) -> None:
+    def __init__(
+        self,
+        config: GanTrainingConfig,
+        start: "_Start",
+        mean: Tensor,
+        std: Tensor,
+        log_floor: float,
+        label_share: float,
+    ) -> None:
+        self.threshold = NormalDist().inv_cdf(1.0 - min(max(label_share, 1e-6), 1.0 - 1e-6))
         self.config = config
         self.device = training_device(config.device)
         init = torch.Generator().manual_seed(config.seed)
         self.generator = Generator(config.latent_size, config.generator_channels, log_floor=log_floor)
-        self.critic = Critic(config.critic_channels)
-        for network in (self.generator, self.critic):
-            network.standardise.set_statistics(mean, std)
+        self.critic = Critic(config.critic_channels, start.detector)
+        for network, standardise in (
+            (self.generator, self.generator.standardise),
+            (self.critic, self.critic.pixels.standardise),
+        ):
+            standardise.set_statistics(mean, std)
             network.initialise(init)
             # Small channel counts run about a fifth faster this way on a CPU.
             network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if start.weights is not None:
+            self.generator.load_state_dict(start.weights)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.generator_optimiser = self._adam(self.generator)
         self.critic_optimiser = self._adam(self.critic)
 
     def _adam(self, network: nn.Module) -> torch.optim.Adam:
-        return torch.optim.Adam(network.parameters(), lr=self.config.learning_rate, betas=(0.0, 0.99), eps=1e-8)
+        parameters = [each for each in network.parameters() if each.requires_grad]
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.0, 0.99), eps=1e-8)
 
     def set_rate(self, update: int) -> None:
         """Constant, then linear over the second half down to `final_rate`."""
@@ -111,7 +147,14 @@ class _Gan:
             for group in optimiser.param_groups:
                 group["lr"] = rate
 
-    def update(self, real: Tensor, penalise: bool) -> tuple[float, float, float]:
+    def labels_of(self, latents: Tensor) -> Tensor:
+        """What latents `[B, Z]` are asked to become, −1 or 1 `[B]`: above a threshold of the first value lies 1.
+
+        The threshold leaves as large a share of N(0, 1) above it as label 1 has of the data.
+        """
+        return torch.where(latents[:, 0] > self.threshold, 1.0, -1.0)
+
+    def update(self, real: Tensor, labels: Tensor, penalise: bool) -> tuple[float, float, float]:
         """One step of both players on the same examples; (critic's loss, generator's loss, penalty).
 
         The critic is gone through once: at each generated example the gradients of both losses with respect to its
@@ -119,11 +162,12 @@ class _Gan:
         """
         config = self.config
         # Drawn on the CPU: the same latents on every device.
-        fake = self.generator(torch.randn(len(real), config.latent_size).to(self.device))
-        real = real.to(self.device)
+        latents = torch.randn(len(real), config.latent_size).to(self.device)
+        fake, fake_labels = self.generator(latents), self.labels_of(latents)
+        real, labels = real.to(self.device), labels.to(self.device)
         shown = fake.detach().requires_grad_(True)
         # Two calls, so that the critic's spread over a group is never taken over real and generated examples together.
-        of_real, of_fake = self.critic(real), self.critic(shown)
+        of_real, of_fake = self.critic(real, labels), self.critic(shown, fake_labels)
         critic_loss = _critic_loss(config.loss, of_real, of_fake)
         generator_loss = _generator_loss(config.loss, of_real, of_fake)
         rescale = (
@@ -132,7 +176,7 @@ class _Gan:
         )
         penalty = torch.zeros((), device=self.device)
         if penalise:
-            penalty = _gradient_penalty(config.loss, self.critic, real, fake.detach())
+            penalty = _gradient_penalty(config.loss, self.critic, (real, labels), (fake.detach(), fake_labels))
         self.critic_optimiser.zero_grad(set_to_none=True)
         self.generator_optimiser.zero_grad(set_to_none=True)
         total = critic_loss + config.penalty * config.penalty_interval * penalty
@@ -173,22 +217,49 @@ def _generator_loss(kind: Loss, real: Tensor, fake: Tensor) -> Tensor:
     return softplus(real - fake).mean()
 
 
-def _gradient_penalty(kind: Loss, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
-    """Penalty on the gradient with respect to the critic's *standardised* input, whose scale is that of no corpus."""
+def _gradient_penalty(kind: Loss, critic: Critic, real: Labelled, fake: Labelled) -> Tensor:
+    """See GanTrainingConfig; over what `Critic.squared_slopes` says."""
     if kind == "wasserstein":
-        share = torch.rand(len(real), 1, 1, 1).to(real.device)
-        return (_gradient_norm(critic, torch.lerp(fake, real, share)) - 1.0).square().mean()
-    penalty = 0.5 * _gradient_norm(critic, real).square().mean()
+        share = torch.rand(len(real[0]), 1, 1, 1).to(real[0].device)
+        norms = torch.sqrt(critic.squared_slopes(torch.lerp(fake[0], real[0], share), real[1]) + 1e-12)
+        return (norms - 1.0).square().mean()
+    penalty = 0.5 * critic.squared_slopes(*real).mean()
     if kind == "relativistic":
-        penalty = penalty + 0.5 * _gradient_norm(critic, fake).square().mean()
+        penalty = penalty + 0.5 * critic.squared_slopes(*fake).mean()
     return penalty
 
 
-def _gradient_norm(critic: Critic, x: Tensor) -> Tensor:
-    x = x.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
-    squares = (gradient * critic.standardise.std).square().sum(dim=(1, 2, 3))
-    return torch.sqrt(squares + 1e-12)
+@dataclass(frozen=True)
+class _Start:
+    """What a run begins from besides its data; `record` tells the files' SHA-256 and origin."""
+
+    detector: SVDNet | None
+    weights: Mapping[str, Tensor] | None
+    record: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, config: GanTrainingConfig, features: Mapping[str, Any]) -> Self:
+        """Raises: CheckpointError when a file cannot be used; ValueError when it does not fit this run."""
+        detector, weights, record = None, None, dict[str, Any]()
+        if config.detector is not None:
+            network, meta = load_checkpoint(config.detector, "svdnet")
+            _require_same(config.detector, "detector", dict(meta.features), dict(features))
+            detector = cast(SVDNet, network)
+            record["detector"] = {"sha256": file_sha256(config.detector), "training": dict(meta.training)}
+        if config.init is not None:
+            network, meta = load_checkpoint(config.init, "generator")
+            own = {"latent_size": config.latent_size, "channels": config.generator_channels}
+            _require_same(config.init, "init", {name: meta.arguments[name] for name in own}, own)
+            _require_same(config.init, "init", dict(meta.features), dict(features))
+            weights = network.state_dict()
+            record["init"] = {"sha256": file_sha256(config.init), "training": dict(meta.training)}
+        return cls(detector, weights, record)
+
+
+def _require_same(path: Path, field: str, got: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    for name in expected:
+        if got.get(name) != expected[name]:
+            raise ValueError(f"{field}: {path} has {name} {got.get(name)}, this run {expected[name]}; give another")
 
 
 def train_gan(config: GanTrainingConfig, progress: Progress = silent) -> Path:
@@ -203,11 +274,12 @@ def train_gan(config: GanTrainingConfig, progress: Progress = silent) -> Path:
     return train_on_source(train, band_statistics(train), features, floor, record, config, progress)
 
 
-def real_batch(source: ExcerptSource, config: GanTrainingConfig, draw: int) -> Tensor:
-    """The `draw`-th batch of real excerpts `[B, 1, bands, frames]`: a function of seed and number alone."""
+def real_batch(source: ExcerptSource, config: GanTrainingConfig, draw: int) -> Labelled:
+    """The `draw`-th batch of real excerpts, a function of seed and number alone."""
     rng = np.random.default_rng((config.seed, draw))
-    excerpts, _ = source.random_excerpts(rng, config.batch_size)
-    return torch.from_numpy(excerpts)[:, None].contiguous(memory_format=torch.channels_last)
+    excerpts, labels = source.random_excerpts(rng, config.batch_size)
+    batch = torch.from_numpy(excerpts)[:, None].contiguous(memory_format=torch.channels_last)
+    return batch, torch.from_numpy(2.0 * labels - 1.0)
 
 
 def train_on_source(
@@ -226,10 +298,12 @@ def train_on_source(
     `stop_after` updates (or by a kill) continues from its last checkpoint to the very weights an uninterrupted run
     reaches.
     """
-    folder = RunFolder(config.run_folder, config, str(data_record["corpus"]))
+    start_from = _Start.load(config, features)
+    sources = [str(data_record["corpus"]), *(f"{name} {of['sha256']}" for name, of in start_from.record.items())]
+    folder = RunFolder(config.run_folder, config, " ".join(sources))
     mean, std = (torch.from_numpy(np.asarray(values, np.float32)) for values in statistics)
     with folder.in_use(), training_machine(config.threads, config.seed):
-        gan = _Gan(config, mean, std, log_floor)
+        gan = _Gan(config, start_from, mean, std, log_floor, source.vocal_fraction)
         curves: list[dict[str, float]] = []
         start = 0
         saved = folder.load_state()
@@ -239,6 +313,9 @@ def train_on_source(
             restore_random_state(saved["random"])
             logger.info("continuing at update %d of %d", start, config.updates)
         else:
+            if gan.critic.layers is not None:
+                excerpts, _ = source.random_excerpts(np.random.default_rng((config.seed, config.updates)), STATISTICS)
+                gan.critic.layers.set_statistics(torch.from_numpy(excerpts)[:, None].to(gan.device))
             # What an earlier run left here is no candidate for this one's best.
             for stale in (*checkpoints(config.run_folder), *(config.run_folder / name for name in DERIVED)):
                 stale.unlink(missing_ok=True)
@@ -247,7 +324,7 @@ def train_on_source(
         for update in range(start, min(config.updates, start + (stop_after or config.updates))):
             gan.set_rate(update)
             penalise = update % config.penalty_interval == 0
-            critic_loss, generator_loss, penalty = gan.update(real_batch(source, config, update), penalise)
+            critic_loss, generator_loss, penalty = gan.update(*real_batch(source, config, update), penalise)
             if not np.isfinite((critic_loss, generator_loss, penalty)).all():
                 raise FloatingPointError(
                     f"update {update + 1}: the losses are {critic_loss}, {generator_loss} and {penalty}; the last "
@@ -264,7 +341,13 @@ def train_on_source(
                 row = dict(zip(("critic_loss", "generator_loss", "penalty"), map(float, means), strict=True))
                 curves.append({"update": float(done), **row})
                 logger.info("update %d: %s, %.2f updates/s", done, row, rate)
-                record = {**data_record, "seed": config.seed, "updates": done, "config": plain(config)}
+                record = {
+                    **data_record,
+                    **start_from.record,
+                    "seed": config.seed,
+                    "updates": done,
+                    "config": plain(config),
+                }
                 _save_average(folder, gan, features, record, done)
                 folder.write_curves(curves)
                 folder.save_state({"update": done, "curves": curves, "gan": gan.state(), "random": random_state()})

@@ -51,8 +51,8 @@ class SvdTrainingConfig:
     weights by ADAM_WEIGHT_DECAY and has no use for `momentum`. `batch_norm` trains through batch normalisation, which
     is folded into the weights of every checkpoint. `ema_updates` is the half-life of the averaged weights, the ones
     that are validated and saved; 0 saves the last ones. `excerpts_per_segment` above 1 trains on several overlapping
-    excerpts of each of the `batch_size` segments at once. `target_margin` is the distance of the two targets from 0
-    and 1.
+    excerpts of each of the `batch_size` segments at once; `workers` processes prepare them. `target_margin` is the
+    distance of the two targets from 0 and 1.
     """
 
     corpus: Path
@@ -72,6 +72,7 @@ class SvdTrainingConfig:
     target_margin: float = 0.02
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     validation_clips: int = 200
+    workers: int = 1
     threads: int | None = None
     device: DeviceName = "auto"
 
@@ -137,7 +138,7 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
                 group["lr"] = config.learning_rate * config.rate_decay**epoch
             began = time.monotonic()
             first = epoch * config.updates_per_epoch
-            batches = sampler.batches(first, first + config.updates_per_epoch)
+            batches = sampler.batches(first, first + config.updates_per_epoch, config.workers)
             loss = _train_epoch(learner, optimiser, average, config, batches, first, progress)
             seconds = time.monotonic() - began
             trained = _plain_network(copy.deepcopy(learner if average is None else average).cpu())
@@ -241,8 +242,8 @@ def _train_epoch(
     total = config.epochs * config.updates_per_epoch
     losses: list[float] = []
     for segments, labels in batches:
-        logits = learner.segment_logits(torch.from_numpy(segments)[:, None].to(device))
-        loss = loss_of(logits.flatten(0, 1), torch.from_numpy(labels).flatten().to(device), config.target_margin)
+        logits = learner.segment_logits(segments[:, None].to(device))
+        loss = loss_of(logits.flatten(0, 1), labels.flatten().to(device), config.target_margin)
         optimiser.zero_grad(set_to_none=True)
         if not torch.isfinite(loss):
             raise FloatingPointError(

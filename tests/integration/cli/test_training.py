@@ -1,8 +1,11 @@
 """From nothing to a served model by commands alone, at the smallest sizes; and what they refuse."""
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from earwitness.cli.app import app
@@ -10,6 +13,7 @@ from earwitness.cli.stack import check_repository
 from earwitness.inference.metadata import complete_bundles
 from earwitness.inference.repository import read_repository
 from tests.integration.cli.conftest import Outcome, Run
+from tests.integration.cli.networks import Sorter
 
 NETWORKS = "tests.integration.cli.networks"
 THREADS = ("--threads", 1)
@@ -90,6 +94,58 @@ def test_own_networks_are_exported_by_import_path(run: Run, tmp_path: Path) -> N
     assert "import paths for both" in run(*own, "-c", "best.pt").error()
 
 
+PROFILE = {
+    "kind": "mel", "name": "own@1", "sample_rate_hz": 8000, "frame_length": 512, "hop_length": 64, "band_count": 80,
+    "excerpt_frames": 115,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "said"),
+    [
+        ("", ("-g", "own:gone"), "'own:gone': module 'own' has no attribute 'gone'"),
+        ("", ("-g", "nowhere:G"), "'nowhere:G': No module named 'nowhere'; check the path"),
+        ("1 / 0", (), "'own:Painter': importing it raised ZeroDivisionError: division by zero"),
+        ("def broken(:", (), "'own:Painter': importing it raised SyntaxError"),
+        ("def sized(n): ...", ("-g", "own:sized"), "cannot be called without arguments (TypeError: sized() missing 1"),
+        (
+            "",
+            ("--generator-weights", "sorter.pt"),
+            "sorter.pt: weights of another architecture than Painter: conv.weight, conv.bias are not",
+        ),
+        ("", ("--classifier-weights", "part.pt"), "conv.bias, dense.weight, dense.bias are missing"),
+        ("", ("--classifier-weights", "nan.pt"), "classifier: 'conv.weight' holds 1 NaN or infinite values of 50"),
+        ("", ("-l", "first=conv9"), "'first' is module path 'conv9', which the classifier has not; it has conv, dense"),
+        ("", ("--latent-size", 4), "layer 'dense' (Linear) failed: mat1 and mat2 shapes"),
+        ("", ("--label", "2=owl"), "labels: unit 2 is labelled, the classifier has outputs 0 ... 1"),
+        ("", ("--features", "small.json"), "has excerpts of [80, 96] bands × frames, the generator returns [80, 115]"),
+        ("", ("--features", "list.json"), "list.json holds no JSON object"),
+        ("", ("--features", "n_mels.json"), "feature parameters n_mels are unknown; known: band_count"),
+    ],
+)
+def test_own_networks_that_cannot_be_exported_leave_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, words: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    Path("own.py").write_text(f"from {NETWORKS} import Painter, Sorter\n{module}\n")
+    sorter = Sorter().state_dict()
+    torch.save(sorter, "sorter.pt")
+    torch.save({"conv.weight": sorter["conv.weight"]}, "part.pt")
+    sorter["conv.weight"][0, 0, 0, 0] = float("nan")
+    torch.save(sorter, "nan.pt")
+    changes = {"own": {}, "small": {"excerpt_frames": 96}, "n_mels": {"n_mels": 1}}
+    documents = {name: PROFILE | change for name, change in changes.items()} | {"list": []}
+    for name, document in documents.items():
+        Path(f"{name}.json").write_text(json.dumps(document))
+    models = tmp_path / "models"
+    own = ("export", "mine", "-g", "own:Painter", "-c", "own:Sorter", "--features", "own.json")
+    own += ("--model-repository", models)
+    assert said in run(*own, *words).error()
+    assert not models.exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -101,7 +157,8 @@ def test_own_networks_are_exported_by_import_path(run: Run, tmp_path: Path) -> N
         (("export", "x", "-g", "a:b", "-c", "a:b"), "features: is needed"),
         (("export", "x", "-g", "a:b", "-c", "a:b", "--features", "mel"), "feature profile 'mel' is unknown"),
         (("export", "x", "-g", "a:b", "-c", "a:b", "--features", "log-mel-80@1", "-l", "fc"), "give NAME=PATH"),
-        (("export", "x", "-g", "a:b", "-c", "a:b", "--features", "log-mel-80@1", "--label", "0=a"), "UNIT=HIGH/LOW"),
+        (("export", "x", "-g", "a:b", "-c", "a:b", "--features", "log-mel-80@1", "--label", "a=b"), "UNIT=HIGH/LOW"),
+        (("export", "x", "-g", "a:b", "-c", "a:b", "--features", "no.json"), "features: no.json does not exist"),
     ],
 )
 def test_wrong_input_is_one_line(

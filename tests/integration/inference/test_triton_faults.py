@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from earwitness.inference.backend import InferenceFailed, InferenceUnavailable
+from earwitness.inference.backend import InferenceFailed, InferenceOverloaded, InferenceUnavailable, ModelNotServed
 from earwitness.inference.triton import TritonBackend
 
 Answer = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
@@ -21,6 +21,8 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
     def __init__(self) -> None:
         self.infer: Answer
         self.calls = 0
+        self.max_batch_size = 256
+        self.state = "UNAVAILABLE"
 
     async def ServerReady(self, request, context):  # noqa: N802 -- named by the protocol
         return service_pb2.ServerReadyResponse(ready=True)
@@ -29,8 +31,13 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
         return service_pb2.ServerMetadataResponse(version="0")
 
     async def RepositoryIndex(self, request, context):  # noqa: N802
-        model = service_pb2.RepositoryIndexResponse.ModelIndex(name="m", version="1", state="UNAVAILABLE")
+        model = service_pb2.RepositoryIndexResponse.ModelIndex(name="m", version="1", state=self.state)
         return service_pb2.RepositoryIndexResponse(models=[model])
+
+    async def ModelConfig(self, request, context):  # noqa: N802
+        if request.version:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "unloaded since it was listed")
+        return service_pb2.ModelConfigResponse(config={"name": "m", "max_batch_size": self.max_batch_size})
 
     async def ModelInfer(self, request, context):  # noqa: N802
         self.calls += 1
@@ -86,26 +93,74 @@ async def test_a_server_that_hangs_is_left_at_the_time_limit_and_told(server_and
 
 
 @pytest.mark.parametrize(
-    ("code", "expected"),
+    ("code", "details", "expected"),
     [
-        (grpc.StatusCode.UNAVAILABLE, InferenceUnavailable),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, TimeoutError),
-        (grpc.StatusCode.INVALID_ARGUMENT, InferenceFailed),
-        (grpc.StatusCode.NOT_FOUND, InferenceFailed),
-        (grpc.StatusCode.INTERNAL, InferenceFailed),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, InferenceFailed),
+        (grpc.StatusCode.UNAVAILABLE, "the reason", InferenceUnavailable),
+        (grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size", InferenceOverloaded),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "the reason", InferenceOverloaded),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 8)", InferenceFailed),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "the reason", TimeoutError),
+        (grpc.StatusCode.INVALID_ARGUMENT, "the reason", InferenceFailed),
+        (grpc.StatusCode.NOT_FOUND, "the reason", ModelNotServed),
+        (grpc.StatusCode.INTERNAL, "the reason", InferenceFailed),
     ],
 )
-async def test_each_status_becomes_its_error(server_and_backend, code, expected):
+async def test_each_status_becomes_its_error(server_and_backend, code, details, expected):
     server, backend = server_and_backend
 
     async def abort(request, context):
-        await context.abort(code, "the reason")
+        await context.abort(code, details)
 
     server.infer = abort
     with pytest.raises(expected) as caught:
         await run(backend, timeout_s=5)
-    assert expected is TimeoutError or "the reason" in str(caught.value)
+    assert expected is TimeoutError or details in str(caught.value)
+
+
+@pytest.mark.parametrize(("most", "batches"), [(4, [3, 4, 4]), (11, [11]), (0, [11])])
+async def test_a_batch_is_cut_to_what_the_served_model_takes(server_and_backend, most, batches):
+    server, backend = server_and_backend
+    server.max_batch_size = most
+    seen = []
+
+    async def double(request, context):
+        x = np.frombuffer(request.raw_input_contents[0], "<f4")
+        seen.append(len(x))
+        answer = service_pb2.ModelInferResponse(raw_output_contents=[(2 * x).tobytes()])
+        answer.outputs.add(name="y", datatype="FP32", shape=[len(x), 1])
+        return answer
+
+    server.infer = double
+    x = np.arange(11, dtype=np.float32)[:, None]
+    found = await backend.infer("m", {"x": x}, ["y"], timeout_s=5)
+    np.testing.assert_array_equal(found["y"], 2 * x)
+    assert sorted(seen) == batches
+
+
+async def test_when_one_batch_fails_the_others_are_ended(server_and_backend):
+    server, backend = server_and_backend
+    server.max_batch_size = 1
+    ended = asyncio.Event()
+
+    async def first_fails(request, context):
+        if server.calls == 2:
+            await context.abort(grpc.StatusCode.INTERNAL, "the reason")
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+
+    server.infer = first_fails
+    with pytest.raises(InferenceFailed, match="m: the reason"):
+        await run(backend, timeout_s=30)
+    await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_a_model_unloaded_since_it_was_listed_is_passed_over(server_and_backend):
+    server, backend = server_and_backend
+    server.state = "READY"
+    assert list(await backend.bundles()) == []
+    assert not await backend.ready()
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,12 @@ class Running:
         answer = await health_pb2_grpc.HealthStub(self.channel).Check(request, timeout=5)
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
+    async def statuses(self, service: str = SERVICE) -> AsyncIterator[str]:
+        """What the health service tells a watcher: the status now, and every change."""
+        call = health_pb2_grpc.HealthStub(self.channel).Watch(health_pb2.HealthCheckRequest(service=service))
+        async for answer in call:
+            yield str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
 
 @asynccontextmanager
 async def running(

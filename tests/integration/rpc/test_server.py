@@ -2,7 +2,6 @@
 
 import asyncio
 import urllib.request
-from time import perf_counter
 
 import grpc
 import grpc.aio
@@ -63,18 +62,16 @@ async def test_a_message_over_the_limit_is_refused_and_the_server_lives(kind: st
 async def test_calls_over_the_limit_are_refused_at_once() -> None:
     async with running(max_concurrent_rpcs=2) as service:
         gate = service.probe.action = Gate()
-        held = [service.open("Unary", "a"), service.open("BidiStream", "b")]
-        assert (await held[1].read()).value == "first"
+        held = [service.open("Unary", "a", timeout_s=60)]
         await gate.entered.wait()
-        await asyncio.sleep(0.05)
-        for kind in KINDS:
-            start = perf_counter()
+        held.append(service.open("BidiStream", "b", timeout_s=60))
+        assert (await held[1].read()).value == "first"
+        for kind in KINDS:  # while the gate is shut, so a call that waited for a place would run out of time
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await service.call(kind, "c")
             failure = error_from_rpc(caught.value)
             assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
             assert failure.retry_after_s == 1.0
-            assert perf_counter() - start < 1
         assert await service.health() == "SERVING"
         assert SERVICE in await reflected(service)
         gate.open.set()
@@ -118,6 +115,25 @@ async def test_a_generated_service_is_described_and_its_missing_methods_are_unim
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+Samples = dict[tuple[str, str | None, str | None], float]
+
+
+async def scraped(service: Running) -> tuple[str, Samples]:
+    """The metrics page, and its RPC samples by name, method and code."""
+    url = f"http://127.0.0.1:{service.server.metrics_port}/metrics"
+    text = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
+    return text, {
+        (sample.name, sample.labels.get("grpc_method"), sample.labels.get("grpc_code")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.labels.get("grpc_service") in (SERVICE, "unknown") and "le" not in sample.labels
+    }
+
+
+def handled(samples: Samples) -> dict[tuple[str | None, str | None], float]:
+    return {key[1:]: n for key, n in samples.items() if key[0] == "grpc_server_handled_total"}
+
+
 async def test_metrics_count_every_kind_code_and_message() -> None:
     async with running(metrics_port=0) as service:
         for kind in KINDS:
@@ -131,29 +147,26 @@ async def test_metrics_count_every_kind_code_and_message() -> None:
         for kind in KINDS:
             assert await code_of(service, kind, "a") is grpc.StatusCode.ABORTED
         gate = service.probe.action = Gate()
-        assert await code_of(service, "Unary", "a", timeout_s=0.1) is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert await code_of(service, "Unary", "a", timeout_s=1) is grpc.StatusCode.DEADLINE_EXCEEDED
         call = service.open("ServerStream", "a")
         gate.entered.clear()
         await gate.entered.wait()
         call.cancel()
         for nonsense in ("Nonsense", "Nonsense2"):
             assert await code_of(service, nonsense, "a") is grpc.StatusCode.UNIMPLEMENTED
-        await asyncio.sleep(0.1)
 
-        url = f"http://127.0.0.1:{service.server.metrics_port}/metrics"
-        text = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
-        samples = {
-            (sample.name, sample.labels.get("grpc_method"), sample.labels.get("grpc_code")): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.labels.get("grpc_service") in (SERVICE, "unknown") and "le" not in sample.labels
-        }
-        handled = {key[1:]: n for key, n in samples.items() if key[0] == "grpc_server_handled_total"}
-        assert handled == {
+        expected = {
             ("Unary", "OK"): 1, ("ServerStream", "OK"): 1, ("ClientStream", "OK"): 2, ("BidiStream", "OK"): 1,
             **{(kind, "ABORTED"): 1 for kind in KINDS},
             ("Unary", "DEADLINE_EXCEEDED"): 1, ("ServerStream", "CANCELLED"): 1, ("unknown", "UNIMPLEMENTED"): 2,
         }  # fmt: skip
+        text, samples = await scraped(service)
+        for _ in range(100):  # the last calls are counted after their callers have heard of them
+            if sum(handled(samples).values()) >= sum(expected.values()):
+                break
+            await asyncio.sleep(0.1)
+            text, samples = await scraped(service)
+        assert handled(samples) == expected
         assert samples["grpc_server_started_total", "Unary", None] == 3
         assert samples["grpc_server_handling_seconds_count", "ClientStream", None] == 3
         assert samples["grpc_server_msg_received_total", "ClientStream", None] == 5
@@ -187,7 +200,7 @@ async def test_a_port_that_is_taken_is_said_so() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_drain_lets_a_call_finish_and_refuses_new_ones(kind: str) -> None:
-    async with running(drain_s=10) as service:
+    async with running(drain_s=60) as service:
         gate = service.probe.action = Gate()
         closed: list[str] = []
 
@@ -197,17 +210,20 @@ async def test_drain_lets_a_call_finish_and_refuses_new_ones(kind: str) -> None:
 
         service.server.on_stop(lambda: close("store"))
         service.server.on_stop(lambda: close("backend"))
-        call = asyncio.create_task(service.call(kind, "kept"))
+        call = asyncio.create_task(service.call(kind, "kept", timeout_s=60))
         await gate.entered.wait()
+        watchers = [service.statuses(name) for name in (SERVICE, "")]
+        assert [await anext(each) for each in watchers] == ["SERVING"] * 2
         stopping = asyncio.create_task(service.server.stop(notice_s=0.3))
-        await asyncio.sleep(0.1)
-        assert await service.health() == await service.health("") == "NOT_SERVING"
-        await asyncio.sleep(0.4)
-        assert await code_of(service, kind, "new", timeout_s=1) is grpc.StatusCode.UNAVAILABLE
+        assert [await anext(each) for each in watchers] == ["NOT_SERVING"] * 2
+        async with asyncio.timeout(60):
+            while await code_of(service, kind, "new", timeout_s=1) is not grpc.StatusCode.UNAVAILABLE:
+                pass  # still within the notice, waiting at the gate
+        assert not stopping.done()
         gate.open.set()
         answers, _ = await call
         assert answers[-1] == "kept"
-        await asyncio.wait_for(stopping, 2)
+        await asyncio.wait_for(stopping, 30)
         assert closed == ["backend", "store"]
         await service.server.stop()
 
@@ -218,7 +234,7 @@ async def test_after_the_drain_calls_are_cancelled(kind: str) -> None:
         gate = service.probe.action = Gate()
         call = asyncio.create_task(service.call(kind, "lost"))
         await gate.entered.wait()
-        await asyncio.wait_for(service.server.stop(drain_s=0.1), 2)
+        await asyncio.wait_for(service.server.stop(drain_s=0.1), 30)
         assert gate.cancelled
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
@@ -234,6 +250,6 @@ async def test_a_call_knows_its_time_and_its_id() -> None:
         service.probe.action = tell
         answers, _ = await service.call("Unary", "x", metadata=[("x-request-id", "mine")], timeout_s=None)
         assert answers == ["mine None"]
-        answers, _ = await service.call("Unary", "x", timeout_s=5)
-        assert 4 < float(answers[0].split()[1]) < 5.5
+        answers, _ = await service.call("Unary", "x", timeout_s=60)
+        assert 30 < float(answers[0].split()[1]) < 60.5
         assert request_id() == ""

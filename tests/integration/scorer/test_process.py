@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import numpy as np
+import pytest
 from prometheus_client import CollectorRegistry
 
 from earwitness.scorer.frechet import factor_rows, frechet_distance
@@ -97,3 +98,13 @@ def test_a_database_that_cannot_be_opened_stops_the_start_with_one_line(tmp_path
     assert "cannot start: the database cannot be reached" in done.stderr
     assert "unable to open database file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--port", "0"], ["migrate"]], ids=["serve", "migrate"])
+def test_a_file_that_is_no_database_stops_the_start_with_one_line(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "scorer.db").write_text("a letter, not a database " * 100)
+    command = [sys.executable, "-m", "earwitness.scorer", *words, "--data-dir", str(tmp_path), "--log-format", "text"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "the database cannot be used: file is not a database; repair it, or choose another" in line

@@ -61,7 +61,7 @@ def test_silence_is_the_floor():
 def test_blocks_do_not_show(monkeypatch):
     waveform = np.random.default_rng(1).standard_normal(30_000).astype(np.float32)
     whole = PROFILE.spectrogram(waveform)
-    monkeypatch.setattr("earwitness.features.profile.STFT_BLOCK_FRAMES", 7)
+    monkeypatch.setattr("earwitness.features.spectral.BLOCK_FRAMES", 7)
     np.testing.assert_allclose(PROFILE.spectrogram(waveform), whole, atol=1e-5)
 
 

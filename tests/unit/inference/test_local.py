@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earwitness.inference.backend import InferenceBackend, InferenceFailed, InferenceUnavailable
+from earwitness.inference.backend import InferenceBackend, InferenceFailed, InferenceUnavailable, ModelNotServed
 from earwitness.inference.factory import open_backend
 from earwitness.inference.local import LocalBackend
 from earwitness.inference.repository import RepositoryError
@@ -44,7 +44,7 @@ async def test_a_bundle_is_listed_and_run(tmp_path: Path):
 
 
 async def test_what_the_model_does_not_take_is_refused(probe):
-    with pytest.raises(InferenceFailed, match=r"'prob' is not in .*; it has \['probe'\]"):
+    with pytest.raises(ModelNotServed, match=r"prob does not exist; .* has probe"):
         await probe.infer("prob", probe_inputs(1), ["y"])
     with pytest.raises(InferenceFailed, match="input 'x' has shape"):
         await probe.infer("probe", probe_inputs(1) | {"x": np.ones((1, 2))}, ["y"])
@@ -86,6 +86,13 @@ async def test_closing_ends_what_runs_and_what_waits(probe):
 async def test_many_calls_at_once_each_get_their_own_answer(probe):
     answers = await asyncio.gather(*(probe.infer("probe", probe_inputs(i, rows=2), ["y"]) for i in range(40)))
     assert [answer["y"].tolist() for answer in answers] == [[[i], [i]] for i in range(40)]
+
+
+async def test_a_batch_is_cut_to_what_the_model_takes(probe):
+    inputs = {"x": np.arange(40.0)[:, None], "iterations": np.zeros((40, 1)), "index": np.ones((40, 1))}
+    np.testing.assert_array_equal((await probe.infer("probe", inputs, ["y"]))["y"], inputs["x"] + 1)  # it takes 16
+    with pytest.raises(InferenceFailed, match="out of data bounds"):
+        await probe.infer("probe", inputs | {"index": inputs["x"]}, ["y"])
 
 
 async def test_a_model_that_cannot_be_loaded_fails_its_requests(tmp_path: Path):

@@ -44,6 +44,50 @@ def test_another_schema_or_a_broken_body_is_refused(metadata, change, part):
         BundleMetadata.from_parameters({BUNDLE_PARAMETER: json.dumps(body)})
 
 
+LAYERS = [
+    {"name": "conv1", "kind": "conv", "unit_count": 3, "first_unit": 0},
+    {"name": "fc2", "kind": "dense", "unit_count": 5, "first_unit": 3},
+    {"name": "fc3", "kind": "output", "unit_count": 2, "first_unit": 8},
+]
+
+
+def layers(index: int, **change: object) -> dict[str, object]:
+    return {"layers": [layer | (change if i == index else {}) for i, layer in enumerate(LAYERS)]}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"latent_size": 0}, "latent_size is 0, expected a whole number from 1 up"),
+        ({"latent_size": "6"}, "latent_size is '6'"),
+        ({"sample_rate_hz": -1}, "sample_rate_hz is -1"),
+        ({"spectrogram_shape": [8]}, r"spectrogram_shape is \(8,\)"),
+        ({"spectrogram_shape": [8, 0]}, r"spectrogram_shape is \(8, 0\), expected bands and frames"),
+        ({"features": ["log-mel"]}, r"features is \['log-mel'\]"),
+        ({"weights_sha256": ""}, "weights_sha256 is ''"),
+        ({"name": ["a"]}, r"name is \['a'\]"),
+        (layers(1, kind="attention"), r"layers\[1\]\.kind is 'attention', expected one of dense, conv, output"),
+        (layers(1, kind=["dense"]), r"layers\[1\]\.kind is \['dense'\]"),
+        (layers(1, first_unit=4), r"layers\[1\]\.first_unit is 4, expected 3, where the one before ends"),
+        (layers(0, first_unit=1), r"layers\[0\]\.first_unit is 1, expected 0"),
+        (layers(2, unit_count=0), r"layers\[2\]\.unit_count is 0"),
+        (layers(1, name="conv1"), r"layers\[1\]\.name is 'conv1', expected a name of its own"),
+        (layers(2, kind="dense"), r"layers of kind output is \[\], expected exactly one"),
+        (layers(1, kind="output"), r"layers of kind output is \['fc2', 'fc3'\]"),
+        ({"layers": []}, "layers of kind output"),
+        (
+            {"labels": [{"unit": 2, "maximise": "a", "minimise": "b"}]},
+            r"labels\[\]\.unit is \[2\], expected units of fc3",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_by_model_and_field(metadata, change, said):
+    body = json.loads(metadata.to_parameters("search")[BUNDLE_PARAMETER])
+    assert body["layers"] == LAYERS
+    with pytest.raises(MetadataError, match=f"^model .*: {said}.*export the model again$"):
+        BundleMetadata.from_parameters({BUNDLE_PARAMETER: json.dumps(body | change)})
+
+
 def test_no_parameter_is_refused():
     with pytest.raises(MetadataError, match="missing"):
         BundleMetadata.from_parameters({})

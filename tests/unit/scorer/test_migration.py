@@ -12,7 +12,7 @@ from sqlalchemy import text
 from earwitness.scorer.migration import SCHEMA
 from earwitness.scorer.schema import metadata
 from earwitness.storage.database import Database
-from earwitness.storage.errors import SchemaOutdated
+from earwitness.storage.errors import SchemaOutdated, SchemaUnknown, StoreUnusable
 
 
 def test_migrations_make_the_schema(database: Database) -> None:
@@ -34,6 +34,24 @@ def test_an_empty_database_is_outdated(tmp_path: Path) -> None:
     with pytest.raises(SchemaOutdated, match="has schema none, this version needs 0001; run `python -m"):
         SCHEMA.require(database)
     database.close()
+
+
+def test_a_file_that_is_no_database_is_unusable(tmp_path: Path) -> None:
+    (tmp_path / "scorer.db").write_text("a letter, not a database " * 100)
+    database = Database(f"sqlite:///{tmp_path / 'scorer.db'}")
+    for use in (SCHEMA.migrate, SCHEMA.require):
+        with pytest.raises(StoreUnusable, match=r"^the database cannot be used: file is not a database; repair it"):
+            use(database)
+    database.close()
+
+
+def test_the_schema_of_a_later_version_is_unknown(database: Database) -> None:
+    with database.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaUnknown, match=r"'9999'.*run the version that wrote it, or choose another database"):
+        SCHEMA.migrate(database)
+    with pytest.raises(SchemaOutdated, match="has schema 9999"):
+        SCHEMA.require(database)
 
 
 def test_the_migrate_command_and_processes_at_once(tmp_path: Path) -> None:

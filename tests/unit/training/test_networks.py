@@ -1,11 +1,13 @@
 """Shapes, sizes and names of the networks, and the shortcuts against the plain way."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from earwitness.training.networks import BandStandardise, Critic, Generator, SVDNet
+from earwitness.training.train_gan import GanTrainingConfig, _Gan, _Start
 
 
 def seeded(network: SVDNet | Generator | Critic) -> None:
@@ -59,9 +61,30 @@ def test_generator_stays_above_the_floor_in_the_data_units() -> None:
     assert abs(float(x.mean()) + 8.0) < 4.0
 
 
-def test_critic_judges_each_example_alone() -> None:
-    critic = Critic(4)
+@pytest.mark.parametrize("with_detector", [False, True])
+def test_critic_judges_each_example_alone_and_by_its_label(with_detector: bool) -> None:
+    detector = SVDNet() if with_detector else None
+    if detector is not None:
+        seeded(detector)
+    critic = Critic(4, detector)
     seeded(critic)
     x = torch.randn(3, 1, 80, 115, generator=torch.Generator().manual_seed(3))
+    labels = torch.tensor([1.0, -1.0, 1.0])
+    if critic.layers is not None:
+        critic.layers.set_statistics(x)
     with torch.no_grad():
-        torch.testing.assert_close(critic(x)[1:2], critic(x[1:2]), rtol=1e-4, atol=1e-5)
+        together = critic(x, labels)
+        torch.testing.assert_close(together[1:2], critic(x[1:2], labels[1:2]), rtol=1e-4, atol=1e-5)
+        other = critic(x, -labels)
+    assert (together != other).all()
+    assert critic.squared_slopes(x, labels).shape == (3,)
+    assert (critic.squared_slopes(x, labels) > 0).all()
+
+
+def test_latents_ask_for_as_many_labels_as_the_data_have(tmp_path: Path) -> None:
+    config = GanTrainingConfig(tmp_path, tmp_path, generator_channels=16, critic_channels=4)
+    start = _Start.load(config, {})
+    gan = _Gan(config, start, torch.zeros(80), torch.ones(80), -16.0, label_share=0.3)
+    labels = gan.labels_of(torch.randn(20_000, 128, generator=torch.Generator().manual_seed(4)))
+    assert set(labels.tolist()) == {-1.0, 1.0}
+    assert float((labels > 0).float().mean()) == pytest.approx(0.3, abs=0.01)

@@ -4,7 +4,6 @@ from earwitness.training.corpus.build import Corpus, build_corpus, open_corpus
 from earwitness.training.corpus.config import SPLITS, CorpusConfig, Split
 from earwitness.training.corpus.dataset import (
     Clip,
-    ClipExcerpts,
     DatasetError,
     LabelledSpectrograms,
     Quantisation,
@@ -13,7 +12,6 @@ from earwitness.training.corpus.dataset import (
 __all__ = [
     "SPLITS",
     "Clip",
-    "ClipExcerpts",
     "Corpus",
     "CorpusConfig",
     "DatasetError",

@@ -8,7 +8,7 @@ Every labelled corpus, synthetic or loaded from real recordings, is a `LabelledS
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,16 +60,6 @@ class Clip:
     first_frame: int
     frame_count: int
     facts: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class ClipExcerpts:
-    """Excerpts `[N, bands, frames]` float32 of one clip, their start frames `[N]` and central labels `[N]` (0 or 1)."""
-
-    clip: int
-    starts: NDArray[np.int64]
-    excerpts: NDArray[np.float32]
-    labels: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,10 +141,6 @@ class LabelledSpectrograms:
         """Share of all frames that are labelled."""
         return float(self.labels.mean())
 
-    @property
-    def seconds(self) -> float:
-        return len(self.frames) / self.profile.frames_per_second
-
     def dequantise(self, levels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Spectrogram values of quantised ones, same shape, float32."""
         return self._values[levels]
@@ -194,15 +180,6 @@ class LabelledSpectrograms:
         # One look-up for level and noise together: random bytes are far cheaper than random floats.
         noise = np.frombuffer(rng.bytes(levels.size), np.uint8).reshape(levels.shape)
         return self._dithered_values[levels.astype(np.uint16) << 8 | noise], labels
-
-    def all_excerpts(self, hop_frames: int) -> Iterator[ClipExcerpts]:
-        """Every `hop_frames`-th excerpt, clip by clip; clips shorter than one excerpt are passed over."""
-        _, length = self.profile.excerpt_shape
-        for number, clip in enumerate(self.clips):
-            starts = np.arange(0, clip.frame_count - length + 1, hop_frames)
-            if len(starts):
-                levels, labels = self._gather(clip.first_frame + starts)
-                yield ClipExcerpts(number, starts, self._values[levels], labels)
 
     def _gather(self, starts: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Levels `[N, bands, frames]` and central labels `[N]` of the excerpts at `starts` `[N]`."""

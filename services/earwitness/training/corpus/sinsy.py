@@ -3,7 +3,7 @@
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,23 +40,26 @@ def sing_sinsy(
 ) -> tuple[NDArray[np.float32], int]:
     """The melody on random kana: waveform `[samples]`, at most `duration_s` long, and its rate in Hz.
 
-    The voice's filter explodes on one syllable in fifty or so; these and the ones before them are sung anew.
+    The voice's filter explodes on one syllable in fifty or so; these and their neighbours are sung anew, and notes that
+    explode on any syllable are left out.
 
     Raises: RuntimeError when sinsy cannot read its voice or the score, or stays unstable whatever is sung.
     """
     pieces = score_pieces(melody, beat_s)
     lyrics = [_draw_kana(rng) for _ in pieces]
     starts_s = np.array([piece.start_ticks for piece in pieces]) * beat_s / TICKS_PER_BEAT
-    for _ in range(ATTEMPTS):
+    for attempt in range(2 * ATTEMPTS):
         waveform, rate_hz = _synthesise(music_xml(pieces, lyrics, beat_s))
         (exploded,) = np.nonzero(~(np.abs(waveform) <= 1.0))
         if not len(exploded):
             start = round(LEAD_IN_BEATS * beat_s * rate_hz)
             return waveform[start : start + int(duration_s * rate_hz)], rate_hz
         for number in np.unique(np.searchsorted(starts_s, exploded / rate_hz, side="right") - 1):
+            if attempt >= ATTEMPTS:
+                pieces[number] = replace(pieces[number], midi=None)
             for guilty in range(max(0, number - 1), min(len(pieces), number + 2)):
                 lyrics[guilty] = _draw_kana(rng)
-    raise RuntimeError(f"sinsy's filter stayed unstable over {ATTEMPTS} attempts at the melody {melody}")
+    raise RuntimeError(f"sinsy's filter stayed unstable over {2 * ATTEMPTS} attempts at the melody {melody}")
 
 
 def score_pieces(melody: Melody, beat_s: float) -> list[Piece]:

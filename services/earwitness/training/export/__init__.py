@@ -18,6 +18,7 @@ from earwitness.training.export.errors import (
 from earwitness.training.export.layers import LayerSpec
 from earwitness.training.export.sources import export_checkpoints, export_from_import_paths, load_network
 from earwitness.training.export.verify import ParityReport
+from earwitness.training.export.weights import load_weights
 
 __all__ = [
     "ExportError",
@@ -34,4 +35,5 @@ __all__ = [
     "export_checkpoints",
     "export_from_import_paths",
     "load_network",
+    "load_weights",
 ]

@@ -15,8 +15,8 @@ from typing import Any
 import onnx
 from torch import nn
 
-from earwitness.features.profile import profile_from_dict
-from earwitness.inference.metadata import ROLES, BundleMetadata, Role, UnitLabel
+from earwitness.features import FeatureProfile, profile_from_dict
+from earwitness.inference.metadata import ROLES, BundleMetadata, Layer, Role, UnitLabel
 from earwitness.training.export.card import CardFacts, card_files, write_card
 from earwitness.training.export.errors import ExportError, ShapeError
 from earwitness.training.export.forward_graphs import classifier_graph, generator_graph
@@ -50,21 +50,22 @@ def export_bundle(
     classifier: nn.Module,
     *,
     name: str,
-    layers: Mapping[str, str] | Sequence[LayerSpec],
-    features: Mapping[str, Any],
-    labels: Sequence[UnitLabel],
-    training_data: str,
-    repository: Path,
+    features: FeatureProfile | Mapping[str, Any],
+    repository: Path | str,
+    layers: Mapping[str, str] | Sequence[LayerSpec] | None = None,
+    labels: Sequence[UnitLabel | str] = (),
+    training_data: str = "not recorded",
     latent_size: int | None = None,
     runtime: Mapping[str, str] = RUNTIME,
     facts: CardFacts = NO_FACTS,
 ) -> ExportedBundle:
     """Writes `<name>_generator`, `<name>_classifier`, `<name>_search` and the card into `repository`, all or none.
 
-    The generator takes z `[B, Z]` and returns log-mel `[B, 1, bands, frames]` or `[B, bands, frames]`, unstandardised;
-    the classifier takes that and returns logits `[B, outputs]`. `layers` maps public names to paths of submodules of
-    the classifier whose outputs are the layers (the classifier's own output is added if none of them is it).
-    `features` is the feature profile's `to_dict()`, `latent_size` defaults to the generator's attribute of that name,
+    The generator takes z `[B, Z]` or `[B, Z, 1, 1]` and returns the spectrogram `[B, 1, bands, frames]` or
+    `[B, bands, frames]`, as `features` (a profile, or its `to_dict()`) makes it of sound; the classifier takes either
+    and returns logits `[B, outputs]`. `layers` maps public names to paths of submodules of the classifier whose outputs
+    are the layers (default: every convolution and dense layer; the classifier's own output is added if none of them is
+    it). `labels` are the words for the outputs, in their order. `latent_size` defaults to what the generator says,
     `runtime` are parameters for the ONNX Runtime backend, `facts` go into the model card. Models of the same name are
     replaced.
 
@@ -72,8 +73,9 @@ def export_bundle(
     torch; the repository is then as it was. OSError when it cannot be written.
     """
     _check_name(name)
-    profile = profile_from_dict(features)
-    pair = make_pair(generator, classifier, layers, _latent_size(generator, latent_size))
+    profile = profile_from_dict(features) if isinstance(features, Mapping) else features
+    features, repository = profile.to_dict(), Path(repository)
+    pair = make_pair(generator, classifier, layers, latent_size)
     if pair.spectrogram_shape != tuple(profile.excerpt_shape):
         raise ShapeError(
             f"features: profile {profile.name!r} has excerpts of {list(profile.excerpt_shape)} bands × frames, the "
@@ -85,8 +87,8 @@ def export_bundle(
         sample_rate_hz=profile.sample_rate_hz,
         spectrogram_shape=pair.spectrogram_shape,
         layers=pair.layers,
-        labels=tuple(labels),
-        features=dict(features),
+        labels=_unit_labels(labels, pair.layers),
+        features=features,
         training_data=training_data,
         weights_sha256=weights_checksum(pair, features),
     )
@@ -178,8 +180,11 @@ def _check_labels(metadata: BundleMetadata) -> None:
             raise ExportError(f"labels: unit {label.unit} is labelled, the classifier has outputs 0 ... {outputs - 1}")
 
 
-def _latent_size(generator: nn.Module, given: int | None) -> int:
-    size = getattr(generator, "latent_size", None) if given is None else given
-    if not isinstance(size, int) or size < 1:
-        raise ShapeError(f"latent_size: got {size!r}; give the size of the generator's latent, at least 1")
-    return size
+def _unit_labels(labels: Sequence[UnitLabel | str], layers: Sequence[Layer]) -> tuple[UnitLabel, ...]:
+    """Words alone label the outputs in their order; the low word is the other one of two, else "not" and the word."""
+    words = [label for label in labels if isinstance(label, str)]
+    pair = len(words) == len(labels) == next(layer.unit_count for layer in layers if layer.kind == "output") == 2
+    return tuple(
+        UnitLabel(unit, label, words[1 - unit] if pair else f"not {label}") if isinstance(label, str) else label
+        for unit, label in enumerate(labels)
+    )

@@ -1,6 +1,6 @@
 """The model card: what a bundle is, what it was trained on and how good it is, for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -26,10 +26,14 @@ PICTURE_SEED = 1
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of both networks on held-out data; excerpts to show, generated and real, both `[N, bands, frames]`."""
+    """Figures of both networks on held-out data; excerpts to show, generated and real, both `[N, bands, frames]`.
+
+    `others` are the generator's distances over other detectors, by the words for each.
+    """
 
     classifier: ClassifierReport
     generator: GeneratorReport
+    others: Mapping[str, GeneratorReport]
     generated: NDArray[np.float32]
     real: NDArray[np.float32]
 
@@ -43,9 +47,14 @@ class CardFacts:
 
 
 def evaluate_pair(
-    generator: Path, classifier: Path, corpus: Path, songs: Path | None = None, progress: Progress = silent
+    generator: Path,
+    classifier: Path,
+    corpus: Path,
+    songs: Path | None = None,
+    others: Sequence[Path] = (),
+    progress: Progress = silent,
 ) -> Evaluation:
-    """Evaluates two checkpoints on a corpus and, apart, on real songs; some minutes.
+    """Evaluates two checkpoints on a corpus and, apart, on real songs, and the generator over `others` too; minutes.
 
     Raises: CheckpointError, DatasetError or AudioError when an input cannot be used.
     """
@@ -55,9 +64,15 @@ def evaluate_pair(
     return Evaluation(
         classifier=evaluate_classifier(classifier, corpus, songs, progress),
         generator=evaluate_generator(generator, classifier, corpus, progress=progress),
+        others={_in_words(other): evaluate_generator(generator, other, corpus, progress=progress) for other in others},
         generated=sample(network, PICTURED, PICTURE_SEED),
         real=real,
     )
+
+
+def _in_words(detector: Path) -> str:
+    training = load_checkpoint(detector, "svdnet")[1].training
+    return f"a detector trained from seed {training['seed']}, validation AUROC {training['valid_auc']:.3f}"
 
 
 def card_files(name: str) -> tuple[str, str]:
@@ -80,12 +95,20 @@ def write_card(
         metadata=metadata,
         parity=parity,
         sizes={metadata.served_name(role): size / 1e6 for role, size in model_bytes.items()},
-        training=facts.training,
+        lineage={network: _lineage(record) for network, record in facts.training.items()},
         evaluation=evaluation,
         detector_rows=_detector_rows(evaluation.classifier) if evaluation else {},
         picture=picture,
     )
     (folder / card).write_text(text, encoding="utf-8")
+
+
+def _lineage(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Training records of a network, the newest first: each run began where the one after it in the list ended."""
+    records = [record]
+    while "init" in records[-1]:
+        records.append(records[-1]["init"]["training"])
+    return records
 
 
 def _detector_rows(report: ClassifierReport) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Named layers: from a module path to the units of its output."""
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,10 @@ from earwitness.training.export.errors import LayerError
 
 OUTPUT_NAME = "output"
 """Name given to the classifier's own output when no named layer is it."""
+RESERVED_NAMES = ("probability", "spectrogram")
+"""Other tensors of the served classifier."""
+LISTED = 12
+"""Most module paths that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def layer_specs(layers: Mapping[str, str] | Sequence[LayerSpec], classifier: nn.
     paths = dict(classifier.named_modules())
     seen: set[str] = set()
     for spec in specs:
-        if not spec.name.isidentifier() or spec.name in seen or spec.name in ("probability", "spectrogram"):
+        if not spec.name.isidentifier() or spec.name in seen or spec.name in RESERVED_NAMES:
             raise LayerError(
                 f"layers: the name {spec.name!r} is taken or is no identifier; "
                 "use each once, letters, digits and underscores, neither 'probability' nor 'spectrogram'"
@@ -57,10 +62,18 @@ def layer_specs(layers: Mapping[str, str] | Sequence[LayerSpec], classifier: nn.
         if spec.path not in paths:
             raise LayerError(
                 f"layers: {spec.name!r} is module path {spec.path!r}, which the classifier has not; "
-                f"it has {', '.join(filter(None, paths))}"
+                f"it has {_some(spec.path, [path for path in paths if path])}"
             )
         seen.add(spec.name)
     return specs
+
+
+def _some(wanted: str, paths: Sequence[str]) -> str:
+    """The paths, or where there are many, those most like the wanted one."""
+    if len(paths) <= LISTED:
+        return ", ".join(paths) or "no submodules"
+    like = difflib.get_close_matches(wanted, paths, LISTED, cutoff=0.0)
+    return f"{', '.join(sorted(like, key=paths.index))} and {len(paths) - LISTED} more"
 
 
 @contextmanager

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from earwitness.inference.metadata import Layer
-from earwitness.training.export.errors import LayerError, ShapeError
+from earwitness.training.export.discovery import (
+    ends_softened,
+    find_layers,
+    fit_channel,
+    fit_latent,
+    latent_size_of,
+    run,
+)
+from earwitness.training.export.errors import ExportError, ShapeError
 from earwitness.training.export.layers import LayerSpec, capturing, describe, layer_specs, units_of, with_output
 
 Weights = Mapping[str, Mapping[str, Tensor]]
@@ -58,50 +67,53 @@ class Pair:
 def make_pair(
     generator: nn.Module,
     classifier: nn.Module,
-    layers: Mapping[str, str] | Sequence[LayerSpec],
-    latent_size: int,
+    layers: Mapping[str, str] | Sequence[LayerSpec] | None,
+    latent_size: int | None = None,
 ) -> Pair:
     """Checks that the two fit and finds the shapes and the units.
 
-    The generator takes z `[B, latent_size]` and returns `[B, 1, bands, frames]` or `[B, bands, frames]`; the classifier
-    takes what it returns and gives logits `[B, outputs]`.
+    The generator takes z `[B, latent_size]` or `[B, latent_size, 1, 1]` and returns `[B, 1, bands, frames]` or
+    `[B, bands, frames]`; the classifier takes either and gives logits `[B, outputs]`. Without `layers`, every
+    convolution and dense layer is one; without `latent_size`, it is what the generator says.
 
-    Raises: ShapeError; LayerError.
+    Raises: ShapeError; LayerError; ExportError when weights or results are not finite.
     """
-    generator, classifier = _frozen(generator), _frozen(classifier)
-    specs = layer_specs(layers, classifier)
-    z = torch.randn(2, latent_size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        x = _run("generator", generator, z)
-        if x.ndim not in (3, 4) or x.shape[0] != 2 or (x.ndim == 4 and x.shape[1] != 1):
-            raise ShapeError(
-                f"generator: z [2, {latent_size}] became {list(x.shape)}, expected [2, 1, bands, frames] or "
-                "[2, bands, frames]"
-            )
-        with capturing(classifier, specs) as capture:
-            logits = _run("classifier", classifier, x)
-            if logits.ndim != 2 or logits.shape[0] != 2:
-                raise ShapeError(
-                    f"classifier: {list(x.shape)} became {list(logits.shape)}, expected [2, outputs] logits"
-                )
-            specs = with_output(specs, capture)
-            described = describe(specs, capture)
+    generator, classifier = _frozen("generator", generator), _frozen("classifier", classifier)
+    latent_size = latent_size_of(generator, latent_size)
+    specs = None if layers is None else layer_specs(layers, classifier)
+    generator, x = fit_latent(generator, latent_size)
+    if x.ndim not in (3, 4) or x.shape[0] != 2 or (x.ndim == 4 and x.shape[1] != 1):
+        raise ShapeError(
+            f"generator: z [2, {latent_size}] became {list(x.shape)}, expected [2, 1, bands, frames] or "
+            "[2, bands, frames]"
+        )
+    generator, x = fit_channel(generator, classifier, x)
+    specs = specs or find_layers(classifier, x)
+    with capturing(classifier, specs) as capture:
+        logits = run("classifier", classifier, x)
+        if logits.ndim != 2 or logits.shape[0] != 2:
+            raise ShapeError(f"classifier: {list(x.shape)} became {list(logits.shape)}, expected [2, outputs] logits")
+        specs = with_output(specs, capture)
+        described = describe(specs, capture)
+    if reason := ends_softened(classifier, x, logits):
+        raise ShapeError(
+            f"classifier: its outputs are probabilities, expected logits: {reason}; leave the final softmax or sigmoid "
+            "out, for example by classifier[:-1] of an nn.Sequential"
+        )
     bands, frames = x.shape[-2:]
     return Pair(generator, classifier, latent_size, (bands, frames), x.ndim == 4, specs, described)
 
 
-def _frozen(network: nn.Module) -> nn.Module:
+def _frozen(role: str, network: nn.Module) -> nn.Module:
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if is_lazy(tensor):
+            raise ExportError(
+                f"{role}: {name!r} has no shape yet; load weights, or run the network once, before export"
+            )
+        if tensor.is_floating_point() and (wrong := int((~tensor.isfinite()).sum())):
+            raise ExportError(
+                f"{role}: {name!r} holds {wrong} NaN or infinite values of {tensor.numel()}; "
+                "training diverged, or the file is damaged: export another checkpoint"
+            )
     frozen = copy.deepcopy(network).eval().float().cpu()
     return frozen.requires_grad_(False)
-
-
-def _run(role: str, network: nn.Module, x: Tensor) -> Tensor:
-    try:
-        result = network(x)
-    except LayerError:
-        raise
-    except (RuntimeError, TypeError, ValueError, IndexError) as err:
-        raise ShapeError(f"{role}: does not take a batch of shape {list(x.shape)}: {err}") from err
-    if not isinstance(result, Tensor):
-        raise ShapeError(f"{role}: returns {type(result).__name__}, expected one tensor")
-    return result

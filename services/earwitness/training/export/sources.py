@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from earwitness.features import FeatureProfile
 from earwitness.inference.metadata import UnitLabel
 from earwitness.training.checkpoint import CheckpointError, CheckpointMeta, load_checkpoint
 from earwitness.training.export.bundle import ExportedBundle, export_bundle
 from earwitness.training.export.card import CardFacts, evaluate_pair
 from earwitness.training.export.errors import SourceError
 from earwitness.training.export.layers import LayerSpec
+from earwitness.training.export.weights import load_weights
 from earwitness.training.run_folder import Progress, silent
 
 
@@ -24,11 +25,13 @@ def export_checkpoints(
     repository: Path,
     corpus: Path | None = None,
     songs: Path | None = None,
+    other_detectors: Sequence[Path] = (),
     progress: Progress = silent,
 ) -> ExportedBundle:
     """Exports a trained generator and SVDNet with all of its named layers.
 
-    With a `corpus`, and real `songs`, both are evaluated first and the figures go into the model card.
+    With a `corpus`, and real `songs`, both are evaluated first and the figures go into the model card; the generator
+    also over the `other_detectors`.
 
     Raises: SourceError when a file is no such checkpoint or the two were trained on different features;
     CheckpointError, DatasetError or AudioError when they cannot be evaluated; and as `export_bundle`.
@@ -43,7 +46,9 @@ def export_checkpoints(
             f"{gan_checkpoint} was trained on features {generator_meta.features.get('name')!r}, {svd_checkpoint} on "
             f"{classifier_meta.features.get('name')!r} or other parameters of it; train both on the same"
         )
-    evaluation = evaluate_pair(gan_checkpoint, svd_checkpoint, corpus, songs, progress) if corpus else None
+    evaluation = None
+    if corpus is not None:
+        evaluation = evaluate_pair(gan_checkpoint, svd_checkpoint, corpus, songs, other_detectors, progress)
     return export_bundle(
         generator,
         classifier,
@@ -62,11 +67,11 @@ def export_from_import_paths(
     classifier: str,
     *,
     name: str,
-    layers: Mapping[str, str] | Sequence[LayerSpec],
-    features: Mapping[str, Any],
-    labels: Sequence[UnitLabel],
-    training_data: str,
+    features: FeatureProfile | Mapping[str, Any],
     repository: Path,
+    layers: Mapping[str, str] | Sequence[LayerSpec] | None = None,
+    labels: Sequence[UnitLabel | str] = (),
+    training_data: str = "not recorded",
     latent_size: int | None = None,
     generator_weights: Path | None = None,
     classifier_weights: Path | None = None,
@@ -74,7 +79,7 @@ def export_from_import_paths(
     """Exports a user's own pair, each given as `package.module:attribute`.
 
     The attribute is an nn.Module, or something to call without arguments that returns one; the weights, if given, are
-    files that `torch.save` wrote of a state dict.
+    files as `load_weights` reads them.
 
     Raises: SourceError when a path leads to no network or weights do not fit; and as `export_bundle`.
     """
@@ -82,11 +87,11 @@ def export_from_import_paths(
         load_network(generator, generator_weights),
         load_network(classifier, classifier_weights),
         name=name,
-        layers=layers,
         features=features,
+        repository=repository,
+        layers=layers,
         labels=labels,
         training_data=training_data,
-        repository=repository,
         latent_size=latent_size,
     )
 
@@ -107,25 +112,19 @@ def load_network(import_path: str, weights: Path | None = None) -> nn.Module:
             found = getattr(found, part)
     except (ImportError, AttributeError) as err:
         raise SourceError(f"{import_path!r}: {err}; check the path, and that the package is installed here") from err
+    except Exception as err:  # whatever the user's module raises while it is imported
+        raise SourceError(f"{import_path!r}: importing it raised {type(err).__name__}: {err}") from err
     if not isinstance(found, nn.Module):
         try:
             found = found()
-        except TypeError as err:
-            raise SourceError(f"{import_path!r}: cannot be called without arguments: {err}") from err
+        except Exception as err:
+            raise SourceError(
+                f"{import_path!r}: cannot be called without arguments ({type(err).__name__}: {err}); "
+                "give a function that builds the network"
+            ) from err
     if not isinstance(found, nn.Module):
         raise SourceError(f"{import_path!r}: gave {type(found).__name__}, expected a torch.nn.Module")
-    if weights is not None:
-        _load_weights(found, import_path, weights)
-    return found
-
-
-def _load_weights(network: nn.Module, import_path: str, weights: Path) -> None:
-    try:
-        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except OSError as err:
-        raise SourceError(f"{weights}: cannot be read: {err.strerror}") from err
-    except Exception as err:  # torch.load and load_state_dict raise as they please on a wrong file
-        raise SourceError(f"{weights}: no state dict that fits {import_path!r}: {err}") from err
+    return found if weights is None else load_weights(found, weights)
 
 
 def _training_data(generator: CheckpointMeta, classifier: CheckpointMeta) -> str:

@@ -106,7 +106,7 @@ class _Check:
             if largest == 0:
                 raise FrozenGradient(
                     f"layer {layer.name!r}: the gradient of every unit tried is zero at every latent tried; it does "
-                    "not depend on the latent, or its units are dead"
+                    "not depend on the latent, or its units are dead; name the layers to serve to leave it out"
                 )
         output = self._output
         weights = np.zeros((len(BATCHES), self._unit_count), np.float32)

@@ -1,6 +1,7 @@
 """The networks earwitness trains: a classifier to be explained and the generator that spans its input."""
 
-from earwitness.training.networks.gan import Critic, Generator
+from earwitness.training.networks.critic import Critic
+from earwitness.training.networks.generator import Generator
 from earwitness.training.networks.normalised import NormalisedSVDNet
 from earwitness.training.networks.standardise import BandStandardise
 from earwitness.training.networks.svd import SVDNet

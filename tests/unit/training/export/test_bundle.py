@@ -58,6 +58,7 @@ def evaluation() -> Evaluation:
     return Evaluation(
         ClassifierReport(0.4, figures, figures, {"sinsy": figures}, {}, None),
         GeneratorReport(2000, 1.25, 0.1, 0.2, 12.5, 0.2, 0.3),
+        {"a detector trained from seed 9": GeneratorReport(2000, 2.0, 0.1, 0.2, 47.0, 0.2, 0.3)},
         excerpts,
         excerpts,
     )
@@ -69,8 +70,15 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_three_models_and_a_card(tmp_path: Path) -> None:
     repository = tmp_path / "models"
-    record = {"seed": 7, "updates": 12, "config": {"seed": 7, "penalty": 2.0}}
-    exported = export(repository, sorter(), CardFacts({"generator": record}, evaluation()))
+    first = {"seed": 7, "updates": 12, "config": {"seed": 7, "penalty": 2.0}}
+    judge = {"seed": 3, "updates": 900, "valid_auc": 0.875, "config": {}}
+    record = {
+        "seed": 8, "updates": 34, "config": {"penalty": 0.2}, "init": {"sha256": "ab" * 32, "training": first},
+        "detector": {"sha256": "cd" * 32, "training": judge},
+    }  # fmt: skip
+    classifier = {"seed": 3, "updates": 56, "config": {}}
+    facts = CardFacts({"classifier": classifier, "generator": record}, evaluation())
+    exported = export(repository, sorter(), facts)
     assert sorted(path.name for path in repository.iterdir()) == sorted([*FILES, "owl_calls.png"])
     card = (repository / "owl_calls.md").read_text()
     assert exported.metadata.weights_sha256 in card
@@ -78,7 +86,11 @@ def test_three_models_and_a_card(tmp_path: Path) -> None:
     assert "| 1 | owl | none |" in card
     assert "0.987" in card
     assert "10.0 times" in card
-    assert "seed 7, best of its checkpoints after 12 updates; penalty 2.0." in card
+    assert "| a detector trained from seed 9 | 2 | 0.2 | 0.1 | 47 | 23.5 |" in card
+    assert "- generator: seed 8, best of its checkpoints after 34 updates; penalty 0.2." in card
+    assert "validation AUROC 0.875" in card
+    assert "the same first weights as the classifier" in card
+    assert "begun with what this run made: seed 7, best of its checkpoints after 12 updates; penalty 2.0." in card
     config = model_config_pb2.ModelConfig()
     text_format.Parse((repository / "owl_calls_search/config.pbtxt").read_text(), config)
     assert (config.backend, config.name, config.max_batch_size > 0) == ("onnxruntime", "owl_calls_search", True)

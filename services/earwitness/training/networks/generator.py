@@ -1,4 +1,4 @@
-"""The generator that spans the classifier's input representation, and the critic it is trained against."""
+"""The generator that spans the classifier's input representation."""
 
 import math
 from itertools import pairwise
@@ -6,10 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from earwitness.training.networks.initialise import LEAKY_SLOPE, he_normal
 from earwitness.training.networks.standardise import BandStandardise
-
-LEAKY_SLOPE = 0.2
-_GAIN = math.sqrt(2.0 / (1.0 + LEAKY_SLOPE**2))
 
 
 class Generator(nn.Module):
@@ -55,12 +53,12 @@ class Generator(nn.Module):
 
     def initialise(self, generator: torch.Generator) -> None:
         """He-normal weights for what each output really sums over, zero biases, from `generator`."""
-        _normal(self.dense, self.latent_size, _GAIN, generator)
+        he_normal(self.dense, self.latent_size, generator)
         for layer in self.up:
             assert isinstance(layer, nn.ConvTranspose2d)
             # With stride 2 only a quarter of the 25 taps meets each output.
-            _normal(layer, layer.in_channels * 25 / 4, _GAIN, generator)
-        _normal(self.out, self.out.in_channels * 25, 1.0, generator)
+            he_normal(layer, layer.in_channels * 25 / 4, generator)
+        he_normal(self.out, self.out.in_channels * 25, generator, gain=1.0)
 
     def forward(self, z: Tensor) -> Tensor:
         """Log-mel spectrograms `[B, 1, 80, frame_count]`, at least `log_floor` everywhere."""
@@ -69,46 +67,3 @@ class Generator(nn.Module):
             x = nn.functional.leaky_relu(layer(x), LEAKY_SLOPE)
         x = self.out(x)[:, :, :, self.crop : self.crop + self.frame_count]
         return torch.clamp(x * self.standardise.std + self.standardise.mean, min=self.log_floor)
-
-
-class Critic(nn.Module):
-    """Unstandardised log-mel `[B, 1, 80, 115]` → realness `[B]`.
-
-    Four stride-2 5×5 convolutions that double the channels, one 3×3 convolution, leaky ReLU 0.2. Nothing couples the
-    examples of a batch (no batch norm, no minibatch statistics): the gradient penalty is per example, and one backward
-    pass through the critic can serve both players.
-    """
-
-    def __init__(self, channels: int = 32) -> None:
-        super().__init__()
-        self.standardise = BandStandardise(80)
-        widths = [1, *(channels << step for step in range(4))]
-        self.down = nn.ModuleList(
-            nn.Conv2d(inputs, outputs, 5, stride=2, padding=2) for inputs, outputs in pairwise(widths)
-        )
-        self.mix = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
-        self.score = nn.Linear(widths[-1] * 5 * 8, 1)
-
-    def initialise(self, generator: torch.Generator) -> None:
-        """He-normal weights and zero biases from `generator`."""
-        for layer in (*self.down, self.mix):
-            assert isinstance(layer, nn.Conv2d)
-            _normal(layer, layer.weight[0].numel(), _GAIN, generator)
-        _normal(self.score, self.score.in_features, 1.0, generator)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Realness `[B]`."""
-        x = self.standardise(x)
-        for layer in self.down:
-            x = nn.functional.leaky_relu(layer(x), LEAKY_SLOPE)
-        x = nn.functional.leaky_relu(self.mix(x), LEAKY_SLOPE)
-        realness: Tensor = self.score(x.flatten(1))[:, 0]
-        return realness
-
-
-def _normal(layer: nn.Module, fan_in: float, gain: float, generator: torch.Generator) -> None:
-    weight, bias = layer.weight, layer.bias
-    assert isinstance(weight, Tensor)
-    assert isinstance(bias, Tensor)
-    nn.init.normal_(weight, 0.0, gain / math.sqrt(fan_in), generator=generator)
-    nn.init.zeros_(bias)

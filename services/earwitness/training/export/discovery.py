@@ -1,0 +1,184 @@
+"""What need not be said of networks that are not ours: the latent's size and shape, the channel axis, the layers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from earwitness.training.export.errors import ExportError, LayerError, ShapeError
+from earwitness.training.export.layers import OUTPUT_NAME, RESERVED_NAMES, LayerSpec
+
+LATENT_ATTRIBUTES = ("latent_size", "latent_dim", "z_dim", "nz")
+SOFTENING = (nn.Softmax, nn.Sigmoid, nn.LogSigmoid)
+"""What turns logits into something else; LogSoftmax does not, for the softmax of its result is that of the logits."""
+FOLLOWING = ("torch.nn.modules.activation", "torch.nn.modules.batchnorm", "torch.nn.modules.instancenorm")
+"""Where modules come from that belong to the convolution or the dense layer before them."""
+
+
+def latent_size_of(generator: nn.Module, given: int | None) -> int:
+    """`given`, or what the generator says: an attribute, else what its first weighted layer takes.
+
+    Raises: ShapeError.
+    """
+    size: object = given
+    if given is None:
+        size = next((value for name in LATENT_ATTRIBUTES if type(value := getattr(generator, name, None)) is int), None)
+    if given is None and size is None:
+        first = _first_weighted(generator)
+        size = getattr(first, "in_features", getattr(first, "in_channels", None))
+    if type(size) is not int or size < 1:
+        raise ShapeError(f"latent_size: got {size!r}; give the size of the generator's latent, at least 1")
+    return size
+
+
+def _first_weighted(network: nn.Module) -> nn.Module | None:
+    return next((each for each in network.modules() if isinstance(each, nn.Linear | _ConvNd)), None)
+
+
+def fit_latent(generator: nn.Module, latent_size: int) -> tuple[nn.Module, Tensor]:
+    """A generator that takes z `[B, Z]`, wrapped if it wants `[B, Z, 1, 1]`; and what it made of two latents.
+
+    Raises: ShapeError when it takes neither.
+    """
+    z = torch.randn(2, latent_size, generator=torch.Generator().manual_seed(0))
+    try:
+        return generator, run("generator", generator, z)
+    except ShapeError as flat:
+        wrapped = nn.Sequential(nn.Unflatten(1, (latent_size, 1, 1)), generator).eval()
+        try:
+            return wrapped, run("generator", wrapped, z)
+        except ShapeError as square:
+            raise (square if isinstance(_first_weighted(generator), _ConvNd) else flat) from None
+
+
+def fit_channel(generator: nn.Module, classifier: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
+    """A generator whose output `x` the classifier takes: `[B, 1, bands, frames]` or `[B, bands, frames]`.
+
+    Raises: ShapeError when it takes neither.
+    """
+    try:
+        run("classifier", classifier, x)
+        return generator, x
+    except ShapeError as err:
+        adapter = nn.Flatten(1, 2) if x.ndim == 4 else nn.Unflatten(1, (1, x.shape[1]))
+        try:
+            run("classifier", classifier, adapter(x))
+        except ShapeError:
+            raise err from err.__cause__
+        return nn.Sequential(generator, adapter).eval(), adapter(x)
+
+
+def run(role: str, network: nn.Module, x: Tensor) -> Tensor:
+    """What the network makes of a batch.
+
+    Raises: ShapeError naming the layer that did not take its input; ExportError when the result is not finite.
+    """
+    entered: list[str] = []
+    handles = []
+    for path, module in network.named_modules():
+        name = f"layer {path!r} ({type(module).__name__})" if path else "it"
+        handles.append(module.register_forward_pre_hook(lambda module, args, name=name: entered.append(name)))
+        handles.append(module.register_forward_hook(lambda module, args, output: entered.__delitem__(-1)))
+    try:
+        with torch.no_grad():
+            result = network(x)
+    except LayerError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as err:
+        where = f"{entered[-1]} failed: " if entered else ""
+        raise ShapeError(f"{role}: does not take a batch of shape {list(x.shape)}; {where}{err}") from err
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not isinstance(result, Tensor):
+        raise ShapeError(f"{role}: returns {type(result).__name__}, expected one tensor")
+    if not result.isfinite().all():
+        raise ExportError(f"{role}: returns NaN or infinite values for finite input; mend or train it again")
+    return result
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One run of a module that has no submodules."""
+
+    path: str
+    module: nn.Module
+    taken: object
+    returned: object
+
+
+def find_layers(classifier: nn.Module, x: Tensor) -> tuple[LayerSpec, ...]:
+    """Every convolution and dense layer, each with the normalisation and activation that follow it as modules.
+
+    It is named after its path, `features.3` is `features_3`, a bare number after its type too, `conv2d_0`. What runs
+    more than once in a pass is left out.
+
+    Raises: LayerError when there is none.
+    """
+    calls, result = _calls(classifier, x)
+    runs = [call.path for call in calls]
+    once = [call for call in calls if runs.count(call.path) == 1]
+    taking = {id(call.taken): call for call in reversed(once)}
+    specs = []
+    for call in once:
+        if not _has_units(call):
+            continue
+        last = call
+        while (after := taking.get(id(last.returned))) is not None and after is not last and _follows(after.module):
+            last = after
+        specs.append(LayerSpec(_name(call, last.returned is result), last.path))
+    if not specs:
+        raise LayerError("layers: found no convolution or dense layer that runs once; name them, e.g. {'fc1': 'fc1'}")
+    return tuple(specs)
+
+
+def ends_softened(classifier: nn.Module, x: Tensor, outputs: Tensor) -> str | None:
+    """Why the outputs are no logits: the last module's type, or that they sum to 1; None when they may be logits."""
+    calls, result = _calls(classifier, x)
+    for call in calls:
+        if call.returned is result and isinstance(call.module, SOFTENING):
+            return f"its last layer is {type(call.module).__name__}"
+    sums = outputs.sum(1)
+    if outputs.shape[1] > 1 and bool((outputs >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
+        return "they are positive and sum to 1"
+    return None
+
+
+def _calls(classifier: nn.Module, x: Tensor) -> tuple[list[_Call], object]:
+    calls: list[_Call] = []
+
+    def keeper(path: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+        def keep(module: nn.Module, args: tuple[object, ...], output: object) -> None:
+            calls.append(_Call(path, module, args[0] if args else None, output))
+
+        return keep
+
+    leaves = [(path, module) for path, module in classifier.named_modules() if not any(module.children())]
+    handles = [module.register_forward_hook(keeper(path)) for path, module in leaves]
+    try:
+        with torch.no_grad():
+            return calls, classifier(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _has_units(call: _Call) -> bool:
+    if not isinstance(call.returned, Tensor):
+        return False
+    if isinstance(call.module, nn.Linear):
+        return call.returned.ndim == 2
+    return isinstance(call.module, _ConvNd) and call.returned.ndim > 2
+
+
+def _follows(module: nn.Module) -> bool:
+    return type(module).__module__ in FOLLOWING and not isinstance(module, (*SOFTENING, nn.LogSoftmax, nn.Softmax2d))
+
+
+def _name(call: _Call, is_result: bool) -> str:
+    name = call.path.replace(".", "_")
+    if not name.isidentifier():
+        name = f"{type(call.module).__name__.lower()}_{name}"
+    return f"{name}_layer" if name in RESERVED_NAMES or (name == OUTPUT_NAME and not is_result) else name

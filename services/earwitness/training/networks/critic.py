@@ -1,0 +1,171 @@
+"""The critic that a generator is trained against."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from earwitness.training.networks.initialise import LEAKY_SLOPE, he_normal
+from earwitness.training.networks.standardise import BandStandardise
+from earwitness.training.networks.svd import SVDNet
+
+
+class Critic(nn.Module):
+    """Unstandardised log-mel `[B, 1, 80, 115]` and its label `[B]`, −1 or 1 → realness `[B]` as one of that label.
+
+    It is the sum of what is read off the pixels and, with a detector, off its layers; every read-out has a part that
+    the label multiplies. Nothing couples the examples of a batch (no batch norm, no minibatch statistics): the gradient
+    penalty is per example, and one backward pass through the critic can serve both players.
+
+    Source: projection discriminator, Miyato & Koyama 2018 (arXiv:1802.05637).
+    """
+
+    def __init__(self, channels: int = 16, detector: SVDNet | None = None) -> None:
+        super().__init__()
+        self.pixels = PixelCritic(channels)
+        self.layers = None if detector is None else LayerCritic(detector)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """He-normal weights and zero biases from `generator`; the detector's are left alone."""
+        self.pixels.initialise(generator)
+        if self.layers is not None:
+            self.layers.initialise(generator)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Realness `[B]`."""
+        read = self.pixels(x) if self.layers is None else self.pixels(x) + self.layers(x)
+        return _realness(read, labels)
+
+    def squared_slopes(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Squared norm `[B]` of the realness' gradient at `x`, differentiable.
+
+        With respect to the *standardised* pixels, whose scale is that of no corpus, and to the detector's standardised
+        layers as if they were inputs of their own: what the detector does below them is not the critic's to smooth.
+        """
+        total = _squared_slopes(self.pixels.read_standardised, [self.pixels.standardise(x)], labels)
+        if self.layers is not None:
+            total = total + _squared_slopes(self.layers.read_layers, self.layers.standardised_layers(x), labels)
+        return total
+
+
+class PixelCritic(nn.Module):
+    """A 3×3 convolution at full resolution, where harmonics and textures are told apart, then four stride-2 4×4
+    convolutions that double the channels up to 8 times the first; leaky ReLU 0.2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.standardise = BandStandardise(80)
+        widths = [channels, *(channels << step for step in (1, 2, 3, 3))]
+        self.first = nn.Conv2d(1, channels, 3, padding=1)
+        self.down = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 4, stride=2, padding=1) for inputs, outputs in pairwise(widths)
+        )
+        self.read = nn.Linear(widths[-1] * 5 * 7, 2)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """He-normal weights and zero biases from `generator`."""
+        for layer in (self.first, *self.down):
+            assert isinstance(layer, nn.Conv2d)
+            he_normal(layer, layer.weight[0].numel(), generator)
+        he_normal(self.read, self.read.in_features, generator, gain=1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Realness without and with regard to the label, `[B, 2]`."""
+        return self.read_standardised([self.standardise(x)])
+
+    def read_standardised(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The same `[B, 2]` of the one standardised batch in `inputs`."""
+        x = nn.functional.leaky_relu(self.first(inputs[0]), LEAKY_SLOPE)
+        for layer in self.down:
+            x = nn.functional.leaky_relu(layer(x), LEAKY_SLOPE)
+        read: Tensor = self.read(x.flatten(1))
+        return read
+
+
+class LayerCritic(nn.Module):
+    """The sum of what four small heads read off pool3, pool6, fc7 and fc8 of a trained detector, itself left as it is.
+
+    Pixels show a critic whether an excerpt is sharp; what a detector has learned shows it at once whether an excerpt is
+    as vocal, as dense, as percussive as real ones are.
+
+    Source: Projected GANs, Sauer et al. 2021 (arXiv:2111.01007).
+    """
+
+    judged: Final = ("pool3", "pool6", "fc7", "fc8")
+
+    def __init__(self, detector: SVDNet) -> None:
+        super().__init__()
+        self.detector = detector.eval().requires_grad_(False)
+        channels, rows, columns = detector.pooled_shape
+        self.heads = nn.ModuleDict(
+            {
+                "pool3": nn.Sequential(
+                    nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.LeakyReLU(LEAKY_SLOPE),
+                    nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.LeakyReLU(LEAKY_SLOPE),
+                    nn.Flatten(), nn.Linear(64 * 7 * 10, 2),
+                ),
+                "pool6": nn.Sequential(
+                    nn.Conv2d(channels, 64, 3, padding=1), nn.LeakyReLU(LEAKY_SLOPE),
+                    nn.Flatten(), nn.Linear(64 * rows * columns, 2),
+                ),
+                "fc7": nn.Sequential(nn.Linear(256, 128), nn.LeakyReLU(LEAKY_SLOPE), nn.Linear(128, 2)),
+                "fc8": nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(LEAKY_SLOPE), nn.Linear(64, 2)),
+            }
+        )  # fmt: skip
+        for name, width in zip(self.judged, (32, channels, 256, 64), strict=True):
+            self.register_buffer(f"{name}_mean", torch.zeros(width))
+            self.register_buffer(f"{name}_std", torch.ones(width))
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """He-normal weights and zero biases of the heads, from `generator`."""
+        for layer in self.heads.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                last = isinstance(layer, nn.Linear) and layer.out_features == 2
+                # Four read-outs are summed, beside that of the pixels.
+                he_normal(layer, layer.weight[0].numel(), generator, **({"gain": 0.5} if last else {}))
+
+    @torch.no_grad()
+    def set_statistics(self, x: Tensor) -> None:
+        """Takes the layers' mean and standard deviation per unit or channel from real excerpts `[B, 1, 80, 115]`."""
+        for name, values in zip(self.judged, self._layers(x), strict=True):
+            axes = [0, *range(2, values.ndim)]
+            getattr(self, f"{name}_mean").copy_(values.mean(axes))
+            getattr(self, f"{name}_std").copy_(values.std(axes) + 1e-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Realness without and with regard to the label, `[B, 2]`."""
+        return self.read_layers(self.standardised_layers(x))
+
+    def standardised_layers(self, x: Tensor) -> list[Tensor]:
+        """The judged layers of `x`, each with mean 0 and variance 1 over real excerpts."""
+        standardised = []
+        for name, values in zip(self.judged, self._layers(x), strict=True):
+            shape = (1, -1, *[1] * (values.ndim - 2))
+            mean, std = getattr(self, f"{name}_mean"), getattr(self, f"{name}_std")
+            standardised.append((values - mean.view(shape)) / std.view(shape))
+        return standardised
+
+    def read_layers(self, layers: Sequence[Tensor]) -> Tensor:
+        """The same `[B, 2]` of standardised layers."""
+        read = [self.heads[name](values) for name, values in zip(self.judged, layers, strict=True)]
+        return torch.stack(read).sum(0)
+
+    def _layers(self, x: Tensor) -> list[Tensor]:
+        network = self.detector
+        # Pooling before the monotone activation gives the same numbers with a third fewer element-wise passes.
+        pool3 = network.conv2[1](network.pool3(network.conv2[0](network.conv1(network.standardise(x)))))
+        pool6 = network.conv5[1](network.pool6(network.conv5[0](network.conv4(pool3))))
+        fc7 = network.fc7(pool6.flatten(1))
+        return [pool3, pool6, fc7, network.fc8(fc7)]
+
+
+def _realness(read: Tensor, labels: Tensor) -> Tensor:
+    return read[:, 0] + labels * read[:, 1]
+
+
+def _squared_slopes(read: Callable[[Sequence[Tensor]], Tensor], inputs: Sequence[Tensor], labels: Tensor) -> Tensor:
+    inputs = [values.detach().requires_grad_(True) for values in inputs]
+    gradients = torch.autograd.grad(_realness(read(inputs), labels).sum(), inputs, create_graph=True)
+    return torch.stack([gradient.square().flatten(1).sum(1) for gradient in gradients]).sum(0)

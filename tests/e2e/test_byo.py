@@ -1,0 +1,144 @@
+"""The tutorial "bring your own networks", run as it stands: networks nobody here wrote, from checkpoint to page."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from earwitness.features import profile_from_dict
+from earwitness.inference.metadata import BundleMetadata, complete_bundles
+from earwitness.inference.repository import read_repository
+from tests.e2e.byo import birds, training
+
+ROOT = Path(__file__).parents[2]
+TUTORIAL = ROOT / "services/earwitness/training/export/README.md"
+MOST_LINES = 10
+LIMIT_S = 600
+BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL.read_text(encoding="utf-8"), re.M | re.S)
+SCRIPT, UP, EXPLAIN, FEATURES, EXPORT = (text for _, text in BLOCKS)
+READY = "Ctrl-C stops everything"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's folder: their module, and what their training saved."""
+    folder = tmp_path_factory.mktemp("birds")
+    shutil.copy(birds.__file__, folder / "birds.py")
+    training.train(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The commands first on PATH, state of its own, and none of the caller's settings but where Triton is kept."""
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith("EARWITNESS_") or key.endswith("_CACHE")
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return kept | {"PATH": path, "XDG_DATA_HOME": str(tmp_path_factory.mktemp("data"))}
+
+
+def run(words: list[str], folder: Path, environment: dict[str, str]) -> str:
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@contextmanager
+def up(command: str, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """The stack, until the block ends; it ends cleanly on Ctrl-C."""
+    process = subprocess.Popen(command.split(), cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if READY in line:
+            break
+    else:
+        pytest.fail("".join(said))
+    yield
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    process.stderr.close()
+
+
+def served(repository: Path) -> BundleMetadata:
+    (bundle,) = complete_bundles({name: model.parameters for name, model in read_repository(repository).items()})
+    return bundle
+
+
+@pytest.fixture(scope="module")
+def exported(folder: Path, environment: dict[str, str]) -> BundleMetadata:
+    """The bundle, by the tutorial's Python."""
+    (folder / "bring.py").write_text(SCRIPT, encoding="utf-8")
+    run([sys.executable, "bring.py"], folder, environment)
+    return served(folder / "models")
+
+
+def test_ten_lines() -> None:
+    assert [language for language, _ in BLOCKS] == ["python", "sh", "sh", "json", "sh"]
+    lines = [line for line in (SCRIPT + UP + EXPLAIN).splitlines() if line.strip()]
+    assert len(lines) <= MOST_LINES
+    assert max(map(len, lines)) <= 120
+
+
+def test_layers_labels_and_features_are_theirs(exported: BundleMetadata) -> None:
+    assert [(layer.name, layer.kind, layer.unit_count) for layer in exported.layers] == [
+        ("features_0", "conv", 12),
+        ("features_4", "conv", 24),
+        ("features_8", "conv", 32),
+        ("fc1", "dense", 40),
+        ("fc2", "output", 2),
+    ]
+    assert [(label.maximise, label.minimise) for label in exported.labels] == [("no call", "call"), ("call", "no call")]
+    assert (exported.latent_size, exported.spectrogram_shape) == (100, (64, 96))
+    sound = training.sound(np.random.default_rng(0), call=True)
+    ours = profile_from_dict(exported.features).spectrogram(sound).T
+    np.testing.assert_allclose(ours, training.spectrogram(sound), atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["local", "triton"])
+def test_from_checkpoint_to_page(
+    exported: BundleMetadata, folder: Path, environment: dict[str, str], backend: str
+) -> None:
+    out = folder / "out/calls"
+    shutil.rmtree(out, ignore_errors=True)
+    ports = "".join(
+        f" --{name}-port 0"
+        for name in ("explainer", "scorer", "triton", "explainer-metrics", "scorer-metrics", "triton-metrics")
+    )
+    with up(f"{UP.strip()} --backend {backend}{ports}", folder, environment):
+        said = run(EXPLAIN.split(), folder, environment)
+        minimised = run([*EXPLAIN.split()[:-2], "--minimise", "--json"], folder, environment)
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert (out / "index.html").as_uri() in said
+    assert "call" in page
+    arrays = np.load(out / "explanations.npz")
+    assert arrays["spectrograms"].shape == (4, 64, 96)
+    least = [row["activation"] for row in json.loads(minimised)["rows"]]
+    assert (arrays["activations"] > np.array(least)).all()
+    sounds = sorted(out.glob("*.wav"))
+    assert len(sounds) == 4
+    for file in sounds:
+        assert file.name in page
+        samples, rate_hz = soundfile.read(file)
+        assert rate_hz == 16_000
+        assert len(samples) == 95 * 160 + 1
+        assert np.abs(samples).max() > 0.9
+
+
+def test_the_same_without_python(exported: BundleMetadata, folder: Path, environment: dict[str, str]) -> None:
+    (folder / "birds.json").write_text(FEATURES, encoding="utf-8")
+    shutil.rmtree(folder / "models")
+    run(["bash", "-euo", "pipefail", "-c", EXPORT], folder, environment)
+    assert served(folder / "models") == exported

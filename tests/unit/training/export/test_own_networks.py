@@ -1,0 +1,164 @@
+"""What the export finds out about networks that are not ours, and how it refuses those that do not fit."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from earwitness.features import MelProfile
+from earwitness.inference.metadata import UnitLabel
+from earwitness.training.export import ExportError, export_bundle
+from earwitness.training.export.layers import LayerSpec
+from earwitness.training.export.pair import Pair, make_pair
+
+BANDS, FRAMES, LATENT = 8, 12, 5
+PROFILE = MelProfile("own@1", sample_rate_hz=8_000, frame_length=128, hop_length=64, band_count=8, excerpt_frames=12)
+
+
+def dcgan() -> nn.Module:
+    return nn.Sequential(
+        nn.ConvTranspose2d(LATENT, 6, (4, 6), bias=False), nn.BatchNorm2d(6), nn.ReLU(True),
+        nn.ConvTranspose2d(6, 1, 4, 2, 1), nn.Tanh(),
+    )  # fmt: skip
+
+
+def dense(*shape: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(LATENT, 96), nn.Tanh(), nn.Unflatten(1, shape or (1, BANDS, FRAMES)))
+
+
+def classifier(outputs: int = 2, *more: nn.Module) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(True), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(60, 7),
+        nn.Dropout(), nn.GELU(), nn.Linear(7, outputs), *more,
+    )  # fmt: skip
+
+
+class Tutorial(nn.Module):
+    """Functions between its layers, one activation for two of them, one block used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.twice = nn.Conv2d(4, 4, 3, padding=1)
+        self.act = nn.ReLU()
+        self.probability = nn.Linear(4, 3)
+        self.output = nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.conv(x))
+        x = self.twice(self.twice(x)).mean((2, 3))
+        return self.output(self.act(self.probability(x))).reshape(-1, 1)
+
+
+def specs(pair: Pair) -> list[tuple[str, str]]:
+    return [(spec.name, spec.path) for spec in pair.specs]
+
+
+def test_layers_are_found_with_what_follows_them() -> None:
+    pair = make_pair(dense(), classifier(), None)
+    assert specs(pair) == [("conv2d_0", "2"), ("linear_5", "5"), ("linear_8", "8")]
+    assert [layer.kind for layer in pair.layers] == ["conv", "dense", "output"]
+    assert [layer.unit_count for layer in pair.layers] == [4, 7, 2]
+
+
+def test_layers_of_a_network_with_functions_between() -> None:
+    pair = make_pair(dense(), Tutorial(), None)
+    assert specs(pair) == [
+        ("conv", "conv"), ("probability_layer", "probability"), ("output_layer", "output"), ("output", ""),
+    ]  # fmt: skip
+
+
+def test_layers_may_still_be_named() -> None:
+    assert specs(make_pair(dense(), classifier(), [LayerSpec("first", "0")])) == [("first", "0"), ("output", "")]
+
+
+@pytest.mark.parametrize("generator", [dcgan(), dense()], ids=["square latent", "flat latent"])
+def test_latent_size_and_form(generator: nn.Module) -> None:
+    pair = make_pair(generator, classifier(), None)
+    assert pair.latent_size == LATENT
+    assert pair.spectrogram_shape == (BANDS, FRAMES)
+    assert pair.generator(torch.zeros(3, LATENT)).shape == (3, 1, BANDS, FRAMES)
+
+
+def test_latent_size_by_attribute() -> None:
+    generator = dense()
+    generator.nz = LATENT
+    assert make_pair(generator, classifier(), None).latent_size == LATENT
+    with pytest.raises(ExportError, match="latent_size: got None"):
+        make_pair(nn.Tanh(), classifier(), None)
+
+
+def test_channel_axis_is_fitted_either_way() -> None:
+    over_time = nn.Sequential(nn.Conv1d(BANDS, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(30, 2))
+    assert not make_pair(dense(), over_time, None).has_channel
+    assert make_pair(dense(BANDS, FRAMES), classifier(), None).has_channel
+
+
+def test_words_are_labels(tmp_path: Path) -> None:
+    def labels(outputs: int, *given: str | UnitLabel) -> list[tuple[int, str, str]]:
+        torch.manual_seed(0)
+        exported = export_bundle(
+            dcgan(), classifier(outputs), name="own", features=PROFILE, labels=given, repository=str(tmp_path)
+        )
+        return [(label.unit, label.maximise, label.minimise) for label in exported.metadata.labels]
+
+    assert labels(2, "a", "b") == [(0, "a", "b"), (1, "b", "a")]
+    assert labels(3, "a", "b") == [(0, "a", "not a"), (1, "b", "not b")]
+    assert labels(1, UnitLabel(0, "a", "b")) == [(0, "a", "b")]
+
+
+def spoiled(network: nn.Module, name: str, value: float) -> nn.Module:
+    with torch.no_grad():
+        network.get_parameter(name).view(-1)[:2] = value
+    return network
+
+
+class Failing(nn.Module):
+    def __init__(self, result: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.result = result
+
+    def forward(self, x: Tensor) -> object:
+        return self.result(x)
+
+
+@pytest.mark.parametrize(
+    ("generator", "judge", "said"),
+    [
+        (dense(), spoiled(classifier(), "0.weight", float("nan")), "classifier: '0.weight' holds 2 NaN or infinite"),
+        (spoiled(dense(), "0.bias", float("inf")), classifier(), "generator: '0.bias' holds 2 NaN or infinite"),
+        (dense(1, 6, 16), classifier(), r"classifier: .* \[2, 1, 6, 16\]; layer '5' \(Linear\) failed: mat1 and mat2"),
+        (dense(2, 6, 8), classifier(), r"z \[2, 5\] became \[2, 2, 6, 8\], expected \[2, 1, bands, frames\]"),
+        (dense(1, 4, 24), nn.Sequential(nn.Flatten(), nn.Linear(96, 2)), r"own@1.*\[8, 12\].*returns \[4, 24\]"),
+        (nn.Sequential(nn.Linear(5, 9), nn.Linear(8, 96)), classifier(), r"generator: .*layer '1' \(Linear\) failed"),
+        (dense(), classifier(2, nn.Softmax(1)), "its outputs are probabilities.*its last layer is Softmax"),
+        (dense(), classifier(1, nn.Sigmoid()), "its outputs are probabilities.*its last layer is Sigmoid"),
+        (dense(), classifier(2, Failing(lambda x: x.softmax(1))), "they are positive and sum to 1"),
+        (dense(), classifier(2, nn.Unflatten(1, (2, 1))), r"became \[2, 2, 1\], expected \[2, outputs\]"),
+        (dense(), classifier(2, Failing(lambda x: (x, x))), "classifier: returns tuple, expected one tensor"),
+        (dense(), classifier(2, Failing(lambda x: (-x.abs()).log())), "classifier: returns NaN or infinite values"),
+        (dense(), nn.Sequential(nn.Flatten(), nn.LazyLinear(2)), "'1.weight' has no shape yet"),
+        (dense(), Failing(lambda x: x.flatten(1)[:, :2]), "layers: found no convolution or dense layer"),
+    ],
+)  # fmt: skip
+def test_refusals_name_what_does_not_fit(tmp_path: Path, generator: nn.Module, judge: nn.Module, said: str) -> None:
+    repository = tmp_path / "models"
+    with pytest.raises(ExportError) as refused:
+        export_bundle(generator, judge, name="own", features=PROFILE, repository=repository)
+    assert re.search(said, " ".join(str(refused.value).split())), str(refused.value)
+    assert not repository.exists()
+
+
+def test_a_layer_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="'fc' is module path 'head', which the classifier has not; it has 0, 1, 2"):
+        make_pair(dense(), classifier(), {"fc": "head"})
+    deep = nn.Sequential(*(nn.Identity() for _ in range(30)), nn.Flatten(), nn.Linear(96, 2))
+    with pytest.raises(ExportError) as refused:
+        make_pair(dense(), deep, {"fc": "310"})
+    assert "31" in str(refused.value)
+    assert "and 20 more" in str(refused.value)
+    with pytest.raises(ExportError, match="name at least one submodule"):
+        make_pair(dense(), classifier(), {})
