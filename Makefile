@@ -47,8 +47,9 @@ lint: $(DEV) ## ruff, mypy, buf
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/buf lint protos
-	@$(BIN)/buf breaking protos --against protos/released.binpb
+	@$(BIN)/python protos/generate.py --descriptors out/protos.binpb
+	@$(BIN)/buf lint out/protos.binpb --config protos/buf.yaml --path earwitness
+	@$(BIN)/buf breaking out/protos.binpb --config protos/buf.yaml --path earwitness --against protos/released.binpb
 	@$(BIN)/lint-imports --no-cache --no-logo
 
 models: $(DEV) ## build the corpus, train and export what is shipped (hours on a CPU); a second call goes on
@@ -72,9 +73,7 @@ bench: $(DEV) ## speed of the service beside PyTorch, of the scorer beside SciPy
 	@$(BIN)/python -m tests.benchmarks.bench_frechet --json out/bench/frechet.json
 
 protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos \
-	  --python_out=services --grpc_python_out=services --mypy_out=quiet:services --mypy_grpc_out=quiet:services \
-	  $$(cd protos && find earwitness -name '*.proto' | sort)
+	@$(BIN)/python protos/generate.py --out services
 
 clean: ## remove environment, caches and output; trainings in out/models stay
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache dist $(filter-out out/models,$(wildcard out/*))

@@ -10,7 +10,21 @@ import typer
 from typer.core import TyperGroup
 
 from earwitness import __version__
-from earwitness.cli import corpus, data, demo, evaluate, explain, export, models, reference, score, train, up
+from earwitness.cli import (
+    corpus,
+    data,
+    demo,
+    evaluate,
+    explain,
+    export,
+    models,
+    reference,
+    score,
+    sweep,
+    sweeps,
+    train,
+    up,
+)
 from earwitness.cli.connection import Connection
 from earwitness.errors import EarwitnessError
 
@@ -123,10 +137,10 @@ def root(
     context.obj = Connection(token_file, tls_ca, tls_certificate, tls_key)
 
 
-for _command in (up, models, explain, score, export, demo):
+for _command in (up, models, explain, sweep, score, export, demo):
     _command.register(app)
-for _group in (reference, train, evaluate, corpus, data):
+for _group in (sweeps, reference, train, evaluate, corpus, data):
     app.add_typer(_group.app)
-for _typer in (app, reference.app, train.app, evaluate.app, corpus.app, data.app):
+for _typer in (app, sweeps.app, reference.app, train.app, evaluate.app, corpus.app, data.app):
     for _info in _typer.registered_commands:
         _info.help = flowing(inspect.getdoc(_info.callback) or "")

@@ -12,7 +12,7 @@ from earwitness import folders
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from earwitness.client import ExplainerClient, ScorerClient, Tls
+    from earwitness.client import ExplainerClient, ScorerClient, SweepClient, Tls
     from earwitness.inference.backend import InferenceBackend
 
 STATE_FILE = "stack.json"
@@ -103,6 +103,14 @@ class Connection:
         running = Endpoints.read(data_folder(data))
         target = target or (running.explainer if running else DEFAULT_EXPLAINER)
         return ExplainerClient(target, **self._credentials())
+
+    def sweeps(self, target: str | None, data: Path | None) -> "SweepClient":
+        """A client of the sweeps of the explainer at `target`, or of the stack that runs here."""
+        from earwitness.client import SweepClient
+
+        running = Endpoints.read(data_folder(data))
+        target = target or (running.explainer if running else DEFAULT_EXPLAINER)
+        return SweepClient(target, **self._credentials())
 
     def scorer(self, target: str | None, data: Path | None) -> "ScorerClient":
         """A client of the scorer at `target`, or of the stack that runs here."""

@@ -143,6 +143,9 @@ class Stack:
                 "METRICS_PORT": ports.explainer_metrics,
                 "MODEL_REPOSITORY": settings.model_repository,
                 "BACKEND": "local" if triton is None else "triton",
+                "DATA_DIR": settings.data,
+                "SCORER_ADDRESS": f"{host}:{ports.scorer}",
+                **self._scorer_authority(),
                 **({} if triton is None else {"TRITON_URL": triton.grpc_url}),
             },
         )
@@ -217,6 +220,11 @@ class Stack:
         self._ended[service] = ended
         self._exit.push_async_callback(_stop, process, ended)
         return process.pid
+
+    def _scorer_authority(self) -> dict[str, object]:
+        """Whom the explainer trusts when it asks the scorer: as our own clients do."""
+        tls = self.settings.tls
+        return {"SCORER_TLS_CA": tls.certificate_authority} if tls and tls.certificate_authority else {}
 
     def _environment(self) -> dict[str, str]:
         if self.settings.inherit:

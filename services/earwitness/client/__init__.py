@@ -1,10 +1,21 @@
-"""The Python client: `ExplainerClient`, `ScorerClient`, references from recordings, output folders. All asyncio."""
+"""The Python client: `ExplainerClient`, `SweepClient`, `ScorerClient`, references, output folders. All asyncio."""
 
 from earwitness.client.channel import Tls
 from earwitness.client.errors import RpcFailure
 from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
 from earwitness.client.references import BuiltReference, build_reference, build_reference_from_activations
 from earwitness.client.scorer import ScorerClient
+from earwitness.client.sweep_values import (
+    PAPER_GRID,
+    Grid,
+    Sweep,
+    SweepObjective,
+    SweepPlan,
+    SweepProgress,
+    SweepRanking,
+    SweepResult,
+)
+from earwitness.client.sweeps import SweepClient
 from earwitness.client.values import (
     Explanation,
     Model,
@@ -25,9 +36,11 @@ from earwitness.client.values import (
 
 __all__ = [
     "ALL_ARTEFACTS",
+    "PAPER_GRID",
     "BuiltReference",
     "ExplainerClient",
     "Explanation",
+    "Grid",
     "Model",
     "Objective",
     "Progress",
@@ -44,6 +57,13 @@ __all__ = [
     "SearchResult",
     "Selection",
     "Settings",
+    "Sweep",
+    "SweepClient",
+    "SweepObjective",
+    "SweepPlan",
+    "SweepProgress",
+    "SweepRanking",
+    "SweepResult",
     "Tls",
     "build_reference",
     "build_reference_from_activations",

@@ -88,8 +88,8 @@ def explanation_value(message: pb.Explanation) -> values.Explanation:
     return values.Explanation(
         row_index=message.row_index,
         seed=message.seed,
-        objective=_objective_value(message.objective),
-        settings=_settings_value(message.settings),
+        objective=objective_value(message.objective),
+        settings=settings_value(message.settings),
         activation=_short(message.activation),
         best_step=message.best_step,
         latent=_array(message, "latent", 1),
@@ -123,7 +123,8 @@ def summary_value(message: pb.SearchSummary) -> values.SearchSummary:
     )
 
 
-def _objective_value(message: pb.Objective) -> values.Objective:
+def objective_value(message: pb.Objective) -> values.Objective:
+    """An objective."""
     return values.Objective(
         layer=message.layer,
         unit=message.unit if message.HasField("unit") else None,
@@ -139,7 +140,8 @@ def _objective_value(message: pb.Objective) -> values.Objective:
     )
 
 
-def _settings_value(message: pb.Settings) -> values.Settings:
+def settings_value(message: pb.Settings) -> values.Settings:
+    """Settings as used."""
     return values.Settings(
         optimiser=cast(values.Optimiser, pb.Optimiser.Name(message.optimiser).removeprefix("OPTIMISER_").lower()),
         learning_rate=_short(message.learning_rate),

@@ -1,6 +1,6 @@
 """Resource names, in full (`references/voices/versions/2`) and short, as people type them (`voices/versions/2`)."""
 
-COLLECTIONS = ("models/", "references/")
+COLLECTIONS = ("models/", "references/", "sweeps/", "operations/")
 
 
 def short(name: str) -> str:

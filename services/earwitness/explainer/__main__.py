@@ -1,8 +1,16 @@
-"""`python -m earwitness.explainer`: the explainer's server."""
+"""`python -m earwitness.explainer`: the explainer's server; `... migrate`: the schema of its database."""
+
+import sys
+
+from pydantic_settings import CliApp
 
 from earwitness.explainer.server import build_server
 from earwitness.explainer.settings import ExplainerSettings
+from earwitness.explainer.sweep.migration import SCHEMA
 from earwitness.rpc.run import run
 
 if __name__ == "__main__":
-    run(ExplainerSettings, build_server)
+    if sys.argv[1:2] == ["migrate"]:
+        SCHEMA.migrate_command(lambda options: CliApp.run(ExplainerSettings, cli_args=options).store_url)
+    else:
+        run(ExplainerSettings, build_server)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from earwitness.explainer.errors import TooManySearches
 
@@ -20,8 +20,16 @@ class Admission:
         self._max_waiting = max_waiting
         self._slots = asyncio.Semaphore(max_running)
         self._search_s = USUAL_SEARCH_S
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self.running = 0
         self.waiting = 0
+
+    async def quiet(self, timeout_s: float) -> None:
+        """Return when nothing runs, or after `timeout_s` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):  # asyncio.wait_for of Python 3.11 may lose a cancellation
+                await self._quiet.wait()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -41,11 +49,14 @@ class Admission:
         finally:
             self.waiting -= 1
         self.running += 1
+        self._quiet.clear()
         begun = asyncio.get_running_loop().time()
         try:
             yield
         finally:
             self.running -= 1
+            if not self.running:
+                self._quiet.set()
             self._slots.release()
             taken_s = asyncio.get_running_loop().time() - begun
             self._search_s = MEMORY * self._search_s + (1 - MEMORY) * taken_s

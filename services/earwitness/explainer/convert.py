@@ -12,7 +12,8 @@ from earwitness.explainer.explainer import Explanation, Found
 from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.optimisers import OptimiserName, Settings
 from earwitness.explainer.plan import Artefact, Row, Search
-from earwitness.explainer.search import Progress, StoppedBy, Trajectory
+from earwitness.explainer.search import Progress
+from earwitness.explainer.state import StoppedBy, Trajectory
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc import tensors
@@ -22,7 +23,7 @@ MODELS = "models"
 # As the message holds them, in float32: settings sent back as they were used give the same search.
 _DEFAULTS = pb.Settings(learning_rate=Settings.learning_rate, prior_weight=Settings.prior_weight, steps=Settings.steps)
 _SENSES: dict[int, Sense] = {pb.SENSE_MAXIMISE: Sense.MAXIMISE, pb.SENSE_MINIMISE: Sense.MINIMISE}
-_OPTIMISERS: dict[int, OptimiserName] = {pb.OPTIMISER_ADAM: OptimiserName.ADAM, pb.OPTIMISER_SGD: OptimiserName.SGD}
+OPTIMISERS: dict[int, OptimiserName] = {pb.OPTIMISER_ADAM: OptimiserName.ADAM, pb.OPTIMISER_SGD: OptimiserName.SGD}
 _ARTEFACTS: dict[int, Artefact] = {
     pb.ARTEFACT_AUDIO: Artefact.AUDIO,
     pb.ARTEFACT_PICTURE: Artefact.PICTURE,
@@ -49,8 +50,8 @@ def search(message: pb.Search, max_rows: int) -> Search:
         raise InvalidArgument("search.rows", f"got {len(message.rows)} rows; a search has 1 to {max_rows}")
     return Search(
         model=model_id(message.model, "search.model"),
-        objective=_objective(message.objective, "search.objective") if message.HasField("objective") else None,
-        settings=_settings(message.settings, "search.settings"),
+        objective=objective(message.objective, "search.objective") if message.HasField("objective") else None,
+        settings=settings(message.settings, "search.settings"),
         rows=tuple(_row(row, f"search.rows[{index}]") for index, row in enumerate(message.rows)),
     )
 
@@ -60,7 +61,7 @@ def artefacts(values: Sequence[int]) -> frozenset[Artefact]:
     if len(values) > len(_ARTEFACTS):
         raise InvalidArgument("artefacts", f"got {len(values)}; there are {len(_ARTEFACTS)} to ask for, each once")
     return frozenset(
-        _known(_ARTEFACTS, value, f"artefacts[{index}]", pb.Artefact.DESCRIPTOR) for index, value in enumerate(values)
+        known(_ARTEFACTS, value, f"artefacts[{index}]", pb.Artefact.DESCRIPTOR) for index, value in enumerate(values)
     )
 
 
@@ -93,8 +94,8 @@ def explanation_message(explanation: Explanation) -> pb.Explanation:
     return pb.Explanation(
         row_index=explanation.row_index,
         seed=explanation.row.seed,
-        objective=_objective_message(explanation.row.objective),
-        settings=_settings_message(explanation.row.settings),
+        objective=objective_message(explanation.row.objective),
+        settings=settings_message(explanation.row.settings),
         activation=explanation.activation,
         best_step=explanation.best_step,
         diverged_step=explanation.diverged_step,
@@ -113,7 +114,7 @@ def summary_message(found: Found) -> pb.SearchSummary:
     return pb.SearchSummary(
         stopped_by=_STOPPED_BY[found.outcome.stopped_by],
         row_step_count=found.outcome.row_step_count,
-        search_duration=_duration(found.outcome.duration_s),
+        search_duration=duration(found.outcome.duration_s),
         weights_sha256=found.plan.bundle.weights_sha256,
         backend=found.backend,
     )
@@ -125,19 +126,20 @@ def progress_message(progress: Progress) -> pb.Progress:
         step=progress.step,
         step_count=progress.step_count,
         best_activations=progress.best_activations.tolist(),
-        time_left=_duration(progress.time_left_s),
+        time_left=duration(progress.time_left_s),
     )
 
 
 def _row(message: pb.Row, field: str) -> Row:
     return Row(
         seed=message.seed,
-        objective=_objective(message.objective, f"{field}.objective") if message.HasField("objective") else None,
-        settings=_settings(message.settings, f"{field}.settings") if message.HasField("settings") else None,
+        objective=objective(message.objective, f"{field}.objective") if message.HasField("objective") else None,
+        settings=settings(message.settings, f"{field}.settings") if message.HasField("settings") else None,
     )
 
 
-def _objective(message: pb.Objective, field: str) -> Objective:
+def objective(message: pb.Objective, field: str) -> Objective:
+    """Raises: InvalidArgument naming the part of `field` that is missing or no value of its enum."""
     target: int | Direction
     match message.WhichOneof("target"):
         case "unit":
@@ -146,14 +148,15 @@ def _objective(message: pb.Objective, field: str) -> Objective:
             target = Direction(tuple(message.direction.units), tuple(message.direction.weights))
         case _:
             raise InvalidArgument(field, f"has no target; give {field}.unit or {field}.direction")
-    return Objective(message.layer, target, _known(_SENSES, message.sense, f"{field}.sense", pb.Sense.DESCRIPTOR))
+    return Objective(message.layer, target, known(_SENSES, message.sense, f"{field}.sense", pb.Sense.DESCRIPTOR))
 
 
-def _settings(message: pb.Settings, field: str) -> Settings:
+def settings(message: pb.Settings, field: str) -> Settings:
+    """Settings with their defaults. Raises: InvalidArgument for an unknown optimiser."""
     optimiser = message.optimiser or pb.OPTIMISER_ADAM
     prior_weight = 0.0 if message.HasField("weight_decay") else _DEFAULTS.prior_weight
     return Settings(
-        optimiser=_known(_OPTIMISERS, optimiser, f"{field}.optimiser", pb.Optimiser.DESCRIPTOR),
+        optimiser=known(OPTIMISERS, optimiser, f"{field}.optimiser", pb.Optimiser.DESCRIPTOR),
         learning_rate=message.learning_rate if message.HasField("learning_rate") else _DEFAULTS.learning_rate,
         prior_weight=message.prior_weight if message.HasField("prior_weight") else prior_weight,
         steps=message.steps if message.HasField("steps") else _DEFAULTS.steps,
@@ -161,7 +164,8 @@ def _settings(message: pb.Settings, field: str) -> Settings:
     )
 
 
-def _objective_message(objective: Objective) -> pb.Objective:
+def objective_message(objective: Objective) -> pb.Objective:
+    """The message of an objective."""
     sense = pb.SENSE_MAXIMISE if objective.sense is Sense.MAXIMISE else pb.SENSE_MINIMISE
     if isinstance(objective.target, Direction):
         direction = pb.Direction(units=objective.target.units, weights=objective.target.weights)
@@ -169,7 +173,8 @@ def _objective_message(objective: Objective) -> pb.Objective:
     return pb.Objective(layer=objective.layer, unit=objective.target, sense=sense)
 
 
-def _settings_message(settings: Settings) -> pb.Settings:
+def settings_message(settings: Settings) -> pb.Settings:
+    """The message of settings, nothing left out."""
     adam = settings.optimiser is OptimiserName.ADAM
     return pb.Settings(
         optimiser=pb.OPTIMISER_ADAM if adam else pb.OPTIMISER_SGD,
@@ -188,13 +193,14 @@ def _trajectory_message(trajectory: Trajectory) -> pb.Trajectory:
     )
 
 
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromNanoseconds(round(seconds * 1e9))
-    return duration
+def duration(seconds: float) -> Duration:
+    """The message of so many seconds."""
+    message = Duration()
+    message.FromNanoseconds(round(seconds * 1e9))
+    return message
 
 
-def _known(values: Mapping[int, _Value], number: int, field: str, enum: EnumDescriptor) -> _Value:
+def known(values: Mapping[int, _Value], number: int, field: str, enum: EnumDescriptor) -> _Value:
     """Raises: InvalidArgument listing the names that are allowed."""
     if number not in values:
         allowed = ", ".join(enum.values_by_number[each].name for each in values)

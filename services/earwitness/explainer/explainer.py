@@ -18,9 +18,10 @@ from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.plan import Artefact, Limits, Plan, PlannedRow, Search, check_limits, plan_search
 from earwitness.explainer.probe import GradientProbe
 from earwitness.explainer.render import Audio, Renderer
-from earwitness.explainer.search import Budget, Outcome, Progress, Trajectory, search
+from earwitness.explainer.search import Budget, Progress, search
 from earwitness.explainer.served import ServedBundle
 from earwitness.explainer.settings import ExplainerSettings
+from earwitness.explainer.state import Outcome, Trajectory
 from earwitness.features import FeatureProfile, profile_from_dict
 from earwitness.inference.backend import FloatArray, InferenceBackend
 from earwitness.inference.metadata import BundleMetadata
@@ -112,10 +113,35 @@ class Explainer:
         check_limits(request, self._limits)
         bundle = await self.model(request.model)
         plan = plan_search(request, bundle)
-        profile = _profile(bundle) if artefacts & {Artefact.AUDIO, Artefact.PICTURE} else None
+        profile = _profile(bundle, artefacts)
         if max_response_bytes is not None:
             _check_size(plan, artefacts, profile, max_response_bytes)
-        served = ServedBundle(
+        served = self.serve(bundle)
+        async with self._admission.slot():
+            self._metrics.rows_in_flight.inc(len(plan.rows))
+            try:
+                await self._probe.check(bundle, plan.layers, served.evaluate)
+                outcome = await self._run(plan, served, self._budget(end_s, artefacts, len(plan.rows)), on_progress)
+                return await self._found(plan, outcome, artefacts, profile, served, Budget(end_s))
+            finally:
+                self._metrics.rows_in_flight.dec(len(plan.rows))
+
+    async def find_again(self, plan: Plan, outcome: Outcome, artefacts: frozenset[Artefact]) -> Found:
+        """What was found by a search of long ago, whose `outcome` was kept: one pass through the networks.
+
+        Raises: UnknownFeatures; TooManySearches; NonFiniteModel; InferenceUnavailable, InferenceFailed.
+        """
+        profile = _profile(plan.bundle, artefacts)
+        async with self._admission.slot():
+            return await self._found(plan, outcome, artefacts, profile, self.serve(plan.bundle), Budget())
+
+    async def check_gradients(self, plan: Plan, served: ServedBundle) -> None:
+        """Raises: ZeroGradient, FrozenGradient, WrongGradient, NonFiniteModel when the plan's layers are unfit."""
+        await self._probe.check(plan.bundle, plan.layers, served.evaluate)
+
+    def serve(self, bundle: BundleMetadata) -> ServedBundle:
+        """The models of a bundle, called within the settings and counted."""
+        return ServedBundle(
             bundle,
             self._backend,
             max_batch=self._settings.max_batch,
@@ -123,21 +149,31 @@ class Explainer:
             call_timeout_s=self._settings.inference_timeout_s,
             observe=partial(self._metrics.inference, bundle.name),
         )
-        async with self._admission.slot():
-            self._metrics.rows_in_flight.inc(len(plan.rows))
-            try:
-                await self._probe.check(bundle, plan.layers, served.evaluate)
-                outcome = await self._run(plan, served, self._budget(end_s, artefacts, len(plan.rows)), on_progress)
-                whole = Budget(end_s)
-                spectrograms = await served.spectrograms(outcome.latents, timeout_s=whole.left_s())
-                names = [layer.name for layer in plan.layers]
-                activations = await served.layer_activations(spectrograms, names, timeout_s=whole.left_s())
-            finally:
-                self._metrics.rows_in_flight.dec(len(plan.rows))
+
+    def count_step(self, model: str, progress: Progress) -> None:
+        """Count one evaluation of a batch of a sweep."""
+        self._metrics.step(model, progress)
+
+    async def quiet(self, timeout_s: float) -> None:
+        """Return when no search runs, or after `timeout_s` seconds: how background work lets callers go first."""
+        await self._admission.quiet(timeout_s)
+
+    async def _found(
+        self,
+        plan: Plan,
+        outcome: Outcome,
+        artefacts: frozenset[Artefact],
+        profile: FeatureProfile | None,
+        served: ServedBundle,
+        budget: Budget,
+    ) -> Found:
+        spectrograms = await served.spectrograms(outcome.latents, timeout_s=budget.left_s())
+        names = [layer.name for layer in plan.layers]
+        activations = await served.layer_activations(spectrograms, names, timeout_s=budget.left_s())
         if not all(np.isfinite(array).all() for array in (spectrograms, *activations.values())):
             raise NonFiniteModel(
-                f"models/{bundle.name} makes NaN or infinity of latents whose activation is finite: its models do not "
-                "fit each other, export it again"
+                f"models/{plan.bundle.name} makes NaN or infinity of latents whose activation is finite: its models do "
+                "not fit each other, export it again"
             )
         return Found(plan, outcome, spectrograms, activations, artefacts, profile, self._backend.description)
 
@@ -204,7 +240,10 @@ class Explainer:
         )
 
 
-def _profile(bundle: BundleMetadata) -> FeatureProfile:
+def _profile(bundle: BundleMetadata, artefacts: frozenset[Artefact]) -> FeatureProfile | None:
+    """What renders `artefacts`; None where there is nothing to render. Raises: UnknownFeatures."""
+    if not artefacts & {Artefact.AUDIO, Artefact.PICTURE}:
+        return None
     try:
         profile = profile_from_dict(bundle.features)
         if profile.excerpt_shape != bundle.spectrogram_shape:

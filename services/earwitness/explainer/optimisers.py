@@ -7,7 +7,7 @@ operation is element-wise, so a row's latents never depend on which rows stand b
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +45,9 @@ class Settings:
 
     def check(self, field: str, max_steps: int) -> None:
         """Raises: InvalidArgument naming the part of `field` (the path of the settings) that is out of range."""
-        if not 0 < self.learning_rate <= MAX_LEARNING_RATE:
-            _refuse(f"{field}.learning_rate", self.learning_rate, f"greater than 0 and at most {MAX_LEARNING_RATE:g}")
-        if not 0 <= self.prior_weight <= MAX_PRIOR_WEIGHT:
-            _refuse(f"{field}.prior_weight", self.prior_weight, f"0 to {MAX_PRIOR_WEIGHT:g}")
-        if not 1 <= self.steps <= max_steps:
-            _refuse(f"{field}.steps", self.steps, f"1 to {max_steps}")
+        check_learning_rate(self.learning_rate, f"{field}.learning_rate")
+        check_prior_weight(self.prior_weight, f"{field}.prior_weight")
+        check_steps(self.steps, f"{field}.steps", max_steps)
         if not 0 <= self.weight_decay < 1:
             _refuse(f"{field}.weight_decay", self.weight_decay, "0 to below 1")
         if self.weight_decay and self.prior_weight:
@@ -60,12 +57,38 @@ class Settings:
             )
 
 
+def check_learning_rate(value: float, field: str) -> None:
+    """Raises: InvalidArgument unless it is a learning rate."""
+    if not 0 < value <= MAX_LEARNING_RATE:
+        _refuse(field, value, f"greater than 0 and at most {MAX_LEARNING_RATE:g}")
+
+
+def check_prior_weight(value: float, field: str) -> None:
+    """Raises: InvalidArgument unless it is a prior weight."""
+    if not 0 <= value <= MAX_PRIOR_WEIGHT:
+        _refuse(field, value, f"0 to {MAX_PRIOR_WEIGHT:g}")
+
+
+def check_steps(value: int, field: str, max_steps: int) -> None:
+    """Raises: InvalidArgument unless it is a number of steps that this server does."""
+    if not 1 <= value <= max_steps:
+        _refuse(field, value, f"1 to {max_steps}")
+
+
 def _refuse(field: str, got: float, allowed: str) -> None:
     raise InvalidArgument(field, f"got {got:g}; it must be {allowed}")
 
 
+Arrays = dict[str, NDArray[Any]]
+"""Arrays by names of at most 12 letters: what a search leaves at a checkpoint."""
+
+
 class StepRule(Protocol):
     """One ascent step of a batch."""
+
+    @property
+    def state(self) -> Arrays:
+        """All that the steps so far have left, as it is in use: written into, it is restored."""
 
     def step(self, rows: RowIndex, gradient: FloatArray) -> FloatArray:
         """What to add to the latents of `rows` [n] given the gradients of their objectives, both [n, Z] float32."""
@@ -81,6 +104,16 @@ class Adam:
         # Running products rather than powers: multiplication rounds alike wherever a row stands in the batch.
         self._mean_left = np.ones((len(learning_rates), 1))
         self._square_left = np.ones((len(learning_rates), 1))
+
+    @property
+    def state(self) -> Arrays:
+        """See `StepRule`."""
+        return {
+            "mean": self._mean,
+            "square": self._square,
+            "mean_left": self._mean_left,
+            "square_left": self._square_left,
+        }
 
     def step(self, rows: RowIndex, gradient: FloatArray) -> FloatArray:
         """See `StepRule`."""
@@ -101,6 +134,11 @@ class Sgd:
         self._steps = _column(steps)
         self._done = np.zeros_like(self._steps)
 
+    @property
+    def state(self) -> Arrays:
+        """See `StepRule`."""
+        return {"done": self._done}
+
     def step(self, rows: RowIndex, gradient: FloatArray) -> FloatArray:
         """See `StepRule`."""
         rate = self._rate[rows] * (1 - self._done[rows] / self._steps[rows])
@@ -120,6 +158,13 @@ class ByRow:
             self._rule_of[rows] = number
             self._place[rows] = np.arange(len(rows))
 
+    @property
+    def state(self) -> Arrays:
+        """See `StepRule`."""
+        return {
+            f"{number}{name}": array for number, rule in enumerate(self._rules) for name, array in rule.state.items()
+        }
+
     def step(self, rows: RowIndex, gradient: FloatArray) -> FloatArray:
         """See `StepRule`."""
         added = np.empty_like(gradient)
@@ -136,6 +181,11 @@ class Ascent:
         self._latents = np.array(latents, np.float32)
         self._rule = rule
         self._kept = (1 - _column(weight_decay)).astype(np.float32)
+
+    @property
+    def state(self) -> Arrays:
+        """All that a search needs to go on from here, as it is in use: written into, it is restored."""
+        return {"latents": self._latents, **self._rule.state}
 
     def ask(self, rows: RowIndex) -> FloatArray:
         """The latents of `rows` [n], a fresh float32 [n, Z]."""

@@ -1,5 +1,6 @@
 """A search as asked for, and the plan it becomes once every field of it is known to be right."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -57,11 +58,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """One row, nothing left out."""
+    """One row, nothing left out.
+
+    `stops` are the steps, rising to the settings' own, at which the best iterate so far is kept: a run of Adam has
+    those of fewer steps as its prefixes. Empty: only the last.
+    """
 
     seed: int
     objective: Objective
     settings: Settings
+    stops: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +147,11 @@ def plan_search(search: Search, bundle: BundleMetadata) -> Plan:
         objective = row.objective or search.objective
         assert objective is not None  # check_limits saw to it
         rows.append(PlannedRow(row.seed, objective, row.settings or search.settings))
+    return plan_rows(rows, weights, bundle)
+
+
+def plan_rows(rows: Sequence[PlannedRow], weights: Sequence[FloatArray], bundle: BundleMetadata) -> Plan:
+    """The plan of rows that are known to be right, with the unit weights [U] of each."""
     return Plan(
         bundle=bundle,
         rows=tuple(rows),

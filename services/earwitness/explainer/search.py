@@ -1,23 +1,20 @@
 """The search loop: ask the optimisers for latents, evaluate them, tell the gradients, keep each row's best iterate.
 
-A row of S steps visits S + 1 iterates, 0 (the first latent) to S. Its explanation is the iterate of best *activation*
-in the objective's sense; the prior shapes the path but not the choice, as in the method's own experiments. The first
-of equals wins. A row whose activation or gradient is no longer finite stops there and keeps the best it had.
+The loop holds nothing that counts: all of it is in a `SearchState`, which can be saved between two steps.
 """
 
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.explainer.errors import NonFiniteModel, NothingSearchedYet, ZeroGradient
-from earwitness.explainer.optimisers import RowIndex, ascent
 from earwitness.explainer.plan import Plan
+from earwitness.explainer.state import Outcome, SearchState, StoppedBy
 from earwitness.inference.backend import FloatArray
 
 SLOWEST_STEP_FADES = 0.8
@@ -39,13 +36,6 @@ class Evaluate(Protocol):
         *,
         timeout_s: float | None = None,
     ) -> tuple[FloatArray, FloatArray]: ...
-
-
-class StoppedBy(Enum):
-    """Why a search ended."""
-
-    COMPLETED = "completed"
-    DEADLINE = "deadline"
 
 
 @dataclass(frozen=True)
@@ -81,73 +71,63 @@ class Progress:
     zero_gradient_count: int
 
 
-@dataclass(frozen=True, eq=False)
-class Trajectory:
-    """What one row went through, float32 [iterates]: activation, ‖z‖ and ‖gradient‖, prior included."""
-
-    activations: FloatArray
-    latent_norms: FloatArray
-    gradient_norms: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """The best iterates: `latents` [B, Z] and `activations` [B] float32, `best_steps` [B] integers.
-
-    `trajectories` has one entry a row; `diverged_steps[i]` is the iterate of row i that was not finite, or None.
-    """
-
-    stopped_by: StoppedBy
-    latents: FloatArray
-    activations: FloatArray
-    best_steps: NDArray[np.int64]
-    trajectories: tuple[Trajectory, ...]
-    diverged_steps: tuple[int | None, ...]
-    row_step_count: int
-    duration_s: float
-
-
-async def search(plan: Plan, evaluate: Evaluate, budget: Budget) -> AsyncIterator[Progress | Outcome]:
+async def search(
+    plan: Plan, evaluate: Evaluate, budget: Budget, state: SearchState | None = None
+) -> AsyncGenerator[Progress | Outcome]:
     """One `Progress` after each evaluation of the rows still going, then the `Outcome`.
+
+    A `state` of the plan is gone on with, and is between two steps at every event and whenever this raises; one that
+    is given is taken to be searchable (`require_searchable`).
 
     Raises: NothingSearchedYet when the budget ends before the first step; ZeroGradient, NonFiniteModel at the first
     latents; and whatever `evaluate` raises.
     """
-    moving = ascent(plan.first_latents, [row.settings for row in plan.rows])
-    record = _Record(plan)
-    rows: RowIndex = np.arange(len(plan.rows))
-    weights, priors = plan.unit_weights, plan.prior_weights
-    started, step_s = time.monotonic(), 0.0
+    known = state is not None
+    state = state or SearchState(plan)
+    started, step_s, evaluations = time.monotonic(), 0.0, 0
     stopped_by = StoppedBy.COMPLETED
-    for step in range(plan.step_count + 1):
+    while not state.done:
         begun = time.monotonic()
-        latents = moving.ask(rows)
+        latents = state.ask()
         try:
             if not budget.allows(2 * step_s):
                 raise TimeoutError
             # The time of one step is kept for what follows the search: one pass through each network, without gradient.
             left_s = budget.left_s()
             timeout_s = None if left_s is None else left_s - step_s
-            activation, gradient = await evaluate(latents, weights, priors, timeout_s=timeout_s)
+            activation, gradient = await evaluate(latents, state.unit_weights, state.prior_weights, timeout_s=timeout_s)
         except TimeoutError:
-            if step < 2:  # iterate 1 is what the first step leads to
+            if state.step < 2:  # iterate 1 is what the first step leads to
                 raise NothingSearchedYet("the deadline came before the first step was done; allow more time") from None
             stopped_by = StoppedBy.DEADLINE
             break
-        finite = record.add(step, rows, latents, activation, gradient)
-        zero_gradient = _only_prior(gradient, priors, latents)
-        if step == 0:
+        step, zero_gradient = state.step, _only_prior(gradient, state.prior_weights, latents)
+        finite = state.tell(latents, activation, gradient)
+        if step == 0 and not known:
             _refuse_unsearchable(plan, finite, zero_gradient)
-        onwards = finite & (plan.steps[rows] > step)
-        count = len(rows)
-        if not onwards.all():  # copies as little as can be: the weights span all units
-            rows, weights, priors, gradient = rows[onwards], weights[onwards], priors[onwards], gradient[onwards]
-        moving.tell(rows, gradient)
         step_s = max(time.monotonic() - begun, step_s * SLOWEST_STEP_FADES)
-        yield record.progress(step, rows, count, step_s, time.monotonic() - started, int(zero_gradient.sum()))
-        if not len(rows):
-            break
-    yield record.outcome(stopped_by, time.monotonic() - started)
+        evaluations += len(latents)
+        yield Progress(
+            step=step,
+            step_count=plan.step_count,
+            best_activations=state.best_activations,
+            time_left_s=(time.monotonic() - started) / evaluations * state.evaluations_left,
+            row_count=len(latents),
+            step_s=step_s,
+            zero_gradient_count=int(zero_gradient.sum()),
+        )
+    yield state.outcome(stopped_by, time.monotonic() - started)
+
+
+async def require_searchable(plan: Plan, evaluate: Evaluate) -> None:
+    """Look at the first latents alone.
+
+    Raises: ZeroGradient, NonFiniteModel; and whatever `evaluate` raises.
+    """
+    latents = plan.first_latents
+    activation, gradient = await evaluate(latents, plan.unit_weights, plan.prior_weights)
+    finite = np.isfinite(activation) & np.isfinite(gradient).all(axis=1)
+    _refuse_unsearchable(plan, finite, _only_prior(gradient, plan.prior_weights, latents))
 
 
 def _only_prior(gradient: FloatArray, priors: FloatArray, latents: FloatArray) -> NDArray[np.bool_]:
@@ -174,73 +154,3 @@ def _refuse_unsearchable(plan: Plan, finite: NDArray[np.bool_], zero_gradient: N
                 "choose another unit, a layer before the nonlinearity, or other seeds",
                 metadata={"layer": row.objective.layer, "model": plan.bundle.name},
             )
-
-
-class _Record:
-    """The best iterate and the trajectory of each row."""
-
-    def __init__(self, plan: Plan) -> None:
-        count = len(plan.rows)
-        self._plan = plan
-        self._signs = np.array([row.objective.sense.value for row in plan.rows], np.float32)
-        self._best = np.full(count, -np.inf, np.float32)
-        self._best_steps = np.zeros(count, np.int64)
-        self._latents = plan.first_latents.copy()
-        self._iterates = np.zeros(count, np.int64)
-        self._diverged = np.full(count, -1, np.int64)
-        self._curves = np.empty((3, count, plan.step_count + 1), np.float32)
-        self._row_evaluations = 0
-
-    def add(
-        self, step: int, rows: RowIndex, latents: FloatArray, activation: FloatArray, gradient: FloatArray
-    ) -> NDArray[np.bool_]:
-        """Keep iterate `step` of `rows`; returns which of them were finite [n]."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            curves = np.stack([activation * self._signs[rows], _norms(latents), _norms(gradient)])
-        finite = np.asarray(np.isfinite(curves).all(axis=0))
-        self._row_evaluations += len(rows)
-        self._diverged[rows[~finite]] = step
-        kept = rows[finite]
-        self._curves[:, kept, step] = curves[:, finite]
-        self._iterates[kept] = step + 1
-        better = finite & (activation > self._best[rows])
-        gained = rows[better]
-        self._best[gained] = activation[better]
-        self._best_steps[gained] = step
-        self._latents[gained] = latents[better]
-        return finite
-
-    def progress(
-        self, step: int, going: RowIndex, row_count: int, step_s: float, elapsed_s: float, zero_gradient_count: int
-    ) -> Progress:
-        """How far the search is, with `going` the rows that have another step."""
-        evaluations_left = int((self._plan.steps[going] - step).sum())
-        return Progress(
-            step=step,
-            step_count=self._plan.step_count,
-            best_activations=self._best * self._signs,
-            time_left_s=elapsed_s / self._row_evaluations * evaluations_left,
-            row_count=row_count,
-            step_s=step_s,
-            zero_gradient_count=zero_gradient_count,
-        )
-
-    def outcome(self, stopped_by: StoppedBy, duration_s: float) -> Outcome:
-        """What was found."""
-        return Outcome(
-            stopped_by=stopped_by,
-            latents=self._latents,
-            activations=self._best * self._signs,
-            best_steps=self._best_steps,
-            trajectories=tuple(
-                Trajectory(*self._curves[:, row, :iterates]) for row, iterates in enumerate(self._iterates)
-            ),
-            diverged_steps=tuple(None if step < 0 else int(step) for step in self._diverged),
-            row_step_count=int((self._iterates - 1).sum()),
-            duration_s=duration_s,
-        )
-
-
-def _norms(rows: FloatArray) -> FloatArray:
-    """Euclidean norm of each row [n, Z] → [n], float32."""
-    return np.asarray(np.sqrt(np.square(rows, dtype=np.float64).sum(axis=1)), np.float32)

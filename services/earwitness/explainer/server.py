@@ -1,16 +1,27 @@
 """`build_server`: the explainer's parts, put together."""
 
+import asyncio
+from functools import partial
+
+from google.longrunning import operations_pb2, operations_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.servicer import ExplainerServicer
 from earwitness.explainer.settings import ExplainerSettings
+from earwitness.explainer.sweep.migration import SCHEMA
+from earwitness.explainer.sweep.ranking import ScorerRanker
+from earwitness.explainer.sweep.servicer import OperationsServicer
+from earwitness.explainer.sweep.store import SweepStore
+from earwitness.explainer.sweep.sweeps import Sweeps
 from earwitness.explainer.v1 import explainer_pb2, explainer_pb2_grpc
 from earwitness.inference.backend import InferenceBackend
 from earwitness.inference.factory import open_backend
 from earwitness.rpc.server import RpcServer
+from earwitness.storage.database import Database
 
 SERVICE_NAME = explainer_pb2.DESCRIPTOR.services_by_name["ExplainerService"].full_name
+OPERATIONS_NAME = operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name
 
 
 async def build_server(settings: ExplainerSettings, backend: InferenceBackend | None = None) -> RpcServer:
@@ -18,7 +29,8 @@ async def build_server(settings: ExplainerSettings, backend: InferenceBackend | 
 
     A backend that is given stays its owner's to close.
 
-    Raises: RepositoryError for a model repository that cannot be read.
+    Raises: RepositoryError for a model repository that cannot be read; StoreUnavailable; SchemaOutdated for a
+    PostgreSQL database, which `migrate` changes and a server does not.
     """
     server = RpcServer(settings, CollectorRegistry())
     if backend is None:
@@ -29,12 +41,30 @@ async def build_server(settings: ExplainerSettings, backend: InferenceBackend | 
             threads=settings.local_threads,
         )
         server.on_stop(backend.close)
+    database = Database(settings.store_url)
+    server.on_stop(partial(asyncio.to_thread, database.close))
+    await asyncio.to_thread(SCHEMA.prepare, database)
     explainer = Explainer(backend, settings, server.registry)
     server.on_stop(explainer.close)
-    servicer = ExplainerServicer(explainer, settings)
+    ranker = None
+    if settings.scorer_address:
+        ranker = ScorerRanker(
+            settings.scorer_address, token_file=settings.scorer_token_file, tls_ca=settings.scorer_tls_ca
+        )
+    sweeps = Sweeps(explainer, SweepStore(database), settings, ranker)
+    server.on_start(sweeps.start)
+    server.on_drain(sweeps.drain)
+    server.on_stop(sweeps.close)
+    servicer = ExplainerServicer(explainer, sweeps, settings)
+    operations = OperationsServicer(sweeps)
     server.add(
         SERVICE_NAME,
         lambda grpc_server: explainer_pb2_grpc.add_ExplainerServiceServicer_to_server(servicer, grpc_server),
         backend.ready,
+    )
+    server.add(
+        OPERATIONS_NAME,
+        lambda grpc_server: operations_pb2_grpc.add_OperationsServicer_to_server(operations, grpc_server),
+        sweeps.healthy,
     )
     return server

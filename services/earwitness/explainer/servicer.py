@@ -8,17 +8,19 @@ from earwitness.explainer import convert
 from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.search import Progress
 from earwitness.explainer.settings import ExplainerSettings
+from earwitness.explainer.sweep.servicer import SweepServicer
+from earwitness.explainer.sweep.sweeps import Sweeps
 from earwitness.explainer.v1 import explainer_pb2 as pb
-from earwitness.explainer.v1 import explainer_pb2_grpc
 from earwitness.rpc.context import time_remaining_s
 from earwitness.rpc.interceptor import ServicerContext
 from earwitness.rpc.validate import page
 
 
-class ExplainerServicer(explainer_pb2_grpc.ExplainerServiceServicer):
+class ExplainerServicer(SweepServicer):
     """earwitness.explainer.v1.ExplainerService; errors are raised and mapped by the server's interceptor."""
 
-    def __init__(self, explainer: Explainer, settings: ExplainerSettings) -> None:
+    def __init__(self, explainer: Explainer, sweeps: Sweeps, settings: ExplainerSettings) -> None:
+        super().__init__(sweeps, settings.max_response_bytes)
         self._explainer = explainer
         self._max_response_bytes = settings.max_response_bytes
         self._progress_interval_s = settings.progress_interval_s

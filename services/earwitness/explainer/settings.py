@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, FilePath, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from earwitness.folders import data_folder
 from earwitness.rpc.settings import ServerSettings
+from earwitness.storage.database import require_url
 
 
 class ExplainerSettings(ServerSettings):
@@ -42,5 +44,48 @@ class ExplainerSettings(ServerSettings):
     """A served model without an answer for so long, in seconds, makes the call UNAVAILABLE."""
     render_threads: int = Field(default=2, ge=1)
     """Threads that make sounds and pictures."""
+    data_dir: Path = Field(default_factory=data_folder)
+    """Folder of the default database; made when missing. Default: earwitness in the user's data folder."""
+    database_url: str = Field(default="", repr=False)
+    """SQLAlchemy URL of the database of sweeps, SQLite or PostgreSQL. Default: the SQLite file explainer.db in
+    `data_dir`."""
+    max_waiting_sweeps: int = Field(default=16, ge=1)
+    """Sweeps that run or wait; more are refused with RESOURCE_EXHAUSTED."""
+    max_sweep_settings: int = Field(default=1000, ge=1, le=1000)
+    """Settings of a sweep; the scorer ranks 1000 at once."""
+    max_sweep_explanations: int = Field(default=50_000, ge=1)
+    """Objectives × settings × seeds of a sweep."""
+    max_sweep_row_steps: int = Field(default=20_000_000, ge=1)
+    """Steps of a sweep, summed over its rows; each takes 12 bytes of the database for its trajectory."""
+    sweep_rows: int = Field(default=128, ge=1)
+    """Rows of a sweep that go forward together, each such block with its own checkpoint: enough to fill the machine,
+    and few enough that a caller's search does not wait long behind one step."""
+    sweep_blocks_in_flight: int = Field(default=2, ge=1)
+    """Blocks of a sweep that go forward side by side: while one is in the models, the next is made ready."""
+    sweep_checkpoint_s: float = Field(default=10.0, gt=0)
+    """Seconds between checkpoints of a block: what a killed explainer loses of it at most."""
+    sweep_heartbeat_s: float = Field(default=1.0, gt=0)
+    """Seconds between two words on the progress of a sweep."""
+    sweep_lease_s: float = Field(default=15.0, gt=1)
+    """Seconds after which another explainer of the same database, or this one started again, takes over the sweep of
+    one that was killed; longer than any pause of the database."""
+    sweep_yield_s: float = Field(default=1.0, ge=0)
+    """Seconds that each step of a sweep waits at most for callers' searches to end."""
+    scorer_address: str = ""
+    """Address, HOST:PORT, of the scorer that ranks sweeps; unset: sweeps end without a ranking."""
+    scorer_token_file: FilePath | None = None
+    """File with the bearer token for the scorer."""
+    scorer_tls_ca: FilePath | None = None
+    """PEM file of the authority of the scorer's certificate; turns TLS to the scorer on."""
     progress_interval_s: float = Field(default=0.2, gt=0)
     """Seconds between two progress events of a stream, at least."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_is_supported(cls, url: str) -> str:
+        return require_url(url) if url else url
+
+    @property
+    def store_url(self) -> str:
+        """`database_url`, or its default."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'explainer.db'}"

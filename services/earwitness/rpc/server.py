@@ -24,7 +24,7 @@ from earwitness.rpc.metrics import MetricsInterceptor, MetricsServer
 from earwitness.rpc.settings import ServerSettings
 
 Register = Callable[[grpc.aio.Server], None]
-Close = Callable[[], Awaitable[None]]
+Hook = Callable[[], Awaitable[None]]
 
 UNWIND_S = 1.0
 """What cancelled calls get for their clean-up before the resources they use are closed."""
@@ -52,7 +52,9 @@ class RpcServer:
         self.metrics_port: int | None = None
         """Port of the metrics, once started; None when they are off."""
         self._services: dict[str, tuple[Register, Healthy]] = {}
-        self._closers: list[Close] = []
+        self._starters: list[Hook] = []
+        self._drainers: list[Hook] = []
+        self._closers: list[Hook] = []
         self._admission = AdmissionInterceptor(settings.max_concurrent_rpcs)
         self._server: grpc.aio.Server | None = None
         self._health: Health | None = None
@@ -62,7 +64,15 @@ class RpcServer:
         """Serve a service, given by its full name; before `start`. `healthy` is asked every second and may raise."""
         self._services[service_name] = (register, healthy)
 
-    def on_stop(self, close: Close) -> None:
+    def on_start(self, begin: Hook) -> None:
+        """Await `begin` once the server listens."""
+        self._starters.append(begin)
+
+    def on_drain(self, end: Hook) -> None:
+        """Await `end` when the server begins to stop: the place to end work and streams that would last for ever."""
+        self._drainers.append(end)
+
+    def on_stop(self, close: Hook) -> None:
         """Await `close` after the last call is over; the last one added is closed first."""
         self._closers.append(close)
 
@@ -90,6 +100,8 @@ class RpcServer:
             self.metrics_port = self._metrics.port
         await self._health.start()
         await self._server.start()
+        for begin in self._starters:
+            await begin()
         _logger.info("listening on %s:%d, metrics port %s", settings.host, self.port, self.metrics_port)
         return self.port
 
@@ -118,15 +130,12 @@ class RpcServer:
         """
         if self._health is not None:
             await self._health.drain()
+        await self._run_all(self._drainers)
         if self._server is not None:
             await asyncio.sleep(notice_s)
             await self._server.stop(self.settings.drain_s if drain_s is None else drain_s)
             await self._unwind()
-        while self._closers:
-            try:
-                await self._closers.pop()()
-            except Exception:
-                _logger.exception("a resource could not be closed")
+        await self._run_all(self._closers)
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
             self._metrics = None
@@ -143,6 +152,13 @@ class RpcServer:
         self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
+
+    async def _run_all(self, hooks: list[Hook]) -> None:
+        while hooks:
+            try:
+                await hooks.pop()()
+            except Exception:
+                _logger.exception("a resource could not be closed")
 
     async def _unwind(self) -> None:
         try:

@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.scorer import blobs
 from earwitness.scorer.frechet import Factored, factor, factor_rows, gaussian_of
 from earwitness.scorer.selection import SelectedRows, Selection, merge, select
 from earwitness.scorer.statistics import Accumulator, Statistics
+from earwitness.storage import blobs
 
 Float32Rows = NDArray[np.float32]
 

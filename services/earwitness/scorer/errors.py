@@ -3,21 +3,19 @@
 EarwitnessError
 ├── NotFound            ReferenceNotFound, VersionNotFound
 ├── AlreadyExists       ReferenceExists, ShardExists
-├── FailedPrecondition  ReferenceMismatch, NotFrozen, TooFewRows, SchemaOutdated, SchemaUnknown, StoreUnusable
+├── FailedPrecondition  ReferenceMismatch, NotFrozen, TooFewRows
 ├── Aborted             EtagMismatch
-├── ResourceExhausted   TooManyAppends
-├── Unavailable         StoreUnavailable
-└── Internal            CorruptBlob
+└── ResourceExhausted   TooManyAppends
+
+Those of its database are in `earwitness.storage.errors`.
 """
 
 from earwitness.errors import (
     Aborted,
     AlreadyExists,
     FailedPrecondition,
-    Internal,
     NotFound,
     ResourceExhausted,
-    Unavailable,
 )
 
 REFERENCE_TYPE = "earwitness.Reference"
@@ -99,39 +97,6 @@ class TooFewRows(FailedPrecondition):
         )
 
 
-class SchemaOutdated(FailedPrecondition):
-    """The database is not at the schema of this version."""
-
-    reason = "SCHEMA_OUTDATED"
-
-    def __init__(self, found: str | None, needed: str | None) -> None:
-        super().__init__(
-            f"the database has schema {found or 'none'}, this version needs {needed}; "
-            "run `python -m earwitness.scorer migrate` with the same settings"
-        )
-
-
-class SchemaUnknown(FailedPrecondition):
-    """The database is at a schema that this version has never heard of: that of a later one, or another program's."""
-
-    reason = "SCHEMA_UNKNOWN"
-
-    def __init__(self, complaint: str) -> None:
-        super().__init__(
-            f"the database is not at a schema that this version knows ({complaint}); "
-            "run the version that wrote it, or choose another database"
-        )
-
-
-class StoreUnusable(FailedPrecondition):
-    """What the database is or allows does not let it be used."""
-
-    reason = "STORE_UNUSABLE"
-
-    def __init__(self, complaint: str) -> None:
-        super().__init__(f"the database cannot be used: {complaint}; repair it, or choose another (--database-url)")
-
-
 class EtagMismatch(Aborted):
     """The reference changed since its etag was read."""
 
@@ -148,18 +113,3 @@ class TooManyAppends(ResourceExhausted):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} shards are being received, the most this server takes at once; try again soon")
-
-
-class StoreUnavailable(Unavailable):
-    """The database cannot be reached or written now."""
-
-    reason = "STORE_UNAVAILABLE"
-
-    def __init__(self) -> None:
-        super().__init__("the store of references cannot be reached now; nothing was changed that is not acknowledged")
-
-
-class CorruptBlob(Internal):
-    """Stored bytes are not what was written."""
-
-    reason = "STORE_CORRUPT"

@@ -5,14 +5,14 @@ import asyncio
 from prometheus_client import CollectorRegistry
 
 from earwitness.rpc.server import RpcServer
-from earwitness.scorer.database import Database
 from earwitness.scorer.metrics import ScorerMetrics
-from earwitness.scorer.migration import migrate, require_schema
+from earwitness.scorer.migration import SCHEMA
 from earwitness.scorer.scorer import Scorer
 from earwitness.scorer.servicer import ScorerServicer
 from earwitness.scorer.settings import ScorerSettings
 from earwitness.scorer.store import ReferenceStore
 from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
+from earwitness.storage.database import Database
 
 SERVICE_NAME = scorer_pb2.DESCRIPTOR.services_by_name["ScorerService"].full_name
 
@@ -23,7 +23,7 @@ async def build_server(settings: ScorerSettings) -> RpcServer:
     Raises: StoreUnavailable; SchemaOutdated for a PostgreSQL database, which `migrate` changes and a server does not.
     """
     database = Database(settings.store_url)
-    await asyncio.to_thread(migrate if database.is_sqlite else require_schema, database)
+    await asyncio.to_thread(SCHEMA.prepare, database)
     server = RpcServer(settings, CollectorRegistry())
     scorer = Scorer(
         ReferenceStore(database),

@@ -7,7 +7,7 @@ from pydantic_settings import SettingsConfigDict
 
 from earwitness.folders import data_folder
 from earwitness.rpc.settings import MIB, ServerSettings
-from earwitness.scorer.database import require_url
+from earwitness.storage.database import require_url
 
 
 class ScorerSettings(ServerSettings):

@@ -14,11 +14,11 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete
 from sqlalchemy.exc import IntegrityError
 
 from earwitness.errors import InvalidArgument
-from earwitness.scorer.database import Database
 from earwitness.scorer.errors import ReferenceExists, ReferenceNotFound, ShardExists, VersionNotFound
 from earwitness.scorer.references import NewReference, Reference, Shard, Source, Version
 from earwitness.scorer.schema import reference, segment, version
 from earwitness.scorer.selection import Kind, Selection
+from earwitness.storage.database import Database
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

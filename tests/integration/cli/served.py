@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,14 +41,20 @@ def served(folder: Path) -> Iterator[Served]:
     stop = asyncio.Event()
 
     async def serve() -> None:
-        explainer_settings = ExplainerSettings(
-            port=0, metrics_port=None, backend="local", model_repository=tiny.repository, local_threads=1
-        )
-        scorer_settings = ScorerSettings(port=0, metrics_port=None, data_dir=data)
-        async with (
-            await build_explainer(explainer_settings) as explainer,
-            await build_scorer(scorer_settings) as scorer,
-        ):
+        async with AsyncExitStack() as opened:
+            scorer = await opened.enter_async_context(
+                await build_scorer(ScorerSettings(port=0, metrics_port=None, data_dir=data))
+            )
+            settings = ExplainerSettings(
+                port=0,
+                metrics_port=None,
+                backend="local",
+                model_repository=tiny.repository,
+                local_threads=1,
+                data_dir=data,
+                scorer_address=f"127.0.0.1:{scorer.port}",
+            )
+            explainer = await opened.enter_async_context(await build_explainer(settings))
             targets = [f"127.0.0.1:{server.port}" for server in (explainer, scorer)]
             endpoints = Endpoints("local", str(tiny.repository), *targets, None, {}, {"earwitness": os.getpid()})
             endpoints.write(data)

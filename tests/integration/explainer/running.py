@@ -1,9 +1,11 @@
 """An explainer on the tiny bundle, behind a real server and channel."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -129,7 +131,14 @@ def seeds(count: int, first: int = 0) -> list[pb.Row]:
 async def running(tiny: TinyBundle, **settings: Any) -> AsyncIterator[Running]:
     """A server with its own settings."""
     backend = Slowed(LocalBackend(tiny.repository, threads=1))
-    chosen = ExplainerSettings(**{"port": 0, "metrics_port": None, "progress_interval_s": 0.02, **settings})
+    with tempfile.TemporaryDirectory() as folder:
+        defaults = {"port": 0, "metrics_port": None, "progress_interval_s": 0.02, "data_dir": Path(folder)}
+        async with _serving(tiny, backend, ExplainerSettings(**{**defaults, **settings})) as started:
+            yield started
+
+
+@asynccontextmanager
+async def _serving(tiny: TinyBundle, backend: Slowed, chosen: ExplainerSettings) -> AsyncIterator[Running]:
     options = [("grpc.max_receive_message_length", chosen.max_response_bytes)]
     try:
         async with (

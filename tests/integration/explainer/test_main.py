@@ -25,8 +25,9 @@ async def start(**settings: object) -> asyncio.subprocess.Process:
     )
 
 
-async def test_serves_the_repository_and_ends_its_searches_on_sigterm(tiny: TinyBundle) -> None:
-    child = await start(backend="local", model_repository=tiny.repository, port=0, metrics_port=0, drain_s=10)
+async def test_serves_the_repository_and_ends_its_searches_on_sigterm(tiny: TinyBundle, tmp_path: Path) -> None:
+    where = {"model_repository": tiny.repository, "data_dir": tmp_path}
+    child = await start(backend="local", port=0, metrics_port=0, drain_s=10, **where)
     try:
         assert child.stderr is not None
         port = None
@@ -50,7 +51,8 @@ async def test_serves_the_repository_and_ends_its_searches_on_sigterm(tiny: Tiny
 
 
 async def test_says_in_one_line_why_it_cannot_start(tmp_path: Path) -> None:
-    child = await start(backend="local", model_repository=tmp_path / "nowhere", port=0, metrics_port=0)
+    where = {"model_repository": tmp_path / "nowhere", "data_dir": tmp_path}
+    child = await start(backend="local", port=0, metrics_port=0, **where)
     _, said = await child.communicate()
     assert child.returncode == 1
     assert "nowhere" in said.decode()

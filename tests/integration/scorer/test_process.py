@@ -95,7 +95,7 @@ def test_a_database_that_cannot_be_opened_stops_the_start_with_one_line(tmp_path
     command = [sys.executable, "-m", "earwitness.scorer", "--port", "0", "--data-dir", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "cannot start: the store of references cannot be reached" in done.stderr
+    assert "cannot start: the database cannot be reached" in done.stderr
     assert "unable to open database file" in done.stderr
     assert "Traceback" not in done.stderr
 

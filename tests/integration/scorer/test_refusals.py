@@ -333,7 +333,7 @@ async def test_an_append_that_stands_still_gives_its_place_back(tmp_path: Path) 
 
 
 async def test_a_store_that_cannot_be_written_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("earwitness.scorer.database.BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("earwitness.storage.database.BUSY_TIMEOUT_S", 0.2)
     async with running(tmp_path) as scorer:
         await scorer.frozen_reference(ROWS)
         before = await state(scorer)

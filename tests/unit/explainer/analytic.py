@@ -8,7 +8,8 @@ import numpy as np
 from earwitness.explainer.objective import Objective, Sense
 from earwitness.explainer.optimisers import Settings
 from earwitness.explainer.plan import Plan, Row, Search, plan_search
-from earwitness.explainer.search import Budget, Outcome, Progress, search
+from earwitness.explainer.search import Budget, Progress, search
+from earwitness.explainer.state import Outcome
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer, UnitLabel
 

@@ -14,8 +14,8 @@ from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.objective import Objective, Sense
 from earwitness.explainer.optimisers import Settings
 from earwitness.explainer.plan import Artefact, Row, Search
-from earwitness.explainer.search import StoppedBy
 from earwitness.explainer.settings import ExplainerSettings
+from earwitness.explainer.state import StoppedBy
 from earwitness.inference.backend import FloatArray, InferenceBackend
 from earwitness.inference.local import LocalBackend
 from earwitness.inference.metadata import BundleMetadata

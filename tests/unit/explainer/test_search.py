@@ -10,7 +10,8 @@ from earwitness.explainer.errors import NonFiniteModel, NothingSearchedYet, Zero
 from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.optimisers import OptimiserName, Settings, first_latent
 from earwitness.explainer.plan import Row
-from earwitness.explainer.search import Budget, Outcome, StoppedBy, search
+from earwitness.explainer.search import Budget, search
+from earwitness.explainer.state import Outcome, StoppedBy
 from tests.unit.explainer.analytic import CENTRES, MATRIX, OUT_0, UNITS, Model, Z, hills, linear, plan_rows, run, waves
 
 LEAST_0 = Objective("out", 0, Sense.MINIMISE)

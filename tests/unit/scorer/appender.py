@@ -2,8 +2,8 @@
 
 import sys
 
-from earwitness.scorer.database import Database
 from earwitness.scorer.store import ReferenceStore
+from earwitness.storage.database import Database
 from tests.unit.scorer.fixtures import shard_of
 
 url, count = sys.argv[1], int(sys.argv[2])

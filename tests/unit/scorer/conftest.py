@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.scorer.database import Database
-from earwitness.scorer.migration import migrate
+from earwitness.scorer.migration import SCHEMA
 from earwitness.scorer.store import ReferenceStore
+from earwitness.storage.database import Database
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path / 'scorer.db'}")
-    migrate(database)
+    SCHEMA.migrate(database)
     yield database
     database.close()
 

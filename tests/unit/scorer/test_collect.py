@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earwitness.scorer.collect import Collector, Frozen, collector
-from earwitness.scorer.errors import CorruptBlob
 from earwitness.scorer.selection import ALL, Selection
+from earwitness.storage.errors import CorruptBlob
 
 
 def rows_of(count: int, units: int, seed: int = 0) -> np.ndarray:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from earwitness.scorer.database import Database
-from earwitness.scorer.errors import StoreUnavailable
+from earwitness.storage.database import Database
+from earwitness.storage.errors import StoreUnavailable
 
 
 def test_an_exception_undoes_the_whole_transaction(database: Database) -> None:

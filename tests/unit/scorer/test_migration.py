@@ -9,10 +9,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
-from earwitness.scorer.database import Database
-from earwitness.scorer.errors import SchemaOutdated, SchemaUnknown, StoreUnusable
-from earwitness.scorer.migration import migrate, require_schema
+from earwitness.scorer.migration import SCHEMA
 from earwitness.scorer.schema import metadata
+from earwitness.storage.database import Database
+from earwitness.storage.errors import SchemaOutdated, SchemaUnknown, StoreUnusable
 
 
 def test_migrations_make_the_schema(database: Database) -> None:
@@ -21,25 +21,25 @@ def test_migrations_make_the_schema(database: Database) -> None:
         assert compare_metadata(context, metadata) == []
         checks = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'segment'")).scalar_one()
     assert "ck_segment_counted_once" in checks
-    require_schema(database)
+    SCHEMA.require(database)
 
 
 def test_migrating_twice_changes_nothing(database: Database) -> None:
-    migrate(database)
-    require_schema(database)
+    SCHEMA.migrate(database)
+    SCHEMA.require(database)
 
 
 def test_an_empty_database_is_outdated(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
     with pytest.raises(SchemaOutdated, match="has schema none, this version needs 0001; run `python -m"):
-        require_schema(database)
+        SCHEMA.require(database)
     database.close()
 
 
 def test_a_file_that_is_no_database_is_unusable(tmp_path: Path) -> None:
     (tmp_path / "scorer.db").write_text("a letter, not a database " * 100)
     database = Database(f"sqlite:///{tmp_path / 'scorer.db'}")
-    for use in (migrate, require_schema):
+    for use in (SCHEMA.migrate, SCHEMA.require):
         with pytest.raises(StoreUnusable, match=r"^the database cannot be used: file is not a database; repair it"):
             use(database)
     database.close()
@@ -49,9 +49,9 @@ def test_the_schema_of_a_later_version_is_unknown(database: Database) -> None:
     with database.writing() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaUnknown, match=r"'9999'.*run the version that wrote it, or choose another database"):
-        migrate(database)
+        SCHEMA.migrate(database)
     with pytest.raises(SchemaOutdated, match="has schema 9999"):
-        require_schema(database)
+        SCHEMA.require(database)
 
 
 def test_the_migrate_command_and_processes_at_once(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_migrate_command_and_processes_at_once(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
     database = Database(url)
-    require_schema(database)
+    SCHEMA.require(database)
     database.close()
 
 
@@ -78,5 +78,5 @@ def test_the_migrate_command_says_in_one_line_why_it_cannot(tmp_path: Path) -> N
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "cannot migrate: the store of references cannot be reached" in done.stderr
+    assert "cannot migrate: the database cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr

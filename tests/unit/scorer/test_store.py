@@ -15,7 +15,6 @@ from sqlalchemy import event, text
 
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.collect import Frozen
-from earwitness.scorer.database import Database
 from earwitness.scorer.errors import (
     EtagMismatch,
     ReferenceExists,
@@ -25,10 +24,11 @@ from earwitness.scorer.errors import (
     VersionNotFound,
 )
 from earwitness.scorer.freezing import freeze
-from earwitness.scorer.migration import migrate
+from earwitness.scorer.migration import SCHEMA
 from earwitness.scorer.references import Reference
 from earwitness.scorer.selection import Selection
 from earwitness.scorer.store import ReferenceStore
+from earwitness.storage.database import Database
 from tests.unit.scorer.fixtures import new_reference, rows_of_shard, shard_of
 
 ROOT = Path(__file__).parents[3]
@@ -269,7 +269,7 @@ def test_killed_appenders_lose_nothing_acknowledged_and_count_nothing_twice(tmp_
     """SIGKILL at any moment, again and again; every process starts over with all shards."""
     url = f"sqlite:///{tmp_path / 'scorer.db'}"
     database = Database(url)
-    migrate(database)
+    SCHEMA.migrate(database)
     store = ReferenceStore(database)
     reference = create(store)
     total, acknowledged = 60, set()
@@ -296,7 +296,7 @@ def test_killed_appenders_lose_nothing_acknowledged_and_count_nothing_twice(tmp_
 def test_processes_append_to_one_file_at_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'scorer.db'}"
     database = Database(url)
-    migrate(database)
+    SCHEMA.migrate(database)
     store = ReferenceStore(database)
     create(store)
     processes = [subprocess.Popen([*APPENDER, url, "40"], cwd=ROOT, stdout=subprocess.PIPE) for _ in range(3)]

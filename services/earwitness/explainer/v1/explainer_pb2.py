@@ -22,67 +22,110 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from earwitness.scorer.v1 import scorer_pb2 as earwitness_dot_scorer_dot_v1_dot_scorer__pb2
 from earwitness.types.v1 import tensor_pb2 as earwitness_dot_types_dot_v1_dot_tensor__pb2
+from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'earwitness/explainer/v1/explainer.proto\x12\x17\x65\x61rwitness.explainer.v1\x1a earwitness/types/v1/tensor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xae\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x06layers\x18\x02 \x03(\x0b\x32\x1e.earwitness.explainer.v1.Layer\x12\x32\n\x06labels\x18\x03 \x03(\x0b\x32\".earwitness.explainer.v1.UnitLabel\x12\x13\n\x0blatent_size\x18\x04 \x01(\x05\x12\x16\n\x0esample_rate_hz\x18\x05 \x01(\x05\x12\x12\n\nband_count\x18\x06 \x01(\x05\x12\x13\n\x0b\x66rame_count\x18\x07 \x01(\x05\x12\x17\n\x0f\x66\x65\x61ture_profile\x18\x08 \x01(\t\x12\x15\n\rfeatures_json\x18\t \x01(\t\x12\x16\n\x0eweights_sha256\x18\n \x01(\t\x12\x15\n\rtraining_data\x18\x0b \x01(\t\"[\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\".earwitness.explainer.v1.LayerKind\x12\x12\n\nunit_count\x18\x03 \x01(\x05\"=\n\tUnitLabel\x12\x0c\n\x04unit\x18\x01 \x01(\x05\x12\x10\n\x08maximise\x18\x02 \x01(\t\x12\x10\n\x08minimise\x18\x03 \x01(\t\"\x9c\x01\n\tObjective\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x0e\n\x04unit\x18\x02 \x01(\x05H\x00\x12\x37\n\tdirection\x18\x03 \x01(\x0b\x32\".earwitness.explainer.v1.DirectionH\x00\x12-\n\x05sense\x18\x04 \x01(\x0e\x32\x1e.earwitness.explainer.v1.SenseB\x08\n\x06target\"+\n\tDirection\x12\r\n\x05units\x18\x01 \x03(\x05\x12\x0f\n\x07weights\x18\x02 \x03(\x02\"\xe5\x01\n\x08Settings\x12\x35\n\toptimiser\x18\x01 \x01(\x0e\x32\".earwitness.explainer.v1.Optimiser\x12\x1a\n\rlearning_rate\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x19\n\x0cprior_weight\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05steps\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x19\n\x0cweight_decay\x18\x05 \x01(\x02H\x03\x88\x01\x01\x42\x10\n\x0e_learning_rateB\x0f\n\r_prior_weightB\x08\n\x06_stepsB\x0f\n\r_weight_decay\"\x7f\n\x03Row\x12\x0c\n\x04seed\x18\x01 \x01(\x03\x12\x35\n\tobjective\x18\x02 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x33\n\x08settings\x18\x03 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\"\xaf\x01\n\x06Search\x12\r\n\x05model\x18\x01 \x01(\t\x12\x35\n\tobjective\x18\x02 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x33\n\x08settings\x18\x03 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\x12*\n\x04rows\x18\x04 \x03(\x0b\x32\x1c.earwitness.explainer.v1.Row\"\xfb\x03\n\x0b\x45xplanation\x12\x11\n\trow_index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\x35\n\tobjective\x18\x03 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x33\n\x08settings\x18\x04 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\x12\x12\n\nactivation\x18\x05 \x01(\x02\x12\x11\n\tbest_step\x18\x06 \x01(\x05\x12+\n\x06latent\x18\x07 \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x30\n\x0bspectrogram\x18\x08 \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x36\n\x11layer_activations\x18\t \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x11\n\taudio_wav\x18\n \x01(\x0c\x12\x12\n\naudio_gain\x18\x0b \x01(\x02\x12\x13\n\x0bpicture_png\x18\x0c \x01(\x0c\x12\x37\n\ntrajectory\x18\r \x01(\x0b\x32#.earwitness.explainer.v1.Trajectory\x12\x1a\n\rdiverged_step\x18\x0e \x01(\x05H\x00\x88\x01\x01\x42\x10\n\x0e_diverged_step\"O\n\nTrajectory\x12\x13\n\x0b\x61\x63tivations\x18\x01 \x03(\x02\x12\x14\n\x0clatent_norms\x18\x02 \x03(\x02\x12\x16\n\x0egradient_norms\x18\x03 \x03(\x02\"\xbc\x01\n\rSearchSummary\x12\x36\n\nstopped_by\x18\x01 \x01(\x0e\x32\".earwitness.explainer.v1.StoppedBy\x12\x16\n\x0erow_step_count\x18\x02 \x01(\x03\x12\x32\n\x0fsearch_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0eweights_sha256\x18\x04 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x05 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.earwitness.explainer.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x10GetModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.earwitness.explainer.v1.Model\"w\n\x0e\x45xplainRequest\x12/\n\x06search\x18\x01 \x01(\x0b\x32\x1f.earwitness.explainer.v1.Search\x12\x34\n\tartefacts\x18\x02 \x03(\x0e\x32!.earwitness.explainer.v1.Artefact\"\x86\x01\n\x0f\x45xplainResponse\x12:\n\x0c\x65xplanations\x18\x01 \x03(\x0b\x32$.earwitness.explainer.v1.Explanation\x12\x37\n\x07summary\x18\x02 \x01(\x0b\x32&.earwitness.explainer.v1.SearchSummary\"}\n\x14StreamExplainRequest\x12/\n\x06search\x18\x01 \x01(\x0b\x32\x1f.earwitness.explainer.v1.Search\x12\x34\n\tartefacts\x18\x02 \x03(\x0e\x32!.earwitness.explainer.v1.Artefact\"\xcf\x01\n\x15StreamExplainResponse\x12\x35\n\x08progress\x18\x01 \x01(\x0b\x32!.earwitness.explainer.v1.ProgressH\x00\x12;\n\x0b\x65xplanation\x18\x02 \x01(\x0b\x32$.earwitness.explainer.v1.ExplanationH\x00\x12\x39\n\x07summary\x18\x03 \x01(\x0b\x32&.earwitness.explainer.v1.SearchSummaryH\x00\x42\x07\n\x05\x65vent\"t\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x12\n\nstep_count\x18\x02 \x01(\x05\x12\x18\n\x10\x62\x65st_activations\x18\x03 \x03(\x02\x12,\n\ttime_left\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration*i\n\tLayerKind\x12\x1a\n\x16LAYER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10LAYER_KIND_DENSE\x10\x01\x12\x13\n\x0fLAYER_KIND_CONV\x10\x02\x12\x15\n\x11LAYER_KIND_OUTPUT\x10\x03*F\n\x05Sense\x12\x15\n\x11SENSE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSENSE_MAXIMISE\x10\x01\x12\x12\n\x0eSENSE_MINIMISE\x10\x02*M\n\tOptimiser\x12\x19\n\x15OPTIMISER_UNSPECIFIED\x10\x00\x12\x12\n\x0eOPTIMISER_ADAM\x10\x01\x12\x11\n\rOPTIMISER_SGD\x10\x02*g\n\x08\x41rtefact\x12\x18\n\x14\x41RTEFACT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x41RTEFACT_AUDIO\x10\x01\x12\x14\n\x10\x41RTEFACT_PICTURE\x10\x02\x12\x17\n\x13\x41RTEFACT_TRAJECTORY\x10\x03*Z\n\tStoppedBy\x12\x1a\n\x16STOPPED_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14STOPPED_BY_COMPLETED\x10\x01\x12\x17\n\x13STOPPED_BY_DEADLINE\x10\x02\x32\xaa\x03\n\x10\x45xplainerService\x12\x65\n\nListModels\x12*.earwitness.explainer.v1.ListModelsRequest\x1a+.earwitness.explainer.v1.ListModelsResponse\x12_\n\x08GetModel\x12(.earwitness.explainer.v1.GetModelRequest\x1a).earwitness.explainer.v1.GetModelResponse\x12\\\n\x07\x45xplain\x12\'.earwitness.explainer.v1.ExplainRequest\x1a(.earwitness.explainer.v1.ExplainResponse\x12p\n\rStreamExplain\x12-.earwitness.explainer.v1.StreamExplainRequest\x1a..earwitness.explainer.v1.StreamExplainResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'earwitness/explainer/v1/explainer.proto\x12\x17\x65\x61rwitness.explainer.v1\x1a!earwitness/scorer/v1/scorer.proto\x1a earwitness/types/v1/tensor.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x06layers\x18\x02 \x03(\x0b\x32\x1e.earwitness.explainer.v1.Layer\x12\x32\n\x06labels\x18\x03 \x03(\x0b\x32\".earwitness.explainer.v1.UnitLabel\x12\x13\n\x0blatent_size\x18\x04 \x01(\x05\x12\x16\n\x0esample_rate_hz\x18\x05 \x01(\x05\x12\x12\n\nband_count\x18\x06 \x01(\x05\x12\x13\n\x0b\x66rame_count\x18\x07 \x01(\x05\x12\x17\n\x0f\x66\x65\x61ture_profile\x18\x08 \x01(\t\x12\x15\n\rfeatures_json\x18\t \x01(\t\x12\x16\n\x0eweights_sha256\x18\n \x01(\t\x12\x15\n\rtraining_data\x18\x0b \x01(\t\"[\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\".earwitness.explainer.v1.LayerKind\x12\x12\n\nunit_count\x18\x03 \x01(\x05\"=\n\tUnitLabel\x12\x0c\n\x04unit\x18\x01 \x01(\x05\x12\x10\n\x08maximise\x18\x02 \x01(\t\x12\x10\n\x08minimise\x18\x03 \x01(\t\"\x9c\x01\n\tObjective\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x0e\n\x04unit\x18\x02 \x01(\x05H\x00\x12\x37\n\tdirection\x18\x03 \x01(\x0b\x32\".earwitness.explainer.v1.DirectionH\x00\x12-\n\x05sense\x18\x04 \x01(\x0e\x32\x1e.earwitness.explainer.v1.SenseB\x08\n\x06target\"+\n\tDirection\x12\r\n\x05units\x18\x01 \x03(\x05\x12\x0f\n\x07weights\x18\x02 \x03(\x02\"\xe5\x01\n\x08Settings\x12\x35\n\toptimiser\x18\x01 \x01(\x0e\x32\".earwitness.explainer.v1.Optimiser\x12\x1a\n\rlearning_rate\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x19\n\x0cprior_weight\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05steps\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x19\n\x0cweight_decay\x18\x05 \x01(\x02H\x03\x88\x01\x01\x42\x10\n\x0e_learning_rateB\x0f\n\r_prior_weightB\x08\n\x06_stepsB\x0f\n\r_weight_decay\"\x7f\n\x03Row\x12\x0c\n\x04seed\x18\x01 \x01(\x03\x12\x35\n\tobjective\x18\x02 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x33\n\x08settings\x18\x03 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\"\xaf\x01\n\x06Search\x12\r\n\x05model\x18\x01 \x01(\t\x12\x35\n\tobjective\x18\x02 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x33\n\x08settings\x18\x03 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\x12*\n\x04rows\x18\x04 \x03(\x0b\x32\x1c.earwitness.explainer.v1.Row\"\xfb\x03\n\x0b\x45xplanation\x12\x11\n\trow_index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\x35\n\tobjective\x18\x03 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x33\n\x08settings\x18\x04 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\x12\x12\n\nactivation\x18\x05 \x01(\x02\x12\x11\n\tbest_step\x18\x06 \x01(\x05\x12+\n\x06latent\x18\x07 \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x30\n\x0bspectrogram\x18\x08 \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x36\n\x11layer_activations\x18\t \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x11\n\taudio_wav\x18\n \x01(\x0c\x12\x12\n\naudio_gain\x18\x0b \x01(\x02\x12\x13\n\x0bpicture_png\x18\x0c \x01(\x0c\x12\x37\n\ntrajectory\x18\r \x01(\x0b\x32#.earwitness.explainer.v1.Trajectory\x12\x1a\n\rdiverged_step\x18\x0e \x01(\x05H\x00\x88\x01\x01\x42\x10\n\x0e_diverged_step\"O\n\nTrajectory\x12\x13\n\x0b\x61\x63tivations\x18\x01 \x03(\x02\x12\x14\n\x0clatent_norms\x18\x02 \x03(\x02\x12\x16\n\x0egradient_norms\x18\x03 \x03(\x02\"\xbc\x01\n\rSearchSummary\x12\x36\n\nstopped_by\x18\x01 \x01(\x0e\x32\".earwitness.explainer.v1.StoppedBy\x12\x16\n\x0erow_step_count\x18\x02 \x01(\x03\x12\x32\n\x0fsearch_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0eweights_sha256\x18\x04 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x05 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.earwitness.explainer.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x10GetModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.earwitness.explainer.v1.Model\"w\n\x0e\x45xplainRequest\x12/\n\x06search\x18\x01 \x01(\x0b\x32\x1f.earwitness.explainer.v1.Search\x12\x34\n\tartefacts\x18\x02 \x03(\x0e\x32!.earwitness.explainer.v1.Artefact\"\x86\x01\n\x0f\x45xplainResponse\x12:\n\x0c\x65xplanations\x18\x01 \x03(\x0b\x32$.earwitness.explainer.v1.Explanation\x12\x37\n\x07summary\x18\x02 \x01(\x0b\x32&.earwitness.explainer.v1.SearchSummary\"}\n\x14StreamExplainRequest\x12/\n\x06search\x18\x01 \x01(\x0b\x32\x1f.earwitness.explainer.v1.Search\x12\x34\n\tartefacts\x18\x02 \x03(\x0e\x32!.earwitness.explainer.v1.Artefact\"\xcf\x01\n\x15StreamExplainResponse\x12\x35\n\x08progress\x18\x01 \x01(\x0b\x32!.earwitness.explainer.v1.ProgressH\x00\x12;\n\x0b\x65xplanation\x18\x02 \x01(\x0b\x32$.earwitness.explainer.v1.ExplanationH\x00\x12\x39\n\x07summary\x18\x03 \x01(\x0b\x32&.earwitness.explainer.v1.SearchSummaryH\x00\x42\x07\n\x05\x65vent\"t\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x12\n\nstep_count\x18\x02 \x01(\x05\x12\x18\n\x10\x62\x65st_activations\x18\x03 \x03(\x02\x12,\n\ttime_left\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xec\x04\n\x05Sweep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12;\n\nobjectives\x18\x03 \x03(\x0b\x32\'.earwitness.explainer.v1.SweepObjective\x12\x32\n\x04grid\x18\x04 \x01(\x0b\x32\".earwitness.explainer.v1.SweepGridH\x00\x12>\n\rsettings_list\x18\x05 \x01(\x0b\x32%.earwitness.explainer.v1.SettingsListH\x00\x12\x12\n\nseed_count\x18\x06 \x01(\x05\x12\x12\n\nfirst_seed\x18\x07 \x01(\x03\x12\x32\n\x05state\x18\x08 \x01(\x0e\x32#.earwitness.explainer.v1.SweepState\x12\x16\n\x0eweights_sha256\x18\t \x01(\t\x12\x35\n\x07results\x18\n \x03(\x0b\x32$.earwitness.explainer.v1.SweepResult\x12\x37\n\x08rankings\x18\x0b \x03(\x0b\x32%.earwitness.explainer.v1.SweepRanking\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0fsearch_duration\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0erow_step_count\x18\x0f \x01(\x03\x42\x06\n\x04plan\"o\n\x0eSweepObjective\x12\x35\n\tobjective\x18\x01 \x01(\x0b\x32\".earwitness.explainer.v1.Objective\x12\x11\n\treference\x18\x02 \x01(\t\x12\x13\n\x0bwhole_layer\x18\x03 \x01(\x08\"\x81\x01\n\tSweepGrid\x12\x16\n\x0elearning_rates\x18\x01 \x03(\x02\x12\x15\n\rprior_weights\x18\x02 \x03(\x02\x12\r\n\x05steps\x18\x03 \x03(\x05\x12\x36\n\noptimisers\x18\x04 \x03(\x0e\x32\".earwitness.explainer.v1.Optimiser\"C\n\x0cSettingsList\x12\x33\n\x08settings\x18\x01 \x03(\x0b\x32!.earwitness.explainer.v1.Settings\"\x90\x02\n\x0bSweepResult\x12\x17\n\x0fobjective_index\x18\x01 \x01(\x05\x12\x33\n\x08settings\x18\x02 \x01(\x0b\x32!.earwitness.explainer.v1.Settings\x12\x0c\n\x04\x64one\x18\x03 \x01(\x08\x12\x13\n\x0b\x61\x63tivations\x18\x04 \x03(\x02\x12\x12\n\nbest_steps\x18\x05 \x03(\x05\x12\x16\n\x0e\x64iverged_steps\x18\x06 \x03(\x05\x12,\n\x07latents\x18\x07 \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\x12\x36\n\x11layer_activations\x18\x08 \x01(\x0b\x32\x1b.earwitness.types.v1.Tensor\"\x89\x01\n\x0cSweepRanking\x12\x17\n\x0fobjective_index\x18\x01 \x01(\x05\x12\x19\n\x11reference_version\x18\x02 \x01(\t\x12\x36\n\x07results\x18\x03 \x03(\x0b\x32%.earwitness.explainer.v1.RankedResult\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"\x8e\x01\n\x0cRankedResult\x12\x14\n\x0cresult_index\x18\x01 \x01(\x05\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12*\n\x05score\x18\x03 \x01(\x0b\x32\x1b.earwitness.scorer.v1.Score\x12\x18\n\x10probability_best\x18\x04 \x01(\x01\x12\x14\n\x0cleaves_range\x18\x05 \x01(\x08\"\xa6\x03\n\rSweepMetadata\x12\r\n\x05sweep\x18\x01 \x01(\t\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32#.earwitness.explainer.v1.SweepState\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x16\n\x0erow_steps_done\x18\x04 \x01(\x03\x12\x16\n\x0erow_step_count\x18\x05 \x01(\x03\x12\x14\n\x0cresults_done\x18\x06 \x01(\x05\x12\x14\n\x0cresult_count\x18\x07 \x01(\x05\x12,\n\ttime_left\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14row_steps_per_second\x18\t \x01(\x01\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bwaiting_for\x18\x0c \x01(\t\x12\x12\n\ncancelling\x18\r \x01(\x08\x12\r\n\x05model\x18\x0e \x01(\t\"W\n\x12\x43reateSweepRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x05sweep\x18\x02 \x01(\x0b\x32\x1e.earwitness.explainer.v1.Sweep\"i\n\x0fGetSweepRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x04view\x18\x02 \x01(\x0e\x32\".earwitness.explainer.v1.SweepView\x12\x16\n\x0eresult_indices\x18\x03 \x03(\x05\"A\n\x10GetSweepResponse\x12-\n\x05sweep\x18\x01 \x01(\x0b\x32\x1e.earwitness.explainer.v1.Sweep\"0\n\x11WatchSweepRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x03\"N\n\x12WatchSweepResponse\x12\x38\n\x08progress\x18\x01 \x01(\x0b\x32&.earwitness.explainer.v1.SweepMetadata\"\x8f\x01\n\x1eStreamSweepExplanationsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cresult_index\x18\x02 \x01(\x05\x12\x34\n\tartefacts\x18\x03 \x03(\x0e\x32!.earwitness.explainer.v1.Artefact\x12\x13\n\x0brow_indices\x18\x04 \x03(\x05\"\\\n\x1fStreamSweepExplanationsResponse\x12\x39\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32$.earwitness.explainer.v1.Explanation\"4\n\x10RankSweepRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nreferences\x18\x02 \x03(\t\"L\n\x11RankSweepResponse\x12\x37\n\x08rankings\x18\x01 \x03(\x0b\x32%.earwitness.explainer.v1.SweepRanking*i\n\tLayerKind\x12\x1a\n\x16LAYER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10LAYER_KIND_DENSE\x10\x01\x12\x13\n\x0fLAYER_KIND_CONV\x10\x02\x12\x15\n\x11LAYER_KIND_OUTPUT\x10\x03*F\n\x05Sense\x12\x15\n\x11SENSE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSENSE_MAXIMISE\x10\x01\x12\x12\n\x0eSENSE_MINIMISE\x10\x02*M\n\tOptimiser\x12\x19\n\x15OPTIMISER_UNSPECIFIED\x10\x00\x12\x12\n\x0eOPTIMISER_ADAM\x10\x01\x12\x11\n\rOPTIMISER_SGD\x10\x02*g\n\x08\x41rtefact\x12\x18\n\x14\x41RTEFACT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x41RTEFACT_AUDIO\x10\x01\x12\x14\n\x10\x41RTEFACT_PICTURE\x10\x02\x12\x17\n\x13\x41RTEFACT_TRAJECTORY\x10\x03*Z\n\tStoppedBy\x12\x1a\n\x16STOPPED_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14STOPPED_BY_COMPLETED\x10\x01\x12\x17\n\x13STOPPED_BY_DEADLINE\x10\x02*\xa8\x01\n\nSweepState\x12\x1b\n\x17SWEEP_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12SWEEP_STATE_QUEUED\x10\x01\x12\x17\n\x13SWEEP_STATE_RUNNING\x10\x02\x12\x19\n\x15SWEEP_STATE_SUCCEEDED\x10\x03\x12\x16\n\x12SWEEP_STATE_FAILED\x10\x04\x12\x19\n\x15SWEEP_STATE_CANCELLED\x10\x05*j\n\tSweepView\x12\x1a\n\x16SWEEP_VIEW_UNSPECIFIED\x10\x00\x12\x14\n\x10SWEEP_VIEW_BASIC\x10\x01\x12\x13\n\x0fSWEEP_VIEW_ROWS\x10\x02\x12\x16\n\x12SWEEP_VIEW_TENSORS\x10\x03\x32\xdf\x07\n\x10\x45xplainerService\x12\x65\n\nListModels\x12*.earwitness.explainer.v1.ListModelsRequest\x1a+.earwitness.explainer.v1.ListModelsResponse\x12_\n\x08GetModel\x12(.earwitness.explainer.v1.GetModelRequest\x1a).earwitness.explainer.v1.GetModelResponse\x12\\\n\x07\x45xplain\x12\'.earwitness.explainer.v1.ExplainRequest\x1a(.earwitness.explainer.v1.ExplainResponse\x12p\n\rStreamExplain\x12-.earwitness.explainer.v1.StreamExplainRequest\x1a..earwitness.explainer.v1.StreamExplainResponse0\x01\x12t\n\x0b\x43reateSweep\x12+.earwitness.explainer.v1.CreateSweepRequest\x1a\x1d.google.longrunning.Operation\"\x19\xca\x41\x16\n\x05Sweep\x12\rSweepMetadata\x12_\n\x08GetSweep\x12(.earwitness.explainer.v1.GetSweepRequest\x1a).earwitness.explainer.v1.GetSweepResponse\x12g\n\nWatchSweep\x12*.earwitness.explainer.v1.WatchSweepRequest\x1a+.earwitness.explainer.v1.WatchSweepResponse0\x01\x12\x8e\x01\n\x17StreamSweepExplanations\x12\x37.earwitness.explainer.v1.StreamSweepExplanationsRequest\x1a\x38.earwitness.explainer.v1.StreamSweepExplanationsResponse0\x01\x12\x62\n\tRankSweep\x12).earwitness.explainer.v1.RankSweepRequest\x1a*.earwitness.explainer.v1.RankSweepResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'earwitness.explainer.v1.explainer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LAYERKIND']._serialized_start=3088
-  _globals['_LAYERKIND']._serialized_end=3193
-  _globals['_SENSE']._serialized_start=3195
-  _globals['_SENSE']._serialized_end=3265
-  _globals['_OPTIMISER']._serialized_start=3267
-  _globals['_OPTIMISER']._serialized_end=3344
-  _globals['_ARTEFACT']._serialized_start=3346
-  _globals['_ARTEFACT']._serialized_end=3449
-  _globals['_STOPPEDBY']._serialized_start=3451
-  _globals['_STOPPEDBY']._serialized_end=3541
-  _globals['_MODEL']._serialized_start=135
-  _globals['_MODEL']._serialized_end=437
-  _globals['_LAYER']._serialized_start=439
-  _globals['_LAYER']._serialized_end=530
-  _globals['_UNITLABEL']._serialized_start=532
-  _globals['_UNITLABEL']._serialized_end=593
-  _globals['_OBJECTIVE']._serialized_start=596
-  _globals['_OBJECTIVE']._serialized_end=752
-  _globals['_DIRECTION']._serialized_start=754
-  _globals['_DIRECTION']._serialized_end=797
-  _globals['_SETTINGS']._serialized_start=800
-  _globals['_SETTINGS']._serialized_end=1029
-  _globals['_ROW']._serialized_start=1031
-  _globals['_ROW']._serialized_end=1158
-  _globals['_SEARCH']._serialized_start=1161
-  _globals['_SEARCH']._serialized_end=1336
-  _globals['_EXPLANATION']._serialized_start=1339
-  _globals['_EXPLANATION']._serialized_end=1846
-  _globals['_TRAJECTORY']._serialized_start=1848
-  _globals['_TRAJECTORY']._serialized_end=1927
-  _globals['_SEARCHSUMMARY']._serialized_start=1930
-  _globals['_SEARCHSUMMARY']._serialized_end=2118
-  _globals['_LISTMODELSREQUEST']._serialized_start=2120
-  _globals['_LISTMODELSREQUEST']._serialized_end=2178
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2180
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2273
-  _globals['_GETMODELREQUEST']._serialized_start=2275
-  _globals['_GETMODELREQUEST']._serialized_end=2306
-  _globals['_GETMODELRESPONSE']._serialized_start=2308
-  _globals['_GETMODELRESPONSE']._serialized_end=2373
-  _globals['_EXPLAINREQUEST']._serialized_start=2375
-  _globals['_EXPLAINREQUEST']._serialized_end=2494
-  _globals['_EXPLAINRESPONSE']._serialized_start=2497
-  _globals['_EXPLAINRESPONSE']._serialized_end=2631
-  _globals['_STREAMEXPLAINREQUEST']._serialized_start=2633
-  _globals['_STREAMEXPLAINREQUEST']._serialized_end=2758
-  _globals['_STREAMEXPLAINRESPONSE']._serialized_start=2761
-  _globals['_STREAMEXPLAINRESPONSE']._serialized_end=2968
-  _globals['_PROGRESS']._serialized_start=2970
-  _globals['_PROGRESS']._serialized_end=3086
-  _globals['_EXPLAINERSERVICE']._serialized_start=3544
-  _globals['_EXPLAINERSERVICE']._serialized_end=3970
+  _globals['_EXPLAINERSERVICE'].methods_by_name['CreateSweep']._loaded_options = None
+  _globals['_EXPLAINERSERVICE'].methods_by_name['CreateSweep']._serialized_options = b'\312A\026\n\005Sweep\022\rSweepMetadata'
+  _globals['_LAYERKIND']._serialized_start=5880
+  _globals['_LAYERKIND']._serialized_end=5985
+  _globals['_SENSE']._serialized_start=5987
+  _globals['_SENSE']._serialized_end=6057
+  _globals['_OPTIMISER']._serialized_start=6059
+  _globals['_OPTIMISER']._serialized_end=6136
+  _globals['_ARTEFACT']._serialized_start=6138
+  _globals['_ARTEFACT']._serialized_end=6241
+  _globals['_STOPPEDBY']._serialized_start=6243
+  _globals['_STOPPEDBY']._serialized_end=6333
+  _globals['_SWEEPSTATE']._serialized_start=6336
+  _globals['_SWEEPSTATE']._serialized_end=6504
+  _globals['_SWEEPVIEW']._serialized_start=6506
+  _globals['_SWEEPVIEW']._serialized_end=6612
+  _globals['_MODEL']._serialized_start=240
+  _globals['_MODEL']._serialized_end=542
+  _globals['_LAYER']._serialized_start=544
+  _globals['_LAYER']._serialized_end=635
+  _globals['_UNITLABEL']._serialized_start=637
+  _globals['_UNITLABEL']._serialized_end=698
+  _globals['_OBJECTIVE']._serialized_start=701
+  _globals['_OBJECTIVE']._serialized_end=857
+  _globals['_DIRECTION']._serialized_start=859
+  _globals['_DIRECTION']._serialized_end=902
+  _globals['_SETTINGS']._serialized_start=905
+  _globals['_SETTINGS']._serialized_end=1134
+  _globals['_ROW']._serialized_start=1136
+  _globals['_ROW']._serialized_end=1263
+  _globals['_SEARCH']._serialized_start=1266
+  _globals['_SEARCH']._serialized_end=1441
+  _globals['_EXPLANATION']._serialized_start=1444
+  _globals['_EXPLANATION']._serialized_end=1951
+  _globals['_TRAJECTORY']._serialized_start=1953
+  _globals['_TRAJECTORY']._serialized_end=2032
+  _globals['_SEARCHSUMMARY']._serialized_start=2035
+  _globals['_SEARCHSUMMARY']._serialized_end=2223
+  _globals['_LISTMODELSREQUEST']._serialized_start=2225
+  _globals['_LISTMODELSREQUEST']._serialized_end=2283
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2285
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2378
+  _globals['_GETMODELREQUEST']._serialized_start=2380
+  _globals['_GETMODELREQUEST']._serialized_end=2411
+  _globals['_GETMODELRESPONSE']._serialized_start=2413
+  _globals['_GETMODELRESPONSE']._serialized_end=2478
+  _globals['_EXPLAINREQUEST']._serialized_start=2480
+  _globals['_EXPLAINREQUEST']._serialized_end=2599
+  _globals['_EXPLAINRESPONSE']._serialized_start=2602
+  _globals['_EXPLAINRESPONSE']._serialized_end=2736
+  _globals['_STREAMEXPLAINREQUEST']._serialized_start=2738
+  _globals['_STREAMEXPLAINREQUEST']._serialized_end=2863
+  _globals['_STREAMEXPLAINRESPONSE']._serialized_start=2866
+  _globals['_STREAMEXPLAINRESPONSE']._serialized_end=3073
+  _globals['_PROGRESS']._serialized_start=3075
+  _globals['_PROGRESS']._serialized_end=3191
+  _globals['_SWEEP']._serialized_start=3194
+  _globals['_SWEEP']._serialized_end=3814
+  _globals['_SWEEPOBJECTIVE']._serialized_start=3816
+  _globals['_SWEEPOBJECTIVE']._serialized_end=3927
+  _globals['_SWEEPGRID']._serialized_start=3930
+  _globals['_SWEEPGRID']._serialized_end=4059
+  _globals['_SETTINGSLIST']._serialized_start=4061
+  _globals['_SETTINGSLIST']._serialized_end=4128
+  _globals['_SWEEPRESULT']._serialized_start=4131
+  _globals['_SWEEPRESULT']._serialized_end=4403
+  _globals['_SWEEPRANKING']._serialized_start=4406
+  _globals['_SWEEPRANKING']._serialized_end=4543
+  _globals['_RANKEDRESULT']._serialized_start=4546
+  _globals['_RANKEDRESULT']._serialized_end=4688
+  _globals['_SWEEPMETADATA']._serialized_start=4691
+  _globals['_SWEEPMETADATA']._serialized_end=5113
+  _globals['_CREATESWEEPREQUEST']._serialized_start=5115
+  _globals['_CREATESWEEPREQUEST']._serialized_end=5202
+  _globals['_GETSWEEPREQUEST']._serialized_start=5204
+  _globals['_GETSWEEPREQUEST']._serialized_end=5309
+  _globals['_GETSWEEPRESPONSE']._serialized_start=5311
+  _globals['_GETSWEEPRESPONSE']._serialized_end=5376
+  _globals['_WATCHSWEEPREQUEST']._serialized_start=5378
+  _globals['_WATCHSWEEPREQUEST']._serialized_end=5426
+  _globals['_WATCHSWEEPRESPONSE']._serialized_start=5428
+  _globals['_WATCHSWEEPRESPONSE']._serialized_end=5506
+  _globals['_STREAMSWEEPEXPLANATIONSREQUEST']._serialized_start=5509
+  _globals['_STREAMSWEEPEXPLANATIONSREQUEST']._serialized_end=5652
+  _globals['_STREAMSWEEPEXPLANATIONSRESPONSE']._serialized_start=5654
+  _globals['_STREAMSWEEPEXPLANATIONSRESPONSE']._serialized_end=5746
+  _globals['_RANKSWEEPREQUEST']._serialized_start=5748
+  _globals['_RANKSWEEPREQUEST']._serialized_end=5800
+  _globals['_RANKSWEEPRESPONSE']._serialized_start=5802
+  _globals['_RANKSWEEPRESPONSE']._serialized_end=5878
+  _globals['_EXPLAINERSERVICE']._serialized_start=6615
+  _globals['_EXPLAINERSERVICE']._serialized_end=7606
 # @@protoc_insertion_point(module_scope)

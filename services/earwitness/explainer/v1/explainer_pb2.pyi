@@ -4,10 +4,12 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from earwitness.scorer.v1 import scorer_pb2 as _scorer_pb2
 from earwitness.types.v1 import tensor_pb2 as _tensor_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -148,6 +150,70 @@ STOPPED_BY_COMPLETED: StoppedBy.ValueType  # 1
 STOPPED_BY_DEADLINE: StoppedBy.ValueType  # 2
 """The caller's deadline was near: the explanations are the best so far."""
 Global___StoppedBy: _TypeAlias = StoppedBy  # noqa: Y015
+
+class _SweepState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SweepStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SweepState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SWEEP_STATE_UNSPECIFIED: _SweepState.ValueType  # 0
+    """Unset."""
+    SWEEP_STATE_QUEUED: _SweepState.ValueType  # 1
+    """Waits for the sweeps before it, or for a server that has its model."""
+    SWEEP_STATE_RUNNING: _SweepState.ValueType  # 2
+    """Searches or ranks."""
+    SWEEP_STATE_SUCCEEDED: _SweepState.ValueType  # 3
+    """All results are there."""
+    SWEEP_STATE_FAILED: _SweepState.ValueType  # 4
+    """It cannot go on; the operation says why."""
+    SWEEP_STATE_CANCELLED: _SweepState.ValueType  # 5
+    """It was cancelled; results that were done are there."""
+
+class SweepState(_SweepState, metaclass=_SweepStateEnumTypeWrapper):
+    """Where a sweep stands."""
+
+SWEEP_STATE_UNSPECIFIED: SweepState.ValueType  # 0
+"""Unset."""
+SWEEP_STATE_QUEUED: SweepState.ValueType  # 1
+"""Waits for the sweeps before it, or for a server that has its model."""
+SWEEP_STATE_RUNNING: SweepState.ValueType  # 2
+"""Searches or ranks."""
+SWEEP_STATE_SUCCEEDED: SweepState.ValueType  # 3
+"""All results are there."""
+SWEEP_STATE_FAILED: SweepState.ValueType  # 4
+"""It cannot go on; the operation says why."""
+SWEEP_STATE_CANCELLED: SweepState.ValueType  # 5
+"""It was cancelled; results that were done are there."""
+Global___SweepState: _TypeAlias = SweepState  # noqa: Y015
+
+class _SweepView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SweepViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SweepView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SWEEP_VIEW_UNSPECIFIED: _SweepView.ValueType  # 0
+    """Unset: SWEEP_VIEW_ROWS."""
+    SWEEP_VIEW_BASIC: _SweepView.ValueType  # 1
+    """Settings, whether they are done, and rankings."""
+    SWEEP_VIEW_ROWS: _SweepView.ValueType  # 2
+    """Also the activations and steps of each row."""
+    SWEEP_VIEW_TENSORS: _SweepView.ValueType  # 3
+    """Also latents and layer activations."""
+
+class SweepView(_SweepView, metaclass=_SweepViewEnumTypeWrapper):
+    """How much of a sweep is wanted."""
+
+SWEEP_VIEW_UNSPECIFIED: SweepView.ValueType  # 0
+"""Unset: SWEEP_VIEW_ROWS."""
+SWEEP_VIEW_BASIC: SweepView.ValueType  # 1
+"""Settings, whether they are done, and rankings."""
+SWEEP_VIEW_ROWS: SweepView.ValueType  # 2
+"""Also the activations and steps of each row."""
+SWEEP_VIEW_TENSORS: SweepView.ValueType  # 3
+"""Also latents and layer activations."""
+Global___SweepView: _TypeAlias = SweepView  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
@@ -889,3 +955,656 @@ class Progress(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
+@_typing.final
+class Sweep(_message.Message):
+    """A grid of settings x seeds, its results and its ranking."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    OBJECTIVES_FIELD_NUMBER: _builtins.int
+    GRID_FIELD_NUMBER: _builtins.int
+    SETTINGS_LIST_FIELD_NUMBER: _builtins.int
+    SEED_COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_SEED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    WEIGHTS_SHA256_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    RANKINGS_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    SEARCH_DURATION_FIELD_NUMBER: _builtins.int
+    ROW_STEP_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Output only. Resource name, "sweeps/{sweep}"."""
+    model: _builtins.str
+    """Required. Resource name, "models/{model}"."""
+    seed_count: _builtins.int
+    """Required. Rows of each setting, 1 or more; 2 or more where an objective has a reference."""
+    first_seed: _builtins.int
+    """Optional. The rows' seeds are first_seed, first_seed + 1, ...; 0 to 2^63 - 1. Default: 0."""
+    state: Global___SweepState.ValueType
+    """Output only. Where it stands."""
+    weights_sha256: _builtins.str
+    """Output only. Identity of the model that is swept."""
+    row_step_count: _builtins.int
+    """Output only. Steps in the checkpoint, summed over the rows."""
+    @_builtins.property
+    def objectives(self) -> _containers.RepeatedCompositeFieldContainer[Global___SweepObjective]:
+        """Required. What to search: 1 or more, none twice."""
+
+    @_builtins.property
+    def grid(self) -> Global___SweepGrid:
+        """Every combination."""
+
+    @_builtins.property
+    def settings_list(self) -> Global___SettingsList:
+        """These."""
+
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SweepResult]:
+        """Output only. One result for each objective and setting: result o * settings + s is of objective o and setting s,
+        the settings in the order given, those of a grid with the steps fastest, then prior weights, learning rates and
+        optimisers.
+        """
+
+    @_builtins.property
+    def rankings(self) -> _containers.RepeatedCompositeFieldContainer[Global___SweepRanking]:
+        """Output only. For each objective that has a reference, the ranking of its settings or why there is none yet."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When the sweep was created."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it ended; unset before."""
+
+    @_builtins.property
+    def search_duration(self) -> _duration_pb2.Duration:
+        """Output only. Time spent on its search."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        model: _builtins.str = ...,
+        objectives: _abc.Iterable[Global___SweepObjective] | None = ...,
+        grid: Global___SweepGrid | None = ...,
+        settings_list: Global___SettingsList | None = ...,
+        seed_count: _builtins.int = ...,
+        first_seed: _builtins.int = ...,
+        state: Global___SweepState.ValueType = ...,
+        weights_sha256: _builtins.str = ...,
+        results: _abc.Iterable[Global___SweepResult] | None = ...,
+        rankings: _abc.Iterable[Global___SweepRanking] | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        search_duration: _duration_pb2.Duration | None = ...,
+        row_step_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "grid", b"grid", "plan", b"plan", "search_duration", b"search_duration", "settings_list", b"settings_list"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "first_seed", b"first_seed", "grid", b"grid", "model", b"model", "name", b"name", "objectives", b"objectives", "plan", b"plan", "rankings", b"rankings", "results", b"results", "row_step_count", b"row_step_count", "search_duration", b"search_duration", "seed_count", b"seed_count", "settings_list", b"settings_list", "state", b"state", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_plan: _TypeAlias = _typing.Literal["grid", "settings_list"]  # noqa: Y015
+    _WhichOneofArgType_plan: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_plan) -> _WhichOneofReturnType_plan | None: ...
+
+Global___Sweep: _TypeAlias = Sweep  # noqa: Y015
+
+@_typing.final
+class SweepObjective(_message.Message):
+    """An objective and what its settings are ranked against."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTIVE_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    WHOLE_LAYER_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Optional. A reference of the scorer that this explainer knows, "references/{reference}" or
+    "references/{reference}/versions/{version}": the settings are ranked against it once the search is over.
+    """
+    whole_layer: _builtins.bool
+    """Optional. Compare the whole layer. Default: the unit alone, as the paper does; a direction is always compared by
+    the whole layer.
+    """
+    @_builtins.property
+    def objective(self) -> Global___Objective:
+        """Required. Unit or direction, and sense."""
+
+    def __init__(
+        self,
+        *,
+        objective: Global___Objective | None = ...,
+        reference: _builtins.str = ...,
+        whole_layer: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["objective", b"objective"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["objective", b"objective", "reference", b"reference", "whole_layer", b"whole_layer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SweepObjective: _TypeAlias = SweepObjective  # noqa: Y015
+
+@_typing.final
+class SweepGrid(_message.Message):
+    """Every combination of the values; each list without repeats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEARNING_RATES_FIELD_NUMBER: _builtins.int
+    PRIOR_WEIGHTS_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    OPTIMISERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def learning_rates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Required. Step sizes, each greater than 0 and at most 10."""
+
+    @_builtins.property
+    def prior_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Required. Prior weights, each 0 to 1000."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Steps, each 1 to the server's limit."""
+
+    @_builtins.property
+    def optimisers(self) -> _containers.RepeatedScalarFieldContainer[Global___Optimiser.ValueType]:
+        """Optional. Default: Adam alone."""
+
+    def __init__(
+        self,
+        *,
+        learning_rates: _abc.Iterable[_builtins.float] | None = ...,
+        prior_weights: _abc.Iterable[_builtins.float] | None = ...,
+        steps: _abc.Iterable[_builtins.int] | None = ...,
+        optimisers: _abc.Iterable[Global___Optimiser.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["learning_rates", b"learning_rates", "optimisers", b"optimisers", "prior_weights", b"prior_weights", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SweepGrid: _TypeAlias = SweepGrid  # noqa: Y015
+
+@_typing.final
+class SettingsList(_message.Message):
+    """Settings one by one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def settings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Settings]:
+        """Required. Settings, none twice; their defaults are those of a search."""
+
+    def __init__(
+        self,
+        *,
+        settings: _abc.Iterable[Global___Settings] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettingsList: _TypeAlias = SettingsList  # noqa: Y015
+
+@_typing.final
+class SweepResult(_message.Message):
+    """What one setting found for one objective; the lists have one entry a seed, in the order of the seeds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTIVE_INDEX_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    ACTIVATIONS_FIELD_NUMBER: _builtins.int
+    BEST_STEPS_FIELD_NUMBER: _builtins.int
+    DIVERGED_STEPS_FIELD_NUMBER: _builtins.int
+    LATENTS_FIELD_NUMBER: _builtins.int
+    LAYER_ACTIVATIONS_FIELD_NUMBER: _builtins.int
+    objective_index: _builtins.int
+    """Index of the objective."""
+    done: _builtins.bool
+    """Whether the result is done; what follows is empty before."""
+    @_builtins.property
+    def settings(self) -> Global___Settings:
+        """The settings, as used, nothing left out."""
+
+    @_builtins.property
+    def activations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """With SWEEP_VIEW_ROWS. Activation of the best iterate."""
+
+    @_builtins.property
+    def best_steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """With SWEEP_VIEW_ROWS. Step of the best iterate."""
+
+    @_builtins.property
+    def diverged_steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """With SWEEP_VIEW_ROWS. The first iterate that was not finite; -1 where all were."""
+
+    @_builtins.property
+    def latents(self) -> _tensor_pb2.Tensor:
+        """With SWEEP_VIEW_TENSORS. Latents of the best iterates: FP32 [seeds, latent_size]."""
+
+    @_builtins.property
+    def layer_activations(self) -> _tensor_pb2.Tensor:
+        """With SWEEP_VIEW_TENSORS. Activations of all units of the objective's layer: FP32 [seeds, unit_count]. This is what
+        is scored.
+        """
+
+    def __init__(
+        self,
+        *,
+        objective_index: _builtins.int = ...,
+        settings: Global___Settings | None = ...,
+        done: _builtins.bool = ...,
+        activations: _abc.Iterable[_builtins.float] | None = ...,
+        best_steps: _abc.Iterable[_builtins.int] | None = ...,
+        diverged_steps: _abc.Iterable[_builtins.int] | None = ...,
+        latents: _tensor_pb2.Tensor | None = ...,
+        layer_activations: _tensor_pb2.Tensor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["latents", b"latents", "layer_activations", b"layer_activations", "settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "best_steps", b"best_steps", "diverged_steps", b"diverged_steps", "done", b"done", "latents", b"latents", "layer_activations", b"layer_activations", "objective_index", b"objective_index", "settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SweepResult: _TypeAlias = SweepResult  # noqa: Y015
+
+@_typing.final
+class SweepRanking(_message.Message):
+    """The settings of one objective by their distance to its reference."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTIVE_INDEX_FIELD_NUMBER: _builtins.int
+    REFERENCE_VERSION_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    objective_index: _builtins.int
+    """Index of the objective."""
+    reference_version: _builtins.str
+    """The version ranked against, "references/{reference}/versions/{version}"."""
+    error: _builtins.str
+    """Why there is no ranking; RankSweep tries again. Empty where there is one."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankedResult]:
+        """One for each result of the objective that is done, the best first."""
+
+    def __init__(
+        self,
+        *,
+        objective_index: _builtins.int = ...,
+        reference_version: _builtins.str = ...,
+        results: _abc.Iterable[Global___RankedResult] | None = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "objective_index", b"objective_index", "reference_version", b"reference_version", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SweepRanking: _TypeAlias = SweepRanking  # noqa: Y015
+
+@_typing.final
+class RankedResult(_message.Message):
+    """The place of a result."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_INDEX_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    PROBABILITY_BEST_FIELD_NUMBER: _builtins.int
+    LEAVES_RANGE_FIELD_NUMBER: _builtins.int
+    result_index: _builtins.int
+    """Index of the result in the sweep."""
+    rank: _builtins.int
+    """1 is the best."""
+    probability_best: _builtins.float
+    """How probable it is that this result is the best, 0 to 1, by the bootstrap."""
+    leaves_range: _builtins.bool
+    """Whether its activations leave the range of the real ones."""
+    @_builtins.property
+    def score(self) -> _scorer_pb2.Score:
+        """Its distance, with all that is needed to judge it."""
+
+    def __init__(
+        self,
+        *,
+        result_index: _builtins.int = ...,
+        rank: _builtins.int = ...,
+        score: _scorer_pb2.Score | None = ...,
+        probability_best: _builtins.float = ...,
+        leaves_range: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leaves_range", b"leaves_range", "probability_best", b"probability_best", "rank", b"rank", "result_index", b"result_index", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankedResult: _TypeAlias = RankedResult  # noqa: Y015
+
+@_typing.final
+class SweepMetadata(_message.Message):
+    """Progress of a sweep: the metadata of its operation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SWEEP_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    ROW_STEPS_DONE_FIELD_NUMBER: _builtins.int
+    ROW_STEP_COUNT_FIELD_NUMBER: _builtins.int
+    RESULTS_DONE_FIELD_NUMBER: _builtins.int
+    RESULT_COUNT_FIELD_NUMBER: _builtins.int
+    TIME_LEFT_FIELD_NUMBER: _builtins.int
+    ROW_STEPS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_FIELD_NUMBER: _builtins.int
+    CANCELLING_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    sweep: _builtins.str
+    """The sweep, "sweeps/{sweep}"."""
+    state: Global___SweepState.ValueType
+    """Where it stands."""
+    sequence: _builtins.int
+    """Grows with every change; WatchSweep's `after`."""
+    row_steps_done: _builtins.int
+    """Steps done, summed over the rows. After a crash it starts again from the last checkpoint."""
+    row_step_count: _builtins.int
+    """Steps in all, summed over the rows."""
+    results_done: _builtins.int
+    """Results done."""
+    result_count: _builtins.int
+    """Results in all."""
+    row_steps_per_second: _builtins.float
+    """Steps a second, summed over the rows, measured lately; 0 before there is any."""
+    waiting_for: _builtins.str
+    """What it waits for, in words; empty while it goes on."""
+    cancelling: _builtins.bool
+    """Cancelling was asked for."""
+    model: _builtins.str
+    """What is swept."""
+    @_builtins.property
+    def time_left(self) -> _duration_pb2.Duration:
+        """Time to the end, from the speed measured lately; unset before there is any."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the sweep was created."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When this was written."""
+
+    def __init__(
+        self,
+        *,
+        sweep: _builtins.str = ...,
+        state: Global___SweepState.ValueType = ...,
+        sequence: _builtins.int = ...,
+        row_steps_done: _builtins.int = ...,
+        row_step_count: _builtins.int = ...,
+        results_done: _builtins.int = ...,
+        result_count: _builtins.int = ...,
+        time_left: _duration_pb2.Duration | None = ...,
+        row_steps_per_second: _builtins.float = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        waiting_for: _builtins.str = ...,
+        cancelling: _builtins.bool = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "time_left", b"time_left", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelling", b"cancelling", "create_time", b"create_time", "model", b"model", "result_count", b"result_count", "results_done", b"results_done", "row_step_count", b"row_step_count", "row_steps_done", b"row_steps_done", "row_steps_per_second", b"row_steps_per_second", "sequence", b"sequence", "state", b"state", "sweep", b"sweep", "time_left", b"time_left", "update_time", b"update_time", "waiting_for", b"waiting_for"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SweepMetadata: _TypeAlias = SweepMetadata  # noqa: Y015
+
+@_typing.final
+class CreateSweepRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SWEEP_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Required. A UUID of version 4: the same request sent again answers with the same operation."""
+    @_builtins.property
+    def sweep(self) -> Global___Sweep:
+        """Required. What to sweep."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        sweep: Global___Sweep | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sweep", b"sweep"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "sweep", b"sweep"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateSweepRequest: _TypeAlias = CreateSweepRequest  # noqa: Y015
+
+@_typing.final
+class GetSweepRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    RESULT_INDICES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Resource name, "sweeps/{sweep}"."""
+    view: Global___SweepView.ValueType
+    """Optional. Default: SWEEP_VIEW_ROWS."""
+    @_builtins.property
+    def result_indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Optional. Only these results hold rows and tensors. Default: all."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        view: Global___SweepView.ValueType = ...,
+        result_indices: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "result_indices", b"result_indices", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSweepRequest: _TypeAlias = GetSweepRequest  # noqa: Y015
+
+@_typing.final
+class GetSweepResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SWEEP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sweep(self) -> Global___Sweep:
+        """The sweep."""
+
+    def __init__(
+        self,
+        *,
+        sweep: Global___Sweep | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sweep", b"sweep"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sweep", b"sweep"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSweepResponse: _TypeAlias = GetSweepResponse  # noqa: Y015
+
+@_typing.final
+class WatchSweepRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Resource name, "sweeps/{sweep}"."""
+    after: _builtins.int
+    """Optional. `sequence` of the last event that was seen: only newer ones are sent. Default: from now on, the present
+    state first.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchSweepRequest: _TypeAlias = WatchSweepRequest  # noqa: Y015
+
+@_typing.final
+class WatchSweepResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> Global___SweepMetadata:
+        """How the sweep goes; a slow reader misses events, never the last one."""
+
+    def __init__(
+        self,
+        *,
+        progress: Global___SweepMetadata | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchSweepResponse: _TypeAlias = WatchSweepResponse  # noqa: Y015
+
+@_typing.final
+class StreamSweepExplanationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RESULT_INDEX_FIELD_NUMBER: _builtins.int
+    ARTEFACTS_FIELD_NUMBER: _builtins.int
+    ROW_INDICES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Resource name, "sweeps/{sweep}"."""
+    result_index: _builtins.int
+    """Required. Index of a result that is done."""
+    @_builtins.property
+    def artefacts(self) -> _containers.RepeatedScalarFieldContainer[Global___Artefact.ValueType]:
+        """Optional. What each explanation holds besides its tensors."""
+
+    @_builtins.property
+    def row_indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Optional. Which rows, by their place among the seeds, none twice. Default: all."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        result_index: _builtins.int = ...,
+        artefacts: _abc.Iterable[Global___Artefact.ValueType] | None = ...,
+        row_indices: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefacts", b"artefacts", "name", b"name", "result_index", b"result_index", "row_indices", b"row_indices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamSweepExplanationsRequest: _TypeAlias = StreamSweepExplanationsRequest  # noqa: Y015
+
+@_typing.final
+class StreamSweepExplanationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """A row of the result; its `row_index` is its place among the seeds."""
+
+    def __init__(
+        self,
+        *,
+        explanation: Global___Explanation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamSweepExplanationsResponse: _TypeAlias = StreamSweepExplanationsResponse  # noqa: Y015
+
+@_typing.final
+class RankSweepRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REFERENCES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Resource name, "sweeps/{sweep}"."""
+    @_builtins.property
+    def references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Optional. One reference for each objective, instead of the sweep's own; empty leaves an objective out."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        references: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "references", b"references"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankSweepRequest: _TypeAlias = RankSweepRequest  # noqa: Y015
+
+@_typing.final
+class RankSweepResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANKINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rankings(self) -> _containers.RepeatedCompositeFieldContainer[Global___SweepRanking]:
+        """The rankings that the sweep holds now."""
+
+    def __init__(
+        self,
+        *,
+        rankings: _abc.Iterable[Global___SweepRanking] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rankings", b"rankings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankSweepResponse: _TypeAlias = RankSweepResponse  # noqa: Y015

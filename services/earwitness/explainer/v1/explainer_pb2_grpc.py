@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from earwitness.explainer.v1 import explainer_pb2 as earwitness_dot_explainer_dot_v1_dot_explainer__pb2
+from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -58,6 +59,31 @@ class ExplainerServiceStub:
                 request_serializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.StreamExplainRequest.SerializeToString,
                 response_deserializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.StreamExplainResponse.FromString,
                 _registered_method=True)
+        self.CreateSweep = channel.unary_unary(
+                '/earwitness.explainer.v1.ExplainerService/CreateSweep',
+                request_serializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.CreateSweepRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.GetSweep = channel.unary_unary(
+                '/earwitness.explainer.v1.ExplainerService/GetSweep',
+                request_serializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.GetSweepRequest.SerializeToString,
+                response_deserializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.GetSweepResponse.FromString,
+                _registered_method=True)
+        self.WatchSweep = channel.unary_stream(
+                '/earwitness.explainer.v1.ExplainerService/WatchSweep',
+                request_serializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.WatchSweepRequest.SerializeToString,
+                response_deserializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.WatchSweepResponse.FromString,
+                _registered_method=True)
+        self.StreamSweepExplanations = channel.unary_stream(
+                '/earwitness.explainer.v1.ExplainerService/StreamSweepExplanations',
+                request_serializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.StreamSweepExplanationsRequest.SerializeToString,
+                response_deserializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.StreamSweepExplanationsResponse.FromString,
+                _registered_method=True)
+        self.RankSweep = channel.unary_unary(
+                '/earwitness.explainer.v1.ExplainerService/RankSweep',
+                request_serializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.RankSweepRequest.SerializeToString,
+                response_deserializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.RankSweepResponse.FromString,
+                _registered_method=True)
 
 
 class ExplainerServiceServicer:
@@ -102,6 +128,54 @@ class ExplainerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateSweep(self, request, context):
+        """Starts a sweep: many settings, each over the same seeds, as one search. Sweeps run one after another and survive a
+        restart. The operation's name is "operations/{sweep}": a sweep has one operation, so they share their id. It is
+        served by google.longrunning.Operations: get, wait, list, cancel (what is done is kept) and delete (deletes the
+        sweep with it; refused while it runs). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns
+        it. A failed or cancelled operation has an error; its sweep still holds what was done.
+        Codes: OK, INVALID_ARGUMENT (also: a `request_id` used for another sweep), NOT_FOUND, FAILED_PRECONDITION (the
+        reference is of another model or layer), RESOURCE_EXHAUSTED (too many sweeps wait), UNAVAILABLE.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSweep(self, request, context):
+        """A sweep and what it has found so far.
+        Codes: OK, NOT_FOUND, INVALID_ARGUMENT (also: a view too large for one message), UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchSweep(self, request, context):
+        """How a sweep goes, until it ends; the stream may be dropped at any time and opened again with `after`.
+        Codes: OK (the sweep is over), NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE (the server stops: open it again).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamSweepExplanations(self, request, context):
+        """The explanations of one result of a sweep, made from the stored latents, in the order of the seeds.
+        Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, or the model has changed
+        since), RESOURCE_EXHAUSTED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RankSweep(self, request, context):
+        """Ranks the settings of a sweep that is over, again or for the first time.
+        Codes: OK (an objective that could not be ranked says why in `rankings`), NOT_FOUND, INVALID_ARGUMENT,
+        FAILED_PRECONDITION (the sweep is not over), UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExplainerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -124,6 +198,31 @@ def add_ExplainerServiceServicer_to_server(servicer, server):
                     servicer.StreamExplain,
                     request_deserializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.StreamExplainRequest.FromString,
                     response_serializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.StreamExplainResponse.SerializeToString,
+            ),
+            'CreateSweep': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSweep,
+                    request_deserializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.CreateSweepRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'GetSweep': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSweep,
+                    request_deserializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.GetSweepRequest.FromString,
+                    response_serializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.GetSweepResponse.SerializeToString,
+            ),
+            'WatchSweep': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchSweep,
+                    request_deserializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.WatchSweepRequest.FromString,
+                    response_serializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.WatchSweepResponse.SerializeToString,
+            ),
+            'StreamSweepExplanations': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamSweepExplanations,
+                    request_deserializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.StreamSweepExplanationsRequest.FromString,
+                    response_serializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.StreamSweepExplanationsResponse.SerializeToString,
+            ),
+            'RankSweep': grpc.unary_unary_rpc_method_handler(
+                    servicer.RankSweep,
+                    request_deserializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.RankSweepRequest.FromString,
+                    response_serializer=earwitness_dot_explainer_dot_v1_dot_explainer__pb2.RankSweepResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -238,6 +337,141 @@ class ExplainerService:
             '/earwitness.explainer.v1.ExplainerService/StreamExplain',
             earwitness_dot_explainer_dot_v1_dot_explainer__pb2.StreamExplainRequest.SerializeToString,
             earwitness_dot_explainer_dot_v1_dot_explainer__pb2.StreamExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSweep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earwitness.explainer.v1.ExplainerService/CreateSweep',
+            earwitness_dot_explainer_dot_v1_dot_explainer__pb2.CreateSweepRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSweep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earwitness.explainer.v1.ExplainerService/GetSweep',
+            earwitness_dot_explainer_dot_v1_dot_explainer__pb2.GetSweepRequest.SerializeToString,
+            earwitness_dot_explainer_dot_v1_dot_explainer__pb2.GetSweepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchSweep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/earwitness.explainer.v1.ExplainerService/WatchSweep',
+            earwitness_dot_explainer_dot_v1_dot_explainer__pb2.WatchSweepRequest.SerializeToString,
+            earwitness_dot_explainer_dot_v1_dot_explainer__pb2.WatchSweepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamSweepExplanations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/earwitness.explainer.v1.ExplainerService/StreamSweepExplanations',
+            earwitness_dot_explainer_dot_v1_dot_explainer__pb2.StreamSweepExplanationsRequest.SerializeToString,
+            earwitness_dot_explainer_dot_v1_dot_explainer__pb2.StreamSweepExplanationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RankSweep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earwitness.explainer.v1.ExplainerService/RankSweep',
+            earwitness_dot_explainer_dot_v1_dot_explainer__pb2.RankSweepRequest.SerializeToString,
+            earwitness_dot_explainer_dot_v1_dot_explainer__pb2.RankSweepResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from earwitness.explainer.v1 import explainer_pb2 as _explainer_pb2
+from google.longrunning import operations_pb2 as _operations_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -56,6 +57,34 @@ class ExplainerServiceStub:
     """The same search, telling its progress: any number of `progress`, then one `explanation` for each row in the order
     of the rows, then one `summary`. Codes as for Explain.
     """
+    CreateSweep: _grpc.UnaryUnaryMultiCallable[_explainer_pb2.CreateSweepRequest, _operations_pb2.Operation]
+    """Starts a sweep: many settings, each over the same seeds, as one search. Sweeps run one after another and survive a
+    restart. The operation's name is "operations/{sweep}": a sweep has one operation, so they share their id. It is
+    served by google.longrunning.Operations: get, wait, list, cancel (what is done is kept) and delete (deletes the
+    sweep with it; refused while it runs). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns
+    it. A failed or cancelled operation has an error; its sweep still holds what was done.
+    Codes: OK, INVALID_ARGUMENT (also: a `request_id` used for another sweep), NOT_FOUND, FAILED_PRECONDITION (the
+    reference is of another model or layer), RESOURCE_EXHAUSTED (too many sweeps wait), UNAVAILABLE.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    GetSweep: _grpc.UnaryUnaryMultiCallable[_explainer_pb2.GetSweepRequest, _explainer_pb2.GetSweepResponse]
+    """A sweep and what it has found so far.
+    Codes: OK, NOT_FOUND, INVALID_ARGUMENT (also: a view too large for one message), UNAVAILABLE.
+    """
+    WatchSweep: _grpc.UnaryStreamMultiCallable[_explainer_pb2.WatchSweepRequest, _explainer_pb2.WatchSweepResponse]
+    """How a sweep goes, until it ends; the stream may be dropped at any time and opened again with `after`.
+    Codes: OK (the sweep is over), NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE (the server stops: open it again).
+    """
+    StreamSweepExplanations: _grpc.UnaryStreamMultiCallable[_explainer_pb2.StreamSweepExplanationsRequest, _explainer_pb2.StreamSweepExplanationsResponse]
+    """The explanations of one result of a sweep, made from the stored latents, in the order of the seeds.
+    Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, or the model has changed
+    since), RESOURCE_EXHAUSTED, UNAVAILABLE.
+    """
+    RankSweep: _grpc.UnaryUnaryMultiCallable[_explainer_pb2.RankSweepRequest, _explainer_pb2.RankSweepResponse]
+    """Ranks the settings of a sweep that is over, again or for the first time.
+    Codes: OK (an objective that could not be ranked says why in `rankings`), NOT_FOUND, INVALID_ARGUMENT,
+    FAILED_PRECONDITION (the sweep is not over), UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class ExplainerServiceAsyncStub(ExplainerServiceStub):
@@ -84,6 +113,34 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     StreamExplain: _aio.UnaryStreamMultiCallable[_explainer_pb2.StreamExplainRequest, _explainer_pb2.StreamExplainResponse]  # type: ignore[assignment]
     """The same search, telling its progress: any number of `progress`, then one `explanation` for each row in the order
     of the rows, then one `summary`. Codes as for Explain.
+    """
+    CreateSweep: _aio.UnaryUnaryMultiCallable[_explainer_pb2.CreateSweepRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    """Starts a sweep: many settings, each over the same seeds, as one search. Sweeps run one after another and survive a
+    restart. The operation's name is "operations/{sweep}": a sweep has one operation, so they share their id. It is
+    served by google.longrunning.Operations: get, wait, list, cancel (what is done is kept) and delete (deletes the
+    sweep with it; refused while it runs). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns
+    it. A failed or cancelled operation has an error; its sweep still holds what was done.
+    Codes: OK, INVALID_ARGUMENT (also: a `request_id` used for another sweep), NOT_FOUND, FAILED_PRECONDITION (the
+    reference is of another model or layer), RESOURCE_EXHAUSTED (too many sweeps wait), UNAVAILABLE.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    GetSweep: _aio.UnaryUnaryMultiCallable[_explainer_pb2.GetSweepRequest, _explainer_pb2.GetSweepResponse]  # type: ignore[assignment]
+    """A sweep and what it has found so far.
+    Codes: OK, NOT_FOUND, INVALID_ARGUMENT (also: a view too large for one message), UNAVAILABLE.
+    """
+    WatchSweep: _aio.UnaryStreamMultiCallable[_explainer_pb2.WatchSweepRequest, _explainer_pb2.WatchSweepResponse]  # type: ignore[assignment]
+    """How a sweep goes, until it ends; the stream may be dropped at any time and opened again with `after`.
+    Codes: OK (the sweep is over), NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE (the server stops: open it again).
+    """
+    StreamSweepExplanations: _aio.UnaryStreamMultiCallable[_explainer_pb2.StreamSweepExplanationsRequest, _explainer_pb2.StreamSweepExplanationsResponse]  # type: ignore[assignment]
+    """The explanations of one result of a sweep, made from the stored latents, in the order of the seeds.
+    Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, or the model has changed
+    since), RESOURCE_EXHAUSTED, UNAVAILABLE.
+    """
+    RankSweep: _aio.UnaryUnaryMultiCallable[_explainer_pb2.RankSweepRequest, _explainer_pb2.RankSweepResponse]  # type: ignore[assignment]
+    """Ranks the settings of a sweep that is over, again or for the first time.
+    Codes: OK (an objective that could not be ranked says why in `rankings`), NOT_FOUND, INVALID_ARGUMENT,
+    FAILED_PRECONDITION (the sweep is not over), UNAVAILABLE.
     """
 
 class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -134,6 +191,64 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_explainer_pb2.StreamExplainResponse], _abc.AsyncIterator[_explainer_pb2.StreamExplainResponse]]:
         """The same search, telling its progress: any number of `progress`, then one `explanation` for each row in the order
         of the rows, then one `summary`. Codes as for Explain.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateSweep(
+        self,
+        request: _explainer_pb2.CreateSweepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        """Starts a sweep: many settings, each over the same seeds, as one search. Sweeps run one after another and survive a
+        restart. The operation's name is "operations/{sweep}": a sweep has one operation, so they share their id. It is
+        served by google.longrunning.Operations: get, wait, list, cancel (what is done is kept) and delete (deletes the
+        sweep with it; refused while it runs). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns
+        it. A failed or cancelled operation has an error; its sweep still holds what was done.
+        Codes: OK, INVALID_ARGUMENT (also: a `request_id` used for another sweep), NOT_FOUND, FAILED_PRECONDITION (the
+        reference is of another model or layer), RESOURCE_EXHAUSTED (too many sweeps wait), UNAVAILABLE.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+
+    @_abc_1.abstractmethod
+    def GetSweep(
+        self,
+        request: _explainer_pb2.GetSweepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_explainer_pb2.GetSweepResponse, _abc.Awaitable[_explainer_pb2.GetSweepResponse]]:
+        """A sweep and what it has found so far.
+        Codes: OK, NOT_FOUND, INVALID_ARGUMENT (also: a view too large for one message), UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchSweep(
+        self,
+        request: _explainer_pb2.WatchSweepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_explainer_pb2.WatchSweepResponse], _abc.AsyncIterator[_explainer_pb2.WatchSweepResponse]]:
+        """How a sweep goes, until it ends; the stream may be dropped at any time and opened again with `after`.
+        Codes: OK (the sweep is over), NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE (the server stops: open it again).
+        """
+
+    @_abc_1.abstractmethod
+    def StreamSweepExplanations(
+        self,
+        request: _explainer_pb2.StreamSweepExplanationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_explainer_pb2.StreamSweepExplanationsResponse], _abc.AsyncIterator[_explainer_pb2.StreamSweepExplanationsResponse]]:
+        """The explanations of one result of a sweep, made from the stored latents, in the order of the seeds.
+        Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, or the model has changed
+        since), RESOURCE_EXHAUSTED, UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def RankSweep(
+        self,
+        request: _explainer_pb2.RankSweepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_explainer_pb2.RankSweepResponse, _abc.Awaitable[_explainer_pb2.RankSweepResponse]]:
+        """Ranks the settings of a sweep that is over, again or for the first time.
+        Codes: OK (an objective that could not be ranked says why in `rankings`), NOT_FOUND, INVALID_ARGUMENT,
+        FAILED_PRECONDITION (the sweep is not over), UNAVAILABLE.
         """
 
 def add_ExplainerServiceServicer_to_server(servicer: ExplainerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from earwitness.scorer.errors import StoreUnavailable
+from earwitness.storage.errors import StoreUnavailable
 
 BUSY_TIMEOUT_S = 30.0
 """How long a SQLite writer waits for another one's transaction."""
@@ -65,7 +65,7 @@ class Database:
 
 
 def require_url(url: str) -> str:
-    """`url` when the store can use it.
+    """`url` when a store can use it.
 
     Raises: ValueError.
     """
@@ -77,7 +77,7 @@ def require_url(url: str) -> str:
     if backend not in ("sqlite", "postgresql"):
         raise ValueError(f"is of a {backend} database; must be of sqlite or postgresql")
     if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise ValueError("must name a file: references in memory would be lost with the process")
+        raise ValueError("must name a file: what is kept in memory would be lost with the process")
     return url
 
 
@@ -87,7 +87,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:
     for pragma in (
         f"busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}",
         "journal_mode = WAL",
-        "synchronous = FULL",  # an acknowledged shard survives a power cut, too
+        "synchronous = FULL",  # what was acknowledged survives a power cut, too
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {pragma}")

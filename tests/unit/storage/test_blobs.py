@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from earwitness.scorer.blobs import decode, encode
-from earwitness.scorer.errors import CorruptBlob
+from earwitness.storage.blobs import decode, encode
+from earwitness.storage.errors import CorruptBlob
 
 ARRAYS = {
     "rows": np.arange(6, dtype=np.float32).reshape(2, 3),

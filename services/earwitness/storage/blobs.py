@@ -16,7 +16,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.scorer.errors import CorruptBlob
+from earwitness.storage.errors import CorruptBlob
 
 _MAGIC = b"EWAR"
 _VERSION = 1

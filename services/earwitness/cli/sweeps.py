@@ -1,0 +1,179 @@
+"""`earwitness sweeps`: what there is to do with a sweep once it runs."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from earwitness.cli import console
+from earwitness.cli.connection import Connection
+from earwitness.cli.options import Data, Explainer, Force, Json, Scorer
+from earwitness.cli.sweep import ExampleCount, Out
+from earwitness.cli.sweep_results import (
+    follow,
+    print_sweep,
+    progress_document,
+    progress_words,
+    sweep_document,
+    write_sweep_folders,
+)
+
+if TYPE_CHECKING:
+    from earwitness.client import Sweep, SweepProgress
+
+app = typer.Typer(name="sweeps", no_args_is_help=True, help="List, watch, cancel, rank, save and delete sweeps.")
+SweepId = Annotated[str, typer.Argument(help="A sweep; `earwitness sweeps list` names them.")]
+
+
+@app.command("list")
+def list_sweeps(
+    context: typer.Context, explainer: Explainer = None, data: Data = None, json_output: Json = False
+) -> None:
+    """Every sweep, the newest first."""
+    connection: Connection = context.obj
+
+    async def ask() -> "tuple[SweepProgress, ...]":
+        async with connection.sweeps(explainer, data) as client:
+            return await client.list()
+
+    found = asyncio.run(ask())
+    if json_output:
+        console.print_json([progress_document(each) for each in found])
+        return
+    rows = [
+        [
+            each.sweep_id,
+            each.model,
+            each.state,
+            f"{each.results_done} of {each.result_count}",
+            f"{each.row_steps_done} of {each.row_step_count}",
+            each.error or ("" if each.over else progress_words(each)),
+        ]
+        for each in found
+    ]
+    console.print_table(None, ["sweep", "model", "state", "results#", "row-steps#", ""], rows)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    sweep: SweepId,
+    every: Annotated[bool, typer.Option("--all", help="Every setting, not the first ones alone.")] = False,
+    out: Out = None,
+    example_count: ExampleCount = 8,
+    force: Force = False,
+    explainer: Explainer = None,
+    scorer: Scorer = None,
+    data: Data = None,
+    json_output: Json = False,
+) -> None:
+    """What a sweep has found so far; with --out, its folder as `earwitness sweep --out` writes it."""
+    connection: Connection = context.obj
+
+    async def ask() -> "Sweep":
+        async with AsyncExitStack() as opened:
+            client = await opened.enter_async_context(connection.sweeps(explainer, data))
+            found = await client.get(sweep)
+            if out is not None:
+                models = await opened.enter_async_context(connection.explainer(explainer, data))
+                scoring = await opened.enter_async_context(connection.scorer(scorer, data))
+                await write_sweep_folders(client, models, scoring, found, out, example_count, force=force)
+            return found
+
+    found = asyncio.run(ask())
+    if json_output:
+        console.print_json({**sweep_document(found), "out": out and out.absolute()})
+    else:
+        print_sweep(found, out, every=every)
+
+
+@app.command()
+def watch(
+    context: typer.Context,
+    sweep: SweepId,
+    explainer: Explainer = None,
+    data: Data = None,
+    json_output: Json = False,
+) -> None:
+    """Follow a sweep to its end; Ctrl-C leaves it running."""
+    connection: Connection = context.obj
+
+    async def ask(update: console.Update) -> "Sweep":
+        async with connection.sweeps(explainer, data) as client:
+            await follow(client, sweep, update)
+            return await client.get(sweep)
+
+    with console.progress("sweeping") as update:
+        found = asyncio.run(ask(update))
+    if json_output:
+        console.print_json(sweep_document(found))
+    else:
+        print_sweep(found)
+
+
+@app.command()
+def cancel(
+    context: typer.Context, sweep: SweepId, explainer: Explainer = None, data: Data = None, json_output: Json = False
+) -> None:
+    """Stop a sweep; the settings that are done are kept."""
+    connection: Connection = context.obj
+
+    async def ask() -> "SweepProgress":
+        async with connection.sweeps(explainer, data) as client:
+            await client.cancel(sweep)
+            async for _ in client.watch(sweep):
+                pass
+            return await client.progress(sweep)
+
+    ended = asyncio.run(ask())
+    if json_output:
+        console.print_json(progress_document(ended))
+    else:
+        kept = f"{ended.results_done} of {ended.result_count} results are kept"
+        console.show(f"sweep {ended.sweep_id} is {ended.state}: {kept}")
+
+
+@app.command()
+def rank(
+    context: typer.Context,
+    sweep: SweepId,
+    references: Annotated[
+        list[str] | None,
+        typer.Option("--reference", "-r", help="In place of the sweep's own: one for each objective in turn."),
+    ] = None,
+    explainer: Explainer = None,
+    data: Data = None,
+    json_output: Json = False,
+) -> None:
+    """Rank the settings of a sweep that is over, again or for the first time."""
+    connection: Connection = context.obj
+
+    async def ask() -> "Sweep":
+        async with connection.sweeps(explainer, data) as client:
+            await client.rank(sweep, references or [])
+            return await client.get(sweep)
+
+    found = asyncio.run(ask())
+    if json_output:
+        console.print_json(sweep_document(found))
+    else:
+        print_sweep(found)
+
+
+@app.command()
+def delete(
+    context: typer.Context, sweep: SweepId, explainer: Explainer = None, data: Data = None, json_output: Json = False
+) -> None:
+    """Delete a sweep that is over, with all that it holds."""
+    connection: Connection = context.obj
+
+    async def ask() -> None:
+        async with connection.sweeps(explainer, data) as client:
+            await client.delete(sweep)
+
+    asyncio.run(ask())
+    if json_output:
+        console.print_json({"deleted": sweep})
+    else:
+        console.show(f"{sweep} is deleted")

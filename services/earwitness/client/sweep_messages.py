@@ -1,0 +1,142 @@
+"""The protobuf messages of sweeps to plain values and back."""
+
+from datetime import UTC
+from typing import cast
+
+import numpy as np
+from google.longrunning import operations_pb2
+
+from earwitness.client import explainer_messages, scorer_messages, values
+from earwitness.client import sweep_values as sweeps
+from earwitness.client.names import resource, short
+from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.rpc import tensors
+from earwitness.types.v1.tensor_pb2 import Tensor
+
+OPERATIONS = "operations"
+
+
+def sweep_message(plan: sweeps.SweepPlan) -> pb.Sweep:
+    """The message of a plan."""
+    message = pb.Sweep(
+        model=resource("models", plan.model),
+        objectives=[_objective_message(each) for each in plan.objectives],
+        seed_count=plan.seed_count,
+        first_seed=plan.first_seed,
+    )
+    if isinstance(plan.settings, sweeps.Grid):
+        grid = plan.settings
+        message.grid.CopyFrom(
+            pb.SweepGrid(
+                learning_rates=grid.learning_rates,
+                prior_weights=grid.prior_weights,
+                steps=grid.steps,
+                optimisers=[pb.Optimiser.Value(f"OPTIMISER_{each.upper()}") for each in grid.optimisers],
+            )
+        )
+    else:
+        settings = [explainer_messages.settings_message(each) for each in plan.settings]
+        message.settings_list.CopyFrom(pb.SettingsList(settings=settings))
+    return message
+
+
+def operation_value(message: operations_pb2.Operation) -> sweeps.SweepProgress:
+    """How the sweep of an operation goes, with the error that ended it."""
+    metadata = pb.SweepMetadata()
+    message.metadata.Unpack(metadata)
+    return progress_value(metadata, message.error.message if message.HasField("error") else None)
+
+
+def progress_value(message: pb.SweepMetadata, error: str | None = None) -> sweeps.SweepProgress:
+    """How a sweep goes."""
+    return sweeps.SweepProgress(
+        sweep_id=message.sweep.removeprefix("sweeps/"),
+        model=short(message.model),
+        state=_state(message.state),
+        sequence=message.sequence,
+        row_steps_done=message.row_steps_done,
+        row_step_count=message.row_step_count,
+        results_done=message.results_done,
+        result_count=message.result_count,
+        time_left_s=message.time_left.ToTimedelta().total_seconds() if message.HasField("time_left") else None,
+        row_steps_per_second=message.row_steps_per_second,
+        waiting_for=message.waiting_for,
+        cancelling=message.cancelling,
+        create_time=message.create_time.ToDatetime(UTC),
+        update_time=message.update_time.ToDatetime(UTC),
+        error=error,
+    )
+
+
+def sweep_value(message: pb.Sweep) -> sweeps.Sweep:
+    """A sweep with its tensors as arrays."""
+    return sweeps.Sweep(
+        sweep_id=message.name.removeprefix("sweeps/"),
+        model=short(message.model),
+        weights_sha256=message.weights_sha256,
+        objectives=tuple(
+            sweeps.SweepObjective(
+                explainer_messages.objective_value(each.objective), short(each.reference) or None, each.whole_layer
+            )
+            for each in message.objectives
+        ),
+        seeds=range(message.first_seed, message.first_seed + message.seed_count),
+        state=_state(message.state),
+        results=tuple(_result_value(index, each) for index, each in enumerate(message.results)),
+        rankings=tuple(map(ranking_value, message.rankings)),
+        row_step_count=message.row_step_count,
+        search_duration_s=message.search_duration.ToTimedelta().total_seconds(),
+        create_time=message.create_time.ToDatetime(UTC),
+        end_time=message.end_time.ToDatetime(UTC) if message.HasField("end_time") else None,
+    )
+
+
+def ranking_value(message: pb.SweepRanking) -> sweeps.SweepRanking:
+    """The ranking of an objective."""
+    return sweeps.SweepRanking(
+        objective_index=message.objective_index,
+        reference_version=short(message.reference_version),
+        batches=tuple(
+            values.RankedBatch(
+                id=str(each.result_index),
+                rank=each.rank,
+                score=scorer_messages.score_value(each.score),
+                probability_best=each.probability_best,
+                leaves_range=each.leaves_range,
+            )
+            for each in message.results
+        ),
+        error=message.error,
+    )
+
+
+def _objective_message(each: sweeps.SweepObjective) -> pb.SweepObjective:
+    return pb.SweepObjective(
+        objective=explainer_messages.objective_message(each.objective),
+        reference=resource("references", each.reference) if each.reference else "",
+        whole_layer=each.whole_layer,
+    )
+
+
+def _result_value(index: int, message: pb.SweepResult) -> sweeps.SweepResult:
+    return sweeps.SweepResult(
+        index=index,
+        objective_index=message.objective_index,
+        settings=explainer_messages.settings_value(message.settings),
+        done=message.done,
+        activations=np.array(message.activations, np.float32),
+        best_steps=np.array(message.best_steps, np.int64),
+        diverged_steps=np.array(message.diverged_steps, np.int64),
+        latents=_array(message.latents, "latents") if message.HasField("latents") else None,
+        layer_activations=(
+            _array(message.layer_activations, "layer_activations") if message.HasField("layer_activations") else None
+        ),
+    )
+
+
+def _array(message: Tensor, field: str) -> values.FloatArray:
+    return np.asarray(tensors.decode(message, field, rank=2), np.float32)
+
+
+def _state(number: pb.SweepState.ValueType) -> sweeps.SweepState:
+    return cast(sweeps.SweepState, pb.SweepState.Name(number).removeprefix("SWEEP_STATE_").lower())

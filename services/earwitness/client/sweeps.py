@@ -1,0 +1,154 @@
+"""The explainer's client for sweeps."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from uuid import uuid4
+
+import grpc
+import grpc.aio
+from google.longrunning import operations_pb2, operations_pb2_grpc
+
+from earwitness.client import explainer_messages, sweep_messages
+from earwitness.client.channel import Tls
+from earwitness.client.errors import RpcFailure, failures
+from earwitness.client.names import resource
+from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
+from earwitness.client.sweep_values import Sweep, SweepPlan, SweepProgress, SweepRanking
+from earwitness.client.values import Artefact, Explanation
+from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.explainer.v1 import explainer_pb2_grpc as rpc
+
+REOPEN_S = 1.0
+"""Between tries to open a watch again."""
+RANK_TIMEOUT_S = 600.0
+
+
+class SweepClient(ServiceClient):
+    """Calls the sweeps of `earwitness.explainer.v1.ExplainerService` and their google.longrunning.Operations.
+
+    Every method raises `RpcFailure` when the service refuses or cannot be reached. Sweeps are given by their ids.
+
+    Example:
+        async with SweepClient("127.0.0.1:50051") as sweeps:
+            plan = SweepPlan("svd-r1", [SweepObjective(Objective("fc9", unit=0), reference="voices")])
+            started = await sweeps.create(plan)
+            async for progress in sweeps.watch(started.sweep_id):
+                print(progress.time_left_s)
+            best = (await sweeps.get(started.sweep_id)).rankings[0].batches[0]
+    """
+
+    service = "earwitness.explainer.v1.ExplainerService"
+    idempotent_methods = ("CreateSweep", "GetSweep", "WatchSweep", "StreamSweepExplanations", "RankSweep")
+
+    def __init__(self, target: str, *, token: str | None = None, tls: Tls | None = None) -> None:
+        super().__init__(target, token=token, tls=tls)
+        self._stub: rpc.ExplainerServiceAsyncStub = rpc.ExplainerServiceStub(self._channel)
+        self._operations = operations_pb2_grpc.OperationsStub(self._channel)
+
+    async def create(
+        self, plan: SweepPlan, *, request_id: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> SweepProgress:
+        """Start a sweep; with the `request_id` (a UUID4) of an earlier call, the sweep that it started."""
+        request = pb.CreateSweepRequest(request_id=request_id or str(uuid4()), sweep=sweep_messages.sweep_message(plan))
+        with failures(self.target):
+            answer = await self._stub.CreateSweep(request, timeout=timeout_s, metadata=self._metadata)
+        return sweep_messages.operation_value(answer)
+
+    async def get(
+        self, sweep_id: str, *, tensors: Sequence[int] | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> Sweep:
+        """A sweep with the rows of its results; or with rows and tensors of those results in `tensors` alone."""
+        request = pb.GetSweepRequest(name=resource("sweeps", sweep_id))
+        if tensors is not None:
+            request.view = pb.SWEEP_VIEW_TENSORS
+            request.result_indices.extend(tensors)
+        with failures(self.target):
+            answer = await self._stub.GetSweep(request, timeout=timeout_s, metadata=self._metadata)
+        return sweep_messages.sweep_value(answer.sweep)
+
+    async def progress(self, sweep_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> SweepProgress:
+        """How a sweep goes, with the error that ended it."""
+        request = operations_pb2.GetOperationRequest(name=resource(sweep_messages.OPERATIONS, sweep_id))
+        with failures(self.target):
+            answer = await self._operations.GetOperation(request, timeout=timeout_s, metadata=self._metadata)
+        return sweep_messages.operation_value(answer)
+
+    async def watch(self, sweep_id: str, *, after: int = 0, patience_s: float = 60.0) -> AsyncGenerator[SweepProgress]:
+        """How a sweep goes, until it is over: the state now when newer than `after`, then every change.
+
+        The stream is opened again where it broke off, for as long as `patience_s` without an answer.
+        """
+        loop = asyncio.get_running_loop()
+        heard_s = loop.time()
+        while True:
+            request = pb.WatchSweepRequest(name=resource("sweeps", sweep_id), after=after)
+            call = self._stub.WatchSweep(request, metadata=self._metadata)
+            try:
+                with failures(self.target):
+                    async for event in call:
+                        heard_s, after = loop.time(), event.progress.sequence
+                        yield sweep_messages.progress_value(event.progress)
+                return
+            except RpcFailure as failure:
+                if failure.code is not grpc.StatusCode.UNAVAILABLE or loop.time() - heard_s > patience_s:
+                    raise
+            finally:
+                call.cancel()
+            await asyncio.sleep(REOPEN_S)
+
+    async def list(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> tuple[SweepProgress, ...]:
+        """Every sweep, the newest first."""
+        found: tuple[SweepProgress, ...] = ()
+        request = operations_pb2.ListOperationsRequest(name=sweep_messages.OPERATIONS)
+        while True:
+            with failures(self.target):
+                page = await self._operations.ListOperations(request, timeout=timeout_s, metadata=self._metadata)
+            found += tuple(map(sweep_messages.operation_value, page.operations))
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return found
+
+    async def cancel(self, sweep_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Ask that a sweep stops; what is done is kept."""
+        request = operations_pb2.CancelOperationRequest(name=resource(sweep_messages.OPERATIONS, sweep_id))
+        with failures(self.target):
+            await self._operations.CancelOperation(request, timeout=timeout_s, metadata=self._metadata)
+
+    async def delete(self, sweep_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Delete a sweep that is over, with all that it holds."""
+        request = operations_pb2.DeleteOperationRequest(name=resource(sweep_messages.OPERATIONS, sweep_id))
+        with failures(self.target):
+            await self._operations.DeleteOperation(request, timeout=timeout_s, metadata=self._metadata)
+
+    async def explanations(
+        self,
+        sweep_id: str,
+        result_index: int,
+        *,
+        artefacts: Sequence[Artefact] = (),
+        rows: Sequence[int] = (),
+        timeout_s: float | None = None,
+    ) -> tuple[Explanation, ...]:
+        """The explanations of one result, of all its rows or of some, given by their places among the seeds."""
+        request = pb.StreamSweepExplanationsRequest(
+            name=resource("sweeps", sweep_id),
+            result_index=result_index,
+            artefacts=[explainer_messages.artefact_value(each) for each in artefacts],
+            row_indices=rows,
+        )
+        found = []
+        with failures(self.target):
+            call = self._stub.StreamSweepExplanations(request, timeout=timeout_s, metadata=self._metadata)
+            async for event in call:
+                found.append(explainer_messages.explanation_value(event.explanation))
+        return tuple(found)
+
+    async def rank(
+        self, sweep_id: str, references: Sequence[str] = (), *, timeout_s: float = RANK_TIMEOUT_S
+    ) -> tuple[SweepRanking, ...]:
+        """Rank a sweep that is over: against `references`, one for each objective, or against its own."""
+        names = [resource("references", each) if each else "" for each in references]
+        request = pb.RankSweepRequest(name=resource("sweeps", sweep_id), references=names)
+        with failures(self.target):
+            answer = await self._stub.RankSweep(request, timeout=timeout_s, metadata=self._metadata)
+        return tuple(map(sweep_messages.ranking_value, answer.rankings))

@@ -1,0 +1,217 @@
+"""Where a search is between two steps: its latents, its optimisers' memory, and the record of its best iterates.
+
+A row of S steps visits S + 1 iterates, 0 (the first latent) to S. Its explanation is the iterate of best *activation*
+in the objective's sense; the prior shapes the path but not the choice, as in the method's own experiments. The first
+of equals wins. A row whose activation or gradient is no longer finite stops there and keeps the best it had.
+
+A row's best iterate is kept at each of its stops. The first S' steps of Adam are the same whether S or S' are to be
+done, so one row answers for several settings that differ by their steps alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.explainer.optimisers import Arrays, RowIndex, ascent
+from earwitness.explainer.plan import Plan
+from earwitness.inference.backend import FloatArray
+
+
+class StoppedBy(Enum):
+    """Why a search ended."""
+
+    COMPLETED = "completed"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What one row went through, float32 [iterates]: activation, ‖z‖ and ‖gradient‖, prior included."""
+
+    activations: FloatArray
+    latent_norms: FloatArray
+    gradient_norms: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The best iterates at each stop, in the order of the rows and of each row's stops: B of them where each row has
+    one stop. `latents` [B, Z] and `activations` [B] float32, `best_steps` [B] integers.
+
+    `trajectories` has one entry a row; `diverged_steps[i]` is the iterate of row i that was not finite, or None.
+    """
+
+    stopped_by: StoppedBy
+    latents: FloatArray
+    activations: FloatArray
+    best_steps: NDArray[np.int64]
+    trajectories: tuple[Trajectory, ...]
+    diverged_steps: tuple[int | None, ...]
+    row_step_count: int
+    duration_s: float
+
+
+class SearchState:
+    """A plan's search between two steps: `ask` for latents, `tell` what the model answered, until it is `done`."""
+
+    def __init__(self, plan: Plan) -> None:
+        """At the first latents."""
+        count = len(plan.rows)
+        stops = [(row, step) for row, each in enumerate(plan.rows) for step in each.stops or (each.settings.steps,)]
+        self.plan = plan
+        self._moving = ascent(plan.first_latents, [row.settings for row in plan.rows])
+        self._signs = np.array([row.objective.sense.value for row in plan.rows], np.float32)
+        self._stop_rows, self._stop_steps = np.array(stops, np.int64).T
+        self._going: RowIndex = np.arange(count)
+        self._best = np.full(count, -np.inf, np.float32)
+        self._best_steps = np.zeros(count, np.int64)
+        self._latents = plan.first_latents.copy()
+        self._kept = np.full(len(stops), -np.inf, np.float32)
+        self._kept_steps = np.zeros(len(stops), np.int64)
+        self._kept_latents = np.empty((len(stops), plan.first_latents.shape[1]), np.float32)
+        self._iterates = np.zeros(count, np.int64)
+        self._diverged = np.full(count, -1, np.int64)
+        self._curves = np.full((3, count, plan.step_count + 1), np.nan, np.float32)
+        self.step = 0
+        """The iterate that the next evaluation is of."""
+        self.unit_weights: FloatArray = plan.unit_weights
+        """Those of the rows still going, as `prior_weights`."""
+        self.prior_weights: FloatArray = plan.prior_weights
+
+    @property
+    def done(self) -> bool:
+        """Whether no row has another step."""
+        return not len(self._going)
+
+    @property
+    def best_activations(self) -> FloatArray:
+        """Best activation of each row so far, float32 [B]."""
+        return np.asarray(self._best * self._signs)
+
+    @property
+    def evaluations_left(self) -> int:
+        """Evaluations to come, summed over the rows still going."""
+        return int((self.plan.steps[self._going] - self.step + 1).sum())
+
+    @property
+    def row_step_count(self) -> int:
+        """Steps done, summed over the rows."""
+        return int(np.maximum(self._iterates - 1, 0).sum())
+
+    def ask(self) -> FloatArray:
+        """The latents of the rows still going, a fresh float32 [n, Z]."""
+        return self._moving.ask(self._going)
+
+    def tell(self, latents: FloatArray, activation: FloatArray, gradient: FloatArray) -> NDArray[np.bool_]:
+        """Take the answer to `ask`, activations [n] and gradients [n, Z], and move on; returns which rows were finite
+        [n]."""
+        rows = self._going
+        finite = self._add(rows, latents, activation, gradient)
+        onwards = finite & (self.plan.steps[rows] > self.step)
+        if not onwards.all():  # copies as little as can be: the weights span all units
+            self._going, gradient = rows[onwards], gradient[onwards]
+            self.unit_weights, self.prior_weights = self.unit_weights[onwards], self.prior_weights[onwards]
+        self._moving.tell(self._going, gradient)
+        self.step += 1
+        return finite
+
+    def reached(self) -> NDArray[np.bool_]:
+        """Which stops' best iterates are final, in the order of the rows and of each row's stops."""
+        return np.asarray((self._stop_steps < self.step) | self.done)
+
+    def kept(self) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+        """Latents [K, Z], activations [K] and steps [K] of the best iterates at the K stops; of those not reached, the
+        best so far."""
+        early = self._stop_steps >= self.step
+        rows = self._stop_rows[early]
+        latents, best, steps = self._kept_latents.copy(), self._kept.copy(), self._kept_steps.copy()
+        latents[early], best[early], steps[early] = self._latents[rows], self._best[rows], self._best_steps[rows]
+        return latents, np.asarray(best * self._signs[self._stop_rows]), steps
+
+    def diverged_steps(self) -> tuple[int | None, ...]:
+        """The iterate of each row that was not finite."""
+        return tuple(None if step < 0 else int(step) for step in self._diverged)
+
+    def outcome(self, stopped_by: StoppedBy, duration_s: float) -> Outcome:
+        """What was found."""
+        latents, activations, best_steps = self.kept()
+        return Outcome(
+            stopped_by=stopped_by,
+            latents=latents,
+            activations=activations,
+            best_steps=best_steps,
+            trajectories=tuple(
+                Trajectory(*self._curves[:, row, :iterates]) for row, iterates in enumerate(self._iterates)
+            ),
+            diverged_steps=self.diverged_steps(),
+            row_step_count=self.row_step_count,
+            duration_s=duration_s,
+        )
+
+    def curves(self, first_step: int) -> FloatArray:
+        """Activation, ‖z‖ and ‖gradient‖ of the iterates from `first_step` to the last, [3, B, iterates]; NaN where a
+        row had stopped."""
+        return self._curves[:, :, first_step : self.step].copy()
+
+    def save(self) -> Arrays:
+        """All of it but the curves, in fresh arrays: with both, a search goes on as if it had never stopped."""
+        return {name: array.copy() for name, array in self._state.items()} | {"step": np.array(self.step, np.int64)}
+
+    def restore(self, saved: Mapping[str, NDArray[Any]], curves: FloatArray) -> None:
+        """Go on where `save` was called, with the `curves` from iterate 0 on."""
+        for name, array in self._state.items():
+            if name != "going":
+                array[...] = saved[name]
+        self.step = int(saved["step"])
+        self._going = np.array(saved["going"], np.intp)
+        self._curves[:, :, : self.step] = curves
+        self.unit_weights = self.plan.unit_weights[self._going]
+        self.prior_weights = self.plan.prior_weights[self._going]
+
+    @property
+    def _state(self) -> Arrays:
+        return {
+            "going": self._going,
+            "best": self._best,
+            "best_steps": self._best_steps,
+            "best_latents": self._latents,
+            "kept": self._kept,
+            "kept_steps": self._kept_steps,
+            "kept_latents": self._kept_latents,
+            "iterates": self._iterates,
+            "diverged": self._diverged,
+            **self._moving.state,
+        }
+
+    def _add(
+        self, rows: RowIndex, latents: FloatArray, activation: FloatArray, gradient: FloatArray
+    ) -> NDArray[np.bool_]:
+        """Keep this iterate of `rows`; returns which of them were finite [n]."""
+        step = self.step
+        with np.errstate(over="ignore", invalid="ignore"):
+            curves = np.stack([activation * self._signs[rows], _norms(latents), _norms(gradient)])
+        finite = np.asarray(np.isfinite(curves).all(axis=0))
+        self._diverged[rows[~finite]] = step
+        kept = rows[finite]
+        self._curves[:, kept, step] = curves[:, finite]
+        self._iterates[kept] = step + 1
+        better = finite & (activation > self._best[rows])
+        gained = rows[better]
+        self._best[gained] = activation[better]
+        self._best_steps[gained] = step
+        self._latents[gained] = latents[better]
+        due = np.flatnonzero(self._stop_steps == step)
+        of = self._stop_rows[due]
+        self._kept[due], self._kept_steps[due], self._kept_latents[due] = (
+            self._best[of], self._best_steps[of], self._latents[of],
+        )  # fmt: skip
+        return finite
+
+
+def _norms(rows: FloatArray) -> FloatArray:
+    """Euclidean norm of each row [n, Z] → [n], float32."""
+    return np.asarray(np.sqrt(np.square(rows, dtype=np.float64).sum(axis=1)), np.float32)

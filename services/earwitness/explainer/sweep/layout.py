@@ -1,0 +1,153 @@
+"""How a sweep becomes rows: one run of rows for all settings that are prefixes of each other, cut into blocks.
+
+results   objective × setting, as the caller counts them
+runs      results whose paths are the same but for their length: equal optimiser, rate, prior and decay. A path of
+          SGD depends on its length, as the rate falls to 0 over it, so each of its step counts is a run
+rows      runs × seeds, runs of few steps first, so that rows of a block end together
+blocks    rows that go forward together, each with its own checkpoint
+"""
+
+import itertools
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from earwitness.errors import InvalidArgument
+from earwitness.explainer.objective import unit_weights
+from earwitness.explainer.optimisers import OptimiserName, Settings
+from earwitness.explainer.plan import Plan, PlannedRow, plan_rows
+from earwitness.explainer.sweep.values import SweepLimits, SweepRequest
+from earwitness.inference.metadata import BundleMetadata
+
+
+@dataclass(frozen=True)
+class Run:
+    """Rows of one path: `stops` are its step counts, rising, and `results` those that they belong to."""
+
+    objective: int
+    settings: Settings
+    stops: tuple[int, ...]
+    results: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a result's row is: stop number `stop` of block `block`, which is of row `row` of that block."""
+
+    block: int
+    row: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The rows of a sweep in blocks of at most `block_rows`."""
+
+    request: SweepRequest
+    block_rows: int
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs, in the order of their rows."""
+        settings = self.request.settings
+        members: dict[tuple[int, Settings], list[tuple[int, int]]] = {}
+        for objective in range(len(self.request.objectives)):
+            for index, each in enumerate(settings):
+                path = replace(each, steps=0) if each.optimiser is OptimiserName.ADAM else each
+                result = objective * len(settings) + index
+                members.setdefault((objective, path), []).append((each.steps, result))
+        runs = []
+        for (objective, path), found in members.items():
+            stops, results = zip(*sorted(found), strict=True)
+            runs.append(Run(objective, replace(path, steps=stops[-1]), stops, results))
+        return tuple(sorted(runs, key=lambda run: run.settings.steps))
+
+    @property
+    def row_count(self) -> int:
+        """Rows of all runs."""
+        return len(self.runs) * self.request.seed_count
+
+    @property
+    def row_step_count(self) -> int:
+        """Steps, summed over the rows."""
+        return self.request.seed_count * sum(run.settings.steps for run in self.runs)
+
+    @cached_property
+    def blocks(self) -> tuple[range, ...]:
+        """The rows of each block, as equal in number as can be."""
+        count = -(-self.row_count // self.block_rows)
+        edges = [self.row_count * index // count for index in range(count + 1)]
+        return tuple(range(start, end) for start, end in itertools.pairwise(edges))
+
+    @cached_property
+    def places(self) -> tuple[tuple[Place, ...], ...]:
+        """For each result, where its rows are, in the order of the seeds."""
+        places: list[list[Place]] = [[] for _ in range(self.request.result_count)]
+        for block, rows in enumerate(self.blocks):
+            stop = 0
+            for place, row in enumerate(rows):
+                for result in self._run(row).results:
+                    places[result].append(Place(block, place, stop))
+                    stop += 1
+        return tuple(map(tuple, places))
+
+    def plan_block(self, block: int, bundle: BundleMetadata) -> Plan:
+        """The plan of a block's rows. Raises: InvalidArgument for an objective that the bundle does not have."""
+        return self._plan([(self._run(row), self._seed(row)) for row in self.blocks[block]], bundle)
+
+    def plan_result(self, result: int, seeds: list[int], bundle: BundleMetadata) -> Plan:
+        """The plan of a result alone, for some of its rows by their places among the seeds."""
+        request = self.request
+        objective, setting = divmod(result, len(request.settings))
+        settings = request.settings[setting]
+        run = Run(objective, settings, (settings.steps,), (result,))
+        return self._plan([(run, request.first_seed + seed) for seed in seeds], bundle)
+
+    def plan_first(self, objective: int, bundle: BundleMetadata) -> Plan:
+        """One row of an objective for each seed, at most a block of them: the latents that its rows begin with."""
+        run = next(run for run in self.runs if run.objective == objective)
+        first, count = self.request.first_seed, min(self.request.seed_count, self.block_rows)
+        return self._plan([(run, seed) for seed in range(first, first + count)], bundle)
+
+    def check_objectives(self, bundle: BundleMetadata) -> None:
+        """Raises: InvalidArgument for an objective that the bundle does not have."""
+        for index, each in enumerate(self.request.objectives):
+            unit_weights(each.objective, bundle, f"sweep.objectives[{index}].objective")
+
+    def results_of(self, objective: int) -> range:
+        """The results of an objective."""
+        count = len(self.request.settings)
+        return range(objective * count, (objective + 1) * count)
+
+    def steps_of(self, result: int) -> int:
+        """Steps of a result's rows."""
+        return self.request.settings[result % len(self.request.settings)].steps
+
+    def _plan(self, rows: list[tuple[Run, int]], bundle: BundleMetadata) -> Plan:
+        objectives = [each.objective for each in self.request.objectives]
+        weights = {
+            run.objective: unit_weights(
+                objectives[run.objective], bundle, f"sweep.objectives[{run.objective}].objective"
+            )
+            for run, _ in rows
+        }
+        return plan_rows(
+            [PlannedRow(seed, objectives[run.objective], run.settings, run.stops) for run, seed in rows],
+            [weights[run.objective] for run, _ in rows],
+            bundle,
+        )
+
+    def _run(self, row: int) -> Run:
+        return self.runs[row // self.request.seed_count]
+
+    def _seed(self, row: int) -> int:
+        return self.request.first_seed + row % self.request.seed_count
+
+
+def check_layout(layout: Layout, limits: SweepLimits) -> None:
+    """Raises: InvalidArgument when the work is more than a sweep may be."""
+    if layout.row_step_count > limits.max_row_steps:
+        raise InvalidArgument(
+            "sweep",
+            f"{len(layout.runs)} runs × {layout.request.seed_count} seeds take {layout.row_step_count} row-steps; a "
+            f"sweep has at most {limits.max_row_steps}: take fewer steps, seeds or settings, or several sweeps",
+        )

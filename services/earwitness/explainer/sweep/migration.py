@@ -1,0 +1,7 @@
+"""The explainer's schema and the steps to it."""
+
+from pathlib import Path
+
+from earwitness.storage.migration import Schema
+
+SCHEMA = Schema("earwitness.explainer", Path(__file__).parent / "migrations")

@@ -1,0 +1,157 @@
+"""Who ranks the settings of a sweep: a `Ranker`, and the one that asks the scorer over gRPC."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import grpc
+import grpc.aio
+
+from earwitness.errors import FailedPrecondition, InvalidArgument, Unavailable
+from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.inference.backend import FloatArray
+from earwitness.rpc import tensors
+from earwitness.rpc.errors import error_from_rpc
+from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
+
+CHECK_TIMEOUT_S = 10.0
+RANK_TIMEOUT_S = 600.0
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+SCORER = scorer_pb2.DESCRIPTOR.services_by_name["ScorerService"].full_name
+RETRY = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.2s",
+    "maxBackoff": "2s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+
+
+class ScorerUnavailable(Unavailable):
+    """The scorer cannot be reached."""
+
+    reason = "SCORER_UNAVAILABLE"
+
+
+class ReferenceUnusable(FailedPrecondition):
+    """The scorer refuses the reference for this objective."""
+
+    reason = "REFERENCE_UNUSABLE"
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Where activations come from: a `layer` of the model of that bundle name with those weights."""
+
+    model: str
+    weights_sha256: str
+    layer: str
+
+
+class Ranker(Protocol):
+    """Ranks batches of activations by their distance to a reference."""
+
+    async def check(self, reference: str, origin: Activations, field: str) -> None:
+        """Raises: InvalidArgument naming `field`, ReferenceUnusable when activations of that origin cannot be ranked
+        against `reference`; ScorerUnavailable."""
+
+    async def rank(
+        self, reference: str, origin: Activations, unit: int | None, batches: Mapping[int, FloatArray]
+    ) -> tuple[str, Sequence[pb.RankedResult]]:
+        """The version ranked against and the batches, activations [S, units] by result index, the best first.
+
+        Raises: EarwitnessError.
+        """
+
+    async def close(self) -> None:
+        """Release connections."""
+
+
+class ScorerRanker:
+    """Asks the scorer at `address`, `host:port`."""
+
+    def __init__(self, address: str, *, token_file: Path | None = None, tls_ca: Path | None = None) -> None:
+        """Opens no connection yet. Raises: OSError for a file that cannot be read."""
+        self._address = address
+        token = token_file.read_text(encoding="utf-8").strip() if token_file else ""
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        methods = [{"service": SCORER, "method": method} for method in ("GetReference", "Rank")]
+        options = [
+            ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
+            ("grpc.service_config", json.dumps({"methodConfig": [{"name": methods, "retryPolicy": RETRY}]})),
+        ]
+        self._channel = (
+            grpc.aio.insecure_channel(address, options=options)
+            if tls_ca is None
+            else grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(tls_ca.read_bytes()), options=options)
+        )
+        self._stub: scorer_pb2_grpc.ScorerServiceAsyncStub = scorer_pb2_grpc.ScorerServiceStub(self._channel)
+
+    async def check(self, reference: str, origin: Activations, field: str) -> None:
+        """See `Ranker`."""
+        name, _, version = reference.partition("/versions/")
+        request = scorer_pb2.GetReferenceRequest(name=name)
+        with self._failures(field):
+            answer = await self._stub.GetReference(request, timeout=CHECK_TIMEOUT_S, metadata=self._metadata)
+        found = answer.reference
+        versions = [each.name for each in found.versions]
+        if not versions or (version and reference not in versions):
+            raise InvalidArgument(field, f"is {reference!r}; {name} has {', '.join(versions) or 'no version yet'}")
+        theirs = Activations(found.model.removeprefix("models/"), found.weights_sha256, found.layer)
+        if theirs != origin:
+            raise ReferenceUnusable(
+                f"{field}: {name} is of {theirs.layer} of models/{theirs.model} (weights "
+                f"{theirs.weights_sha256[:12]}), the sweep is of {origin.layer} of models/{origin.model} (weights "
+                f"{origin.weights_sha256[:12]}); name a reference of the same"
+            )
+
+    async def rank(
+        self, reference: str, origin: Activations, unit: int | None, batches: Mapping[int, FloatArray]
+    ) -> tuple[str, Sequence[pb.RankedResult]]:
+        """See `Ranker`."""
+        request = scorer_pb2.RankRequest(
+            reference=reference,
+            model=f"models/{origin.model}",
+            weights_sha256=origin.weights_sha256,
+            layer=origin.layer,
+            unit=unit,
+            batches=[
+                # Equal distances keep the order of the results.
+                scorer_pb2.Batch(id=f"{index:06d}", activations=tensors.encode(rows))
+                for index, rows in batches.items()
+            ],
+        )
+        with self._failures("reference"):
+            answer = await self._stub.Rank(request, timeout=RANK_TIMEOUT_S, metadata=self._metadata)
+        ranked = [
+            pb.RankedResult(
+                result_index=int(each.id),
+                rank=each.rank,
+                score=each.score,
+                probability_best=each.probability_best,
+                leaves_range=each.leaves_range,
+            )
+            for each in answer.batches
+        ]
+        return answer.version.name, ranked
+
+    async def close(self) -> None:
+        """See `Ranker`."""
+        await self._channel.close()
+
+    @contextmanager
+    def _failures(self, field: str) -> Iterator[None]:
+        """Raises: InvalidArgument naming `field`, ScorerUnavailable, ReferenceUnusable."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as err:
+            failure = error_from_rpc(err)
+            if failure.code is grpc.StatusCode.NOT_FOUND:
+                raise InvalidArgument(field, failure.message) from err
+            if failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                said = f"the scorer at {self._address} gives no answer ({failure.message}); try again"
+                raise ScorerUnavailable(said) from err
+            raise ReferenceUnusable(f"the scorer at {self._address} refuses: {failure.message}") from err

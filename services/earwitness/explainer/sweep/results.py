@@ -1,0 +1,91 @@
+"""What a result holds: the best iterates of one setting for one objective, and its bytes in the database."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.explainer.state import SearchState
+from earwitness.explainer.sweep.layout import Place
+from earwitness.explainer.sweep.store import StoredResult
+from earwitness.inference.backend import FloatArray
+from earwitness.storage import blobs
+
+NEVER = -1
+"""The diverged step of a row that did not diverge."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """One entry a seed: `activations` float32, `best_steps` and `diverged_steps` (NEVER where all was finite) [S]."""
+
+    activations: FloatArray
+    best_steps: NDArray[np.int64]
+    diverged_steps: NDArray[np.int64]
+
+    def encode(self) -> bytes:
+        """For the store."""
+        return blobs.encode({"activations": self.activations, "best": self.best_steps, "diverged": self.diverged_steps})
+
+    @classmethod
+    def decode(cls, blob: bytes) -> "Rows":
+        """Raises: CorruptBlob."""
+        arrays = blobs.decode(blob)
+        return cls(arrays["activations"], arrays["best"], arrays["diverged"])
+
+
+@dataclass(frozen=True, eq=False)
+class Tensors:
+    """`latents` [S, Z] of the best iterates and `layer_activations` [S, units] of the objective's layer, float32."""
+
+    latents: FloatArray
+    layer_activations: FloatArray
+
+    def encode(self) -> bytes:
+        """For the store."""
+        return blobs.encode({"latents": self.latents, "layer": self.layer_activations})
+
+    @classmethod
+    def decode(cls, blob: bytes) -> "Tensors":
+        """Raises: CorruptBlob."""
+        arrays = blobs.decode(blob)
+        return cls(arrays["latents"], arrays["layer"])
+
+
+@dataclass(frozen=True, eq=False)
+class BlockFindings:
+    """What a block has found: which of its K stops are `reached` [K], and the best iterates there: `latents` [K, Z],
+    `activations` [K], `best_steps` [K]; `diverged_steps` [rows]."""
+
+    reached: NDArray[np.bool_]
+    latents: FloatArray
+    activations: FloatArray
+    best_steps: NDArray[np.int64]
+    diverged_steps: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, state: SearchState) -> "BlockFindings":
+        """Those of a block's search so far."""
+        latents, activations, best_steps = state.kept()
+        diverged = [NEVER if step is None else step for step in state.diverged_steps()]
+        return cls(state.reached(), latents, activations, best_steps, np.array(diverged, np.int64))
+
+
+def gather(places: tuple[Place, ...], steps: int, findings: dict[int, BlockFindings]) -> tuple[Rows, FloatArray] | None:
+    """The rows of a result of `steps` steps and their latents [S, Z]; None while some of its places are not reached."""
+    blocks = [findings.get(place.block) for place in places]
+    found = [(block, place) for block, place in zip(blocks, places, strict=True) if block is not None]
+    if len(found) < len(places) or not all(block.reached[place.stop] for block, place in found):
+        return None
+    diverged = np.array([block.diverged_steps[place.row] for block, place in found], np.int64)
+    rows = Rows(
+        activations=np.array([block.activations[place.stop] for block, place in found], np.float32),
+        best_steps=np.array([block.best_steps[place.stop] for block, place in found], np.int64),
+        diverged_steps=np.where(diverged <= steps, diverged, NEVER),  # a longer run of the same path may go wrong later
+    )
+    return rows, np.stack([block.latents[place.stop] for block, place in found])
+
+
+def stored(rows: Rows, latents: FloatArray, layer_activations: FloatArray) -> StoredResult:
+    """A result as the store keeps it."""
+    return StoredResult(rows.encode(), Tensors(latents, layer_activations).encode())

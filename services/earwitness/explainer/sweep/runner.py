@@ -1,0 +1,281 @@
+"""Runs one sweep: its blocks go forward side by side, leave checkpoints, and results as soon as they are complete."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from earwitness.explainer.errors import LeaseLost, NonFiniteModel
+from earwitness.explainer.search import Budget, Evaluate, Progress, require_searchable, search
+from earwitness.explainer.served import ServedBundle
+from earwitness.explainer.sweep import record, results
+from earwitness.explainer.sweep.checkpoints import BlockState, to_the_end
+from earwitness.explainer.sweep.layout import Layout
+from earwitness.explainer.sweep.speed import Speed
+from earwitness.explainer.sweep.store import Checkpoint, Lease, SweepStore
+from earwitness.inference.backend import FloatArray, InferenceUnavailable
+from earwitness.inference.metadata import BundleMetadata
+
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 30.0
+"""Between tries while the models cannot be reached."""
+
+Answer = TypeVar("Answer")
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds between checkpoints of a block and between words of progress, and blocks that go forward at once."""
+
+    checkpoint_s: float
+    heartbeat_s: float
+    blocks_in_flight: int
+
+
+class SweepRunner:
+    """One sweep, of which this process holds the lease."""
+
+    def __init__(
+        self,
+        store: SweepStore,
+        lease: Lease,
+        found: record.SweepRecord,
+        layout: Layout,
+        bundle: BundleMetadata,
+        served: ServedBundle,
+        *,
+        evaluate: Evaluate,
+        pace: Pace,
+        prepare: Callable[[], Awaitable[None]],
+        conclude: Callable[[], Awaitable[None]],
+        on_step: Callable[[Progress], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        """`evaluate` is the bundle's, in its turn; `prepare` is awaited before the first step and `conclude` when all
+        results are there; `on_step` is told each step, `on_change` that something was written."""
+        self._store = store
+        self._lease = lease
+        self._record = found
+        self._layout = layout
+        self._bundle = bundle
+        self._served = served
+        self._evaluate = evaluate
+        self._pace = pace
+        self._prepare = prepare
+        self._conclude = conclude
+        self._on_step = on_step
+        self._on_change = on_change
+        self._checkpoints: list[Checkpoint] = []
+        self._active: dict[int, BlockState] = {}
+        self._row_steps: dict[int, int] = {}
+        self._findings: dict[int, results.BlockFindings] = {}
+        self._results_left: set[int] = set()
+        self._speed = Speed(0)
+        self._begun_s = time.monotonic()
+        self._waiting_for = ""
+        self._awake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look into the store now: somebody asked for something."""
+        self._awake.set()
+
+    @property
+    def progress(self) -> record.Progress:
+        """How far it is."""
+        live = {number: block.state.row_step_count for number, block in self._active.items()}
+        done = sum((self._row_steps | live).values())
+        search_s = self._record.progress.search_s + time.monotonic() - self._begun_s
+        return record.Progress(done, self._speed.tell(done), search_s, self._waiting_for)
+
+    async def run(self) -> bool:
+        """Search to the end; False when it was cancelled, its results kept. A cancelled task leaves checkpoints.
+
+        Raises: ZeroGradient, NonFiniteModel, InferenceFailed: it cannot go on; LeaseLost, StoreUnavailable: not now.
+        """
+        searching = asyncio.create_task(self._search())
+        watching = asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait({searching, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if searching.done():
+                searching.result()
+                return True
+            watching.result()
+        except BaseException as err:
+            await _stop(searching, watching)
+            if not isinstance(err, LeaseLost):
+                with _logged(self._record.sweep_id):
+                    await self._save_all()
+            raise
+        finally:
+            await _stop(searching, watching)
+        await self._save_all()
+        with suppress(InferenceUnavailable):  # complete in this very moment, and nobody there to finish them
+            await self._finish_results(patient=False)
+        return False
+
+    async def _watch(self) -> None:
+        """Write progress and hold the lease, until the sweep is to be cancelled. Raises: as `SweepStore.renew`."""
+        while True:
+            self._awake.clear()
+            if await asyncio.to_thread(self._store.renew, self._lease, self.progress):
+                return
+            self._on_change()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.heartbeat_s):
+                    await self._awake.wait()
+
+    async def _search(self) -> None:
+        await self._open()
+        waiting = [number for number in range(len(self._layout.blocks)) if not self._is_over(number)]
+        if not any(checkpoint.state for checkpoint in self._checkpoints):
+            await self._patiently(self._prepare)
+            for objective in range(len(self._layout.request.objectives)):
+                plan = self._layout.plan_first(objective, self._bundle)
+                await self._patiently(partial(require_searchable, plan, self._evaluate))
+
+        async def work() -> None:
+            while waiting:
+                await self._search_block(waiting.pop(0))
+
+        workers = [asyncio.create_task(work()) for _ in range(self._pace.blocks_in_flight)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            await _stop(*workers)
+        await self._finish_results()
+        await self._conclude()
+
+    async def _open(self) -> None:
+        """Read what an earlier run left."""
+        key = self._record.key
+        self._checkpoints = await asyncio.to_thread(self._store.checkpoints, key)
+        self._row_steps = {number: each.row_steps_done for number, each in enumerate(self._checkpoints)}
+        done = await asyncio.to_thread(self._store.results_done, key)
+        self._results_left = set(range(self._layout.request.result_count)) - done
+        self._speed = Speed(sum(self._row_steps.values()))
+        for number, checkpoint in enumerate(self._checkpoints):
+            if checkpoint.state is not None:
+                self._findings[number] = results.BlockFindings.of((await self._block(number)).state)
+
+    async def _block(self, number: int) -> BlockState:
+        plan = self._layout.plan_block(number, self._bundle)
+        return await BlockState.open(number, plan, self._checkpoints[number], self._store, self._record.key)
+
+    def _is_over(self, number: int) -> bool:
+        findings = self._findings.get(number)
+        return findings is not None and bool(findings.reached.all())
+
+    async def _search_block(self, number: int) -> None:
+        block = self._active[number] = await self._block(number)
+        pause_s = FIRST_PAUSE_S
+        while not block.state.done:
+            try:
+                await self._advance(block)
+            except InferenceUnavailable as err:
+                pause_s = await self._pause(err, pause_s)
+        await self._keep(block)
+        self._row_steps[number] = block.state.row_step_count
+        del self._active[number]
+
+    async def _advance(self, block: BlockState) -> None:
+        """Search to the end of the block, with checkpoints on the way."""
+        plan, state = block.state.plan, block.state
+        saved_s, reached = time.monotonic(), int(state.reached().sum())
+        async with aclosing(search(plan, self._evaluate, Budget(), state)) as events:
+            async for event in events:
+                if not isinstance(event, Progress):
+                    break
+                self._waiting_for = ""
+                self._on_step(event)
+                due = time.monotonic() - saved_s >= self._pace.checkpoint_s
+                if not state.done and (due or int(state.reached().sum()) > reached):
+                    await self._keep(block)
+                    saved_s, reached = time.monotonic(), int(state.reached().sum())
+
+    async def _keep(self, block: BlockState) -> None:
+        """Save a block, and the results that it completes."""
+        await block.save(self._store, self._lease)
+        self._findings[block.number] = results.BlockFindings.of(block.state)
+        await self._finish_results()
+
+    async def _save_all(self) -> None:
+        """The checkpoints of a search that was stopped."""
+        for block in self._active.values():
+            await block.save(self._store, self._lease)
+            self._findings[block.number] = results.BlockFindings.of(block.state)
+
+    async def _finish_results(self, *, patient: bool = True) -> None:
+        """Store the results whose rows are complete."""
+        settings_count = len(self._layout.request.settings)
+        for number in sorted(self._results_left):
+            found = results.gather(self._layout.places[number], self._layout.steps_of(number), self._findings)
+            if found is None or number not in self._results_left:
+                continue
+            self._results_left.discard(number)  # before the first await: it is this call's to store
+            rows, latents = found
+            try:
+                layer = self._layout.request.objectives[number // settings_count].objective.layer
+                ask = partial(self._layer_activations, latents, layer)
+                activations = await (self._patiently(ask) if patient else ask())
+                kept = results.stored(rows, latents, activations)
+                await to_the_end(partial(self._store.add_result, self._lease, number, kept))
+            except BaseException:
+                self._results_left.add(number)
+                raise
+            self._on_change()
+
+    async def _layer_activations(self, latents: FloatArray, layer: str) -> FloatArray:
+        """Activations [n, units] of a layer for latents [n, Z], a few at a time."""
+        parts = []
+        for start in range(0, len(latents), self._record.block_rows):
+            spectrograms = await self._served.spectrograms(latents[start : start + self._record.block_rows])
+            parts.append((await self._served.layer_activations(spectrograms, [layer]))[layer])
+        activations = np.concatenate(parts)
+        if not np.isfinite(activations).all():
+            raise NonFiniteModel(
+                f"models/{self._bundle.name} makes NaN or infinity of latents whose activation is finite: its models "
+                "do not fit each other, export it again"
+            )
+        return activations
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The answer, however long the models cannot be reached."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                answer = await ask()
+            except InferenceUnavailable as err:
+                pause_s = await self._pause(err, pause_s)
+            else:
+                self._waiting_for = ""
+                return answer
+
+    async def _pause(self, err: InferenceUnavailable, pause_s: float) -> float:
+        """Wait; the next pause."""
+        if not self._waiting_for:
+            _logger.warning("sweeps/%s waits: %s", self._record.sweep_id, err.message)
+        self._waiting_for = err.message
+        await asyncio.sleep(pause_s)
+        return min(2 * pause_s, MAX_PAUSE_S)
+
+
+@contextmanager
+def _logged(sweep_id: str) -> Iterator[None]:
+    """What fails in here must not hide why a search was stopped."""
+    try:
+        yield
+    except Exception:
+        _logger.exception("sweeps/%s could not be saved when it was stopped; its last checkpoint holds", sweep_id)
+
+
+async def _stop(*tasks: "asyncio.Task[None]") -> None:
+    """Cancel tasks and wait for their ends."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

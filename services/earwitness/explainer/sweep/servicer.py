@@ -1,0 +1,140 @@
+"""The gRPC face of sweeps: decode, call, encode."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf.empty_pb2 import Empty
+
+from earwitness.errors import InvalidArgument
+from earwitness.explainer import convert as searches
+from earwitness.explainer.sweep import convert
+from earwitness.explainer.sweep.record import State, SweepRecord
+from earwitness.explainer.sweep.sweeps import Sweeps, View
+from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.explainer.v1 import explainer_pb2_grpc
+from earwitness.rpc.context import time_remaining_s
+from earwitness.rpc.interceptor import ServicerContext
+from earwitness.rpc.validate import page_request, uuid4
+
+BASIC = View()
+RETURN_MARGIN_S = 0.1
+"""Kept of the caller's time for the answer's way back."""
+
+
+class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
+    """The methods of ExplainerService that are about sweeps."""
+
+    def __init__(self, sweeps: Sweeps, max_response_bytes: int) -> None:
+        self._sweeps = sweeps
+        self._max_sweep_bytes = max_response_bytes
+
+    async def CreateSweep(  # noqa: N802
+        self, request: pb.CreateSweepRequest, context: ServicerContext
+    ) -> operations_pb2.Operation:
+        """See the proto."""
+        request_id = uuid4(request.request_id, "request_id")
+        return await _operation(self._sweeps, await self._sweeps.create(request_id, request.sweep))
+
+    async def GetSweep(self, request: pb.GetSweepRequest, context: ServicerContext) -> pb.GetSweepResponse:  # noqa: N802
+        """See the proto."""
+        record = await self._sweeps.get(convert.sweep_id(request.name))
+        view = View(
+            rows=request.view != pb.SWEEP_VIEW_BASIC,
+            tensors=request.view == pb.SWEEP_VIEW_TENSORS,
+            numbers=list(request.result_indices) or None,
+        )
+        response = pb.GetSweepResponse(sweep=await self._sweeps.message(record, view))
+        if response.ByteSize() > self._max_sweep_bytes:
+            raise InvalidArgument(
+                "view",
+                f"takes {response.ByteSize()} bytes, one response at most {self._max_sweep_bytes}; ask for some "
+                "results at a time (result_indices)",
+            )
+        return response
+
+    async def WatchSweep(  # noqa: N802
+        self, request: pb.WatchSweepRequest, context: ServicerContext
+    ) -> AsyncIterator[pb.WatchSweepResponse]:
+        """See the proto."""
+        async with aclosing(self._sweeps.watch(convert.sweep_id(request.name), request.after)) as records:
+            async for record in records:
+                yield pb.WatchSweepResponse(progress=convert.metadata(record))
+
+    async def StreamSweepExplanations(  # noqa: N802
+        self, request: pb.StreamSweepExplanationsRequest, context: ServicerContext
+    ) -> AsyncIterator[pb.StreamSweepExplanationsResponse]:
+        """See the proto."""
+        found = self._sweeps.explanations(
+            convert.sweep_id(request.name),
+            request.result_index,
+            list(request.row_indices),
+            searches.artefacts(request.artefacts),
+        )
+        async with aclosing(found) as explanations:
+            async for each in explanations:
+                yield pb.StreamSweepExplanationsResponse(explanation=searches.explanation_message(each))
+
+    async def RankSweep(self, request: pb.RankSweepRequest, context: ServicerContext) -> pb.RankSweepResponse:  # noqa: N802
+        """See the proto."""
+        rankings = await self._sweeps.rank(convert.sweep_id(request.name), list(request.references))
+        return pb.RankSweepResponse(rankings=rankings)
+
+
+class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignore[misc]
+    """google.longrunning.Operations over sweeps."""
+
+    def __init__(self, sweeps: Sweeps) -> None:
+        self._sweeps = sweeps
+
+    async def GetOperation(  # noqa: N802
+        self, request: operations_pb2.GetOperationRequest, context: ServicerContext
+    ) -> operations_pb2.Operation:
+        """The operation as it is."""
+        return await _operation(self._sweeps, await self._sweeps.get(convert.operation_id(request.name)))
+
+    async def WaitOperation(  # noqa: N802
+        self, request: operations_pb2.WaitOperationRequest, context: ServicerContext
+    ) -> operations_pb2.Operation:
+        """The operation when it is done, or when `timeout` or the caller's time is up."""
+        left_s = time_remaining_s(context)
+        limits = [] if left_s is None else [left_s - RETURN_MARGIN_S]
+        if request.HasField("timeout"):
+            limits.append(request.timeout.ToTimedelta().total_seconds())
+        record = await self._sweeps.wait(convert.operation_id(request.name), min(limits) if limits else None)
+        return await _operation(self._sweeps, record)
+
+    async def ListOperations(  # noqa: N802
+        self, request: operations_pb2.ListOperationsRequest, context: ServicerContext
+    ) -> operations_pb2.ListOperationsResponse:
+        """Operations, the newest first; `name` is "operations" or empty, filters are not known."""
+        if request.name not in ("", convert.OPERATIONS):
+            raise InvalidArgument("name", f"is {request.name!r}; must be {convert.OPERATIONS!r}")
+        if request.filter:
+            raise InvalidArgument("filter", "is set; leave it empty, every operation is listed")
+        page = page_request(request.page_size, request.page_token, filters=convert.OPERATIONS)
+        found = await self._sweeps.page(page.after, page.size + 1)
+        chosen = found[: page.size]
+        return operations_pb2.ListOperationsResponse(
+            operations=[await _operation(self._sweeps, record) for record in chosen],
+            next_page_token=page.next_token(chosen[-1].sweep_id) if len(found) > len(chosen) else "",
+        )
+
+    async def CancelOperation(  # noqa: N802
+        self, request: operations_pb2.CancelOperationRequest, context: ServicerContext
+    ) -> Empty:
+        """Asks that the sweep stops; what is done is kept. One that is over stays as it is."""
+        await self._sweeps.cancel(convert.operation_id(request.name))
+        return Empty()
+
+    async def DeleteOperation(  # noqa: N802
+        self, request: operations_pb2.DeleteOperationRequest, context: ServicerContext
+    ) -> Empty:
+        """Deletes the sweep with all that it holds; refused while it runs or waits."""
+        await self._sweeps.delete(convert.operation_id(request.name))
+        return Empty()
+
+
+async def _operation(sweeps: Sweeps, record: SweepRecord) -> operations_pb2.Operation:
+    sweep = await sweeps.message(record, BASIC) if record.state is State.SUCCEEDED else None
+    return convert.operation(record, sweep)

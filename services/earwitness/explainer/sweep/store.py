@@ -1,0 +1,348 @@
+"""The store of sweeps in a SQL database. Every method is one transaction.
+
+Whoever runs a sweep holds its lease. What it writes names the lease and is refused once it has passed to another, so a
+process that was thought dead counts nothing a second time.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from earwitness.errors import InvalidArgument
+from earwitness.explainer.errors import LeaseLost, SweepNotFound, SweepNotOver, TooManySweeps
+from earwitness.explainer.sweep.record import NewSweep, Progress, State, SweepRecord
+from earwitness.explainer.sweep.schema import block, curve, ranking, result, sweep
+from earwitness.storage.database import Database
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WAITING = (State.QUEUED.value, State.RUNNING.value)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to run a sweep: of the sweep with `key`, held by `holder`, renewed for `duration_s` at each write."""
+
+    key: int
+    holder: str
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A block at a checkpoint; `state` None is a block that has none yet, or whose sweep is over."""
+
+    row_steps_done: int
+    state: bytes | None
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """A result that is done, as `results` encodes it; `tensors` is empty where it was not asked for."""
+
+    rows: bytes
+    tensors: bytes
+
+
+class SweepStore:
+    """All methods are synchronous, may be called from any thread, and raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, new: NewSweep, max_waiting: int) -> SweepRecord:
+        """The new sweep, or the one that the same request made before.
+
+        Raises: InvalidArgument when the request id belongs to another request; TooManySweeps.
+        """
+        now = _now_us()
+        values = {
+            "sweep_id": new.sweep_id,
+            "request_id": new.request_id,
+            "request": new.request,
+            "model": new.model,
+            "weights_sha256": new.weights_sha256,
+            "block_rows": new.block_rows,
+            "state": State.QUEUED.value,
+            "cancelling": False,
+            "sequence": 1,
+            "row_steps_done": 0,
+            "row_step_count": new.row_step_count,
+            "results_done": 0,
+            "result_count": new.result_count,
+            "row_steps_per_second": 0.0,
+            "waiting_for": "",
+            "search_us": 0,
+            "create_time_us": now,
+            "update_time_us": now,
+        }
+        try:
+            with self._database.writing() as connection:
+                made = _same_request(connection, new)
+                if made is not None:
+                    return made
+                waiting = select(func.count()).select_from(sweep).where(sweep.c.state.in_(_WAITING))
+                if (count := int(connection.execute(waiting).scalar_one())) >= max_waiting:
+                    raise TooManySweeps(count)
+                connection.execute(insert(sweep).values(values))
+                stored = _get(connection, new.sweep_id)
+                parts = [
+                    {"sweep_key": stored.key, "number": number, "row_steps_done": 0}
+                    for number in range(new.block_count)
+                ]
+                connection.execute(insert(block), parts)
+                return stored
+        except IntegrityError:  # another server stored the same request at the same time
+            with self._database.reading() as connection:
+                made = _same_request(connection, new)
+            if made is None:
+                raise
+            return made
+
+    def find_request(self, request_id: str) -> SweepRecord | None:
+        """The sweep that a request made."""
+        with self._database.reading() as connection:
+            found = connection.execute(select(sweep).where(sweep.c.request_id == request_id)).one_or_none()
+        return None if found is None else _record(found)
+
+    def get(self, sweep_id: str) -> SweepRecord:
+        """Raises: SweepNotFound."""
+        with self._database.reading() as connection:
+            return _get(connection, sweep_id)
+
+    def page(self, before: str, limit: int) -> list[SweepRecord]:
+        """At most `limit` sweeps, the newest first, whose ids come before `before` unless it is ""."""
+        query = select(sweep).order_by(sweep.c.sweep_id.desc()).limit(limit)
+        if before:
+            query = query.where(sweep.c.sweep_id < before)
+        with self._database.reading() as connection:
+            return [_record(row) for row in connection.execute(query)]
+
+    def cancel(self, sweep_id: str) -> SweepRecord:
+        """Ask that a sweep stops; one that nobody runs is cancelled at once, one that is over stays as it is.
+
+        Raises: SweepNotFound.
+        """
+        now = _now_us()
+        with self._database.writing() as connection:
+            found = _get(connection, sweep_id, lock=True)
+            if found.state is State.QUEUED:
+                _change(connection, sweep.c.key == found.key, **_over(State.CANCELLED, now))
+                _drop_states(connection, found.key)
+            elif found.state is State.RUNNING and not found.cancelling:
+                _change(connection, sweep.c.key == found.key, cancelling=True)
+            return _get(connection, sweep_id)
+
+    def delete(self, sweep_id: str) -> None:
+        """Delete a sweep that is over with all that it holds. Raises: SweepNotFound, SweepNotOver."""
+        with self._database.writing() as connection:
+            found = _get(connection, sweep_id, lock=True)
+            if not found.state.over:
+                raise SweepNotOver(sweep_id, found.state.value)
+            connection.execute(delete(sweep).where(sweep.c.key == found.key))
+
+    def claim(self, holder: str, duration_s: float, models: Collection[str]) -> tuple[SweepRecord, Lease] | None:
+        """The oldest sweep of one of the models that nobody runs, from now on run by `holder`; None without any."""
+        now = _now_us()
+        free = (sweep.c.state == State.QUEUED.value) | (
+            (sweep.c.state == State.RUNNING.value) & (sweep.c.lease_end_us < now)
+        )
+        first = select(sweep).where(free & sweep.c.model.in_(models)).order_by(sweep.c.key).limit(1)
+        with self._database.writing() as connection:
+            found = connection.execute(first.with_for_update(skip_locked=True)).one_or_none()
+            if found is None:
+                return None
+            done = select(func.sum(block.c.row_steps_done)).where(block.c.sweep_key == found.key).scalar_subquery()
+            _change(
+                connection,
+                sweep.c.key == found.key,
+                state=State.RUNNING.value,
+                lease=holder,
+                lease_end_us=now + _us(duration_s),
+                row_steps_done=done,
+                waiting_for="",
+            )
+            return _get(connection, found.sweep_id), Lease(found.key, holder, duration_s)
+
+    def renew(self, lease: Lease, progress: Progress) -> bool:
+        """Write how far it is, and hold the lease on; returns whether it is to be cancelled. Raises: LeaseLost."""
+        with self._database.writing() as connection:
+            _write(
+                connection,
+                lease,
+                row_steps_done=progress.row_steps_done,
+                row_steps_per_second=progress.row_steps_per_second,
+                search_us=_us(progress.search_s),
+                waiting_for=progress.waiting_for,
+            )
+            query = select(sweep.c.cancelling).where(sweep.c.key == lease.key)
+            return bool(connection.execute(query).scalar_one())
+
+    def checkpoint(
+        self, lease: Lease, number: int, row_steps_done: int, state: bytes, first_step: int, curves: bytes
+    ) -> None:
+        """Write a block's state, and its curves from `first_step`, the end of those before. Raises: LeaseLost."""
+        with self._database.writing() as connection:
+            _write(connection, lease)
+            of = (block.c.sweep_key == lease.key) & (block.c.number == number)
+            connection.execute(update(block).where(of).values(row_steps_done=row_steps_done, state=state))
+            if curves:
+                piece = {"sweep_key": lease.key, "block": number, "first_step": first_step, "body": curves}
+                connection.execute(insert(curve).values(piece))
+
+    def add_result(self, lease: Lease, number: int, found: StoredResult) -> None:
+        """Write a result that is done; one that is there stays. Raises: LeaseLost."""
+        with self._database.writing() as connection:
+            _write(connection, lease)
+            of = (result.c.sweep_key == lease.key) & (result.c.number == number)
+            if connection.execute(select(result.c.number).where(of)).first() is None:
+                values = {"sweep_key": lease.key, "number": number, "rows": found.rows, "tensors": found.tensors}
+                connection.execute(insert(result).values(values))
+                _change(connection, sweep.c.key == lease.key, results_done=sweep.c.results_done + 1)
+
+    def finish(self, lease: Lease, state: State, error: bytes | None, progress: Progress) -> None:
+        """The sweep is over; its blocks' states are dropped. Raises: LeaseLost."""
+        with self._database.writing() as connection:
+            _write(
+                connection,
+                lease,
+                row_steps_done=progress.row_steps_done,
+                row_steps_per_second=progress.row_steps_per_second,
+                search_us=_us(progress.search_s),
+                waiting_for="",
+                **_over(state, _now_us()),
+                error=error,
+            )
+            _drop_states(connection, lease.key)
+
+    def release(self, lease: Lease) -> None:
+        """Give the sweep back to the queue; another's stays another's."""
+        with self._database.writing() as connection:
+            of = (sweep.c.key == lease.key) & (sweep.c.lease == lease.holder)
+            _change(connection, of, state=State.QUEUED.value, lease=None, lease_end_us=None, row_steps_per_second=0.0)
+
+    def set_ranking(self, key: int, objective: int, body: bytes) -> None:
+        """Write an objective's ranking in place of the one before."""
+        with self._database.writing() as connection:
+            of = (ranking.c.sweep_key == key) & (ranking.c.objective == objective)
+            connection.execute(delete(ranking).where(of))
+            connection.execute(insert(ranking).values(sweep_key=key, objective=objective, body=body))
+            _change(connection, sweep.c.key == key)
+
+    def checkpoints(self, key: int) -> list[Checkpoint]:
+        """Every block of a sweep."""
+        query = select(block.c.row_steps_done, block.c.state).where(block.c.sweep_key == key).order_by(block.c.number)
+        with self._database.reading() as connection:
+            return [Checkpoint(row.row_steps_done, row.state) for row in connection.execute(query)]
+
+    def curves(self, key: int, number: int) -> list[bytes]:
+        """The pieces of a block's curves, in their order."""
+        of = (curve.c.sweep_key == key) & (curve.c.block == number)
+        with self._database.reading() as connection:
+            return list(connection.execute(select(curve.c.body).where(of).order_by(curve.c.first_step)).scalars())
+
+    def results(
+        self, key: int, numbers: Sequence[int] | None = None, *, tensors: bool = False
+    ) -> dict[int, StoredResult]:
+        """The results that are done, of those with `numbers` unless that is None."""
+        columns = [result.c.number, result.c.rows, *([result.c.tensors] if tensors else [])]
+        query = select(*columns).where(result.c.sweep_key == key)
+        if numbers is not None:
+            query = query.where(result.c.number.in_(numbers))
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return {row.number: StoredResult(row.rows, row.tensors if tensors else b"") for row in rows}
+
+    def results_done(self, key: int) -> frozenset[int]:
+        """The numbers of the results that are done."""
+        with self._database.reading() as connection:
+            return frozenset(connection.execute(select(result.c.number).where(result.c.sweep_key == key)).scalars())
+
+    def rankings(self, key: int) -> list[bytes]:
+        """The rankings, in the order of their objectives."""
+        query = select(ranking.c.body).where(ranking.c.sweep_key == key).order_by(ranking.c.objective)
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def count(self) -> int:
+        """Sweeps that run or wait."""
+        query = select(func.count()).select_from(sweep).where(sweep.c.state.in_(_WAITING))
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+
+def _same_request(connection: Connection, new: NewSweep) -> SweepRecord | None:
+    found = connection.execute(select(sweep).where(sweep.c.request_id == new.request_id)).one_or_none()
+    if found is None:
+        return None
+    if found.request != new.request:
+        raise InvalidArgument(
+            "request_id", f"was used for sweeps/{found.sweep_id} with other contents; take a new UUID4"
+        )
+    return _record(found)
+
+
+def _get(connection: Connection, sweep_id: str, *, lock: bool = False) -> SweepRecord:
+    query = select(sweep).where(sweep.c.sweep_id == sweep_id)
+    found = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if found is None:
+        raise SweepNotFound(sweep_id)
+    return _record(found)
+
+
+def _write(connection: Connection, lease: Lease, /, **values: Any) -> None:
+    """Change a sweep whose lease is held still, and hold it on. Raises: LeaseLost."""
+    held = (sweep.c.key == lease.key) & (sweep.c.lease == lease.holder)
+    if not _change(connection, held, **{"lease_end_us": _now_us() + _us(lease.duration_s), **values}):
+        raise LeaseLost()
+
+
+def _change(connection: Connection, where: ColumnElement[bool], **values: Any) -> int:
+    """Change a sweep so that those who watch it see it; the number of sweeps that were."""
+    stamped = {"sequence": sweep.c.sequence + 1, "update_time_us": _now_us(), **values}
+    return connection.execute(update(sweep).where(where).values(stamped)).rowcount
+
+
+def _over(state: State, now_us: int) -> dict[str, Any]:
+    return {"state": state.value, "end_time_us": now_us, "lease": None, "lease_end_us": None}
+
+
+def _drop_states(connection: Connection, key: int) -> None:
+    connection.execute(update(block).where(block.c.sweep_key == key).values(state=None))
+
+
+def _record(row: Row[Any]) -> SweepRecord:
+    return SweepRecord(
+        key=row.key,
+        sweep_id=row.sweep_id,
+        request=row.request,
+        model=row.model,
+        weights_sha256=row.weights_sha256,
+        block_rows=row.block_rows,
+        state=State(row.state),
+        cancelling=row.cancelling,
+        error=row.error,
+        sequence=row.sequence,
+        progress=Progress(row.row_steps_done, row.row_steps_per_second, row.search_us / 1e6, row.waiting_for),
+        row_step_count=row.row_step_count,
+        results_done=row.results_done,
+        result_count=row.result_count,
+        create_time=_time(row.create_time_us),
+        update_time=_time(row.update_time_us),
+        end_time=None if row.end_time_us is None else _time(row.end_time_us),
+    )
+
+
+def _now_us() -> int:
+    return (datetime.now(UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
+def _us(seconds: float) -> int:
+    return round(seconds * 1e6)
+
+
+def _time(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

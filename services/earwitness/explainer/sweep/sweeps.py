@@ -1,0 +1,443 @@
+"""What can be done with sweeps, and the queue that runs one after another."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from secrets import token_hex
+from uuid import uuid4
+
+import numpy as np
+
+from earwitness.errors import EarwitnessError, FailedPrecondition, Internal, InvalidArgument, Unavailable
+from earwitness.explainer.errors import LeaseLost, ModelChanged, ResultNotDone, SweepNotOver
+from earwitness.explainer.explainer import Explainer, Explanation
+from earwitness.explainer.plan import Artefact
+from earwitness.explainer.settings import ExplainerSettings
+from earwitness.explainer.state import Outcome, StoppedBy, Trajectory
+from earwitness.explainer.sweep import convert
+from earwitness.explainer.sweep.checkpoints import join_curves, trajectory
+from earwitness.explainer.sweep.layout import Layout, check_layout
+from earwitness.explainer.sweep.ranking import Activations, Ranker
+from earwitness.explainer.sweep.record import NewSweep, State, SweepRecord
+from earwitness.explainer.sweep.results import NEVER, Rows, Tensors
+from earwitness.explainer.sweep.runner import Pace, SweepRunner
+from earwitness.explainer.sweep.store import Lease, SweepStore
+from earwitness.explainer.sweep.values import SweepLimits, check_request
+from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.inference.backend import FloatArray
+from earwitness.inference.metadata import BundleMetadata
+from earwitness.rpc.errors import status_of
+from earwitness.storage.errors import StoreUnavailable
+
+POLL_S = 1.0
+"""How often the database is asked for what other processes did."""
+DRAWN_AT_ONCE = 32
+"""Explanations whose spectrograms are in memory at once."""
+_logger = logging.getLogger(__name__)
+
+
+class Draining(Unavailable):
+    """The server stops."""
+
+    reason = "DRAINING"
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(f"the server stops, the sweep goes on with the next one: watch again, after {sequence}")
+
+
+@dataclass(frozen=True)
+class View:
+    """How much of a sweep is wanted: of the results in `numbers` (None: all) the rows, and the tensors."""
+
+    rows: bool = False
+    tensors: bool = False
+    numbers: Sequence[int] | None = None
+
+
+class Sweeps:
+    """The sweeps of one database, run on the models of one explainer."""
+
+    def __init__(
+        self, explainer: Explainer, store: SweepStore, settings: ExplainerSettings, ranker: Ranker | None
+    ) -> None:
+        self._explainer = explainer
+        self._store = store
+        self._settings = settings
+        self._ranker = ranker
+        self._limits = SweepLimits(
+            settings.max_steps,
+            settings.max_sweep_settings,
+            settings.max_sweep_explanations,
+            settings.max_sweep_row_steps,
+        )
+        self._pace = Pace(settings.sweep_checkpoint_s, settings.sweep_heartbeat_s, settings.sweep_blocks_in_flight)
+        self._holder = str(uuid4())
+        self._changed = asyncio.Event()
+        self._work = asyncio.Event()
+        self._draining = False
+        self._running: tuple[str, SweepRunner] | None = None
+        self._worker: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Run what waits, from now on."""
+        self._worker = asyncio.create_task(self._run_queue())
+
+    async def drain(self) -> None:
+        """Leave checkpoints and the queue to the next process; those who watch are told."""
+        self._draining = True
+        self._tell()
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Release connections."""
+        if self._ranker is not None:
+            await self._ranker.close()
+
+    async def healthy(self) -> bool:
+        """True while the database answers. Raises: StoreUnavailable."""
+        await asyncio.to_thread(self._store.count)
+        return True
+
+    async def create(self, request_id: str, message: pb.Sweep) -> SweepRecord:
+        """A new sweep, or the one that the same request made before.
+
+        Raises: InvalidArgument; ModelNotFound; ReferenceUnusable; TooManySweeps; StoreUnavailable,
+        InferenceUnavailable, ScorerUnavailable.
+        """
+        asked = convert.canonical(message)
+        made = await asyncio.to_thread(self._store.find_request, request_id)
+        if made is not None and made.request == asked:
+            return made
+        convert.check_lengths(message, self._limits)
+        request = convert.sweep_request(message)
+        check_request(request, self._limits)
+        layout = Layout(request, self._settings.sweep_rows)
+        check_layout(layout, self._limits)
+        bundle = await self._explainer.model(request.model)
+        layout.check_objectives(bundle)
+        await self._check_references(bundle, layout)
+        new = NewSweep(
+            sweep_id=f"s{datetime.now(UTC):%Y%m%d-%H%M%S}-{token_hex(3)}",
+            request_id=request_id,
+            request=asked,
+            model=request.model,
+            weights_sha256=bundle.weights_sha256,
+            block_rows=layout.block_rows,
+            block_count=len(layout.blocks),
+            row_step_count=layout.row_step_count,
+            result_count=request.result_count,
+        )
+        made = await asyncio.to_thread(self._store.create, new, self._settings.max_waiting_sweeps)
+        self._work.set()
+        return made
+
+    async def get(self, sweep_id: str) -> SweepRecord:
+        """Raises: SweepNotFound, StoreUnavailable."""
+        return await asyncio.to_thread(self._store.get, sweep_id)
+
+    async def page(self, before: str, limit: int) -> list[SweepRecord]:
+        """At most `limit` sweeps, the newest first, that come after `before` in it. Raises: StoreUnavailable."""
+        return await asyncio.to_thread(self._store.page, before, limit)
+
+    async def message(self, record: SweepRecord, view: View) -> pb.Sweep:
+        """All that is known of a sweep. Raises: InvalidArgument for a result that there is not; StoreUnavailable."""
+        request = self._layout(record).request
+        if view.numbers is not None:
+            for index, number in enumerate(view.numbers):
+                _require_index(number, request.result_count, f"result_indices[{index}]")
+
+        def read() -> pb.Sweep:
+            key = record.key
+            stored = self._store.results(key, view.numbers, tensors=view.tensors) if view.rows else {}
+            rankings = [pb.SweepRanking.FromString(body) for body in self._store.rankings(key)]
+            return convert.sweep(record, request, self._store.results_done(key), rankings, stored)
+
+        return await asyncio.to_thread(read)
+
+    async def cancel(self, sweep_id: str) -> None:
+        """Ask that a sweep stops; what is done is kept. Raises: SweepNotFound, StoreUnavailable."""
+        await asyncio.to_thread(self._store.cancel, sweep_id)
+        if self._running is not None and self._running[0] == sweep_id:
+            self._running[1].wake()
+        self._tell()
+
+    async def delete(self, sweep_id: str) -> None:
+        """Delete a sweep that is over. Raises: SweepNotFound, SweepNotOver, StoreUnavailable."""
+        await asyncio.to_thread(self._store.delete, sweep_id)
+        self._tell()
+
+    async def watch(self, sweep_id: str, after: int) -> AsyncGenerator[SweepRecord]:
+        """The sweep as it is, when that is newer than `after`, and whenever it changes, until it is over.
+
+        Raises: SweepNotFound, StoreUnavailable; InvalidArgument for an `after` that is to come; Draining.
+        """
+        while True:
+            changed = self._changed
+            record = await self.get(sweep_id)
+            if after > record.sequence:
+                raise InvalidArgument("after", f"is {after}; sweeps/{sweep_id} has come to {record.sequence}")
+            if record.sequence > after:
+                after = record.sequence
+                yield record
+            if record.state.over:
+                return
+            if self._draining:
+                raise Draining(after)
+            await _either(changed, POLL_S)
+
+    async def wait(self, sweep_id: str, timeout_s: float | None) -> SweepRecord:
+        """The sweep when it is over, or after `timeout_s` seconds. Raises: as `watch`."""
+        end_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        record = await self.get(sweep_id)
+        while not record.state.over and (left_s := end_s - time.monotonic()) > 0:
+            if self._draining:
+                raise Draining(record.sequence)
+            await _either(self._changed, min(left_s, POLL_S))
+            record = await self.get(sweep_id)
+        return record
+
+    async def explanations(
+        self, sweep_id: str, number: int, rows: Sequence[int], artefacts: frozenset[Artefact]
+    ) -> AsyncGenerator[Explanation]:
+        """The explanations of some rows of a result (all when `rows` is empty), from what is stored of them.
+
+        Raises: SweepNotFound; InvalidArgument; ResultNotDone; ModelChanged; and as `Explainer.find_again`.
+        """
+        record = await self.get(sweep_id)
+        layout = self._layout(record)
+        request = layout.request
+        _require_index(number, request.result_count, "result_index")
+        chosen = list(rows) or list(range(request.seed_count))
+        for index, row in enumerate(chosen):
+            _require_index(row, request.seed_count, f"row_indices[{index}]")
+        if len(set(chosen)) < len(chosen):
+            raise InvalidArgument("row_indices", "has a row twice; give each once")
+        bundle = await self._bundle(record)
+        stored = (await asyncio.to_thread(partial(self._store.results, record.key, [number], tensors=True))).get(number)
+        if stored is None:
+            raise ResultNotDone(
+                f"result {number} of sweeps/{sweep_id} is not done, the sweep is {record.state.value}; GetSweep tells "
+                "which are"
+            )
+        found, tensors = Rows.decode(stored.rows), Tensors.decode(stored.tensors)
+        for start in range(0, len(chosen), DRAWN_AT_ONCE):
+            part = chosen[start : start + DRAWN_AT_ONCE]
+            paths: tuple[Trajectory, ...] = ()
+            if Artefact.TRAJECTORY in artefacts:
+                paths = await asyncio.to_thread(self._trajectories, record.key, layout, number, part)
+            outcome = _outcome(found, tensors, part, paths)
+            again = await self._explainer.find_again(layout.plan_result(number, part, bundle), outcome, artefacts)
+            async for each in self._explainer.explanations(again):
+                yield replace(each, row_index=part[each.row_index])
+
+    async def rank(self, sweep_id: str, references: Sequence[str]) -> list[pb.SweepRanking]:
+        """Rank the results of a sweep that is over, against `references` or, when there are none, its own.
+
+        Raises: SweepNotFound, SweepNotOver; InvalidArgument; FailedPrecondition without a scorer; StoreUnavailable.
+        """
+        record = await self.get(sweep_id)
+        layout = self._layout(record)
+        objectives = layout.request.objectives
+        if references and len(references) != len(objectives):
+            raise InvalidArgument("references", f"got {len(references)}; the sweep has {len(objectives)} objectives")
+        named = [
+            convert.reference(name, f"references[{index}]")
+            for index, name in enumerate(references or [each.reference for each in objectives])
+        ]
+        if not any(named):
+            raise InvalidArgument("references", f"got none, and sweeps/{sweep_id} has none; name one an objective")
+        if layout.request.seed_count < 2:
+            raise InvalidArgument("references", "a sweep of one seed has no spread to compare")
+        if not record.state.over:
+            raise SweepNotOver(sweep_id, record.state.value)
+        if self._ranker is None:
+            raise FailedPrecondition(_NO_SCORER)
+        await self._rank(record, layout, named)
+        bodies = await asyncio.to_thread(self._store.rankings, record.key)
+        return [pb.SweepRanking.FromString(body) for body in bodies]
+
+    async def _check_references(self, bundle: BundleMetadata, layout: Layout) -> None:
+        for index, each in enumerate(layout.request.objectives):
+            if each.reference:
+                field = f"sweep.objectives[{index}].reference"
+                if self._ranker is None:
+                    raise InvalidArgument(field, f"is {each.reference!r}, but {_NO_SCORER}")
+                origin = Activations(bundle.name, bundle.weights_sha256, each.objective.layer)
+                await self._ranker.check(each.reference, origin, field)
+
+    async def _bundle(self, record: SweepRecord) -> BundleMetadata:
+        """The model of a sweep. Raises: ModelNotFound, ModelChanged, InferenceUnavailable."""
+        bundle = await self._explainer.model(record.model)
+        if bundle.weights_sha256 != record.weights_sha256:
+            raise ModelChanged(record.model, record.weights_sha256, bundle.weights_sha256)
+        return bundle
+
+    def _layout(self, record: SweepRecord) -> Layout:
+        message = pb.Sweep.FromString(record.request)
+        return Layout(convert.sweep_request(message), record.block_rows)
+
+    def _trajectories(self, key: int, layout: Layout, number: int, rows: list[int]) -> tuple[Trajectory, ...]:
+        places = [layout.places[number][row] for row in rows]
+        curves = {block: join_curves(self._store.curves(key, block)) for block in {place.block for place in places}}
+        steps = layout.steps_of(number)
+        return tuple(trajectory(curves[place.block], place.row, steps) for place in places)
+
+    async def _run_queue(self) -> None:
+        """Run sweeps, one after another, until the server stops."""
+        failing = False
+        while not self._draining:
+            self._work.clear()
+            try:
+                claimed = await self._claim()
+                if claimed is not None:
+                    await self._run(*claimed)
+                    continue
+                failing = False
+            except (Unavailable, LeaseLost) as err:  # whatever it was, it is tried again
+                if not failing:
+                    _logger.warning("sweeps wait: %s", err.message)
+                failing = True
+            except Exception:  # a defect of ours must not stop the sweeps that come after
+                _logger.exception("the queue of sweeps failed")
+            await _either(self._work, POLL_S)
+
+    async def _claim(self) -> tuple[SweepRecord, Lease] | None:
+        if not await asyncio.to_thread(self._store.count):
+            return None
+        models = [bundle.name for bundle in await self._explainer.models()]
+        return await asyncio.to_thread(self._store.claim, self._holder, self._settings.sweep_lease_s, models)
+
+    async def _run(self, record: SweepRecord, lease: Lease) -> None:
+        """One sweep to its end. Raises: StoreUnavailable, InferenceUnavailable, LeaseLost; CancelledError when the
+        process ends, its checkpoints left."""
+        runner: SweepRunner | None = None
+        state, error = State.FAILED, None
+        try:
+            bundle = await self._bundle(record)
+            layout = self._layout(record)
+            runner = self._runner(record, lease, layout, bundle)
+            self._running = (record.sweep_id, runner)
+            self._tell()
+            _logger.info("sweeps/%s runs: %d row-steps", record.sweep_id, record.row_step_count)
+            state = State.SUCCEEDED if await runner.run() else State.CANCELLED
+        except asyncio.CancelledError:
+            await asyncio.to_thread(self._store.release, lease)
+            _logger.info("sweeps/%s is left at its checkpoint", record.sweep_id)
+            raise
+        except (StoreUnavailable, LeaseLost):
+            raise
+        except Unavailable:
+            await asyncio.to_thread(self._store.release, lease)
+            raise
+        except EarwitnessError as err:
+            _logger.warning("sweeps/%s failed: %s", record.sweep_id, err.message)
+            error = status_of(err, record.sweep_id).SerializeToString()
+        except Exception:
+            _logger.exception("sweeps/%s failed", record.sweep_id)
+            error = status_of(Internal("unexpected"), record.sweep_id).SerializeToString()
+        finally:
+            self._running = None
+        progress = record.progress if runner is None else runner.progress
+        await asyncio.to_thread(self._store.finish, lease, state, error, progress)
+        _logger.info("sweeps/%s %s in %.1f s", record.sweep_id, state.value, progress.search_s)
+        self._tell()
+
+    def _runner(self, record: SweepRecord, lease: Lease, layout: Layout, bundle: BundleMetadata) -> SweepRunner:
+        served = self._explainer.serve(bundle)
+
+        async def evaluate(
+            latents: FloatArray, unit_weights: FloatArray, prior_weights: FloatArray, *, timeout_s: float | None = None
+        ) -> tuple[FloatArray, FloatArray]:
+            await self._explainer.quiet(self._settings.sweep_yield_s)
+            return await served.evaluate(latents, unit_weights, prior_weights, timeout_s=timeout_s)
+
+        async def prepare() -> None:
+            for objective in range(len(layout.request.objectives)):
+                await self._explainer.check_gradients(layout.plan_first(objective, bundle), served)
+
+        async def rank() -> None:
+            names = [each.reference for each in layout.request.objectives]
+            if any(names):
+                await self._rank(record, layout, names)
+
+        return SweepRunner(
+            self._store,
+            lease,
+            record,
+            layout,
+            bundle,
+            served,
+            evaluate=evaluate,
+            pace=self._pace,
+            prepare=prepare,
+            conclude=rank,
+            on_step=partial(self._explainer.count_step, bundle.name),
+            on_change=self._tell,
+        )
+
+    async def _rank(self, record: SweepRecord, layout: Layout, references: Sequence[str]) -> None:
+        """Rank each objective that has a reference; why one could not be ranked is stored in its place."""
+        for index, (objective, name) in enumerate(zip(layout.request.objectives, references, strict=True)):
+            if not name:
+                continue
+            ranking = pb.SweepRanking(objective_index=index)
+            numbers = layout.results_of(index)
+            stored = await asyncio.to_thread(partial(self._store.results, record.key, numbers, tensors=True))
+            batches = {number: Tensors.decode(each.tensors).layer_activations for number, each in stored.items()}
+            origin = Activations(record.model, record.weights_sha256, objective.objective.layer)
+            try:
+                if self._ranker is None:
+                    raise FailedPrecondition(_NO_SCORER)
+                if not batches:
+                    raise FailedPrecondition("no result of the objective is done")
+                version, ranked = await self._ranker.rank(name, origin, objective.unit, dict(sorted(batches.items())))
+            except EarwitnessError as err:
+                _logger.warning("objective %d of sweeps/%s is not ranked: %s", index, record.sweep_id, err.message)
+                ranking.error = err.message
+            else:
+                ranking.reference_version = version
+                ranking.results.extend(ranked)
+            body = ranking.SerializeToString()
+            await asyncio.to_thread(self._store.set_ranking, record.key, index, body)
+
+    def _tell(self) -> None:
+        """Wake those who watch."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+_NO_SCORER = "this explainer knows no scorer (setting scorer_address); rank in the client, or leave the reference out"
+
+
+def _outcome(found: Rows, tensors: Tensors, rows: list[int], paths: tuple[Trajectory, ...]) -> Outcome:
+    diverged = [int(step) for step in found.diverged_steps[rows]]
+    return Outcome(
+        stopped_by=StoppedBy.COMPLETED,
+        latents=np.array(tensors.latents[rows]),
+        activations=found.activations[rows],
+        best_steps=found.best_steps[rows],
+        trajectories=paths,
+        diverged_steps=tuple(None if step == NEVER else step for step in diverged),
+        row_step_count=0,
+        duration_s=0.0,
+    )
+
+
+async def _either(event: asyncio.Event, timeout_s: float) -> None:
+    """Return when the event is set, or after `timeout_s` seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+
+
+def _require_index(value: int, count: int, field: str) -> None:
+    if not 0 <= value < count:
+        raise InvalidArgument(field, f"got {value}; it must be 0 to {count - 1}")

@@ -1,0 +1,1 @@
+"""What both services' databases share: transactions, migrations, arrays as bytes. Each service has its own schema."""

@@ -1,0 +1,89 @@
+"""Brings a service's database to the schema of this version, by the steps in the service's folder `migrations`."""
+
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import text
+from sqlalchemy.exc import DatabaseError
+
+from earwitness.errors import EarwitnessError
+from earwitness.storage.database import Database
+from earwitness.storage.errors import SchemaOutdated, SchemaUnknown, StoreUnusable
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The schema of a `service`, given by its package's name; its steps are in the folder `migrations`."""
+
+    service: str
+    migrations: Path
+
+    def migrate(self, database: Database) -> None:
+        """Runs the steps that the database lacks, all or none; several processes may do it at once.
+
+        Raises: StoreUnavailable; StoreUnusable; SchemaUnknown.
+        """
+        with _complaints(), database.writing() as connection:
+            if not database.is_sqlite:  # whose writers wait for each other by themselves
+                lock = text("SELECT pg_advisory_xact_lock(hashtext(:name))")
+                connection.execute(lock, {"name": f"{self.service}.migrate"})
+            config = self._config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def require(self, database: Database) -> None:
+        """Raises: SchemaOutdated unless the schema is this version's; StoreUnavailable; StoreUnusable."""
+        with _complaints(), database.reading() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        needed = ScriptDirectory.from_config(self._config()).get_current_head()
+        if found != needed:
+            raise SchemaOutdated(self.service, found, needed)
+
+    def prepare(self, database: Database) -> None:
+        """What a server does at its start: a SQLite file is migrated, PostgreSQL must be by the command `migrate`.
+
+        Raises: StoreUnavailable; StoreUnusable; SchemaOutdated; SchemaUnknown.
+        """
+        if database.is_sqlite:
+            self.migrate(database)
+        else:
+            self.require(database)
+
+    def migrate_command(self, url: Callable[[list[str]], str]) -> None:
+        """`python -m SERVICE migrate [OPTIONS]`; `url` makes the database's URL of the options.
+
+        Raises: SystemExit with status 1 when it cannot.
+        """
+        database = Database(url(sys.argv[2:]))
+        try:
+            self.migrate(database)
+        except EarwitnessError as err:
+            sys.stderr.write(f"cannot migrate: {err}\n")
+            raise SystemExit(1) from err
+        finally:
+            database.close()
+
+    def _config(self) -> Config:
+        config = Config()
+        config.set_main_option("script_location", str(self.migrations))
+        return config
+
+
+@contextmanager
+def _complaints() -> Iterator[None]:
+    """What a database says that is there but not as it should be, in one line."""
+    try:
+        yield
+    except CommandError as err:
+        raise SchemaUnknown(str(err)) from err
+    except (DatabaseError, sqlite3.DatabaseError) as err:
+        raise StoreUnusable(" ".join(str(getattr(err, "orig", err)).split())) from err

@@ -1,0 +1,107 @@
+"""A sweep in an explainer that is killed again and again: nothing saved is lost, nothing is counted twice."""
+
+import asyncio
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import grpc.aio
+import numpy as np
+
+from earwitness.explainer.sweep.store import SweepStore
+from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.storage.database import Database
+from tests.helpers.tiny_bundle import TinyBundle
+from tests.integration.explainer.running import running as running_in_process
+from tests.integration.explainer.sweeping import PATIENCE_S, Sweeping, array, sweep
+
+ROWS = 12
+STEPS = 1000
+SETTINGS = {
+    "sweep_rows": 4, "sweep_checkpoint_s": 0.1, "sweep_heartbeat_s": 0.05, "sweep_lease_s": 1.5,
+    "drain_notice_s": 0, "drain_s": 5,
+}  # fmt: skip
+
+
+@asynccontextmanager
+async def process(tiny: TinyBundle, data: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, Sweeping, str]]:
+    """The explainer as a process, its stubs, and the URL of its metrics."""
+    words = {"backend": "local", "model_repository": tiny.repository, "local_threads": 1, "port": 0, "metrics_port": 0}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in (words | SETTINGS | {"data_dir": data}).items()]
+    started = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "earwitness.explainer", *options, stderr=asyncio.subprocess.PIPE
+    )
+    assert started.stderr is not None
+    try:
+        ports = None
+        while ports is None:
+            line = (await asyncio.wait_for(started.stderr.readline(), PATIENCE_S)).decode()
+            assert line, "the explainer ended"
+            ports = re.search(r"listening on 127\.0\.0\.1:(\d+), metrics port (\d+)", line)
+        reading = asyncio.create_task(started.stderr.read())
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports[1]}") as channel:
+            yield started, Sweeping.of(channel), f"http://127.0.0.1:{ports[2]}/metrics"
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.wait()
+    await reading
+
+
+def saved_row_steps(data: Path, sweep_id: str) -> int:
+    """Row-steps in the checkpoints."""
+    database = Database(f"sqlite:///{data / 'explainer.db'}")
+    store = SweepStore(database)
+    saved = sum(each.row_steps_done for each in store.checkpoints(store.get(sweep_id).key))
+    database.close()
+    return saved
+
+
+async def evaluations(url: str) -> int:
+    """Row-steps that a process has evaluated, iterate 0 of each row among them."""
+    text = (await asyncio.to_thread(lambda: urlopen(url).read())).decode()
+    found = re.search(r'^explainer_row_steps_total\{model="tiny"\} (\S+)', text, re.MULTILINE)
+    return int(float(found[1])) if found else 0
+
+
+async def test_stopped_killed_and_started_again(tiny: TinyBundle, tmp_path: Path) -> None:
+    message = sweep(grid=pb.SweepGrid(learning_rates=[0.05, 0.01], prior_weights=[0.01], steps=[20, STEPS]))
+    sweep_id, saved = "", 0
+    for part, number in ((0.2, signal.SIGTERM), (0.5, signal.SIGKILL)):
+        async with process(tiny, tmp_path) as (running, sweeping, _):
+            sweep_id = sweep_id or await sweeping.create(message)
+            seen = await sweeping.until(sweep_id, int(part * ROWS * STEPS))
+            running.send_signal(number)
+            assert await asyncio.wait_for(running.wait(), PATIENCE_S) == (0 if number is signal.SIGTERM else -number)
+        before, saved = saved, saved_row_steps(tmp_path, sweep_id)
+        assert before < saved < ROWS * STEPS
+        if number is signal.SIGTERM:
+            assert saved >= seen.row_steps_done
+
+    async with process(tiny, tmp_path) as (_, sweeping, metrics):
+        resumed = await sweeping.until(sweep_id, saved)
+        assert resumed.row_steps_done >= saved
+        assert (await sweeping.wait(sweep_id)).HasField("response")
+        # What was saved is not done again; each row may evaluate one iterate that is no step.
+        assert await evaluations(metrics) <= ROWS * STEPS - saved + ROWS
+        found = await sweeping.get(sweep_id)
+        paths = await sweeping.explanations(sweep_id, 3, pb.ARTEFACT_TRAJECTORY)
+    assert found.row_step_count == ROWS * STEPS
+
+    async with running_in_process(tiny, sweep_rows=SETTINGS["sweep_rows"]) as started:
+        sweeping = Sweeping.of(started.channel)
+        whole_id = await sweeping.create(message)
+        await sweeping.wait(whole_id)
+        whole = await sweeping.get(whole_id)
+    for mine, theirs in zip(found.results, whole.results, strict=True):
+        assert list(mine.activations) == list(theirs.activations)
+        assert list(mine.best_steps) == list(theirs.best_steps)
+        np.testing.assert_array_equal(array(mine.latents), array(theirs.latents))
+        np.testing.assert_array_equal(array(mine.layer_activations), array(theirs.layer_activations))
+    for each in paths:
+        assert len(each.trajectory.activations) == STEPS + 1
+        assert max(each.trajectory.activations) == each.activation

@@ -1,0 +1,332 @@
+"""Sweeps through a real server: results equal to searches of one setting, and the life of their operations."""
+
+import asyncio
+from pathlib import Path
+from uuid import uuid4
+
+import grpc.aio
+import numpy as np
+import pytest
+from google.longrunning import operations_pb2
+
+from earwitness.explainer.v1 import explainer_pb2 as pb
+from tests.helpers.tiny_bundle import TinyBundle
+from tests.integration.explainer.running import FC3_0, Running, failure, running, search, seeds
+from tests.integration.explainer.sweeping import DIRECTION, GRID, LEAST_1, SLOW, Sweeping, array, metadata, sweep
+
+TOLERANCE = 2e-4
+"""Between rows that had other rows beside them: the inference server may round matrix products differently, and a
+search carries it on."""
+
+
+@pytest.mark.parametrize("sweep_rows", [7, 128])
+async def test_each_result_is_that_of_its_setting_alone(tiny: TinyBundle, sweep_rows: int) -> None:
+    grid = pb.SweepGrid(
+        learning_rates=[0.1, 0.02], prior_weights=[0.05], steps=[40, 5, 20],
+        optimisers=[pb.OPTIMISER_ADAM, pb.OPTIMISER_SGD],
+    )  # fmt: skip
+    async with running(tiny, sweep_rows=sweep_rows) as started:
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(sweep(FC3_0, LEAST_1, DIRECTION, grid=grid))
+        done = await sweeping.wait(sweep_id)
+        assert done.done
+        assert done.HasField("response")
+        found = await sweeping.get(sweep_id)
+        assert found.state == pb.SWEEP_STATE_SUCCEEDED
+        assert len(found.results) == 3 * 12
+        assert all(result.done for result in found.results)
+        # Adam's three step counts are one run, SGD's are three.
+        assert found.row_step_count == 3 * 6 * 2 * (40 + 40 + 20 + 5)
+        assert [result.settings.steps for result in found.results[:3]] == [40, 5, 20]
+        for result in found.results:
+            objective = found.objectives[result.objective_index].objective
+            alone = await started.explain(
+                pb.Search(model=found.model, objective=objective, settings=result.settings, rows=seeds(6, 3))
+            )
+            assert [each.best_step for each in alone.explanations] == list(result.best_steps)
+            for field, theirs in {
+                "latents": [array(each.latent) for each in alone.explanations],
+                "layer_activations": [array(each.layer_activations) for each in alone.explanations],
+            }.items():
+                np.testing.assert_allclose(array(getattr(result, field)), np.stack(theirs), atol=TOLERANCE)
+            np.testing.assert_allclose(
+                result.activations, [each.activation for each in alone.explanations], atol=TOLERANCE
+            )
+            assert set(result.diverged_steps) == {-1}
+
+
+async def test_explanations_of_a_result(explainer: Running) -> None:
+    sweeping = Sweeping.of(explainer.channel)
+    sweep_id = await sweeping.create(sweep())
+    await sweeping.wait(sweep_id)
+    index = 7  # rate 0.01, prior 0.1, 20 steps, a prefix of 40
+    result = (await sweeping.get(sweep_id)).results[index]
+    artefacts = [pb.ARTEFACT_AUDIO, pb.ARTEFACT_PICTURE, pb.ARTEFACT_TRAJECTORY]
+    found = await sweeping.explanations(sweep_id, index, *artefacts, rows=[4, 1])
+    assert [(each.row_index, each.seed) for each in found] == [(4, 7), (1, 4)]
+    alone = await explainer.explain(
+        pb.Search(model="models/tiny", objective=FC3_0, settings=result.settings, rows=seeds(6, 3)), *artefacts
+    )
+    for each in found:
+        same = alone.explanations[each.row_index]
+        assert each.settings == same.settings
+        assert each.best_step == same.best_step
+        assert len(each.trajectory.activations) == 21
+        np.testing.assert_allclose(each.trajectory.activations, same.trajectory.activations, atol=TOLERANCE)
+        np.testing.assert_allclose(each.trajectory.gradient_norms, same.trajectory.gradient_norms, atol=TOLERANCE)
+        np.testing.assert_allclose(array(each.spectrogram), array(same.spectrogram), atol=10 * TOLERANCE)
+        assert each.audio_wav[:4] == b"RIFF"
+        assert each.picture_png[1:4] == b"PNG"
+    assert len(await sweeping.explanations(sweep_id, index)) == 6
+    first = await sweeping.explanations(sweep_id, 0, rows=[0])
+    assert not first[0].audio_wav
+
+
+async def test_one_request_id_is_one_sweep(explainer: Running) -> None:
+    sweeping = Sweeping.of(explainer.channel)
+    request_id = str(uuid4())
+    names = await asyncio.gather(*(sweeping.create(sweep(), request_id) for _ in range(4)))
+    assert len(set(names)) == 1
+    await sweeping.wait(names[0])
+    assert await sweeping.create(sweep(name="sweeps/ignored"), request_id) == names[0]
+    refused = await failure(sweeping.create(sweep(seed_count=7), request_id))
+    assert (refused.code, refused.violations[0].field) == (grpc.StatusCode.INVALID_ARGUMENT, "request_id")
+    assert names[0] in refused.message
+
+
+async def test_cancel_keeps_what_is_done(tiny: TinyBundle) -> None:
+    async with running(tiny, sweep_heartbeat_s=0.05, sweep_rows=12) as started:
+        started.backend.step_s = 0.002
+        sweeping = Sweeping.of(started.channel)
+        running_id = await sweeping.create(sweep(grid=SLOW))
+        queued_id = await sweeping.create(sweep(grid=SLOW))
+        # 12 rows, all past 20 steps
+        progress = await sweeping.until(running_id, 12 * 40)
+        assert progress.state == pb.SWEEP_STATE_RUNNING
+        assert progress.time_left.ToTimedelta().total_seconds() > 0
+        assert (await sweeping.metadata(queued_id)).state == pb.SWEEP_STATE_QUEUED
+        refused = await failure(
+            sweeping.operations.DeleteOperation(operations_pb2.DeleteOperationRequest(name=f"operations/{running_id}"))
+        )
+        assert refused.reason == "SWEEP_NOT_OVER"
+        await sweeping.cancel(queued_id)
+        await sweeping.cancel(running_id)
+        operation = await sweeping.wait(running_id)
+        assert operation.done
+        assert operation.error.code == grpc.StatusCode.CANCELLED.value[0]
+        found = await sweeping.get(running_id)
+        assert found.state == pb.SWEEP_STATE_CANCELLED
+        assert [result.done for result in found.results] == [True, False, True, False]
+        assert len(found.results[0].activations) == 6
+        assert len(found.results[1].activations) == 0
+        assert found.row_step_count >= 12 * 40
+        assert (await sweeping.explanations(running_id, 2, rows=[0]))[0].seed == 3
+        refused = await failure(sweeping.explanations(running_id, 1))
+        assert refused.reason == "RESULT_NOT_DONE"
+        assert (await sweeping.wait(queued_id)).error.code == grpc.StatusCode.CANCELLED.value[0]
+        assert not any(result.done for result in (await sweeping.get(queued_id)).results)
+        await sweeping.cancel(running_id)  # over: stays as it is
+        started.backend.step_s = 0.0
+        assert (await sweeping.wait(await sweeping.create(sweep()))).HasField("response")  # the next one runs
+
+
+async def test_operations_are_listed_in_pages_waited_for_and_deleted(tiny: TinyBundle) -> None:
+    async with running(tiny, max_waiting_sweeps=3, sweep_heartbeat_s=0.05) as started:
+        started.backend.step_s = 0.01
+        sweeping = Sweeping.of(started.channel)
+        made = [await sweeping.create(sweep(grid=SLOW, seed_count=2 + index)) for index in range(3)]
+        refused = await failure(sweeping.create(sweep(grid=SLOW)))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_SWEEPS")
+        assert refused.retry_after_s
+        listed, token = [], ""
+        while True:
+            request = operations_pb2.ListOperationsRequest(name="operations", page_size=2, page_token=token)
+            page = await sweeping.operations.ListOperations(request)
+            listed += page.operations
+            token = page.next_page_token
+            if not token:
+                break
+        assert [each.name for each in listed] == sorted((f"operations/{each}" for each in made), reverse=True)
+        assert all(metadata(each).model == "models/tiny" for each in listed)
+        waiting = await sweeping.wait(made[0], 0.1)
+        assert not waiting.done
+        request = operations_pb2.ListOperationsRequest(name="operations", filter="x")
+        refused = await failure(sweeping.operations.ListOperations(request))
+        assert refused.violations[0].field == "filter"
+        for each in made:
+            await sweeping.cancel(each)
+            assert (await sweeping.wait(each)).done
+            name = f"operations/{each}"
+            await sweeping.operations.DeleteOperation(operations_pb2.DeleteOperationRequest(name=name))
+            gone = await failure(sweeping.metadata(each))
+            assert gone.reason == "SWEEP_NOT_FOUND"
+
+
+async def test_a_watch_is_dropped_and_opened_again(tiny: TinyBundle) -> None:
+    async with running(tiny, sweep_heartbeat_s=0.02) as started:
+        started.backend.step_s = 0.005
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(sweep(grid=pb.SweepGrid(learning_rates=[0.1], prior_weights=[0], steps=[100])))
+
+        async def watch(after: int, most: int) -> list[pb.SweepMetadata]:
+            seen = []
+            call = sweeping.explainer.WatchSweep(pb.WatchSweepRequest(name=f"sweeps/{sweep_id}", after=after))
+            async for event in call:
+                seen.append(event.progress)
+                if len(seen) == most:
+                    call.cancel()
+                    break
+            return seen
+
+        first = await watch(0, 3)
+        rest = await watch(first[-1].sequence, 10**6)
+        sequences = [each.sequence for each in first + rest]
+        assert sequences == sorted(set(sequences))
+        assert rest[-1].state == pb.SWEEP_STATE_SUCCEEDED
+        assert rest[-1].row_steps_done == rest[-1].row_step_count == 600
+        assert [each.row_steps_done for each in rest] == sorted(each.row_steps_done for each in rest)
+        assert await watch(rest[-1].sequence, 1) == []  # over, and nothing new
+        assert len(await watch(0, 10)) == 1
+        refused = await failure(watch(rest[-1].sequence + 1, 1))
+        assert refused.violations[0].field == "after"
+
+
+async def test_a_server_that_stops_ends_its_watches_and_the_next_one_goes_on(tiny: TinyBundle, tmp_path: Path) -> None:
+    settings = {"data_dir": tmp_path, "sweep_heartbeat_s": 0.05, "sweep_rows": 4}
+    async with running(tiny) as started:
+        sweeping = Sweeping.of(started.channel)
+        await sweeping.wait(whole := await sweeping.create(sweep()))
+        uninterrupted = await sweeping.get(whole)
+    async with running(tiny, **settings) as started:
+        started.backend.step_s = 0.005
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(sweep())
+        await sweeping.until(sweep_id, 100)
+        watching = asyncio.create_task(sweeping.until(sweep_id, 10**6))
+        await asyncio.sleep(0.1)
+        stopping = asyncio.create_task(started.server.stop())
+        refused = await failure(watching)
+        assert refused.reason == "DRAINING"
+        await stopping
+    async with running(tiny, **settings) as started:
+        sweeping = Sweeping.of(started.channel)
+        resumed = await sweeping.metadata(sweep_id)
+        assert resumed.row_steps_done >= 100
+        assert (await sweeping.wait(sweep_id)).HasField("response")
+        found = await sweeping.get(sweep_id)
+    assert found.row_step_count == uninterrupted.row_step_count
+    for mine, theirs in zip(found.results, uninterrupted.results, strict=True):
+        assert list(mine.best_steps) == list(theirs.best_steps)
+        np.testing.assert_allclose(array(mine.latents), array(theirs.latents), atol=TOLERANCE)
+
+
+async def test_a_sweep_waits_for_models_that_are_away(tiny: TinyBundle) -> None:
+    async with running(tiny, sweep_heartbeat_s=0.05) as started:
+        started.backend.step_s = 0.005
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(sweep(grid=pb.SweepGrid(learning_rates=[0.1], prior_weights=[0], steps=[100])))
+        await sweeping.until(sweep_id, 60)
+        started.backend.reachable = False
+        async for event in sweeping.explainer.WatchSweep(pb.WatchSweepRequest(name=f"sweeps/{sweep_id}")):
+            if event.progress.waiting_for:
+                break
+        started.backend.reachable = True
+        assert (await sweeping.wait(sweep_id)).HasField("response")
+        assert (await sweeping.get(sweep_id)).row_step_count == 600
+
+
+async def test_callers_go_first(tiny: TinyBundle) -> None:
+    async with running(tiny, sweep_yield_s=30, sweep_heartbeat_s=0.02) as started:
+        started.backend.step_s = 0.01
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(sweep(grid=SLOW))
+        await sweeping.until(sweep_id, 12)
+        steps = started.backend.steps
+        await started.explain(search(*seeds(2), steps=50))
+        own = 51
+        assert started.backend.steps - steps <= own + 12  # the sweep's steps in flight when the call came and went
+        await sweeping.cancel(sweep_id)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "said"),
+    [
+        ({"model": "tiny"}, "sweep.model", "models/"),
+        ({"objectives": []}, "sweep.objectives", "got none"),
+        ({"objectives": [pb.SweepObjective()]}, "sweep.objectives[0].objective", "unset"),
+        ({"objectives": [pb.SweepObjective(objective=pb.Objective(layer="fc9", unit=0, sense=1))]},
+         "sweep.objectives[0].objective.layer", "fc3"),
+        ({"objectives": [pb.SweepObjective(objective=FC3_0)] * 2}, "sweep.objectives[1]", "repeats"),
+        ({"objectives": [pb.SweepObjective(objective=FC3_0, reference="references/r")]},
+         "sweep.objectives[0].reference", "scorer_address"),
+        ({"objectives": [pb.SweepObjective(objective=FC3_0, reference="r")]}, "sweep.objectives[0].reference", "must"),
+        ({"grid": None}, "sweep.plan", "sweep.grid or"),
+        ({"grid": pb.SweepGrid(learning_rates=[0.1], steps=[1])}, "sweep.grid.prior_weights", "at least one"),
+        ({"grid": pb.SweepGrid(learning_rates=[0.1, 11], prior_weights=[0], steps=[1])},
+         "sweep.grid.learning_rates[1]", "at most 10"),
+        ({"grid": pb.SweepGrid(learning_rates=[0.1], prior_weights=[-1], steps=[1])},
+         "sweep.grid.prior_weights[0]", "0"),
+        ({"grid": pb.SweepGrid(learning_rates=[0.1], prior_weights=[0], steps=[0])}, "sweep.grid.steps[0]", "10000"),
+        ({"grid": pb.SweepGrid(learning_rates=[0.1], prior_weights=[0, 0], steps=[1])},
+         "sweep.grid.prior_weights[1]", "repeats"),
+        ({"grid": pb.SweepGrid(learning_rates=[0.1], prior_weights=[0], steps=[1], optimisers=[7])},
+         "sweep.grid.optimisers[0]", "OPTIMISER_ADAM"),
+        ({"grid": pb.SweepGrid(learning_rates=[0.1] * 100, prior_weights=[0] * 100, steps=[1] * 100)},
+         "sweep.grid", "1000000 settings; a sweep has at most 1000: take fewer values"),
+        ({"grid": None, "settings_list": pb.SettingsList(settings=[pb.Settings()] * 1001)},
+         "sweep.settings_list.settings", "1 to 1000"),
+        ({"grid": None, "settings_list": pb.SettingsList(settings=[pb.Settings(steps=1), pb.Settings(steps=1)])},
+         "sweep.settings_list.settings[1]", "repeats"),
+        ({"grid": None, "settings_list": pb.SettingsList(settings=[pb.Settings(learning_rate=0)])},
+         "sweep.settings_list.settings[0].learning_rate", "greater than 0"),
+        ({"seed_count": 0}, "sweep.seed_count", "at least 1"),
+        ({"seed_count": 2**30}, "sweep", "at most 50000"),
+        ({"first_seed": 2**63 - 3}, "sweep.first_seed", "2^63"),
+        ({"seed_count": 4000, "grid": pb.SweepGrid(learning_rates=[0.1], prior_weights=[0], steps=[10_000])},
+         "sweep", "40000000 row-steps; a sweep has at most 20000000"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_swept_is_refused_before_it_is_stored(explainer: Running, changes, field, said) -> None:
+    sweeping = Sweeping.of(explainer.channel)
+    refused = await failure(sweeping.create(sweep(**changes)))
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.violations[0].field == field
+    assert said in refused.message
+    listed = await sweeping.operations.ListOperations(operations_pb2.ListOperationsRequest())
+    assert not listed.operations
+
+
+async def test_names_and_indices_are_checked(explainer: Running) -> None:
+    sweeping = Sweeping.of(explainer.channel)
+    refused = await failure(sweeping.create(sweep(), "not-a-uuid"))
+    assert refused.violations[0].field == "request_id"
+    refused = await failure(sweeping.create(sweep(model="models/none")))
+    assert refused.reason == "MODEL_NOT_FOUND"
+    for call in (sweeping.get("none"), sweeping.metadata("none"), sweeping.cancel("none"), sweeping.until("none", 1)):
+        refused = await failure(call)
+        assert (refused.code, refused.resource_name) == (grpc.StatusCode.NOT_FOUND, "sweeps/none")
+    sweep_id = await sweeping.create(sweep())
+    await sweeping.wait(sweep_id)
+    for index, rows, field in ((12, [], "result_index"), (0, [6], "row_indices[0]"), (0, [1, 1], "row_indices")):
+        refused = await failure(sweeping.explanations(sweep_id, index, rows=rows))
+        assert refused.violations[0].field == field
+    basic = await sweeping.get(sweep_id, pb.SWEEP_VIEW_BASIC)
+    assert [result.done for result in basic.results] == [True] * len(basic.results) == [True] * 12
+    assert not basic.results[0].activations
+    assert basic.grid == GRID
+    some = pb.GetSweepRequest(name=f"sweeps/{sweep_id}", result_indices=[3])
+    found = (await sweeping.explainer.GetSweep(some)).sweep
+    assert [len(result.activations) for result in found.results] == [0, 0, 0, 6] + [0] * 8
+
+
+async def test_a_gradient_that_is_zero_fails_the_sweep(tiny: TinyBundle) -> None:
+    from tests.helpers.tiny_bundle import write_tiny_bundle
+
+    broken = write_tiny_bundle(tiny.repository.parent / "broken-models", defect="zero_gradient")
+    async with running(broken) as started:
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(sweep())
+        operation = await sweeping.wait(sweep_id)
+        assert operation.error.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
+        assert "exactly zero" in operation.error.message
+        assert (await sweeping.get(sweep_id)).state == pb.SWEEP_STATE_FAILED

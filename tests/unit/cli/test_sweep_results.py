@@ -1,0 +1,55 @@
+"""How a sweep is told: time left as an estimate deserves, and what an interrupted command says."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from earwitness.cli.sweep_results import follow, progress_words
+from earwitness.client import SweepProgress
+from earwitness.client.sweeping import eta
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def progress(**changes: Any) -> SweepProgress:
+    values = {
+        "sweep_id": "s1", "model": "tiny", "state": "running", "sequence": 5, "row_steps_done": 10,
+        "row_step_count": 100, "results_done": 1, "result_count": 4, "time_left_s": 60.0,
+        "row_steps_per_second": 1.5, "waiting_for": "", "cancelling": False, "create_time": NOW, "update_time": NOW,
+    }  # fmt: skip
+    return SweepProgress(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, ""), (0.2, "1 s"), (89.0, "89 s"), (90.0, "2 min"), (3600.0, "60 min"), (5401.0, "1 h 31 min")],
+)
+def test_time_left_in_words(seconds: float | None, words: str) -> None:
+    assert eta(seconds) == words
+
+
+def test_progress_in_words() -> None:
+    assert progress_words(progress()) == "1 of 4 settings, 2 row-steps/s, about 60 s left"
+    assert progress_words(progress(time_left_s=None)) == "1 of 4 settings, 2 row-steps/s"
+    assert progress_words(progress(state="queued")) == "waits for the sweeps before it"
+    assert progress_words(progress(waiting_for="Triton is away")) == "waits: Triton is away"
+
+
+async def test_an_interrupted_command_says_how_to_come_back(capsys: pytest.CaptureFixture[str]) -> None:
+    class Client:
+        """Watches for ever."""
+
+        async def watch(self, sweep_id: str) -> AsyncIterator[SweepProgress]:
+            yield progress()
+            await asyncio.Event().wait()
+
+    shown = []
+    following = asyncio.create_task(follow(Client(), "s1", lambda *words: shown.append(words)))
+    await asyncio.sleep(0)
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+    assert "sweep s1 goes on: `earwitness sweeps watch s1` comes back to it" in capsys.readouterr().err

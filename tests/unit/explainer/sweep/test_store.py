@@ -1,0 +1,162 @@
+"""The store of sweeps: one holder at a time, every change whole, and nothing counted twice."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from earwitness.errors import InvalidArgument
+from earwitness.explainer.errors import LeaseLost, SweepNotFound, SweepNotOver, TooManySweeps
+from earwitness.explainer.sweep.migration import SCHEMA
+from earwitness.explainer.sweep.record import NewSweep, Progress, State
+from earwitness.explainer.sweep.schema import metadata
+from earwitness.explainer.sweep.store import StoredResult, SweepStore
+from earwitness.storage.database import Database
+
+FOREVER, GONE = 3600.0, -1.0
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path / 'explainer.db'}")
+    SCHEMA.migrate(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(database: Database) -> SweepStore:
+    return SweepStore(database)
+
+
+def new(sweep_id: str = "s1", model: str = "tiny") -> NewSweep:
+    return NewSweep(sweep_id, str(uuid4()), b"request", model, "ab" * 32, 8, 2, 100, 3)
+
+
+def test_migrations_make_the_schema(database: Database) -> None:
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "render_as_batch": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_one_request_is_one_sweep(store: SweepStore) -> None:
+    asked = new()
+    made = store.create(asked, 1)
+    assert store.create(replace(asked, sweep_id="other"), 1) == made == store.get("s1")
+    assert store.find_request(asked.request_id) == made
+    with pytest.raises(InvalidArgument, match="request_id: was used for sweeps/s1 with other contents"):
+        store.create(replace(asked, request=b"changed"), 1)
+    with pytest.raises(TooManySweeps):
+        store.create(new("s2"), 1)
+    assert [each.sweep_id for each in store.page("", 10)] == ["s1"]
+
+
+def test_the_oldest_of_the_models_served_is_claimed_once(store: SweepStore) -> None:
+    for sweep_id, model in (("s3", "other"), ("s2", "tiny"), ("s1", "tiny")):
+        store.create(new(sweep_id, model), 5)
+    claimed = [store.claim(holder, FOREVER, ["tiny"]) for holder in ("a", "b", "c")]
+    assert [each and each[0].sweep_id for each in claimed] == ["s2", "s1", None]
+    assert store.get("s2").state is State.RUNNING
+    assert store.count() == 3
+
+
+def test_who_lost_the_lease_writes_nothing(store: SweepStore) -> None:
+    store.create(new(), 1)
+    found = store.claim("dead", GONE, ["tiny"])
+    assert found is not None
+    lost = found[1]
+    store.checkpoint(lost, 0, 40, b"old", 0, b"curve 0")
+    taken = store.claim("next", FOREVER, ["tiny"])
+    assert taken is not None
+    record, lease = taken
+    assert record.progress.row_steps_done == 40  # what is saved counts, and nothing else
+    for write in (
+        lambda: store.checkpoint(lost, 0, 80, b"late", 5, b"curve 5"),
+        lambda: store.add_result(lost, 0, StoredResult(b"rows", b"tensors")),
+        lambda: store.renew(lost, Progress(80)),
+        lambda: store.finish(lost, State.SUCCEEDED, None, Progress(100)),
+    ):
+        with pytest.raises(LeaseLost):
+            write()
+    store.release(lost)
+    assert store.get("s1").state is State.RUNNING
+    assert [each.state for each in store.checkpoints(record.key)] == [b"old", None]
+    assert store.curves(record.key, 0) == [b"curve 0"]
+    assert store.results_done(record.key) == frozenset()
+    assert not store.renew(lease, Progress(50, 10.0, 1.5, "waits"))
+    seen = store.get("s1")
+    assert seen.progress == Progress(50, 10.0, 1.5, "waits")
+    assert seen.time_left_s == 5.0
+    assert seen.sequence > record.sequence
+
+
+def test_results_are_counted_once_and_states_go_with_the_end(store: SweepStore) -> None:
+    store.create(new(), 1)
+    taken = store.claim("a", FOREVER, ["tiny"])
+    assert taken is not None
+    record, lease = taken
+    store.checkpoint(lease, 1, 60, b"state", 0, b"curve")
+    for _ in range(2):
+        store.add_result(lease, 2, StoredResult(b"rows", b"tensors"))
+    store.set_ranking(record.key, 0, b"first")
+    store.set_ranking(record.key, 0, b"second")
+    store.finish(lease, State.SUCCEEDED, None, Progress(100, 9.0, 2.0))
+    ended = store.get("s1")
+    assert (ended.state, ended.results_done, ended.progress.row_steps_done) == (State.SUCCEEDED, 1, 100)
+    assert ended.end_time is not None
+    assert ended.time_left_s is None
+    assert store.results(record.key) == {2: StoredResult(b"rows", b"")}
+    assert store.results(record.key, [2], tensors=True) == {2: StoredResult(b"rows", b"tensors")}
+    assert store.results(record.key, [0]) == {}
+    assert store.rankings(record.key) == [b"second"]
+    assert [each.state for each in store.checkpoints(record.key)] == [None, None]
+    assert store.curves(record.key, 1) == [b"curve"]
+    assert store.claim("b", FOREVER, ["tiny"]) is None
+
+
+def test_cancelled_where_it_stands(store: SweepStore) -> None:
+    store.create(new("s1"), 3)
+    store.create(new("s2"), 3)
+    taken = store.claim("a", FOREVER, ["tiny"])
+    assert taken is not None
+    assert store.cancel("s2").state is State.CANCELLED
+    asked = store.cancel("s1")
+    assert (asked.state, asked.cancelling) == (State.RUNNING, True)
+    assert store.renew(taken[1], Progress(10))
+    with pytest.raises(SweepNotOver):
+        store.delete("s1")
+    store.finish(taken[1], State.CANCELLED, None, Progress(10))
+    assert store.cancel("s1").sequence == store.get("s1").sequence
+    store.delete("s1")
+    with pytest.raises(SweepNotFound):
+        store.get("s1")
+
+
+def test_deleted_with_all_that_it_holds(database: Database, store: SweepStore) -> None:
+    store.create(new(), 1)
+    taken = store.claim("a", FOREVER, ["tiny"])
+    assert taken is not None
+    store.checkpoint(taken[1], 0, 1, b"state", 0, b"curve")
+    store.add_result(taken[1], 0, StoredResult(b"rows", b"tensors"))
+    store.set_ranking(taken[0].key, 0, b"ranking")
+    store.finish(taken[1], State.SUCCEEDED, None, Progress())
+    store.delete("s1")
+    with database.reading() as connection:
+        for table in metadata.tables:
+            assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0
+
+
+def test_released_sweeps_are_claimed_again(store: SweepStore) -> None:
+    store.create(new(), 1)
+    taken = store.claim("a", FOREVER, ["tiny"])
+    assert taken is not None
+    store.release(taken[1])
+    assert store.get("s1").state is State.QUEUED
+    again = store.claim("b", FOREVER, ["tiny"])
+    assert again is not None
+    assert again[1].holder == "b"
