@@ -55,7 +55,8 @@ lint: $(DEV) ## ruff, mypy, buf
 models: $(DEV) ## build the corpus, train and export what is shipped (hours on a CPU); a second call goes on
 	@$(BIN)/earwitness corpus build $(TRAINED)/corpus
 	@$(BIN)/earwitness train svd --variant r1 --corpus $(TRAINED)/corpus --out $(TRAINED)/svd-r1
-	@$(BIN)/earwitness train gan --corpus $(TRAINED)/corpus --out $(TRAINED)/gan
+	@$(BIN)/earwitness train svd --seed 1 --epochs 15 --corpus $(TRAINED)/corpus --out $(TRAINED)/judge
+	@$(BIN)/earwitness train gan --detector $(TRAINED)/judge/best.pt --corpus $(TRAINED)/corpus --out $(TRAINED)/gan
 	@$(BIN)/earwitness evaluate checkpoints $(TRAINED)/gan --classifier $(TRAINED)/svd-r1/best.pt --corpus $(TRAINED)/corpus
 	@$(BIN)/earwitness export svd-r1 --generator $(TRAINED)/gan/best.pt --classifier $(TRAINED)/svd-r1/best.pt \
 	  --corpus $(TRAINED)/corpus $(if $(SONGS),--songs $(SONGS)) --model-repository model_repository

@@ -102,7 +102,7 @@ def gan(
         Literal["wasserstein", "logistic", "relativistic"] | None,
         typer.Option(help="Loss; all have a gradient penalty. Default: logistic."),
     ] = None,
-    penalty: Annotated[float | None, typer.Option(help="Weight of the gradient penalty. Default: 2.")] = None,
+    penalty: Annotated[float | None, typer.Option(help="Weight of the gradient penalty. Default: 0.2.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option("--lr", min=1e-9, max=1.0, help="Learning rate. Default: 0.0004.")
     ] = None,

@@ -80,7 +80,7 @@ class GanTrainingConfig:
     updates: int = 10_000
     batch_size: int = 32
     loss: Loss = "logistic"
-    penalty: float = 2.0
+    penalty: float = 0.2
     penalty_interval: int = 8
     learning_rate: float = 4e-4
     final_rate: float = 0.25

@@ -20,7 +20,7 @@ from tests.integration.explainer.running import running as running_in_process
 from tests.integration.explainer.sweeping import PATIENCE_S, Sweeping, array, sweep
 
 ROWS = 12
-STEPS = 1000
+STEPS = 2500
 SETTINGS = {
     "sweep_rows": 4, "sweep_checkpoint_s": 0.1, "sweep_heartbeat_s": 0.05, "sweep_lease_s": 1.5,
     "drain_notice_s": 0, "drain_s": 5,
