@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.explainer.state import SearchState
+from earwitness.explainer.state import Outcome, SearchState, StoppedBy, Trajectory
 from earwitness.explainer.sweep.layout import Place
 from earwitness.explainer.sweep.store import StoredResult
 from earwitness.inference.backend import FloatArray
@@ -89,3 +89,18 @@ def gather(places: tuple[Place, ...], steps: int, findings: dict[int, BlockFindi
 def stored(rows: Rows, latents: FloatArray, layer_activations: FloatArray) -> StoredResult:
     """A result as the store keeps it."""
     return StoredResult(rows.encode(), Tensors(latents, layer_activations).encode())
+
+
+def outcome(found: Rows, tensors: Tensors, rows: list[int], paths: tuple[Trajectory, ...]) -> Outcome:
+    """What a search over these `rows` of a stored result would tell; `paths` are their trajectories, or none."""
+    diverged = [int(step) for step in found.diverged_steps[rows]]
+    return Outcome(
+        stopped_by=StoppedBy.COMPLETED,
+        latents=np.array(tensors.latents[rows]),
+        activations=found.activations[rows],
+        best_steps=found.best_steps[rows],
+        trajectories=paths,
+        diverged_steps=tuple(None if step == NEVER else step for step in diverged),
+        row_step_count=0,
+        duration_s=0.0,
+    )

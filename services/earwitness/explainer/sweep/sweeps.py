@@ -12,20 +12,19 @@ from functools import partial
 from secrets import token_hex
 from uuid import uuid4
 
-import numpy as np
-
-from earwitness.errors import EarwitnessError, FailedPrecondition, Internal, InvalidArgument, Unavailable
+from earwitness.errors import EarwitnessError, Internal, InvalidArgument, Unavailable
 from earwitness.explainer.errors import LeaseLost, ModelChanged, ResultNotDone, SweepNotOver
 from earwitness.explainer.explainer import Explainer, Explanation
 from earwitness.explainer.plan import Artefact
 from earwitness.explainer.settings import ExplainerSettings
-from earwitness.explainer.state import Outcome, StoppedBy, Trajectory
+from earwitness.explainer.state import Trajectory
 from earwitness.explainer.sweep import convert
 from earwitness.explainer.sweep.checkpoints import join_curves, trajectory
 from earwitness.explainer.sweep.layout import Layout, check_layout
-from earwitness.explainer.sweep.ranking import Activations, Ranker
+from earwitness.explainer.sweep.ranking import Ranker
+from earwitness.explainer.sweep.rankings import Rankings
 from earwitness.explainer.sweep.record import NewSweep, State, SweepRecord
-from earwitness.explainer.sweep.results import NEVER, Rows, Tensors
+from earwitness.explainer.sweep.results import Rows, Tensors, outcome
 from earwitness.explainer.sweep.runner import Pace, SweepRunner
 from earwitness.explainer.sweep.store import Lease, SweepStore
 from earwitness.explainer.sweep.values import SweepLimits, check_request
@@ -69,7 +68,7 @@ class Sweeps:
         self._explainer = explainer
         self._store = store
         self._settings = settings
-        self._ranker = ranker
+        self._rankings = Rankings(store, ranker)
         self._limits = SweepLimits(
             settings.max_steps,
             settings.max_sweep_settings,
@@ -98,8 +97,7 @@ class Sweeps:
 
     async def close(self) -> None:
         """Release connections."""
-        if self._ranker is not None:
-            await self._ranker.close()
+        await self._rankings.close()
 
     async def healthy(self) -> bool:
         """True while the database answers. Raises: StoreUnavailable."""
@@ -123,7 +121,7 @@ class Sweeps:
         check_layout(layout, self._limits)
         bundle = await self._explainer.model(request.model)
         layout.check_objectives(bundle)
-        await self._check_references(bundle, layout)
+        await self._rankings.check(bundle, layout)
         new = NewSweep(
             sweep_id=f"s{datetime.now(UTC):%Y%m%d-%H%M%S}-{token_hex(3)}",
             request_id=request_id,
@@ -233,8 +231,8 @@ class Sweeps:
             paths: tuple[Trajectory, ...] = ()
             if Artefact.TRAJECTORY in artefacts:
                 paths = await asyncio.to_thread(self._trajectories, record.key, layout, number, part)
-            outcome = _outcome(found, tensors, part, paths)
-            again = await self._explainer.find_again(layout.plan_result(number, part, bundle), outcome, artefacts)
+            searched = outcome(found, tensors, part, paths)
+            again = await self._explainer.find_again(layout.plan_result(number, part, bundle), searched, artefacts)
             async for each in self._explainer.explanations(again):
                 yield replace(each, row_index=part[each.row_index])
 
@@ -258,20 +256,10 @@ class Sweeps:
             raise InvalidArgument("references", "a sweep of one seed has no spread to compare")
         if not record.state.over:
             raise SweepNotOver(sweep_id, record.state.value)
-        if self._ranker is None:
-            raise FailedPrecondition(_NO_SCORER)
-        await self._rank(record, layout, named)
+        self._rankings.require_scorer()
+        await self._rankings.rank(record, layout, named)
         bodies = await asyncio.to_thread(self._store.rankings, record.key)
         return [pb.SweepRanking.FromString(body) for body in bodies]
-
-    async def _check_references(self, bundle: BundleMetadata, layout: Layout) -> None:
-        for index, each in enumerate(layout.request.objectives):
-            if each.reference:
-                field = f"sweep.objectives[{index}].reference"
-                if self._ranker is None:
-                    raise InvalidArgument(field, f"is {each.reference!r}, but {_NO_SCORER}")
-                origin = Activations(bundle.name, bundle.weights_sha256, each.objective.layer)
-                await self._ranker.check(each.reference, origin, field)
 
     async def _bundle(self, record: SweepRecord) -> BundleMetadata:
         """The model of a sweep. Raises: ModelNotFound, ModelChanged, InferenceUnavailable."""
@@ -366,7 +354,7 @@ class Sweeps:
         async def rank() -> None:
             names = [each.reference for each in layout.request.objectives]
             if any(names):
-                await self._rank(record, layout, names)
+                await self._rankings.rank(record, layout, names)
 
         return SweepRunner(
             self._store,
@@ -383,52 +371,10 @@ class Sweeps:
             on_change=self._tell,
         )
 
-    async def _rank(self, record: SweepRecord, layout: Layout, references: Sequence[str]) -> None:
-        """Rank each objective that has a reference; why one could not be ranked is stored in its place."""
-        for index, (objective, name) in enumerate(zip(layout.request.objectives, references, strict=True)):
-            if not name:
-                continue
-            ranking = pb.SweepRanking(objective_index=index)
-            numbers = layout.results_of(index)
-            stored = await asyncio.to_thread(partial(self._store.results, record.key, numbers, tensors=True))
-            batches = {number: Tensors.decode(each.tensors).layer_activations for number, each in stored.items()}
-            origin = Activations(record.model, record.weights_sha256, objective.objective.layer)
-            try:
-                if self._ranker is None:
-                    raise FailedPrecondition(_NO_SCORER)
-                if not batches:
-                    raise FailedPrecondition("no result of the objective is done")
-                version, ranked = await self._ranker.rank(name, origin, objective.unit, dict(sorted(batches.items())))
-            except EarwitnessError as err:
-                _logger.warning("objective %d of sweeps/%s is not ranked: %s", index, record.sweep_id, err.message)
-                ranking.error = err.message
-            else:
-                ranking.reference_version = version
-                ranking.results.extend(ranked)
-            body = ranking.SerializeToString()
-            await asyncio.to_thread(self._store.set_ranking, record.key, index, body)
-
     def _tell(self) -> None:
         """Wake those who watch."""
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-_NO_SCORER = "this explainer knows no scorer (setting scorer_address); rank in the client, or leave the reference out"
-
-
-def _outcome(found: Rows, tensors: Tensors, rows: list[int], paths: tuple[Trajectory, ...]) -> Outcome:
-    diverged = [int(step) for step in found.diverged_steps[rows]]
-    return Outcome(
-        stopped_by=StoppedBy.COMPLETED,
-        latents=np.array(tensors.latents[rows]),
-        activations=found.activations[rows],
-        best_steps=found.best_steps[rows],
-        trajectories=paths,
-        diverged_steps=tuple(None if step == NEVER else step for step in diverged),
-        row_step_count=0,
-        duration_s=0.0,
-    )
 
 
 async def _either(event: asyncio.Event, timeout_s: float) -> None:

@@ -1,0 +1,71 @@
+"""The rankings of stored sweeps: which references fit, and what the scorer says of the results."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from earwitness.errors import EarwitnessError, FailedPrecondition, InvalidArgument
+from earwitness.explainer.sweep.layout import Layout
+from earwitness.explainer.sweep.ranking import Activations, Ranker
+from earwitness.explainer.sweep.record import SweepRecord
+from earwitness.explainer.sweep.results import Tensors
+from earwitness.explainer.sweep.store import SweepStore
+from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.inference.metadata import BundleMetadata
+
+NO_SCORER = "this explainer knows no scorer (setting scorer_address); rank in the client, or leave the reference out"
+_logger = logging.getLogger(__name__)
+
+
+class Rankings:
+    """Rankings of the sweeps in `store`, made by `ranker`; None where the explainer knows no scorer."""
+
+    def __init__(self, store: SweepStore, ranker: Ranker | None) -> None:
+        self._store = store
+        self._ranker = ranker
+
+    def require_scorer(self) -> None:
+        """Raises: FailedPrecondition without a scorer."""
+        if self._ranker is None:
+            raise FailedPrecondition(NO_SCORER)
+
+    async def close(self) -> None:
+        """Release connections."""
+        if self._ranker is not None:
+            await self._ranker.close()
+
+    async def check(self, bundle: BundleMetadata, layout: Layout) -> None:
+        """Refuse references that do not fit a new sweep. Raises: InvalidArgument; as `Ranker.check`."""
+        for index, each in enumerate(layout.request.objectives):
+            if each.reference:
+                field = f"sweep.objectives[{index}].reference"
+                if self._ranker is None:
+                    raise InvalidArgument(field, f"is {each.reference!r}, but {NO_SCORER}")
+                origin = Activations(bundle.name, bundle.weights_sha256, each.objective.layer)
+                await self._ranker.check(each.reference, origin, field)
+
+    async def rank(self, record: SweepRecord, layout: Layout, references: Sequence[str]) -> None:
+        """Rank each objective that has a reference; why one could not be ranked is stored in its place."""
+        for index, (objective, name) in enumerate(zip(layout.request.objectives, references, strict=True)):
+            if not name:
+                continue
+            ranking = pb.SweepRanking(objective_index=index)
+            numbers = layout.results_of(index)
+            stored = await asyncio.to_thread(partial(self._store.results, record.key, numbers, tensors=True))
+            batches = {number: Tensors.decode(each.tensors).layer_activations for number, each in stored.items()}
+            origin = Activations(record.model, record.weights_sha256, objective.objective.layer)
+            try:
+                if self._ranker is None:
+                    raise FailedPrecondition(NO_SCORER)
+                if not batches:
+                    raise FailedPrecondition("no result of the objective is done")
+                version, ranked = await self._ranker.rank(name, origin, objective.unit, dict(sorted(batches.items())))
+            except EarwitnessError as err:
+                _logger.warning("objective %d of sweeps/%s is not ranked: %s", index, record.sweep_id, err.message)
+                ranking.error = err.message
+            else:
+                ranking.reference_version = version
+                ranking.results.extend(ranked)
+            body = ranking.SerializeToString()
+            await asyncio.to_thread(self._store.set_ranking, record.key, index, body)
