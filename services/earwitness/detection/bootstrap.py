@@ -28,6 +28,11 @@ def eer_intervals(
 
     `units` `[n]` numbers the speaker of each trial from 0; whole speakers are drawn. With None trials are drawn, as
     many of each class as there are. Resamples that hold one class only are left out.
+
+    The hull of a resample, with its repeated trials, bends further in than that of as many different ones: its mean
+    bias is taken off. What remains is the hull's own optimism, which few trials make larger than many: of 600 trials of
+    two Gaussians its interval held the true rate in 93 of 100 cases, of 100 trials in 83; the nearest threshold's in 97
+    and 94.
     """
     genuine = np.empty_like(trials.genuine)
     genuine[trials.order] = trials.genuine
@@ -36,7 +41,10 @@ def eer_intervals(
         errors = trials.errors(weights)
         hull.append(convex_hull_eers(*errors))
         nearest.append(nearest_threshold_eers(*errors)[0])
-    return EerIntervals(interval_of(np.concatenate(hull)), interval_of(np.concatenate(nearest)))
+    hulls = np.concatenate(hull)
+    estimate = convex_hull_eers(*trials.errors())[0]
+    bias = np.nanmean(hulls) - estimate if np.isfinite(hulls).any() else 0.0
+    return EerIntervals(interval_of(np.clip(hulls - bias, 0, 1)), interval_of(np.concatenate(nearest)))
 
 
 def _resamples(

@@ -47,7 +47,7 @@ def nearest(roc: list[Point]) -> Fraction:
 
 def by_pav(scores: np.ndarray, genuine: np.ndarray) -> float:
     """As the BOSARIS toolkit does it: isotonic regression of the classes gives the hull's vertices."""
-    levels, place = np.unique(scores, return_inverse=True)
+    place = np.unique(scores, return_inverse=True)[1]
     size = np.bincount(place).astype(float)
     bona = np.bincount(place, genuine)
     vertices = np.asarray(isotonic_regression(bona / size, weights=size).blocks)
