@@ -87,6 +87,10 @@ def svd(
 def gan(
     corpus: Corpus,
     out: RunFolder,
+    arch: Annotated[
+        Literal["paper", "refined"],
+        typer.Option(help="Layout: as published, or that and a head which refines its picture."),
+    ] = "paper",
     detector: Annotated[
         Path | None,
         typer.Option(
@@ -122,7 +126,9 @@ def gan(
 
         open_corpus(corpus)
         config = replace(
-            GanTrainingConfig(corpus, out, init=init, detector=detector, seed=seed, threads=threads, device=device),
+            GanTrainingConfig(
+                corpus, out, arch=arch, init=init, detector=detector, seed=seed, threads=threads, device=device
+            ),
             **_given(updates=updates, batch_size=batch_size, loss=loss, penalty=penalty, learning_rate=learning_rate),
         )
         console.say(f"log: {out / 'train.log'}")
