@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
+# Tests wait more than they work: more processes than cores. Each computes on one thread.
+WORKERS ?= 4
 # Where `make models` keeps corpus and checkpoints; SONGS=folder adds figures on real songs to the model card.
 TRAINED ?= out/models
 
@@ -41,7 +43,7 @@ demo: $(CORE) ## explain the shipped singing-voice detector on a real Triton and
 
 test: $(DEV) lint ## all tests; installs what they need
 	@tests/install-tools.sh
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(DEV) ## ruff, mypy, buf
 	@$(BIN)/ruff check .
