@@ -10,12 +10,13 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from earwitness.training.networks import Generator, SVDNet
+from earwitness.training.networks import Generator, ReplayNetwork, SVDNet
 
 FORMAT_VERSION: Final = 1
 ARCHITECTURES: Final[Mapping[str, Callable[..., nn.Module]]] = {
     "svdnet": SVDNet,
     "generator": Generator,
+    "replay": ReplayNetwork,
 }
 """Every network a checkpoint can hold, by the name written into it."""
 

@@ -3,7 +3,8 @@
 from earwitness.training.networks.critic import Critic
 from earwitness.training.networks.generator import Generator
 from earwitness.training.networks.normalised import NormalisedSVDNet
+from earwitness.training.networks.replay import ReplayNetwork
 from earwitness.training.networks.standardise import BandStandardise
 from earwitness.training.networks.svd import SVDNet
 
-__all__ = ["BandStandardise", "Critic", "Generator", "NormalisedSVDNet", "SVDNet"]
+__all__ = ["BandStandardise", "Critic", "Generator", "NormalisedSVDNet", "ReplayNetwork", "SVDNet"]
