@@ -11,7 +11,7 @@ from earwitness.features import FeatureProfile
 from earwitness.inference.metadata import UnitLabel
 from earwitness.training.checkpoint import DETECTORS, CheckpointError, CheckpointMeta, load_checkpoint
 from earwitness.training.export.bundle import ExportedBundle, export_bundle
-from earwitness.training.export.card import CardFacts, evaluate_pair
+from earwitness.training.export.card import CardFacts, Comparisons, evaluate_pair
 from earwitness.training.export.errors import SourceError
 from earwitness.training.export.layers import LayerSpec
 from earwitness.training.export.weights import load_weights
@@ -25,13 +25,13 @@ def export_checkpoints(
     repository: Path,
     corpus: Path | None = None,
     songs: Path | None = None,
-    other_detectors: Sequence[Path] = (),
+    comparisons: Comparisons | None = None,
     progress: Progress = silent,
 ) -> ExportedBundle:
     """Exports a trained generator and detector, of singing or of replays, with all of the detector's named layers.
 
-    With a `corpus` of singing, and real `songs`, both are evaluated first and the figures go into the model card; the
-    generator also over the `other_detectors`.
+    With a `corpus` of singing, and real `songs`, both are evaluated first and the figures go into the model card,
+    beside those of the `comparisons`.
 
     Raises: SourceError when a file is no such checkpoint, the two were trained on different features, or there is a
     corpus for another detector than one of singing;
@@ -54,7 +54,7 @@ def export_checkpoints(
             "detector, export without a corpus"
         )
     if corpus is not None:
-        evaluation = evaluate_pair(gan_checkpoint, detector_checkpoint, corpus, songs, other_detectors, progress)
+        evaluation = evaluate_pair(gan_checkpoint, detector_checkpoint, corpus, songs, comparisons, progress)
     return export_bundle(
         generator,
         classifier,
