@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,7 +105,7 @@ def train_replay(
     """
     profile = config.profile
     bands, frames = profile.excerpt_shape
-    arguments = {
+    arguments: dict[str, Any] = {
         "network": config.network,
         "band_count": bands,
         "frame_count": frames,

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,8 +69,9 @@ class Reference:
             units = [torch.cat(self._pair.classify(self._weights, x), dim=1) for x in spectrograms]
         return np.asarray(torch.cat(units).numpy())
 
-    def _chunks(self, rows: NDArray[np.floating]) -> tuple[Tensor, ...]:
-        return torch.from_numpy(rows).split(rows_at_once(self._pair))
+    def _chunks(self, rows: NDArray[Any]) -> list[Tensor]:
+        size = rows_at_once(self._pair)
+        return [torch.from_numpy(rows[first : first + size]) for first in range(0, len(rows), size)]
 
     def _served(self, x: Tensor) -> Tensor:
         return x.squeeze(1) if self._pair.has_channel else x

@@ -40,7 +40,8 @@ class WindowSampler:
         self.utterances: NDArray[np.int64] = np.repeat(np.arange(len(data)), [len(each) for each in starts])
         """Whose each window is, `[W]`."""
         self._starts = np.concatenate(starts)
-        self._labels = np.where(data.genuine, GENUINE, SPOOF)
+        self.labels = np.where(data.genuine, GENUINE, SPOOF)
+        """Output unit of each utterance's class `[U]`."""
         self._order = lru_cache(maxsize=1)(self._new_order)
 
     @property
@@ -55,7 +56,7 @@ class WindowSampler:
             cut_or_repeat(self._data.spectrogram(self.utterances[window]), self._window_frames, self._starts[window])
             for window in chosen
         ]
-        labels = self._labels[self.utterances[chosen]]
+        labels = self.labels[self.utterances[chosen]]
         return torch.from_numpy(np.stack(windows).astype(np.float32)), torch.from_numpy(labels)
 
     def epoch(self, number: int, workers: int) -> Iterator[Batch]:
@@ -84,9 +85,7 @@ def utterance_scores(
     network: nn.Module, data: UtteranceSpectrograms, window_frames: int, hop_frames: int | None, workers: int = 0
 ) -> NDArray[np.float64]:
     """Score `[U]` of every utterance: the log-odds of genuine, the mean over its windows."""
-    sampler = WindowSampler(data, window_frames, hop_frames, SCORING_BATCH)
-    scores = log_odds(window_logits(network, sampler, workers)).numpy()
-    return mean_over_windows(scores, sampler.utterances, len(data))
+    return loss_and_scores(network, data, window_frames, hop_frames, workers)[1]
 
 
 def loss_and_scores(
@@ -95,6 +94,6 @@ def loss_and_scores(
     """Mean cross-entropy over all windows, and the utterances' scores `[U]`."""
     sampler = WindowSampler(data, window_frames, hop_frames, SCORING_BATCH)
     logits = window_logits(network, sampler, workers)
-    labels = torch.from_numpy(np.where(data.genuine, GENUINE, SPOOF)[sampler.utterances])
+    labels = torch.from_numpy(sampler.labels[sampler.utterances])
     scores = mean_over_windows(log_odds(logits).numpy(), sampler.utterances, len(data))
     return float(cross_entropy(logits, labels)), scores

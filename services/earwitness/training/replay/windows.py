@@ -1,9 +1,13 @@
 """What a network sees of an utterance: its beginning, cut or repeated to length, or windows over all of it."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from earwitness.features import FeatureProfile
+
+Value = TypeVar("Value", np.float16, np.float32)
 
 
 def utterance_spectrogram(profile: FeatureProfile, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -33,7 +37,7 @@ def window_starts(frame_count: int, window_frames: int, hop_frames: int | None) 
     return np.append(np.arange(0, last, hop_frames), last)
 
 
-def cut_or_repeat(spectrogram: NDArray[np.float32], window_frames: int, start: int = 0) -> NDArray[np.float32]:
+def cut_or_repeat(spectrogram: NDArray[Value], window_frames: int, start: int = 0) -> NDArray[Value]:
     """`window_frames` frames from `start` on, `[bands, window_frames]`, of a spectrogram `[frames, bands]`.
 
     An utterance that ends before goes on from its first frame.
