@@ -38,6 +38,10 @@ def explanations(
         list[Path] | None,
         typer.Option("--recordings", "-r", help="Real audio beside sweeps, files or folders; long: minutes."),
     ] = None,
+    real_count: Annotated[
+        int | None,
+        typer.Option("--real", min=4, help="Real excerpts beside each objective. Default: two for each seed."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write: page, table, figures.")] = None,
     example_count: Annotated[
         int, typer.Option("--examples", min=1, help="Sounds on the page of each setting and of real audio.")
@@ -86,7 +90,9 @@ def explanations(
         connection: Connection = context.obj
         with console.progress("gathering") as update:
             backend = inference_backend(triton, model_repository, data)
-            gathered = asyncio.run(_gather(connection, explainer, data, backend, sources, found, example_count, update))
+            gathered = asyncio.run(
+                _gather(connection, explainer, data, backend, sources, found, real_count, example_count, update)
+            )
             objectives = []
             for each in gathered:
                 objectives.append(listener.measure(each, update))
@@ -109,6 +115,7 @@ async def _gather(
     backend: "InferenceBackend",
     sweep_ids: Sequence[str],
     recordings: Sequence[Path],
+    real_count: int | None,
     example_count: int,
     update: console.Update,
 ) -> "list[Gathered]":
@@ -120,7 +127,13 @@ async def _gather(
         async with connection.explainer(explainer, data) as models, connection.sweeps(explainer, data) as sweeps:
             for each in await choose(sweeps, models, sweep_ids):
                 gathered = await gather(
-                    sweeps, backend, each, recordings, example_count=example_count, on_progress=update
+                    sweeps,
+                    backend,
+                    each,
+                    recordings,
+                    example_count=example_count,
+                    real_count=real_count,
+                    on_progress=update,
                 )
                 logger.info("gathered %s and %d real excerpts", gathered.title, len(gathered.excerpts))
                 found.append(gathered)

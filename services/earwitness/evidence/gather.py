@@ -24,8 +24,8 @@ Progress = Callable[[int, int, str], None]
 
 ROWS_AT_ONCE = 10
 REAL_PER_ROW = 2
-"""Real excerpts for each explanation, so that as many of them as there are explanations have as many others to be
-compared with."""
+"""Real excerpts for each explanation of a setting: so as many of them as there are explanations have as many others
+to be compared with."""
 MIN_REAL = 2 * MIN_ROWS
 SOUND_SEED = 0
 """Griffin-Lim's first phases, as of the explanations' sounds."""
@@ -81,9 +81,10 @@ async def gather(
     *,
     example_count: int,
     on_progress: Progress,
+    real_count: int | None = None,
 ) -> Gathered:
     """All explanations of the settings to be judged, with sound (the first `example_count` with a picture too), and the
-    real excerpts that activate the objective most.
+    `real_count` real excerpts that activate the objective most.
 
     Raises: FailedPrecondition when `backend` serves other weights; InvalidArgument for recordings with too few
     excerpts; AudioError; InferenceUnavailable; RpcFailure.
@@ -94,7 +95,7 @@ async def gather(
             f"{backend.description} serves {bundle.name} with weights {bundle.weights_sha256[:12]}, the explainer with "
             f"{chosen.model.weights_sha256[:12]}; let both use one model repository"
         )
-    count = REAL_PER_ROW * len(chosen.sweep.seeds)
+    count = REAL_PER_ROW * len(chosen.sweep.seeds) if real_count is None else real_count
     excerpts = await top_excerpts(
         backend,
         model=chosen.model.name,

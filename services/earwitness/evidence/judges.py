@@ -10,7 +10,7 @@ and Griffin-Lim, which is what an explanation's sound has gone through. AUC, wit
     silero-vad  0.911 [0.867, 0.952]   0.912 [0.865, 0.948]
 
 silero-vad, which is of speech, is not used: within one of the songs its AUC was 0.66 and 0.61, the others' at least
-0.93. `tests/benchmarks/judges.py` measures again.
+0.93. `tests/benchmarks/bench_judges.py` measures so.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -36,11 +36,6 @@ class Listener:
         self._judges = judges
         self._probabilities: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
 
-    @property
-    def judges(self) -> Mapping[str, Judge]:
-        """The judges, by name."""
-        return self._judges
-
     def measure(self, gathered: Gathered, on_progress: Progress) -> ObjectiveEvidence:
         """All there is to say of one objective alone."""
         rate_hz = gathered.model.sample_rate_hz

@@ -53,13 +53,25 @@ PUBLISHED: Mapping[tuple[int, str], Published] = {
 
 
 @dataclass(frozen=True)
+class Marginal:
+    """What one of the settings does, whatever the others are: (its value, the median distance there), lowest first."""
+
+    setting: str
+    medians: tuple[tuple[float, float], ...]
+
+    def words(self) -> str:
+        """As in `rate: 0.001 → 2.10, 0.01 → 8.68`."""
+        return f"{self.setting}: " + ", ".join(f"{value:.3g} → {number(median)}" for value, median in self.medians)
+
+
+@dataclass(frozen=True)
 class Shape:
     """The shape of one objective's distances over its grid.
 
     `correlation` is Spearman's between distance and aggressiveness, None where all settings are as aggressive. Gentle
     settings are the third with the least aggressiveness, aggressive ones the third with the most, ties included.
     `published_rank` is the place that the published best setting has here, of `setting_count`, None where it was not
-    swept.
+    swept. `marginals` are of the settings that vary.
     """
 
     setting_count: int
@@ -73,6 +85,7 @@ class Shape:
     published: Published | None
     published_rank: int | None
     published_here: float | None
+    marginals: tuple[Marginal, ...]
 
     @property
     def worst_ratio(self) -> float | None:
@@ -110,6 +123,8 @@ class Shape:
             + ("." if self.correlation is None else f" (rank correlation with rate × steps {self.correlation:+.2f})."),
             self._ratio_words(),
         ]
+        if self.marginals:
+            said.append(f"Medians by {'; by '.join(each.words() for each in self.marginals)}.")
         if self.published is not None:
             said.append(self._published_words(self.published))
         verdict = "is reproduced" if self.reproduced else "is not reproduced"
@@ -196,6 +211,7 @@ def shape_of(scored: Sequence[Scored], published: Published | None) -> Shape:
         published=published,
         published_rank=rank,
         published_here=ordered[rank - 1].distance if rank else None,
+        marginals=_marginals(ordered),
     )
 
 
@@ -214,6 +230,18 @@ def likeness(
     if to_counterpart is None or to_other is None:
         return None
     return Likeness(neuron[0], counterpart[0], other[0], to_counterpart, to_other, len(common))
+
+
+def _marginals(scored: Sequence[Scored]) -> tuple[Marginal, ...]:
+    found = []
+    for name, field in (("rate", "learning_rate"), ("λ", "prior_weight"), ("steps", "steps")):
+        by_value: dict[float, list[float]] = {}
+        for each in scored:
+            by_value.setdefault(getattr(each.settings, field) or 0.0, []).append(each.distance)
+        if len(by_value) > 1:
+            medians = tuple((value, statistics.median(by_value[value])) for value in sorted(by_value))
+            found.append(Marginal(name, medians))
+    return tuple(found)
 
 
 def _correlation(left: Sequence[float], right: Sequence[float]) -> float | None:

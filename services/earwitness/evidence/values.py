@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from earwitness.client.output.report import Examples, Outcome, RealExcerpt
-from earwitness.client.output.words import settings_line
 from earwitness.client.values import FloatArray, Model, Objective, RankedBatch, Settings
 from earwitness.evidence.distances import Diversity, KernelDistance
 from earwitness.evidence.judges import Contrast, Opinion
@@ -56,10 +55,6 @@ class SettingEvidence:
     kernel: KernelDistance
     diversity: Diversity
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class RealEvidence:
@@ -88,7 +83,7 @@ class ObjectiveEvidence:
             "weights_sha256": gathered.model.weights_sha256,
             "objective": asdict(gathered.objective),
             "meaning": gathered.meaning,
-            "settings": [each.to_dict() for each in self.settings],
+            "settings": [asdict(each) for each in self.settings],
             "real": asdict(self.real),
             "shape": {
                 **asdict(shape),
@@ -116,10 +111,6 @@ class Opposition:
     contrasts: Mapping[str, tuple[Contrast, ...]]
     """By place, one for each judge."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -135,8 +126,3 @@ class Evidence:
         """Whether the published shape is reproduced, as (of what, what the numbers say)."""
         said = [(each.gathered.title, each.shape.words()) for each in self.objectives]
         return said + [("the two neurons of R2", each.words()) for each in self.likenesses]
-
-
-def setting_words(evidence: SettingEvidence) -> str:
-    """A setting in a table's cell."""
-    return settings_line(evidence.settings)
