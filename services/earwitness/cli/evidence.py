@@ -36,7 +36,7 @@ def explanations(
     ],
     recordings: Annotated[
         list[Path] | None,
-        typer.Option("--recordings", "-r", help="Real audio beside sweeps, files or folders; long: minutes."),
+        typer.Option("--recordings", "-r", help="Real audio beside sweeps, files or folders of them."),
     ] = None,
     real_count: Annotated[
         int | None,

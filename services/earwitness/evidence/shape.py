@@ -61,7 +61,7 @@ class Marginal:
 
     def words(self) -> str:
         """As in `rate: 0.001 → 2.10, 0.01 → 8.68`."""
-        return f"{self.setting}: " + ", ".join(f"{value:.3g} → {number(median)}" for value, median in self.medians)
+        return f"{self.setting}: " + ", ".join(f"{value:g} → {number(median)}" for value, median in self.medians)
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class Shape:
     median: float
     worst: Scored
     best_is_gentle: bool
+    worst_is_aggressive: bool
     published: Published | None
     published_rank: int | None
     published_here: float | None
@@ -106,7 +107,7 @@ class Shape:
     def by_orders(self) -> bool:
         """The worst setting is an aggressive one and further by orders of magnitude than the best."""
         ratio = self.worst_ratio
-        return self.aggressive_median > self.gentle_median and (ratio is None or ratio >= ORDERS)
+        return self.worst_is_aggressive and (ratio is None or ratio >= ORDERS)
 
     @property
     def reproduced(self) -> bool:
@@ -134,8 +135,9 @@ class Shape:
         if self.worst_ratio is None or self.median_ratio is None:
             return f"The best distance is 0, the worst {number(self.worst.distance)}."
         return (
-            f"The worst, {settings_line(self.worst.settings)}, is {number(self.worst_ratio)} times the best "
-            f"({number(self.worst.distance)}), the median {number(self.median_ratio)} times."
+            f"The worst, {settings_line(self.worst.settings)}, is {'' if self.worst_is_aggressive else 'not '}among the "
+            f"aggressive ones and {number(self.worst_ratio)} times the best ({number(self.worst.distance)}), the median "
+            f"{number(self.median_ratio)} times."
         )
 
     def _published_words(self, published: Published) -> str:
@@ -208,6 +210,7 @@ def shape_of(scored: Sequence[Scored], published: Published | None) -> Shape:
         median=statistics.median(each.distance for each in ordered),
         worst=ordered[-1],
         best_is_gentle=ordered[0].aggressiveness <= low < high,
+        worst_is_aggressive=ordered[-1].aggressiveness >= high > low,
         published=published,
         published_rank=rank,
         published_here=ordered[rank - 1].distance if rank else None,

@@ -74,7 +74,7 @@ def test_marginals_are_medians_over_the_other_settings() -> None:
     assert [median for _, median in rate.medians] == pytest.approx([0.5, 5, 50])
     assert len({median for _, median in prior.medians}) == 1
     assert [median for _, median in steps.medians] == pytest.approx([1, 5, 10])
-    assert "by steps: 100 → 1.00, 500 → 5.00, 1e+03 → 10.0" in shape.words()
+    assert "by steps: 100 → 1.00, 500 → 5.00, 1000 → 10.0" in shape.words()
 
 
 def test_equally_aggressive_settings_have_no_correlation() -> None:
@@ -82,6 +82,7 @@ def test_equally_aggressive_settings_have_no_correlation() -> None:
     shape = shape_of(scored, R1)
     assert shape.correlation is None
     assert not shape.gentle_wins
+    assert not shape.worst_is_aggressive
     assert shape.published_rank is None
     assert "that setting was not swept here" in shape.words()
     assert shape_of([Scored(scored[0].settings, 0.0), scored[1]], None).worst_ratio is None
