@@ -10,12 +10,12 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from earwitness.training.networks import Generator, SVDNet
+from earwitness.training.networks import SVDNet, make_generator
 
 FORMAT_VERSION: Final = 1
 ARCHITECTURES: Final[Mapping[str, Callable[..., nn.Module]]] = {
     "svdnet": SVDNet,
-    "generator": Generator,
+    "generator": make_generator,
 }
 """Every network a checkpoint can hold, by the name written into it."""
 

@@ -18,7 +18,7 @@ from torch.nn.functional import softplus
 from earwitness.training.averaging import average_into, kept_share
 from earwitness.training.checkpoint import CheckpointMeta, file_sha256, load_checkpoint, save_checkpoint
 from earwitness.training.corpus import open_corpus
-from earwitness.training.networks import Critic, Generator, SVDNet
+from earwitness.training.networks import Arch, Critic, SVDNet, make_generator
 from earwitness.training.run_folder import (
     DeviceName,
     Progress,
@@ -62,9 +62,10 @@ class GanTrainingConfig:
     The critic knows the label of every real excerpt, and the first value of a latent says which label is asked of the
     generator (`_Gan.labels_of`): it must make both kinds, and not what lies between them.
 
-    `init` is a generator's checkpoint to begin with. `detector` is a trained classifier's: its layers are shown to the
-    critic beside the pixels. Take another than the one to be explained, trained from another seed: a generator that was
-    made to please a network cannot be measured by it.
+    `arch` is the generator's layout (see `networks.generator`). `init` is a generator's checkpoint to begin with, of
+    the same layout or of the published one. `detector` is a trained classifier's: its layers are shown to the critic
+    beside the pixels. Take another than the one to be explained, trained from another seed: a generator that was made
+    to please a network cannot be measured by it.
 
     `loss`: "wasserstein" penalises the critic's gradient between real and generated excerpts (‖∇‖ → 1); "logistic"
     penalises it at real excerpts (R1), "relativistic" at real and generated ones (R1 + R2), both towards zero. The
@@ -74,6 +75,7 @@ class GanTrainingConfig:
 
     corpus: Path
     run_folder: Path
+    arch: Arch = "paper"
     seed: int = 0
     init: Path | None = None
     detector: Path | None = None
@@ -119,7 +121,9 @@ class _Gan:
         self.config = config
         self.device = training_device(config.device)
         init = torch.Generator().manual_seed(config.seed)
-        self.generator = Generator(config.latent_size, config.generator_channels, log_floor=log_floor)
+        self.generator = make_generator(
+            config.arch, latent_size=config.latent_size, channels=config.generator_channels, log_floor=log_floor
+        )
         self.critic = Critic(config.critic_channels, start.detector)
         for network, standardise in (
             (self.generator, self.generator.standardise),
@@ -130,7 +134,8 @@ class _Gan:
             # Small channel counts run about a fifth faster this way on a CPU.
             network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if start.weights is not None:
-            self.generator.load_state_dict(start.weights)
+            # What a layout has beside the one it begins from keeps its own first weights.
+            self.generator.load_state_dict({**self.generator.state_dict(), **start.weights})
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.generator_optimiser = self._adam(self.generator)
         self.critic_optimiser = self._adam(self.critic)
@@ -250,6 +255,9 @@ class _Start:
             network, meta = load_checkpoint(config.init, "generator")
             own = {"latent_size": config.latent_size, "channels": config.generator_channels}
             _require_same(config.init, "init", {name: meta.arguments[name] for name in own}, own)
+            arch = meta.arguments.get("arch", "paper")
+            if arch not in ("paper", config.arch):
+                raise ValueError(f"init: {config.init} has the layout {arch}, this run {config.arch}; give another")
             _require_same(config.init, "init", dict(meta.features), dict(features))
             weights = network.state_dict()
             record["init"] = {"sha256": file_sha256(config.init), "training": dict(meta.training)}
@@ -363,6 +371,7 @@ def _save_average(
     folder: RunFolder, gan: _Gan, features: Mapping[str, Any], record: Mapping[str, Any], done: int
 ) -> None:
     arguments = {
+        "arch": gan.config.arch,
         "latent_size": gan.config.latent_size,
         "channels": gan.config.generator_channels,
         "log_floor": gan.average.log_floor,

@@ -59,14 +59,14 @@ class SvdTrainingConfig:
     run_folder: Path
     variant: Variant = "r1"
     seed: int = 0
-    epochs: int = 40
+    epochs: int = 22
     updates_per_epoch: int = 300
     batch_size: int = 16
     excerpts_per_segment: int = 6
     optimiser: Literal["adam", "nesterov"] = "adam"
     batch_norm: bool = True
     learning_rate: float = 0.001
-    rate_decay: float = 0.93
+    rate_decay: float = 0.9
     momentum: float = 0.95
     ema_updates: float = 400.0
     target_margin: float = 0.02

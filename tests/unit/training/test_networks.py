@@ -2,11 +2,13 @@
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from earwitness.training.networks import BandStandardise, Critic, Generator, SVDNet
+from earwitness.training.networks import BandStandardise, Critic, Generator, RefinedGenerator, SVDNet, make_generator
 from earwitness.training.train_gan import GanTrainingConfig, _Gan, _Start
 
 
@@ -59,6 +61,41 @@ def test_generator_stays_above_the_floor_in_the_data_units() -> None:
     assert x.shape == (4, 1, 80, 115)
     assert x.min() == pytest.approx(math.log(1e-7))
     assert abs(float(x.mean()) + 8.0) < 4.0
+
+
+def test_refined_generator_begins_as_the_published_one_and_then_adds_fixed_noise() -> None:
+    published, refined = Generator(channels=32), RefinedGenerator(channels=32)
+    seeded(published)
+    seeded(refined)
+    refined.load_state_dict({**refined.state_dict(), **published.state_dict()})
+    z = torch.randn(2, 128, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        assert torch.equal(refined(z), published(z))
+        torch.nn.init.ones_(refined.finish.weight)
+        again = refined(z)
+        assert torch.equal(refined(z), again)
+        assert not torch.equal(again, published(z))
+        refined.train()
+        assert not torch.equal(refined(z), refined(z))
+
+
+def test_refined_generator_adds_at_most_half_to_a_row_step() -> None:
+    classifier = SVDNet()
+
+    def operations(arch: Literal["paper", "refined"]) -> int:
+        with FlopCounterMode(display=False) as counter:
+            z = torch.zeros(1, 128, requires_grad=True)
+            classifier(make_generator(arch)(z)).sum().backward()
+        return int(counter.get_total_flops())
+
+    assert 1.05 < operations("refined") / operations("paper") < 1.5
+
+
+def test_layouts_have_names() -> None:
+    assert type(make_generator()) is type(make_generator("paper")) is Generator
+    assert type(make_generator("refined")) is RefinedGenerator
+    with pytest.raises(ValueError, match="arch: got 'big', expected one of paper, refined"):
+        make_generator("big")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("with_detector", [False, True])

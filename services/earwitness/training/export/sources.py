@@ -11,7 +11,7 @@ from earwitness.features import FeatureProfile
 from earwitness.inference.metadata import UnitLabel
 from earwitness.training.checkpoint import CheckpointError, CheckpointMeta, load_checkpoint
 from earwitness.training.export.bundle import ExportedBundle, export_bundle
-from earwitness.training.export.card import CardFacts, evaluate_pair
+from earwitness.training.export.card import CardFacts, Comparisons, evaluate_pair
 from earwitness.training.export.errors import SourceError
 from earwitness.training.export.layers import LayerSpec
 from earwitness.training.export.weights import load_weights
@@ -25,13 +25,13 @@ def export_checkpoints(
     repository: Path,
     corpus: Path | None = None,
     songs: Path | None = None,
-    other_detectors: Sequence[Path] = (),
+    comparisons: Comparisons | None = None,
     progress: Progress = silent,
 ) -> ExportedBundle:
     """Exports a trained generator and SVDNet with all of its named layers.
 
-    With a `corpus`, and real `songs`, both are evaluated first and the figures go into the model card; the generator
-    also over the `other_detectors`.
+    With a `corpus`, and real `songs`, both are evaluated first and the figures go into the model card, beside
+    those of the `comparisons`.
 
     Raises: SourceError when a file is no such checkpoint or the two were trained on different features;
     CheckpointError, DatasetError or AudioError when they cannot be evaluated; and as `export_bundle`.
@@ -48,7 +48,7 @@ def export_checkpoints(
         )
     evaluation = None
     if corpus is not None:
-        evaluation = evaluate_pair(gan_checkpoint, svd_checkpoint, corpus, songs, other_detectors, progress)
+        evaluation = evaluate_pair(gan_checkpoint, svd_checkpoint, corpus, songs, comparisons, progress)
     return export_bundle(
         generator,
         classifier,
