@@ -135,9 +135,9 @@ class Shape:
         if self.worst_ratio is None or self.median_ratio is None:
             return f"The best distance is 0, the worst {number(self.worst.distance)}."
         return (
-            f"The worst, {settings_line(self.worst.settings)}, is {'' if self.worst_is_aggressive else 'not '}among the "
-            f"aggressive ones and {number(self.worst_ratio)} times the best ({number(self.worst.distance)}), the median "
-            f"{number(self.median_ratio)} times."
+            f"The worst, {settings_line(self.worst.settings)}, is {'' if self.worst_is_aggressive else 'not '}among "
+            f"the aggressive third and {number(self.worst_ratio)} times the best ({number(self.worst.distance)}), the "
+            f"median {number(self.median_ratio)} times."
         )
 
     def _published_words(self, published: Published) -> str:
