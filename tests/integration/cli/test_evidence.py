@@ -53,6 +53,14 @@ def unranked(detector: Served) -> str:
     return str(invoke("sweep", "svd-r1", *words).json()["sweep"])
 
 
+def complaint(outcome: Outcome) -> str:
+    """The error, which is the last line: the services run in this process, and their log lines come before it."""
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    last = outcome.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    return last
+
+
 def recordings(*files: Path) -> list[object]:
     return [word for each in files for word in ("-r", each)]
 
@@ -135,26 +143,26 @@ def test_what_cannot_be_judged_is_one_line(
     run: Run, detector: Served, sweeps: list[str], unranked: str, tmp_path: Path
 ) -> None:
     evaluate = ("evaluate", "explanations", "--data", detector.data)
-    assert "give --recordings" in run(*evaluate, *sweeps).error()
+    assert "give --recordings" in complaint(run(*evaluate, *sweeps))
     given = recordings(*RECORDINGS)
-    assert "s1 does not exist" in run(*evaluate, "s1", *given).error()
-    assert "is there twice; give it once" in run(*evaluate, sweeps[0], sweeps[0], *given).error()
-    assert f"`earwitness sweeps rank {unranked} --reference NAME`" in run(*evaluate, unranked, *given).error()
+    assert "s1 does not exist" in complaint(run(*evaluate, "s1", *given))
+    assert "is there twice; give it once" in complaint(run(*evaluate, sweeps[0], sweeps[0], *given))
+    assert f"`earwitness sweeps rank {unranked} --reference NAME`" in complaint(run(*evaluate, unranked, *given))
     (tmp_path / "none").mkdir()
-    assert "no audio files found" in run(*evaluate, *sweeps, "-r", tmp_path / "none").error()
+    assert "no audio files found" in complaint(run(*evaluate, *sweeps, "-r", tmp_path / "none"))
     short = write_recording(tmp_path / "short.wav", 0.2)
-    assert "they hold 0 excerpts" in run(*evaluate, *sweeps, "-r", short).error()
+    assert "they hold 0 excerpts" in complaint(run(*evaluate, *sweeps, "-r", short))
     other = ("--model-repository", detector.tiny.repository)
-    assert "got 'svd-r1'; " in run(*evaluate, *sweeps, *given, *other).error()
+    assert "got 'svd-r1'; " in complaint(run(*evaluate, *sweeps, *given, *other))
 
 
 def test_unfinished_sweep_is_refused(run: Run, detector: Served) -> None:
     data = ("--data", detector.data, "--json")
     started = run("sweep", "svd-r1", "--lr", 0.01, "--steps", 9000, "-n", 40, "--no-wait", *data).json()["sweep"]
     evaluate = ("evaluate", "explanations", started, *recordings(RECORDINGS[0]), "--data", detector.data)
-    assert f"0 of 1 results are done; `earwitness sweeps watch {started}`" in run(*evaluate).error()
+    assert f"0 of 1 results are done; `earwitness sweeps watch {started}`" in complaint(run(*evaluate))
     run("sweeps", "cancel", started, *data).json()
-    assert "is cancelled, 0 of 1 results are done; its settings cannot be compared" in run(*evaluate).error()
+    assert "is cancelled, 0 of 1 results are done; its settings cannot be compared" in complaint(run(*evaluate))
 
 
 def test_missing_judge_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
