@@ -29,11 +29,12 @@ $(CORE): pyproject.toml
 	@touch $@
 
 # Training, export, tests. torch is pinned: other versions bring gigabytes of CUDA packages.
-# tinysoundfont asks for an audio device library that rendering to memory does not need.
+# tinysoundfont asks for an audio device library that rendering to memory does not need; musicnn for TensorFlow and an
+# old numpy, where its weights alone are needed.
 $(DEV): $(CORE)
 	@echo 'installing what training and tests need into $(VENV) (torch among it: minutes) ...'
 	@$(PIP) --editable '.[train,dev]'
-	@$(PIP) --no-deps 'tinysoundfont==0.3.7'
+	@$(PIP) --no-deps 'tinysoundfont==0.3.7' 'musicnn==0.1.0'
 	@touch $@
 
 install: $(DEV) ## environment with everything: services, training, tests
