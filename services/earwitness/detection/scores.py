@@ -120,7 +120,7 @@ def write_scores(path: Path, scores: Mapping[str, float]) -> None:
 
 def _score_column(table: Table, taken: Collection[int | None]) -> int:
     numbers = [
-        column for column in range(table.width) if column not in taken and number_share(table.cells(column)) >= MOSTLY
+        column for column in range(table.width) if column not in taken and number_share(table.sample(column)) >= MOSTLY
     ]
     if len(numbers) == 1:
         return numbers[0]
