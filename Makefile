@@ -30,7 +30,7 @@ $(CORE): pyproject.toml
 # tinysoundfont asks for an audio device library that rendering to memory does not need.
 $(DEV): $(CORE)
 	@echo 'installing what training and tests need into $(VENV) (torch among it: minutes) ...'
-	@$(PIP) --editable '.[train,dev]'
+	@$(PIP) --editable '.[train,sweep,dev]'
 	@$(PIP) --no-deps 'tinysoundfont==0.3.7'
 	@touch $@
 
