@@ -13,7 +13,7 @@ from earwitness.cli.options import Data, Directions, Explainer, Force, Json, Lay
 from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepository, RecordingsTriton
 from earwitness.cli.sweep_plan import objectives_of, require_tunable, senses_of, settings_of
 from earwitness.cli.sweep_results import check_folder, follow, kept, print_sweep, sweep_document, write_sweep_folders
-from earwitness.cli.sweep_tuning import Tuning, show_tuned
+from earwitness.cli.sweep_tuning import Tuning, require_optuna, show_tuned
 
 if TYPE_CHECKING:
     from earwitness.client import Sweep
@@ -128,6 +128,7 @@ def sweep(
     objective_count = max(1, len(units or []) + len(directions or [])) * len(senses)
     if isinstance(values, dict):
         require_tunable(objective_count, references or [], seeds, stays=wait and not request_id)
+        require_optuna()
     elif out is not None:
         check_folder(out, objective_count, force=force)
     real = RealAudio.of(recordings, out, triton, model_repository, data)

@@ -21,6 +21,12 @@ STUDY_FILE = "study.log"
 """Optuna's journal in the output folder; a folder that has it can be gone on with."""
 
 
+def require_optuna() -> None:
+    """Raises: MissingPackage saying which extra brings it."""
+    with packages_of("sweep"):
+        import optuna  # noqa: F401
+
+
 @dataclass(frozen=True)
 class Tuning:
     """How the ranges are searched, and where the study and its page go."""
@@ -57,12 +63,11 @@ class Tuning:
         update: console.Update,
     ) -> "tuple[TuningPlan, Tuned]":
         """Search, and write the folder; the plan with what was found. Raises: as `tune`."""
+        from earwitness.client.study import Study
+        from earwitness.client.tuning import pinned, tune
         from earwitness.client.tuning_values import check_trials
 
         check_trials(plan, self.trials)
-        with packages_of("sweep"):
-            from earwitness.client.study import Study
-            from earwitness.client.tuning import pinned, tune
         plan = await pinned(scorer, plan)
         study = Study(plan, self._file())
 

@@ -72,9 +72,8 @@ def test_several_objectives_open(browser: str, tmp_path: Path) -> None:
     write_sweeps(tmp_path / "out", {"up": sweep(), "down": sweep(PAPER, "minimise")})
     image = photograph(browser, tmp_path / "out/index.html", tmp_path / "both.png")
     yellow = np.array([253, 231, 37]) / 255
-    found = (np.abs(image - yellow).max(axis=2) < 0.02).any(axis=1)
-    assert found[: len(found) // 2].any()  # the best cell of each grid
-    assert found.sum() > 100
+    rows = np.flatnonzero((np.abs(image - yellow).max(axis=2) < 0.02).any(axis=1))
+    assert np.ptp(rows) > 300  # the best cell of each grid; one grid alone is not as high
 
 
 def test_sounds_and_pictures_of_a_sweep_load(browser: str, tmp_path: Path) -> None:
