@@ -1,0 +1,213 @@
+"""What is recorded: the rooms and devices of each split, and its trials, drawn from the seed before any audio."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from earwitness.training.corpus.config import Split
+from earwitness.training.corpus.identities import speakers
+from earwitness.training.corpus.replay.codecs import CODECS
+from earwitness.training.corpus.replay.config import REPLAY_SPLITS, ReplayConfig, ReplaySplit
+from earwitness.training.corpus.replay.devices import Loudspeaker, Microphone
+from earwitness.training.corpus.replay.rooms import Room
+
+SPEAKERS_OF: Mapping[ReplaySplit, Split] = {"train": "train", "dev": "valid", "eval": "test"}
+"""A speaker belongs to one split of the singing corpus, and to the same one here."""
+
+_USUAL = {"phone": 0.30, "laptop": 0.25, "portable": 0.25, "hifi": 0.20}
+LOUDSPEAKER_SHARES: Mapping[ReplaySplit, Mapping[str, float]] = {
+    # As in ASVspoof 2017, the evaluation meets more attackers with good equipment.
+    "train": _USUAL,
+    "dev": _USUAL,
+    "eval": {"phone": 0.20, "laptop": 0.20, "portable": 0.30, "hifi": 0.30},
+}
+MICROPHONE_SHARES = {"phone": 0.4, "laptop": 0.25, "headset": 0.2, "studio": 0.15}
+ROOM_SHARES = {"home": 0.35, "office": 0.3, "meeting": 0.2, "booth": 0.15}
+CODEC_SHARES: Mapping[ReplaySplit, Mapping[str, float]] = {
+    # "" is no codec. Each split adds one that the others before it lack.
+    "train": {"": 0.6, "mp3": 0.2, "opus": 0.15, "g711": 0.05},
+    "dev": {"": 0.6, "mp3": 0.13, "opus": 0.12, "g711": 0.05, "g721": 0.1},
+    "eval": {"": 0.6, "mp3": 0.08, "opus": 0.08, "g711": 0.03, "g721": 0.03, "vorbis": 0.13, "gsm": 0.05},
+}
+FILE_PREFIXES: Mapping[ReplaySplit, str] = {"train": "T", "dev": "D", "eval": "E"}
+
+TALKING_M = (0.08, 0.5)
+PLAYING_M = (0.08, 0.6)
+EAVESDROPPING_M = (0.15, 1.0)
+SNR_DB = (25.0, 45.0)
+LEVEL_DB = (-36.0, -22.0)
+SILENCE_S = (0.1, 0.5)
+"""Before and after the speech."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rooms and devices that one split alone has."""
+
+    rooms: tuple[Room, ...]
+    microphones: tuple[Microphone, ...]
+    loudspeakers: tuple[Loudspeaker, ...]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Every room and device of a corpus, by split and by name."""
+
+    pools: Mapping[ReplaySplit, Pool]
+
+    @classmethod
+    def draw(cls, config: ReplayConfig) -> Self:
+        """Those of `config.seed`: another seed has other rooms and devices."""
+        first = {"E": 1, "R": 1, "P": 1}
+        pools = {}
+        for place, split in enumerate(REPLAY_SPLITS):
+            size = config.size(split)
+
+            def named(letter: str, shares: Mapping[str, float], count: int, place: int = place) -> list[Any]:
+                """(name, kind, generator) of each."""
+                start = first[letter]
+                first[letter] += count
+                return [
+                    (f"{letter}{start + number:02d}-{kind}", kind, _generator(config.seed, place, ord(letter), number))
+                    for number, kind in enumerate(_spread(shares, count))
+                ]
+
+            pools[split] = Pool(
+                tuple(Room.draw(*each) for each in named("E", ROOM_SHARES, size.rooms)),
+                tuple(Microphone.draw(*each) for each in named("R", MICROPHONE_SHARES, size.microphones)),
+                tuple(Loudspeaker.draw(*each) for each in named("P", LOUDSPEAKER_SHARES[split], size.loudspeakers)),
+            )
+        return cls(pools)
+
+    @cached_property
+    def rooms(self) -> Mapping[str, Room]:
+        return {each.name: each for pool in self.pools.values() for each in pool.rooms}
+
+    @cached_property
+    def microphones(self) -> Mapping[str, Microphone]:
+        return {each.name: each for pool in self.pools.values() for each in pool.microphones}
+
+    @cached_property
+    def loudspeakers(self) -> Mapping[str, Loudspeaker]:
+        return {each.name: each for pool in self.pools.values() for each in pool.loudspeakers}
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "splits": {split: asdict(pool) for split, pool in self.pools.items()},
+            "codecs": {name: asdict(codec) for name, codec in CODECS.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A recording: room, microphone, how far the sound comes, and how far the noise lies below it."""
+
+    room: str
+    microphone: str
+    distance_m: float
+    snr_db: float
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What comes first in a replayed trial: the attacker's recording, its codec ("" for none), a loudspeaker."""
+
+    capture: Capture
+    codec: str
+    loudspeaker: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One file: who says what, how it reaches the verifier's microphone, and how the file is cut and levelled."""
+
+    file: str
+    speaker: str
+    phrase: int
+    capture: Capture
+    attack: Attack | None
+    level_db: float
+    before_s: float
+    after_s: float
+    seed: tuple[int, int, int]
+
+    def generator(self) -> np.random.Generator:
+        """The trial's own stream of random numbers: positions in the rooms, and noise."""
+        return _generator(*self.seed)
+
+    @property
+    def line(self) -> str:
+        """Its line of the protocol: FILE KEY SPEAKER PHRASE ENVIRONMENT PLAYBACK RECORDING."""
+        if self.attack is None:
+            key, configuration = "genuine", ("-", "-", "-")
+        else:
+            key, configuration = "spoof", (self.capture.room, self.attack.loudspeaker, self.capture.microphone)
+        return " ".join((self.file, key, self.speaker, f"S{self.phrase + 1:02d}", *configuration))
+
+
+def plan_trials(config: ReplayConfig, catalogue: Catalogue, split: ReplaySplit) -> list[Trial]:
+    """All trials of a split, classes mixed; rooms and devices occur equally often within each class."""
+    size, place = config.size(split), REPLAY_SPLITS.index(split)
+    rng = _generator(config.seed, place, 0)
+    said = [(who, phrase) for who in speakers(SPEAKERS_OF[split], size.speakers) for phrase in range(config.phrases)]
+    own, borrowed = catalogue.pools[split], catalogue.pools["train"]
+    drafts: list[tuple[str, int, Capture, Attack | None]] = []
+    for spoof, times in ((False, size.genuine), (True, size.spoof)):
+        jobs = _shuffled(said * times, rng)
+        cut = round(size.borrowed_share * len(jobs))
+        for pool, part in ((borrowed, jobs[:cut]), (own, jobs[cut:])):
+            captures = _captures(pool, len(part), PLAYING_M if spoof else TALKING_M, rng)
+            attacks = _attacks(pool, len(part), split, rng) if spoof else [None] * len(part)
+            drafts += [(*job, *way) for job, way in zip(part, zip(captures, attacks, strict=True), strict=True)]
+    return [
+        Trial(
+            f"{FILE_PREFIXES[split]}_{1_000_001 + number}.flac", *draft, rng.uniform(*LEVEL_DB),
+            rng.uniform(*SILENCE_S), rng.uniform(*SILENCE_S), (config.seed, place, 1 + number),
+        )
+        for number, draft in enumerate(_shuffled(drafts, rng))
+    ]  # fmt: skip
+
+
+def _captures(pool: Pool, count: int, distance_m: tuple[float, float], rng: np.random.Generator) -> list[Capture]:
+    return [
+        Capture(room.name, microphone.name, rng.uniform(*distance_m), rng.uniform(*SNR_DB))
+        for room, microphone in zip(_deal(pool.rooms, count, rng), _deal(pool.microphones, count, rng), strict=True)
+    ]
+
+
+def _attacks(pool: Pool, count: int, split: ReplaySplit, rng: np.random.Generator) -> list[Attack]:
+    captures = _captures(pool, count, EAVESDROPPING_M, rng)
+    codecs = _shuffled(_spread(CODEC_SHARES[split], count), rng)
+    loudspeakers = _deal(pool.loudspeakers, count, rng)
+    return [Attack(*way[:2], way[2].name) for way in zip(captures, codecs, loudspeakers, strict=True)]
+
+
+def _deal(items: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
+    """`count` of the items, each as often as the others or once more, in random order."""
+    rounds = [_shuffled(items, rng) for _ in range(-(-count // len(items)))]
+    return [item for each in rounds for item in each][:count]
+
+
+def _shuffled(items: Sequence[T], rng: np.random.Generator) -> list[T]:
+    return [items[int(place)] for place in rng.permutation(len(items))]
+
+
+def _spread(shares: Mapping[str, float], count: int) -> list[str]:
+    """`count` keys; after each of them every key has had its share as nearly as can be."""
+    given = dict.fromkeys(shares, 0)
+    order = []
+    for number in range(1, count + 1):
+        due = max(shares, key=lambda key: shares[key] * number - given[key])
+        given[due] += 1
+        order.append(due)
+    return order
+
+
+def _generator(seed: int, *key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
