@@ -65,9 +65,9 @@ class MicrophoneKind:
 
 
 MICROPHONE_KINDS: Mapping[str, MicrophoneKind] = {
-    "phone": MicrophoneKind((70, 150), (7_000, 8_000), 2.0, (0.2, 0.8)),
-    "laptop": MicrophoneKind((60, 140), (6_800, 8_000), 2.2, (0.3, 0.9)),
-    "headset": MicrophoneKind((40, 120), (7_000, 8_000), 1.8, (0.2, 0.8)),
+    "phone": MicrophoneKind((70, 150), (7_000, 8_000), 2.2, (0.2, 0.8)),
+    "laptop": MicrophoneKind((60, 140), (6_800, 8_000), 2.4, (0.3, 0.9)),
+    "headset": MicrophoneKind((40, 120), (7_000, 8_000), 2.0, (0.2, 0.8)),
     "studio": MicrophoneKind((20, 60), (7_800, 8_000), 0.8, (0.0, 0.3)),
 }
 
@@ -115,9 +115,9 @@ class LoudspeakerKind:
 
 
 LOUDSPEAKER_KINDS: Mapping[str, LoudspeakerKind] = {
-    "phone": LoudspeakerKind((250, 700), (2, 3, 4), (6_000, 8_000), 3.0, (0.6, 2.4), (0.1, 0.4)),
-    "laptop": LoudspeakerKind((150, 380), (2, 3, 4), (6_500, 8_000), 2.8, (0.4, 1.6), (0.05, 0.3)),
-    "portable": LoudspeakerKind((80, 200), (2, 3, 4), (7_000, 8_200), 2.2, (0.3, 1.2), (0.05, 0.25)),
+    "phone": LoudspeakerKind((200, 600), (2, 3, 4), (6_000, 8_000), 2.6, (0.6, 2.4), (0.1, 0.4)),
+    "laptop": LoudspeakerKind((120, 350), (2, 3, 4), (6_500, 8_000), 2.4, (0.4, 1.6), (0.05, 0.3)),
+    "portable": LoudspeakerKind((70, 180), (2, 3, 4), (7_000, 8_200), 2.0, (0.3, 1.2), (0.05, 0.25)),
     "hifi": LoudspeakerKind((35, 80), (2, 4), (7_900, 9_000), 1.2, (0.05, 0.4), (0.0, 0.1)),
 }
 

@@ -14,6 +14,9 @@ from earwitness.training.corpus.replay.config import REPLAY_SPLITS, ReplayConfig
 from earwitness.training.corpus.replay.devices import Loudspeaker, Microphone
 from earwitness.training.corpus.replay.rooms import Room
 
+T = TypeVar("T")
+Range = tuple[float, float]
+
 SPEAKERS_OF: Mapping[ReplaySplit, Split] = {"train": "train", "dev": "valid", "eval": "test"}
 """A speaker belongs to one split of the singing corpus, and to the same one here."""
 
@@ -22,7 +25,7 @@ LOUDSPEAKER_SHARES: Mapping[ReplaySplit, Mapping[str, float]] = {
     # As in ASVspoof 2017, the evaluation meets more attackers with good equipment.
     "train": _USUAL,
     "dev": _USUAL,
-    "eval": {"phone": 0.20, "laptop": 0.20, "portable": 0.30, "hifi": 0.30},
+    "eval": {"phone": 0.15, "laptop": 0.20, "portable": 0.30, "hifi": 0.35},
 }
 MICROPHONE_SHARES = {"phone": 0.4, "laptop": 0.25, "headset": 0.2, "studio": 0.15}
 ROOM_SHARES = {"home": 0.35, "office": 0.3, "meeting": 0.2, "booth": 0.15}
@@ -34,16 +37,19 @@ CODEC_SHARES: Mapping[ReplaySplit, Mapping[str, float]] = {
 }
 FILE_PREFIXES: Mapping[ReplaySplit, str] = {"train": "T", "dev": "D", "eval": "E"}
 
+STEALING: Mapping[ReplaySplit, tuple[Range, Range]] = {
+    # Attackers of the evaluation also get closer, and record with less noise.
+    "train": ((0.15, 1.0), (25.0, 45.0)),
+    "dev": ((0.15, 1.0), (25.0, 45.0)),
+    "eval": ((0.08, 0.6), (30.0, 50.0)),
+}
+"""How far from the talker an attacker records, in metres, and the noise below it, in decibels."""
 TALKING_M = (0.08, 0.5)
 PLAYING_M = (0.08, 0.6)
-EAVESDROPPING_M = (0.15, 1.0)
 SNR_DB = (25.0, 45.0)
 LEVEL_DB = (-36.0, -22.0)
 SILENCE_S = (0.1, 0.5)
 """Before and after the speech."""
-
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -162,7 +168,7 @@ def plan_trials(config: ReplayConfig, catalogue: Catalogue, split: ReplaySplit) 
         jobs = _shuffled(said * times, rng)
         cut = round(size.borrowed_share * len(jobs))
         for pool, part in ((borrowed, jobs[:cut]), (own, jobs[cut:])):
-            captures = _captures(pool, len(part), PLAYING_M if spoof else TALKING_M, rng)
+            captures = _captures(pool, len(part), PLAYING_M if spoof else TALKING_M, SNR_DB, rng)
             attacks = _attacks(pool, len(part), split, rng) if spoof else [None] * len(part)
             drafts += [(*job, *way) for job, way in zip(part, zip(captures, attacks, strict=True), strict=True)]
     return [
@@ -174,18 +180,21 @@ def plan_trials(config: ReplayConfig, catalogue: Catalogue, split: ReplaySplit) 
     ]  # fmt: skip
 
 
-def _captures(pool: Pool, count: int, distance_m: tuple[float, float], rng: np.random.Generator) -> list[Capture]:
+def _captures(pool: Pool, count: int, distance_m: Range, snr_db: Range, rng: np.random.Generator) -> list[Capture]:
     return [
-        Capture(room.name, microphone.name, rng.uniform(*distance_m), rng.uniform(*SNR_DB))
+        Capture(room.name, microphone.name, rng.uniform(*distance_m), rng.uniform(*snr_db))
         for room, microphone in zip(_deal(pool.rooms, count, rng), _deal(pool.microphones, count, rng), strict=True)
     ]
 
 
 def _attacks(pool: Pool, count: int, split: ReplaySplit, rng: np.random.Generator) -> list[Attack]:
-    captures = _captures(pool, count, EAVESDROPPING_M, rng)
+    captures = _captures(pool, count, *STEALING[split], rng)
     codecs = _shuffled(_spread(CODEC_SHARES[split], count), rng)
     loudspeakers = _deal(pool.loudspeakers, count, rng)
-    return [Attack(*way[:2], way[2].name) for way in zip(captures, codecs, loudspeakers, strict=True)]
+    return [
+        Attack(capture, codec, loudspeaker.name)
+        for capture, codec, loudspeaker in zip(captures, codecs, loudspeakers, strict=True)
+    ]
 
 
 def _deal(items: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:

@@ -48,9 +48,9 @@ def test_a_loudspeaker_distorts_with_even_and_odd_harmonics_and_no_alias():
     powers = 10 * np.log10(tone_powers(speaker.play(low)) + 1e-12)
     assert powers[1_000] > powers[500] - 40
     assert powers[1_500] > powers[500] - 40
-    # The third harmonic of 3 kHz would come back as 7 kHz.
+    # Without oversampling the third harmonic of 3 kHz would come back as 7 kHz.
     folded = 10 * np.log10(tone_powers(speaker.play(tone)) + 1e-12)
-    assert folded[7_000] < folded[3_000] - 50
+    assert folded[7_000] < folded[3_000] - 40
     linear = 10 * np.log10(tone_powers(replace(speaker, drive=0.01).play(low)) + 1e-12)
     assert linear[1_500] < linear[500] - 80
 
