@@ -63,9 +63,11 @@ def build(
 @app.command()
 def replay(
     out: Annotated[Path, typer.Argument(help="Folder of the corpus.")],
-    size: Annotated[
-        str, typer.Option(metavar="small|full|N", help="A few dozen trials, 6 300, or about N trials.")
-    ] = "full",
+    size: Annotated[str, typer.Option(metavar="small|full|N", help="A few dozen trials, 5 800, or about N.")] = "full",
+    speech: Annotated[
+        Path | None,
+        typer.Option(help="Folder with clean recordings, a folder for each speaker. Default: synthetic voices."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal bytes.")] = 0,
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Replace another corpus that is there.")] = False,
@@ -87,7 +89,9 @@ def replay(
 
       earwitness corpus replay replayed -j 4
 
-      earwitness corpus replay a-tenth --size 630 --seed 7
+      earwitness corpus replay a-tenth --size 580 --seed 7
+
+      earwitness corpus replay mine --speech recordings --seed 1
     """
     with extra("train"):
         from earwitness.training.corpus.replay import ReplayConfig, build_replay_corpus
@@ -95,7 +99,12 @@ def replay(
         config = ReplayConfig.of_size(size, seed)
         with console.progress("corpus") as update:
             built = build_replay_corpus(
-                config, out, workers, progress=lambda stage, done, total: update(done, total, stage), force=force
+                config,
+                out,
+                workers,
+                progress=lambda stage, done, total: update(done, total, stage),
+                speech=speech,
+                force=force,
             )
     if json_output:
         console.print_json({"folder": built.folder, **built.manifest})

@@ -54,8 +54,8 @@ def open_corpus(folder: Path | str) -> Corpus:
 def finished_corpus(folder: Path, fingerprint: str, *, force: bool, parts: Collection[str] = SPLITS) -> Corpus | None:
     """The corpus of that fingerprint if it is there already; None when the folder is free to build it in.
 
-    `parts` are the names that an incomplete corpus may hold beside what its build left. `force` frees a folder that
-    holds a corpus of another fingerprint, which stays complete until `replace_corpus`.
+    `parts` are what a corpus of this kind consists of, beside its manifest. `force` frees a folder that holds one of
+    another fingerprint, which stays complete until `replace_corpus`.
 
     Raises: DatasetError when the folder holds another corpus, or something else.
     """
@@ -69,10 +69,11 @@ def finished_corpus(folder: Path, fingerprint: str, *, force: bool, parts: Colle
                 f"{folder} holds another corpus ({there.manifest['fingerprint'][:12]}, this one is "
                 f"{fingerprint[:12]}); give another folder, or replace it with --force"
             )
-    elif folder.exists() and any(
-        not each.name.startswith(BUILD_PREFIX) and each.name not in parts for each in folder.iterdir()
+    if folder.exists() and any(
+        not each.name.startswith(BUILD_PREFIX) and each.name not in {*parts, "manifest.json"}
+        for each in folder.iterdir()
     ):
-        raise DatasetError(f"{folder} holds something else than a corpus; give a folder of its own")
+        raise DatasetError(f"{folder} holds something else than this kind of corpus; give a folder of its own")
     return None
 
 

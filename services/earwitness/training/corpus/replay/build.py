@@ -25,7 +25,8 @@ from earwitness.training.corpus.replay.config import (
     ReplaySplit,
 )
 from earwitness.training.corpus.replay.plan import Catalogue, Trial, plan_trials
-from earwitness.training.corpus.replay.speech import PHRASES, load_speech, save_speech, say_phrases
+from earwitness.training.corpus.replay.speech import PHRASES, load_speech, save_speech
+from earwitness.training.corpus.replay.talkers import Talker, recorded_talkers, recordings_digest, voices
 from earwitness.training.corpus.storage import (
     BUILD_PREFIX,
     Corpus,
@@ -46,20 +47,14 @@ PROTOCOLS: Mapping[ReplaySplit, str] = {
 TRIALS_FILE = "trials.jsonl"
 PARTS = (*AUDIO_FOLDERS.values(), PROTOCOL_FOLDER, TRIALS_FILE)
 
+VOICES_SOURCE = (
+    "espeak-ng through espeakng-loader (GPL-3.0 program; its speech output is free to use), resynthesised with WORLD"
+)
+RECORDINGS_SOURCE = "recordings given by whoever built the corpus, under their own licence"
 SOURCES = [
-    "espeak-ng through espeakng-loader (GPL-3.0 program; its speech output is free to use), resynthesised with WORLD",
     "rooms, microphones and loudspeakers: simulated, nothing recorded",
     "codecs: libsndfile (LGPL) with LAME, Opus, Vorbis and its own G.711, G.721 and GSM 06.10",
 ]
-
-
-@dataclass(frozen=True)
-class _Speaker:
-    """A speaker to listen to, and the file its phrases go to."""
-
-    name: str
-    phrases: int
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -73,39 +68,46 @@ class _Recording:
 
 
 def build_replay_corpus(
-    config: ReplayConfig, out: Path | str, workers: int = 1, progress: Progress = silent, *, force: bool = False
+    config: ReplayConfig,
+    out: Path | str,
+    workers: int = 1,
+    progress: Progress = silent,
+    *,
+    speech: Path | None = None,
+    force: bool = False,
 ) -> Corpus:
     """Builds the corpus in `out`, or returns it when this very configuration is there already.
 
-    An interrupted build goes on where it was. The bytes do not depend on `workers`. With `force` a corpus of another
-    configuration is replaced.
+    Voices of espeak-ng talk, or the speakers of the folder `speech`, a folder of recordings each. An interrupted build
+    goes on where it was. The bytes do not depend on `workers`. With `force` a corpus of another configuration is
+    replaced.
 
-    Raises: ValueError when `workers` is not positive; DatasetError when `out` holds another corpus, or something else;
-        OSError when it cannot be written.
+    Raises: ValueError when `workers` is not positive; DatasetError when `out` holds another corpus, or something else,
+        or `speech` cannot be used; OSError when `out` cannot be written.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; give at least 1")
     out = Path(out)
     catalogue = _catalogue(config)
-    fingerprint = config.fingerprint(catalogue.to_dict())
+    talkers = voices(config) if speech is None else recorded_talkers(speech, config)
+    fingerprint = config.fingerprint(catalogue.to_dict(), "" if speech is None else recordings_digest(talkers))
     there = finished_corpus(out, fingerprint, force=force, parts=PARTS)
     if there is not None:
         return there
-    plans = {split: plan_trials(config, catalogue, split) for split in REPLAY_SPLITS}
+    plans = {split: plan_trials(config, catalogue, split, talkers[split]) for split in REPLAY_SPLITS}
     work = out / f"{BUILD_PREFIX}{fingerprint[:16]}"
-    speech, finished = work / "speech", work / "finished"
-    for folder in (speech, finished / PROTOCOL_FOLDER, *(finished / name for name in AUDIO_FOLDERS.values())):
+    spoken, finished = work / "speech", work / "finished"
+    for folder in (spoken, finished / PROTOCOL_FOLDER, *(finished / name for name in AUDIO_FOLDERS.values())):
         folder.mkdir(parents=True, exist_ok=True)
-    speakers = sorted({trial.speaker for split in REPLAY_SPLITS for trial in plans[split]})
-    saying = [_Speaker(name, config.phrases, speech / f"{name}.npz") for name in speakers]
     recordings = [
-        _Recording(config, trial, finished / AUDIO_FOLDERS[split] / trial.file, speech / f"{trial.speaker}.npz")
+        _Recording(config, trial, finished / AUDIO_FOLDERS[split] / trial.file, spoken / f"{trial.speaker}.npz")
         for split in REPLAY_SPLITS
         for trial in plans[split]
     ]
     # espeak-ng's output depends on what its process said before: one fresh process per speaker.
     with worker_pool(workers, PRELOAD, tasks_per_process=1) as pool:
-        missing = [each for each in saying if not each.path.is_file()]
+        saying = [(talker, spoken / f"{talker.name}.npz") for split in REPLAY_SPLITS for talker in talkers[split]]
+        missing = [each for each in saying if not each[1].is_file()]
         run_all(pool, _listen, missing, "speakers", progress, len(saying) - len(missing))
     with worker_pool(workers, PRELOAD) as pool:
         pending = [each for each in recordings if not each.path.is_file()]
@@ -117,14 +119,15 @@ def build_replay_corpus(
     (finished / TRIALS_FILE).write_text("".join(facts))
     replace_corpus(out)
     _move_parts(finished, out)
+    said = PHRASES[: config.phrases] if speech is None else ()
     manifest = {
         "kind": "replay",
         "fingerprint": fingerprint,
         "recipe_version": RECIPE_VERSION,
         "config": config.to_dict(),
         "sample_rate_hz": SAMPLE_RATE_HZ,
-        "sources": SOURCES,
-        "phrases": {f"S{number:02d}": text for number, text in enumerate(PHRASES[: config.phrases], start=1)},
+        "sources": [VOICES_SOURCE if speech is None else RECORDINGS_SOURCE, *SOURCES],
+        "phrases": {f"S{number:02d}": text for number, text in enumerate(said, start=1)},
         "splits": {split: _statistics(plans[split], out / AUDIO_FOLDERS[split]) for split in REPLAY_SPLITS},
         "catalogue": catalogue.to_dict(),
     }
@@ -136,9 +139,10 @@ def _catalogue(config: ReplayConfig) -> Catalogue:
     return Catalogue.draw(config)
 
 
-def _listen(speaker: _Speaker) -> None:
-    said = say_phrases(speaker.name, PHRASES[: speaker.phrases])
-    with whole_file(speaker.path) as partial:
+def _listen(task: tuple[Talker, Path]) -> None:
+    talker, path = task
+    said = talker.speak()
+    with whole_file(path) as partial:
         save_speech(said, partial)
 
 
@@ -156,14 +160,12 @@ def _record(task: _Recording) -> None:
 
 
 def _move_parts(finished: Path, out: Path) -> None:
-    """Puts the finished parts in place of those of an earlier corpus; what was moved before stays."""
+    """Puts the finished parts in place of those of an earlier corpus."""
     for part in PARTS:
-        source, target = finished / part, out / part
-        if not source.exists():
-            continue
+        target = out / part
         if target.is_dir():
             shutil.rmtree(target)
-        source.replace(target)
+        (finished / part).replace(target)
 
 
 def _statistics(trials: Sequence[Trial], folder: Path) -> dict[str, Any]:

@@ -116,7 +116,12 @@ class ReplayConfig:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def fingerprint(self, catalogue: Mapping[str, Any]) -> str:
-        """SHA-256 (hex) of everything that decides the corpus: recipe, this value, and its rooms and devices."""
+    def fingerprint(self, catalogue: Mapping[str, Any], recordings: str = "") -> str:
+        """SHA-256 (hex) of everything that decides the corpus: recipe, this value, its rooms and devices, recordings.
+
+        `recordings` is a digest of one's own, where they are what is said.
+        """
         body = {"recipe_version": RECIPE_VERSION, "config": self.to_dict(), "catalogue": catalogue}
+        if recordings:
+            body["recordings"] = recordings
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -7,18 +7,14 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from earwitness.training.corpus.config import Split
-from earwitness.training.corpus.identities import speakers
 from earwitness.training.corpus.replay.codecs import CODECS
 from earwitness.training.corpus.replay.config import REPLAY_SPLITS, ReplayConfig, ReplaySplit
 from earwitness.training.corpus.replay.devices import Loudspeaker, Microphone
 from earwitness.training.corpus.replay.rooms import Room
+from earwitness.training.corpus.replay.talkers import Talker
 
 T = TypeVar("T")
 Range = tuple[float, float]
-
-SPEAKERS_OF: Mapping[ReplaySplit, Split] = {"train": "train", "dev": "valid", "eval": "test"}
-"""A speaker belongs to one split of the singing corpus, and to the same one here."""
 
 _USUAL = {"phone": 0.30, "laptop": 0.25, "portable": 0.25, "hifi": 0.20}
 LOUDSPEAKER_SHARES: Mapping[ReplaySplit, Mapping[str, float]] = {
@@ -157,11 +153,13 @@ class Trial:
         return " ".join((self.file, key, self.speaker, f"S{self.phrase + 1:02d}", *configuration))
 
 
-def plan_trials(config: ReplayConfig, catalogue: Catalogue, split: ReplaySplit) -> list[Trial]:
+def plan_trials(
+    config: ReplayConfig, catalogue: Catalogue, split: ReplaySplit, talkers: Sequence[Talker]
+) -> list[Trial]:
     """All trials of a split, classes mixed; rooms and devices occur equally often within each class."""
     size, place = config.size(split), REPLAY_SPLITS.index(split)
     rng = _generator(config.seed, place, 0)
-    said = [(who, phrase) for who in speakers(SPEAKERS_OF[split], size.speakers) for phrase in range(config.phrases)]
+    said = [(talker.name, phrase) for talker in talkers for phrase in range(talker.phrases)]
     own, borrowed = catalogue.pools[split], catalogue.pools["train"]
     drafts: list[tuple[str, int, Capture, Attack | None]] = []
     for spoof, times in ((False, size.genuine), (True, size.spoof)):

@@ -1,6 +1,7 @@
-"""The speakers: espeak-ng voices that say pass-phrases, given breath and a vocal tract of their own by WORLD.
+"""What is said before anybody records it: by espeak-ng voices, or in recordings of one's own.
 
-A speaker says a phrase in one way, whatever the corpus: the corpus' seed decides only how it is recorded.
+An espeak-ng voice gets breath and a vocal tract of its own by WORLD. It says a phrase in one way, whatever the corpus:
+the corpus' seed decides only how it is recorded.
 """
 
 from collections.abc import Sequence
@@ -60,8 +61,19 @@ def say_phrases(speaker: str, phrases: Sequence[str]) -> list[NDArray[np.float32
         voiced = world.synthesize(
             f0 * pitch * wander, np.ascontiguousarray(warped), np.ascontiguousarray(aperiodicity), rate_hz, FRAME_MS
         )
-        said.append(_trimmed(resample(np.asarray(voiced, np.float32), rate_hz, SAMPLE_RATE_HZ)))
+        said.append(trimmed(resample(np.asarray(voiced, np.float32), rate_hz, SAMPLE_RATE_HZ)))
     return said
+
+
+def trimmed(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`waveform` `[samples]` from the first to the last 10 ms that are not silent, `LONGEST_S` at most, RMS 0.1."""
+    block = SAMPLE_RATE_HZ // 100
+    blocks = waveform[: len(waveform) // block * block].reshape(-1, block)
+    level = np.sqrt(np.mean(blocks**2, axis=1))
+    loud = np.flatnonzero(level > level.max() * 10 ** (SILENT_DB / 20))
+    start, end = loud[0] * block, (loud[-1] + 1) * block
+    kept = waveform[start : min(end, start + round(LONGEST_S * SAMPLE_RATE_HZ))]
+    return np.asarray(0.1 / np.sqrt(np.mean(kept**2)) * kept, dtype=np.float32)
 
 
 def save_speech(said: Sequence[NDArray[np.float32]], path: Path) -> None:
@@ -74,14 +86,3 @@ def load_speech(path: Path) -> list[NDArray[np.float32]]:
     """What `save_speech` stored."""
     with np.load(path) as stored:
         return [stored[str(number)] for number in range(len(stored.files))]
-
-
-def _trimmed(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """From the first to the last 10 ms that are not silent, RMS 0.1."""
-    block = SAMPLE_RATE_HZ // 100
-    blocks = waveform[: len(waveform) // block * block].reshape(-1, block)
-    level = np.sqrt(np.mean(blocks**2, axis=1))
-    loud = np.flatnonzero(level > level.max() * 10 ** (SILENT_DB / 20))
-    start, end = loud[0] * block, (loud[-1] + 1) * block
-    kept = waveform[start : min(end, start + round(LONGEST_S * SAMPLE_RATE_HZ))]
-    return np.asarray(0.1 / np.sqrt(np.mean(kept**2)) * kept, dtype=np.float32)

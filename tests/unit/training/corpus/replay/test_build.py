@@ -120,9 +120,17 @@ def test_another_corpus_is_kept_unless_forced_away(tmp_path):
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(DatasetError, match="holds something else than a corpus"):
+    with pytest.raises(DatasetError, match="holds something else than this kind of corpus"):
         build_replay_corpus(TINY, tmp_path, force=True)
     assert list(contents(tmp_path)) == ["thesis.tex"]
+
+
+def test_a_corpus_of_another_kind_is_not_replaced(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "manifest.json").write_text(json.dumps({"fingerprint": "singing", "sources": []}))
+    with pytest.raises(DatasetError, match="holds something else than this kind of corpus"):
+        build_replay_corpus(TINY, tmp_path, force=True)
+    assert list(contents(tmp_path)) == ["manifest.json"]
 
 
 def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):

@@ -8,6 +8,7 @@ from earwitness.training.corpus.replay.channel import render_trial
 from earwitness.training.corpus.replay.config import SAMPLE_RATE_HZ, ReplayConfig, SplitSize
 from earwitness.training.corpus.replay.difficulty import equal_error_rate, spectrum_features, trivial_features
 from earwitness.training.corpus.replay.plan import Catalogue, plan_trials
+from earwitness.training.corpus.replay.talkers import voices
 
 CONFIG = ReplayConfig(
     phrases=2, train=SplitSize(speakers=16, rooms=6, microphones=6, loudspeakers=8, genuine=3, spoof=3)
@@ -28,7 +29,7 @@ def utterance(seed: int) -> np.ndarray:
 def rendered() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Trivial features `[192, 4]`, spectrum features `[192, 128]`, and which are genuine."""
     catalogue = Catalogue.draw(CONFIG)
-    trials = plan_trials(CONFIG, catalogue, "train")
+    trials = plan_trials(CONFIG, catalogue, "train", voices(CONFIG)["train"])
     speakers = sorted({trial.speaker for trial in trials})
     waveforms = [
         render_trial(trial, catalogue, utterance(10 * speakers.index(trial.speaker) + trial.phrase)) / 32_768

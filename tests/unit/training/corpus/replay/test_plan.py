@@ -18,6 +18,7 @@ from earwitness.training.corpus.replay.plan import (
     plan_trials,
 )
 from earwitness.training.corpus.replay.rooms import KINDS
+from earwitness.training.corpus.replay.talkers import voices
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,8 @@ def catalogue() -> Catalogue:
 
 @pytest.fixture(scope="module")
 def plans(catalogue) -> dict[str, list[Trial]]:
-    return {split: plan_trials(ReplayConfig(), catalogue, split) for split in REPLAY_SPLITS}
+    config = ReplayConfig()
+    return {split: plan_trials(config, catalogue, split, voices(config)[split]) for split in REPLAY_SPLITS}
 
 
 def channels(trials: list[Trial], spoof: bool) -> dict[str, set[str]]:
@@ -128,7 +130,7 @@ def test_another_seed_gives_other_devices_and_ways(catalogue, plans):
     config = ReplayConfig(seed=1)
     other = Catalogue.draw(config)
     assert other.microphones["R01-phone"] != catalogue.microphones["R01-phone"]
-    assert plan_trials(config, other, "dev")[0] != plans["dev"][0]
+    assert plan_trials(config, other, "dev", voices(config)["dev"])[0] != plans["dev"][0]
     assert config.fingerprint(other.to_dict()) != ReplayConfig().fingerprint(catalogue.to_dict())
 
 
@@ -156,9 +158,8 @@ def test_impossible_sizes_are_refused(make, message):
 
 
 def test_more_speakers_than_espeak_has_are_refused():
-    config = ReplayConfig(dev=SplitSize(10_000, 1, 1, 1))
     with pytest.raises(ValueError, match="valid_speakers is 10000; espeak-ng gives this split"):
-        plan_trials(config, Catalogue.draw(config), "dev")
+        voices(ReplayConfig(dev=SplitSize(10_000, 1, 1, 1)))
 
 
 @pytest.mark.parametrize("trials", [464, 2_900, 11_600])
