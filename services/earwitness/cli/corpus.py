@@ -82,7 +82,7 @@ def replay(
     The protocols name them by kind: P07-phone, P31-laptop, P12-portable and P40-hifi are loudspeakers, E03-office a
     room, R05-headset a microphone. trials.jsonl tells each file's whole way, manifest.json what every device does.
 
-    Full takes about 20 minutes of one idle core. An interrupted build goes on where it was; one that is complete is
+    Full takes about ten minutes of one idle core. An interrupted build goes on where it was; one that is complete is
     left as it is.
 
     [bold]Examples[/bold]
