@@ -73,7 +73,7 @@ def finished_corpus(folder: Path, fingerprint: str, *, force: bool, parts: Colle
         not each.name.startswith(BUILD_PREFIX) and each.name not in {*parts, "manifest.json"}
         for each in folder.iterdir()
     ):
-        raise DatasetError(f"{folder} holds something else than this kind of corpus; give a folder of its own")
+        raise DatasetError(f"{folder} holds something else than a corpus of this kind; give a folder of its own")
     return None
 
 

@@ -120,7 +120,7 @@ def test_another_corpus_is_kept_unless_forced_away(tmp_path):
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(DatasetError, match="holds something else than this kind of corpus"):
+    with pytest.raises(DatasetError, match="holds something else than a corpus of this kind"):
         build_replay_corpus(TINY, tmp_path, force=True)
     assert list(contents(tmp_path)) == ["thesis.tex"]
 
@@ -128,7 +128,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
 def test_a_corpus_of_another_kind_is_not_replaced(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "manifest.json").write_text(json.dumps({"fingerprint": "singing", "sources": []}))
-    with pytest.raises(DatasetError, match="holds something else than this kind of corpus"):
+    with pytest.raises(DatasetError, match="holds something else than a corpus of this kind"):
         build_replay_corpus(TINY, tmp_path, force=True)
     assert list(contents(tmp_path)) == ["manifest.json"]
 
