@@ -23,7 +23,7 @@ def build(
     out: Annotated[Path, typer.Argument(help="Folder of the corpus.")],
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal bytes.")] = 0,
     clips: Annotated[
-        int | None, typer.Option(min=3, help="Clips in all, six seconds each. Default: 5 550, about half an hour.")
+        int | None, typer.Option(min=3, help="Clips in all, six seconds each. Default: 10 050, about an hour.")
     ] = None,
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Replace another corpus that is there.")] = False,

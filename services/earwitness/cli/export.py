@@ -34,11 +34,14 @@ def export(
         str, typer.Option("--generator", "-g", help="Checkpoint of `train gan`, or package.module:attribute.")
     ],
     classifier: Annotated[
-        str, typer.Option("--classifier", "-c", help="Checkpoint of `train svd`, or package.module:attribute.")
+        str,
+        typer.Option(
+            "--classifier", "-c", help="Checkpoint of `train svd` or `train replay`, or package.module:attribute."
+        ),
     ],
     model_repository: ModelRepository = None,
     corpus: Annotated[
-        Path | None, typer.Option(help="Evaluate both on this corpus; takes minutes.", rich_help_panel=CARD)
+        Path | None, typer.Option(help="Evaluate both on this corpus of singing; takes minutes.", rich_help_panel=CARD)
     ] = None,
     songs: Annotated[
         Path | None, typer.Option(help="And on real songs, in a layout of `earwitness data`.", rich_help_panel=CARD)
@@ -47,6 +50,22 @@ def export(
         list[Path] | None,
         typer.Option(
             help="Checkpoint of another detector, from another seed: the generator's distance over it too.",
+            rich_help_panel=CARD,
+        ),
+    ] = None,
+    compare_classifier: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Checkpoint of a detector trained in another way: its figures beside these.",
+            rich_help_panel=CARD,
+        ),
+    ] = None,
+    compare_generator: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Checkpoint of a generator trained in another way: its distance beside this one's.",
             rich_help_panel=CARD,
         ),
     ] = None,
@@ -101,13 +120,18 @@ def export(
     """
     repository = model_repository or repository_folder(None)
     with extra("train"), console.progress("exporting") as update:
-        from earwitness.training.export import export_checkpoints, export_from_import_paths
+        from earwitness.training.export import Comparisons, export_checkpoints, export_from_import_paths
 
         own = [":" in source and not Path(source).exists() for source in (generator, classifier)]
         if songs is not None and corpus is None:
             raise InvalidArgument("songs", "needs --corpus: the threshold is chosen on its validation split")
-        if other_detector and corpus is None:
-            raise InvalidArgument("other_detector", "needs --corpus: distances are to its test split")
+        card_only = {
+            "other_detector": other_detector,
+            "compare_classifier": compare_classifier,
+            "compare_generator": compare_generator,
+        }
+        if corpus is None and (wanting := [option for option, given in card_only.items() if given]):
+            raise InvalidArgument(wanting[0], "needs --corpus: it is measured on its test split")
         if any(own) and corpus is not None:
             raise InvalidArgument("corpus", "evaluates checkpoints of `earwitness train` only; leave it out")
         if all(own):
@@ -118,7 +142,7 @@ def export(
                 generator,
                 classifier,
                 name=name,
-                layers=_layers(layer) if layer else None,
+                layers=_named("layer", layer, "NAME=PATH") if layer else None,
                 features=_features(features),
                 labels=_labels(label or ()),
                 training_data=training_data,
@@ -150,7 +174,11 @@ def export(
                 repository,
                 corpus,
                 songs,
-                other_detector or (),
+                Comparisons(
+                    other_detector or (),
+                    _checkpoints("compare_classifier", compare_classifier or ()),
+                    _checkpoints("compare_generator", compare_generator or ()),
+                ),
                 lambda *event: update(*event),
             )
     if json_output:
@@ -170,14 +198,18 @@ def _print(exported: "ExportedBundle", repository: Path) -> None:
     console.print_table(f"worst relative errors at batches {parity.batches}", ["against torch", "error#"], rows)
 
 
-def _layers(given: Sequence[str]) -> dict[str, str]:
-    layers: dict[str, str] = {}
+def _named(option: str, given: Sequence[str], form: str) -> dict[str, str]:
+    named: dict[str, str] = {}
     for each in given:
-        name, path = _pair("layer", each, "NAME=PATH")
-        if name in layers:
-            raise InvalidArgument("layer", f"{name!r} is given twice; give every layer a name of its own")
-        layers[name] = path
-    return layers
+        name, value = _pair(option, each, form)
+        if name in named:
+            raise InvalidArgument(option, f"{name!r} is given twice; give each a name of its own")
+        named[name] = value
+    return named
+
+
+def _checkpoints(option: str, given: Sequence[str]) -> dict[str, Path]:
+    return {name: Path(path) for name, path in _named(option, given, "NAME=FILE").items()}
 
 
 def _features(given: str) -> dict[str, Any]:

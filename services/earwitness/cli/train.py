@@ -35,7 +35,7 @@ def svd(
         Literal["r1", "r2"], typer.Option(help="r1: one sigmoid output; r2: two softmax outputs.")
     ] = "r1",
     seed: Seed = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: 40.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: 22.")] = None,
     updates: Annotated[int | None, typer.Option(min=1, help="Updates of an epoch. Default: 300.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Segments of an update. Default: 16.")] = None,
     excerpts: Annotated[
@@ -44,6 +44,9 @@ def svd(
     learning_rate: Annotated[
         float | None, typer.Option("--lr", min=1e-9, max=1.0, help="First learning rate. Default: 0.001.")
     ] = None,
+    augment: Annotated[
+        bool, typer.Option("--augment/--no-augment", help="Change the excerpts at random, so that it learns more.")
+    ] = True,
     published: Annotated[
         bool,
         typer.Option("--published", help="Start from the published schedule: 40 000 updates of 32, days on a CPU."),
@@ -59,12 +62,15 @@ def svd(
       earwitness train svd --variant r1 --corpus corpus --out runs/svd-r1
     """
     with extra("train"):
+        from earwitness.training.augmentation import AugmentationConfig
         from earwitness.training.corpus import open_corpus
         from earwitness.training.train_svd import SvdTrainingConfig, train_svd
 
         open_corpus(corpus)
+        plain = SvdTrainingConfig.published(corpus, out) if published else SvdTrainingConfig(corpus, out)
         config = replace(
-            SvdTrainingConfig.published(corpus, out) if published else SvdTrainingConfig(corpus, out),
+            plain,
+            augmentation=plain.augmentation if augment else AugmentationConfig.none(),
             variant=variant,
             seed=seed,
             threads=threads,
@@ -87,6 +93,10 @@ def svd(
 def gan(
     corpus: Corpus,
     out: RunFolder,
+    arch: Annotated[
+        Literal["paper", "refined"],
+        typer.Option(help="Layout: as published, or that and a head which refines its picture."),
+    ] = "paper",
     detector: Annotated[
         Path | None,
         typer.Option(
@@ -122,7 +132,9 @@ def gan(
 
         open_corpus(corpus)
         config = replace(
-            GanTrainingConfig(corpus, out, init=init, detector=detector, seed=seed, threads=threads, device=device),
+            GanTrainingConfig(
+                corpus, out, arch=arch, init=init, detector=detector, seed=seed, threads=threads, device=device
+            ),
             **_given(updates=updates, batch_size=batch_size, loss=loss, penalty=penalty, learning_rate=learning_rate),
         )
         console.say(f"log: {out / 'train.log'}")

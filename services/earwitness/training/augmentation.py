@@ -1,6 +1,7 @@
 """Augmentation of log-mel segments: stretch, shift, colour, level and a second accompaniment, all on spectrograms."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,18 @@ class AugmentationConfig:
     """Peak of a Gaussian filter over log-frequency, within ±."""
     level_db: float = 6.0
     """Overall level, within ±."""
-    mix_share: float = 0.4
+    mix_share: float = 0.15
     """Share of segments, of either class, that get a second voiceless segment on top."""
-    mix_db: tuple[float, float] = (-12.0, 0.0)
+    mix_db: tuple[float, float] = (-15.0, -5.0)
     """Level of that segment relative to its own."""
     masked_bands: int = 8
     masked_frames: int = 12
     """Most neighbouring bands, and frames, that are blanked, each at one random place."""
+
+    @classmethod
+    def none(cls) -> Self:
+        """Segments as they are."""
+        return cls(stretch=0.0, shift=0.0, filter_db=0.0, level_db=0.0, mix_share=0.0, masked_bands=0, masked_frames=0)
 
     def __post_init__(self) -> None:
         if not (0 <= self.stretch < 1 and 0 <= self.shift < 1 and 0 <= self.mix_share <= 1):

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from earwitness.features import profile_from_dict
 from earwitness.training.averaging import average_into, kept_share
 from earwitness.training.checkpoint import CheckpointMeta, file_sha256, load_checkpoint, save_checkpoint
 from earwitness.training.corpus import open_corpus
-from earwitness.training.networks import Critic, Generator, SVDNet
+from earwitness.training.networks import Arch, Critic, SVDNet, make_generator
 from earwitness.training.run_folder import (
     DeviceName,
     Progress,
@@ -62,9 +63,10 @@ class GanTrainingConfig:
     The critic knows the label of every real excerpt, and the first value of a latent says which label is asked of the
     generator (`_Gan.labels_of`): it must make both kinds, and not what lies between them.
 
-    `init` is a generator's checkpoint to begin with. `detector` is a trained classifier's: its layers are shown to the
-    critic beside the pixels. Take another than the one to be explained, trained from another seed: a generator that was
-    made to please a network cannot be measured by it.
+    `arch` is the generator's layout (see `networks.generator`). `init` is a generator's checkpoint to begin with, of
+    the same layout or of the published one. `detector` is a trained classifier's: its layers are shown to the critic
+    beside the pixels. Take another than the one to be explained, trained from another seed: a generator that was made
+    to please a network cannot be measured by it.
 
     `loss`: "wasserstein" penalises the critic's gradient between real and generated excerpts (‖∇‖ → 1); "logistic"
     penalises it at real excerpts (R1), "relativistic" at real and generated ones (R1 + R2), both towards zero. The
@@ -74,6 +76,7 @@ class GanTrainingConfig:
 
     corpus: Path
     run_folder: Path
+    arch: Arch = "paper"
     seed: int = 0
     init: Path | None = None
     detector: Path | None = None
@@ -112,6 +115,7 @@ class _Gan:
         start: "_Start",
         mean: Tensor,
         std: Tensor,
+        size: tuple[int, int],
         log_floor: float,
         label_share: float,
     ) -> None:
@@ -119,8 +123,12 @@ class _Gan:
         self.config = config
         self.device = training_device(config.device)
         init = torch.Generator().manual_seed(config.seed)
-        self.generator = Generator(config.latent_size, config.generator_channels, log_floor=log_floor)
-        self.critic = Critic(config.critic_channels, start.detector)
+        bands, frames = size
+        self.generator = make_generator(
+            config.arch, latent_size=config.latent_size, channels=config.generator_channels, log_floor=log_floor,
+            band_count=bands, frame_count=frames,
+        )  # fmt: skip
+        self.critic = Critic(config.critic_channels, start.detector, size)
         for network, standardise in (
             (self.generator, self.generator.standardise),
             (self.critic, self.critic.pixels.standardise),
@@ -130,7 +138,8 @@ class _Gan:
             # Small channel counts run about a fifth faster this way on a CPU.
             network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if start.weights is not None:
-            self.generator.load_state_dict(start.weights)
+            # What a layout has beside the one it begins from keeps its own first weights.
+            self.generator.load_state_dict({**self.generator.state_dict(), **start.weights})
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.generator_optimiser = self._adam(self.generator)
         self.critic_optimiser = self._adam(self.critic)
@@ -250,6 +259,9 @@ class _Start:
             network, meta = load_checkpoint(config.init, "generator")
             own = {"latent_size": config.latent_size, "channels": config.generator_channels}
             _require_same(config.init, "init", {name: meta.arguments[name] for name in own}, own)
+            arch = meta.arguments.get("arch", "paper")
+            if arch not in ("paper", config.arch):
+                raise ValueError(f"init: {config.init} has the layout {arch}, this run {config.arch}; give another")
             _require_same(config.init, "init", dict(meta.features), dict(features))
             weights = network.state_dict()
             record["init"] = {"sha256": file_sha256(config.init), "training": dict(meta.training)}
@@ -303,7 +315,8 @@ def train_on_source(
     folder = RunFolder(config.run_folder, config, " ".join(sources))
     mean, std = (torch.from_numpy(np.asarray(values, np.float32)) for values in statistics)
     with folder.in_use(), training_machine(config.threads, config.seed):
-        gan = _Gan(config, start_from, mean, std, log_floor, source.vocal_fraction)
+        size = profile_from_dict(features).excerpt_shape
+        gan = _Gan(config, start_from, mean, std, size, log_floor, source.vocal_fraction)
         curves: list[dict[str, float]] = []
         start = 0
         saved = folder.load_state()
@@ -363,9 +376,11 @@ def _save_average(
     folder: RunFolder, gan: _Gan, features: Mapping[str, Any], record: Mapping[str, Any], done: int
 ) -> None:
     arguments = {
+        "arch": gan.config.arch,
         "latent_size": gan.config.latent_size,
         "channels": gan.config.generator_channels,
         "log_floor": gan.average.log_floor,
+        **dict(zip(("band_count", "frame_count"), gan.average.size, strict=True)),
     }
     meta = CheckpointMeta("generator", arguments, features, training=record)
     save_checkpoint(folder.path / "checkpoints" / f"generator-{done:07d}.pt", gan.average, meta)

@@ -19,18 +19,21 @@ from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
 from earwitness.training.corpus import LabelledSpectrograms, open_corpus
 from earwitness.training.evaluate import Scored, frame_scores
 from earwitness.training.networks import NormalisedSVDNet, SVDNet
+from earwitness.training.prepared import Batch
 from earwitness.training.run_folder import (
     DeviceName,
     Progress,
     RunFolder,
+    best_checkpoint,
     plain,
     random_state,
+    require_finite,
     restore_random_state,
     silent,
     training_device,
     training_machine,
 )
-from earwitness.training.segments import Batch, SegmentSampler, SegmentShape, band_statistics
+from earwitness.training.segments import SegmentSampler, SegmentShape, band_statistics
 
 logger = logging.getLogger(__name__)
 Variant = Literal["r1", "r2"]
@@ -59,14 +62,14 @@ class SvdTrainingConfig:
     run_folder: Path
     variant: Variant = "r1"
     seed: int = 0
-    epochs: int = 40
+    epochs: int = 22
     updates_per_epoch: int = 300
     batch_size: int = 16
     excerpts_per_segment: int = 6
     optimiser: Literal["adam", "nesterov"] = "adam"
     batch_norm: bool = True
     learning_rate: float = 0.001
-    rate_decay: float = 0.93
+    rate_decay: float = 0.9
     momentum: float = 0.95
     ema_updates: float = 400.0
     target_margin: float = 0.02
@@ -178,11 +181,6 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
     return best_checkpoint(config.run_folder)
 
 
-def best_checkpoint(run_folder: Path) -> Path:
-    """Where a run keeps its best network."""
-    return run_folder / "best.pt"
-
-
 def loss_of(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Cross-entropy of logits `[N, outputs]` against labels `[N]` (0 or 1) pulled in by `margin`."""
     targets = labels * (1.0 - 2.0 * margin) + margin
@@ -245,11 +243,7 @@ def _train_epoch(
         logits = learner.segment_logits(segments[:, None].to(device))
         loss = loss_of(logits.flatten(0, 1), labels.flatten().to(device), config.target_margin)
         optimiser.zero_grad(set_to_none=True)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"update {first + len(losses) + 1}: the loss is {loss.item()}; the state of the last epoch is kept, "
-                "lower the learning rate"
-            )
+        require_finite(loss, first + len(losses) + 1)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if average is not None:

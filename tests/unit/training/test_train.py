@@ -13,6 +13,7 @@ from earwitness.training.augmentation import AugmentationConfig, Augmenter
 from earwitness.training.checkpoint import CheckpointError, load_checkpoint
 from earwitness.training.corpus import open_corpus
 from earwitness.training.evaluate_gan import best_index, choose_checkpoint, evaluate_generator
+from earwitness.training.networks import RefinedGenerator
 from earwitness.training.run_folder import RunFolder
 from earwitness.training.segments import SegmentSampler, SegmentShape, band_statistics
 from earwitness.training.train_gan import GanTrainingConfig, checkpoints, train_gan, train_on_source
@@ -139,6 +140,31 @@ def test_gan_against_a_detectors_layers(easy_corpus: Path, tmp_path: Path) -> No
         train_gan(replace(whole, run_folder=tmp_path / "other", generator_channels=32))
     with pytest.raises(CheckpointError, match="another configuration or corpus"):
         train_gan(replace(whole, init=last))
+
+
+def test_a_refined_generator_goes_on_from_a_published_one_and_not_the_other_way(
+    easy_corpus: Path, tmp_path: Path
+) -> None:
+    paper = GanTrainingConfig(
+        easy_corpus, tmp_path / "paper", updates=2, batch_size=4, generator_channels=16, critic_channels=4, threads=1,
+        checkpoint_interval=2,
+    )  # fmt: skip
+    refined = replace(paper, run_folder=tmp_path / "refined", arch="refined", init=train_gan(paper), updates=4)
+    last = train_gan(refined)
+    network, meta = load_checkpoint(last, "generator")
+    assert isinstance(network, RefinedGenerator)
+    assert meta.arguments["arch"] == "refined"
+    assert network.finish.weight.abs().max() > 0
+    parts = replace(refined, run_folder=tmp_path / "parts")
+    train = open_corpus(easy_corpus).open("train")
+    manifest = open_corpus(easy_corpus).manifest
+    record = {"corpus": manifest["fingerprint"], "sources": list(manifest["sources"])}
+    arguments = (train, band_statistics(train), train.profile.to_dict(), train.profile.floor_value, record, parts)
+    train_on_source(*arguments, stop_after=2)
+    train_on_source(*arguments)
+    assert_same(weights(last, "generator"), weights(checkpoints(parts.run_folder)[-1], "generator"))
+    with pytest.raises(ValueError, match=r"init: .* has the layout refined, this run paper"):
+        train_gan(replace(paper, run_folder=tmp_path / "back", init=last))
 
 
 def test_one_process_at_a_time_and_one_corpus(easy_corpus: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class CorpusConfig:
     """A corpus: equal configurations give equal bytes, whatever the number of workers."""
 
     seed: int = 0
-    train_clips: int = 4_500
+    train_clips: int = 9_000
     valid_clips: int = 450
     test_clips: int = 600
     clip_seconds: float = 6.0
@@ -39,7 +39,7 @@ class CorpusConfig:
     """Share of clips that sing: rests leave about 47 % of all frames vocal."""
     lead_share: float = 0.5
     """Share of the other clips where an instrument plays what a voice would sing."""
-    train_speakers: int = 360
+    train_speakers: int = 720
     valid_speakers: int = 50
     test_speakers: int = 70
     shard_clips: int = 25

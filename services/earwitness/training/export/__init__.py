@@ -6,6 +6,7 @@ config.pbtxt (`triton_config`), and holds the result against torch (`verify`) be
 """
 
 from earwitness.training.export.bundle import ExportedBundle, export_bundle
+from earwitness.training.export.card import Comparisons
 from earwitness.training.export.errors import (
     ExportError,
     FrozenGradient,
@@ -21,6 +22,7 @@ from earwitness.training.export.verify import ParityReport
 from earwitness.training.export.weights import load_weights
 
 __all__ = [
+    "Comparisons",
     "ExportError",
     "ExportedBundle",
     "FrozenGradient",

@@ -1,5 +1,6 @@
 """The model card: what a bundle is, what it was trained on and how good it is, for people."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,10 @@ from earwitness.features import profile_from_dict
 from earwitness.inference.metadata import BundleMetadata, Role
 from earwitness.training.checkpoint import file_sha256, load_checkpoint
 from earwitness.training.corpus import open_corpus
-from earwitness.training.evaluate import ClassifierReport, evaluate_classifier
+from earwitness.training.evaluate import ClassifierReport, Figures, evaluate_classifier
 from earwitness.training.evaluate_gan import GeneratorReport, evaluate_generator, sample
 from earwitness.training.export.verify import ParityReport
+from earwitness.training.intervals import Interval, Intervals
 from earwitness.training.networks import Generator
 from earwitness.training.pictures import beside
 from earwitness.training.run_folder import Progress, silent
@@ -28,7 +30,8 @@ PICTURE_SEED = 1
 class Evaluation:
     """Figures of both networks on held-out data; excerpts to show, generated and real, both `[N, bands, frames]`.
 
-    `others` are the generator's distances over other detectors, by the words for each.
+    `others` are the generator's distances over other detectors, by the words for each. `classifiers` and `generators`
+    are networks beside these two, by name: other variants, layouts, ways to train.
     """
 
     classifier: ClassifierReport
@@ -36,6 +39,21 @@ class Evaluation:
     others: Mapping[str, GeneratorReport]
     generated: NDArray[np.float32]
     real: NDArray[np.float32]
+    classifiers: Mapping[str, ClassifierReport] = field(default_factory=dict)
+    generators: Mapping[str, GeneratorReport] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Checkpoints whose figures stand in the card beside the exported pair's.
+
+    `detectors` measure the generator too; `classifiers` and `generators` are measured as the exported ones are, and
+    named as their keys say.
+    """
+
+    detectors: Sequence[Path] = ()
+    classifiers: Mapping[str, Path] = field(default_factory=dict)
+    generators: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,14 +69,15 @@ def evaluate_pair(
     classifier: Path,
     corpus: Path,
     songs: Path | None = None,
-    others: Sequence[Path] = (),
+    comparisons: Comparisons | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Evaluates two checkpoints on a corpus and, apart, on real songs, and the generator over `others` too; minutes.
+    """Evaluates two checkpoints on a corpus and, apart, on real songs, and the `comparisons`; minutes.
 
     Raises: CheckpointError, DatasetError or AudioError when an input cannot be used.
     """
     network = cast(Generator, load_checkpoint(generator, "generator")[0])
+    others = comparisons or Comparisons()
     rng = np.random.default_rng(PICTURE_SEED)
     real, _ = open_corpus(corpus).open("valid").random_excerpts(rng, PICTURED)
     return Evaluation(
@@ -66,10 +85,17 @@ def evaluate_pair(
         generator=evaluate_generator(generator, classifier, corpus, progress=progress),
         others={
             _in_words(other, generator): evaluate_generator(generator, other, corpus, progress=progress)
-            for other in others
+            for other in others.detectors
         },
         generated=sample(network, PICTURED, PICTURE_SEED),
         real=real,
+        classifiers={
+            name: evaluate_classifier(path, corpus, songs, progress) for name, path in others.classifiers.items()
+        },
+        generators={
+            name: evaluate_generator(path, classifier, corpus, progress=progress)
+            for name, path in others.generators.items()
+        },
     )
 
 
@@ -104,6 +130,8 @@ def write_card(
         lineage={network: _lineage(record) for network, record in facts.training.items()},
         evaluation=evaluation,
         detector_rows=_detector_rows(evaluation.classifier) if evaluation else {},
+        variant_rows=_variant_rows(evaluation) if evaluation else {},
+        sure=_sure,
         picture=picture,
     )
     (folder / card).write_text(text, encoding="utf-8")
@@ -117,11 +145,35 @@ def _lineage(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return records
 
 
-def _detector_rows(report: ClassifierReport) -> dict[str, Any]:
-    rows = {"test: unseen voices, tracks and songs": report.test}
-    rows |= {f"test, singing by {engine} only": figures for engine, figures in report.engines.items()}
-    rows |= {f"real song, {name.replace('_', ' ')}": figures for name, figures in report.songs.items()}
-    return rows | ({"all real songs": report.all_songs} if report.all_songs else {})
+def _detector_rows(report: ClassifierReport) -> dict[str, tuple[Figures, Intervals | None]]:
+    """Figures of each part, and their intervals where there are files to resample."""
+    sure = report.intervals
+    rows: dict[str, tuple[Figures, Intervals | None]] = {
+        "test: unseen voices, tracks and songs": (report.test, sure.get("test"))
+    }
+    for engine, figures in report.engines.items():
+        rows[f"test, singing by {engine} only"] = (figures, None)
+    for name, figures in report.songs.items():
+        rows[f"real song, {name.replace('_', ' ')}"] = (figures, None)
+    if report.all_songs is not None:
+        rows["all real songs"] = (report.all_songs, sure.get("songs"))
+    return rows
+
+
+def _variant_rows(evaluation: Evaluation) -> dict[str, tuple[Figures, Intervals | None]]:
+    """The exported classifier's test set and songs, then those of the ones beside it."""
+    rows = {}
+    for name, report in {"this one": evaluation.classifier, **evaluation.classifiers}.items():
+        rows[f"{name}: test"] = (report.test, report.intervals.get("test"))
+        if report.all_songs is not None:
+            rows[f"{name}: real songs"] = (report.all_songs, report.intervals.get("songs"))
+    return rows if evaluation.classifiers else {}
+
+
+def _sure(value: float, interval: Interval | None) -> str:
+    """A figure and, where it is known, its interval."""
+    known = interval is not None and not math.isnan(interval.low)
+    return f"{value:.3f} ({interval.low:.3f}–{interval.high:.3f})" if interval and known else f"{value:.3f}"
 
 
 def _template() -> Any:

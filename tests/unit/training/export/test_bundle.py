@@ -1,5 +1,6 @@
 """What an export leaves in the repository: three models and a card, or what was there before."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from earwitness.training.evaluate import ClassifierReport, Figures
 from earwitness.training.evaluate_gan import GeneratorReport
 from earwitness.training.export import ExportError, UnsupportedOperator, bundle, export_bundle
 from earwitness.training.export.card import CardFacts, Evaluation
+from earwitness.training.intervals import Interval, Intervals
 
 BANDS, FRAMES = get_profile("log-mel-80@1").excerpt_shape
 FILES = ["owl_calls.md", "owl_calls_classifier", "owl_calls_generator", "owl_calls_search"]
@@ -54,13 +56,18 @@ def export(repository: Path, classifier: nn.Module, facts: CardFacts | None = No
 
 def evaluation() -> Evaluation:
     figures = Figures(100, 0.125, 0.5, 0.6, 0.7, 0.8, 0.987, 0.912)
+    unsure = replace(figures, auroc=0.5)
+    nothing = Interval(float("nan"), float("nan"))
+    sure = Intervals(9, Interval(0.1, 0.15), Interval(0.981, 0.992), nothing)
     excerpts = np.random.default_rng(0).standard_normal((16, BANDS, FRAMES)).astype(np.float32)
     return Evaluation(
-        ClassifierReport(0.4, figures, figures, {"sinsy": figures}, {}, None),
+        ClassifierReport(0.4, figures, figures, {"sinsy": figures}, {}, None, {"test": sure}),
         GeneratorReport(2000, 1.25, 0.1, 0.2, 12.5, 0.2, 0.3),
         {"a detector trained from seed 9": GeneratorReport(2000, 2.0, 0.1, 0.2, 47.0, 0.2, 0.3)},
         excerpts,
         excerpts,
+        {"deaf": ClassifierReport(0.4, unsure, unsure, {}, {"song": unsure}, unsure)},
+        {"blurred": GeneratorReport(2000, 7.5, 0.1, 0.2, 12.5, 0.4, 0.5)},
     )
 
 
@@ -70,7 +77,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_three_models_and_a_card(tmp_path: Path) -> None:
     repository = tmp_path / "models"
-    first = {"seed": 7, "updates": 12, "config": {"seed": 7, "penalty": 2.0}}
+    first = {"seed": 7, "updates": 12, "config": {"seed": 7, "updates": 20, "penalty": 2.0}}
     judge = {"seed": 3, "updates": 900, "valid_auc": 0.875, "config": {}}
     record = {
         "seed": 8, "updates": 34, "config": {"penalty": 0.2}, "init": {"sha256": "ab" * 32, "training": first},
@@ -84,13 +91,20 @@ def test_three_models_and_a_card(tmp_path: Path) -> None:
     assert exported.metadata.weights_sha256 in card
     assert "| conv | conv | 2 | 0 … 1 |" in card
     assert "| 1 | owl | none |" in card
-    assert "0.987" in card
+    assert "| 0.987 (0.981–0.992) | 0.912 | 0.125 (0.100–0.150) | 0.500 | 0.600 | 0.700 | 0.800 | 100 |" in card
+    assert "| test, singing by sinsy only | 0.987 | 0.912 |" in card
+    assert "| this one: test | 0.125 (0.100–0.150) | 0.987 (0.981–0.992) | 0.800 |" in card
+    assert "| deaf: real songs | 0.125 | 0.500 | 0.800 |" in card
+    assert "| this one | 1.25 | 0.20 | 0.30 |\n| blurred | 7.5 | 0.40 | 0.50 |" in card
     assert "10.0 times" in card
     assert "| a detector trained from seed 9 | 2 | 0.2 | 0.1 | 47 | 23.5 |" in card
     assert "- generator: seed 8, best of its checkpoints after 34 updates; penalty 0.2." in card
     assert "validation AUROC 0.875" in card
     assert "the same first weights as the classifier" in card
-    assert "begun with what this run made: seed 7, best of its checkpoints after 12 updates; penalty 2.0." in card
+    assert (
+        "begun with what this run made: paper, seed 7, best of its checkpoints after 12 of 20 updates, penalty 2.0."
+        in card
+    )
     config = model_config_pb2.ModelConfig()
     text_format.Parse((repository / "owl_calls_search/config.pbtxt").read_text(), config)
     assert (config.backend, config.name, config.max_batch_size > 0) == ("onnxruntime", "owl_calls_search", True)
