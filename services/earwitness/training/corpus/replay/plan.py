@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, Self, TypeVar
 
 import numpy as np
+from numpy.random import Generator
 
 from earwitness.training.corpus.replay.codecs import CODECS
 from earwitness.training.corpus.replay.config import REPLAY_SPLITS, ReplayConfig, ReplaySplit
@@ -66,26 +67,7 @@ class Catalogue:
     @classmethod
     def draw(cls, config: ReplayConfig) -> Self:
         """Those of `config.seed`: another seed has other rooms and devices."""
-        first = {"E": 1, "R": 1, "P": 1}
-        pools = {}
-        for place, split in enumerate(REPLAY_SPLITS):
-            size = config.size(split)
-
-            def named(letter: str, shares: Mapping[str, float], count: int, place: int = place) -> list[Any]:
-                """(name, kind, generator) of each."""
-                start = first[letter]
-                first[letter] += count
-                return [
-                    (f"{letter}{start + number:02d}-{kind}", kind, _generator(config.seed, place, ord(letter), number))
-                    for number, kind in enumerate(_spread(shares, count))
-                ]
-
-            pools[split] = Pool(
-                tuple(Room.draw(*each) for each in named("E", ROOM_SHARES, size.rooms)),
-                tuple(Microphone.draw(*each) for each in named("R", MICROPHONE_SHARES, size.microphones)),
-                tuple(Loudspeaker.draw(*each) for each in named("P", LOUDSPEAKER_SHARES[split], size.loudspeakers)),
-            )
-        return cls(pools)
+        return cls({split: _pool(config, split) for split in REPLAY_SPLITS})
 
     @cached_property
     def rooms(self) -> Mapping[str, Room]:
@@ -139,7 +121,7 @@ class Trial:
     after_s: float
     seed: tuple[int, int, int]
 
-    def generator(self) -> np.random.Generator:
+    def generator(self) -> Generator:
         """The trial's own stream of random numbers: positions in the rooms, and noise."""
         return _generator(*self.seed)
 
@@ -178,14 +160,37 @@ def plan_trials(
     ]  # fmt: skip
 
 
-def _captures(pool: Pool, count: int, distance_m: Range, snr_db: Range, rng: np.random.Generator) -> list[Capture]:
+def _pool(config: ReplayConfig, split: ReplaySplit) -> Pool:
+    place, size = REPLAY_SPLITS.index(split), config.size(split)
+    before = [config.size(each) for each in REPLAY_SPLITS[:place]]
+
+    def named(letter: str, shares: Mapping[str, float], count: int, first: int) -> list[tuple[str, str, Generator]]:
+        """Name, kind and source of randomness of each, numbered on from `first`."""
+        return [
+            (f"{letter}{first + number:02d}-{kind}", kind, _generator(config.seed, place, ord(letter), number))
+            for number, kind in enumerate(_spread(shares, count))
+        ]
+
+    rooms = named("E", ROOM_SHARES, size.rooms, 1 + sum(each.rooms for each in before))
+    microphones = named("R", MICROPHONE_SHARES, size.microphones, 1 + sum(each.microphones for each in before))
+    loudspeakers = named(
+        "P", LOUDSPEAKER_SHARES[split], size.loudspeakers, 1 + sum(each.loudspeakers for each in before)
+    )
+    return Pool(
+        tuple(Room.draw(*each) for each in rooms),
+        tuple(Microphone.draw(*each) for each in microphones),
+        tuple(Loudspeaker.draw(*each) for each in loudspeakers),
+    )
+
+
+def _captures(pool: Pool, count: int, distance_m: Range, snr_db: Range, rng: Generator) -> list[Capture]:
     return [
         Capture(room.name, microphone.name, rng.uniform(*distance_m), rng.uniform(*snr_db))
         for room, microphone in zip(_deal(pool.rooms, count, rng), _deal(pool.microphones, count, rng), strict=True)
     ]
 
 
-def _attacks(pool: Pool, count: int, split: ReplaySplit, rng: np.random.Generator) -> list[Attack]:
+def _attacks(pool: Pool, count: int, split: ReplaySplit, rng: Generator) -> list[Attack]:
     captures = _captures(pool, count, *STEALING[split], rng)
     codecs = _shuffled(_spread(CODEC_SHARES[split], count), rng)
     loudspeakers = _deal(pool.loudspeakers, count, rng)
@@ -195,13 +200,13 @@ def _attacks(pool: Pool, count: int, split: ReplaySplit, rng: np.random.Generato
     ]
 
 
-def _deal(items: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
+def _deal(items: Sequence[T], count: int, rng: Generator) -> list[T]:
     """`count` of the items, each as often as the others or once more, in random order."""
     rounds = [_shuffled(items, rng) for _ in range(-(-count // len(items)))]
     return [item for each in rounds for item in each][:count]
 
 
-def _shuffled(items: Sequence[T], rng: np.random.Generator) -> list[T]:
+def _shuffled(items: Sequence[T], rng: Generator) -> list[T]:
     return [items[int(place)] for place in rng.permutation(len(items))]
 
 
@@ -216,5 +221,5 @@ def _spread(shares: Mapping[str, float], count: int) -> list[str]:
     return order
 
 
-def _generator(seed: int, *key: int) -> np.random.Generator:
+def _generator(seed: int, *key: int) -> Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))

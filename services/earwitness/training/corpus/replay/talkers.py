@@ -19,6 +19,7 @@ from earwitness.training.corpus.replay.config import REPLAY_SPLITS, SAMPLE_RATE_
 from earwitness.training.corpus.replay.speech import PHRASES, say_phrases, trimmed
 
 SPLIT_OF: Mapping[ReplaySplit, Split] = {"train": "train", "dev": "valid", "eval": "test"}
+SHORTEST_S = 0.1
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 
 
@@ -33,7 +34,7 @@ class Talker:
     def speak(self) -> Sequence[NDArray[np.float32]]:
         """Each phrase `[samples]`, 16 kHz, without silence around it. A voice speaks once per process (espeak.py).
 
-        Raises: AudioError when a recording cannot be read, or is silent.
+        Raises: AudioError when a recording cannot be read, is silent, or too short.
         """
         if not self.recordings:
             return say_phrases(self.name, PHRASES[: self.phrases])
@@ -100,6 +101,8 @@ def recordings_digest(talkers: Talkers) -> str:
 
 def _load(path: Path) -> NDArray[np.float32]:
     waveform = load_audio(path, SAMPLE_RATE_HZ)
+    if len(waveform) < SHORTEST_S * SAMPLE_RATE_HZ:
+        raise AudioError(f"{path}: is shorter than {SHORTEST_S} s; leave it out")
     if not np.any(waveform):
         raise AudioError(f"{path}: is silent; leave it out")
     return trimmed(waveform)

@@ -59,10 +59,13 @@ def test_recordings_that_cannot_be_used_are_named_before_work_begins(recordings,
         recorded_talkers(tmp_path / "empty", CONFIG)
 
 
-def test_a_silent_recording_is_refused(tmp_path):
-    soundfile.write(tmp_path / "silent.wav", np.zeros(1_000), 16_000)
-    with pytest.raises(AudioError, match="is silent; leave it out"):
-        Talker("s", 1, (tmp_path / "silent.wav",)).speak()
+@pytest.mark.parametrize(
+    ("count", "message"), [(16_000, "is silent; leave it out"), (1, "is shorter than 0.1 s; leave it out")]
+)
+def test_a_silent_or_tiny_recording_is_refused(tmp_path, count, message):
+    soundfile.write(tmp_path / "nothing.wav", np.zeros(count), 16_000)
+    with pytest.raises(AudioError, match=f"nothing.wav: {message}"):
+        Talker("s", 1, (tmp_path / "nothing.wav",)).speak()
 
 
 def test_silence_around_speech_goes_and_speech_has_one_level():
