@@ -90,7 +90,7 @@ def eer(
     from earwitness.detection.report import evaluate_systems
 
     facts: list[Fact] = [each.value for each in dict.fromkeys(by or ())]
-    paths = files if len(files) == 1 else files[:-1]
+    paths = files if len(files) == 1 else list(dict.fromkeys(files[:-1]))
     try:
         trials, scores = _read(paths, files[-1], meta or (), _names(score_columns), _names(key_columns))
     except BrokenScores as err:
@@ -119,33 +119,32 @@ def _read(
 
     Raises: BrokenScores telling everything that is wrong with keys and scores.
     """
-    from earwitness.detection.errors import BrokenScores
+    from earwitness.detection.errors import BrokenScores, listed
     from earwitness.detection.keys import add_facts, read_trials
     from earwitness.detection.scores import check_trials, match_scores, read_scores
 
-    if list(paths) == [key]:
-        both = read_scores(key, columns=score_columns or key_columns)
-        trials, unread = read_trials(key, key_columns or score_columns, without={both.column})
-        files = [both]
-    else:
-        trials, unread = read_trials(key, key_columns)
-        known = {trial.id for trial in trials}
-        files = [read_scores(path, known, score_columns) for path in paths]
-    problems, scores = list[str](), {}
+    both = read_scores(key, columns=score_columns or key_columns) if list(paths) == [key] else None
+    trials, unread = (
+        read_trials(key, key_columns or score_columns, {both.column}) if both else read_trials(key, key_columns)
+    )
+    problems = list[str]()
     for path in meta:
-        trials, differ = add_facts(trials, read_trials(path)[0])
-        problems += [f"{path}: {each}" for each in differ]
-    names = [path.stem for path in paths]
-    for path, file in zip(paths, files, strict=True):
-        name = path.stem if names.count(path.stem) == 1 else str(path)
-        try:
-            scores[name] = match_scores(trials, file)
-        except BrokenScores as err:
-            problems += err.problems
+        more, unread_here = read_trials(path)
+        trials, differ = add_facts(trials, more)
+        for what, names in (("lines that cannot be read", unread_here), ("contradictions", differ)):
+            problems += [f"{path}: {what} ({len(names)}): {listed(names)}"] if names else []
     try:
         check_trials(key, trials, unread)
     except BrokenScores as err:
-        problems = [*err.problems, *problems]
+        problems += err.problems
+    known, stems = {trial.id for trial in trials}, [path.stem for path in paths]
+    scores = {}
+    for path in paths:
+        name = path.stem if stems.count(path.stem) == 1 else str(path)
+        try:
+            scores[name] = match_scores(trials, both or read_scores(path, known, score_columns))
+        except BrokenScores as err:
+            problems += err.problems
     if problems:
         raise BrokenScores(problems)
     return trials, scores

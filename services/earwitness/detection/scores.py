@@ -63,7 +63,7 @@ def match_scores(trials: Sequence[Trial], scores: ScoreFile) -> NDArray[np.float
     def tell(what: str, names: Iterable[str]) -> None:
         told = list(names)
         if told:
-            problems.append(f"{scores.path}: {len(told)} {what}: {listed(told)}")
+            problems.append(f"{scores.path}: {what} ({len(told)}): {listed(told)}")
 
     by_id: Mapping[str, float] = dict(zip(map(trial_id, scores.files), scores.values.tolist(), strict=True))
     keyed = {trial.id for trial in trials}
@@ -92,15 +92,16 @@ def check_trials(path: Path, trials: Sequence[Trial], problems: Sequence[str] = 
     unknown = [trial.file for trial in trials if trial.genuine is None]
     if trials and len(unknown) == len(trials):
         raise InvalidArgument(
-            str(path), "has no column that says genuine (or bonafide) and spoof; --key-columns names it"
+            str(path),
+            "has no column of genuine (or bonafide) and spoof; name it (--key-columns), or give the key last",
         )
     repeated = _repeated(trial.id for trial in trials)
     findings = (
-        ("lines cannot be read", problems),
-        ("trials stand there more than once", repeated),
-        ("trials have no key, genuine or spoof", unknown),
+        ("lines that cannot be read", problems),
+        ("trials that stand there more than once", repeated),
+        ("trials without a key, genuine or spoof", unknown),
     )
-    told = [f"{path}: {len(names)} {what}: {listed(names)}" for what, names in findings if names]
+    told = [f"{path}: {what} ({len(names)}): {listed(names)}" for what, names in findings if names]
     if told:
         raise BrokenScores(told)
 

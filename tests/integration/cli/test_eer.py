@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
@@ -71,6 +72,11 @@ def test_a_key_of_two_columns_with_its_meta_file(run: Run, tmp_path: Path, score
     words = ("--by", "recording", "--bootstrap", 5, "--json")
     added = run("eer", scores, bare, "--meta", key, *words).json()
     assert added["systems"] == run("eer", scores, key, *words).json()["systems"]
+    meta = write_key(tmp_path / "meta.txt", [replace(TRIALS[1], genuine=True)])
+    refused = run("eer", scores, bare, "--meta", meta)
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith(f"{meta}: contradictions (1): E_1000002.wav: genuine is True, and False")
+    assert "or give the key last" in run("eer", key, scores).error()
     assert "no trial says its recording" in run("eer", scores, bare, "--by", "recording", "--bootstrap", 0).error()
 
 
@@ -89,10 +95,10 @@ def test_what_does_not_match_is_told_all_at_once(run: Run, tmp_path: Path, score
     refused = run("eer", scores, key)
     assert (refused.exit_code, refused.stdout) == (1, "")
     lines = refused.stderr.splitlines()
-    assert lines[0] == f"{key}: 1 trials stand there more than once: E_1000051"
-    assert lines[1] == f"{scores}: 2 files with more than one score: E_1000100, E_1000200"
-    assert lines[2] == f"{scores}: 1 scores that are not finite: E_1000200.flac (-inf)"
-    assert lines[3].startswith(f"{scores}: 30 files without a key: E_1000001, E_1000002, ")
+    assert lines[0] == f"{key}: trials that stand there more than once (1): E_1000051"
+    assert lines[1] == f"{scores}: files with more than one score (2): E_1000100, E_1000200"
+    assert lines[2] == f"{scores}: scores that are not finite (1): E_1000200.flac (-inf)"
+    assert lines[3].startswith(f"{scores}: files without a key (30): E_1000001, E_1000002, ")
     assert lines[3].endswith("E_1000020 and 10 more")
     assert lines[4:] == ["error: scores and keys do not go together (see above); nothing was computed"]
 

@@ -60,17 +60,17 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(BrokenScores) as raised:
         match_scores(TRIALS, read_scores(path, KNOWN))
     assert raised.value.problems == (
-        f"{path}: 2 lines without a score: line 7 (E_1000009: oops), line 43 (E_9.wav: none)",
-        f"{path}: 1 files with more than one score: E_1000004",
-        f"{path}: 2 scores that are not finite: E_1000009.wav (nan), E_8.wav (inf)",
-        f"{path}: 2 files without a key: E_7, E_8",
-        f"{path}: 2 trials without a score: E_1000001.wav, E_1000002.wav",
+        f"{path}: lines without a score (2): line 7 (E_1000009: oops), line 43 (E_9.wav: none)",
+        f"{path}: files with more than one score (1): E_1000004",
+        f"{path}: scores that are not finite (2): E_1000009.wav (nan), E_8.wav (inf)",
+        f"{path}: files without a key (2): E_7, E_8",
+        f"{path}: trials without a score (2): E_1000001.wav, E_1000002.wav",
     )
 
 
 def test_twenty_names_are_told_and_the_others_counted(tmp_path: Path) -> None:
     path = write_score_lines(tmp_path / "s.txt", dict(list(SCORES.items())[:5]))
-    with pytest.raises(BrokenScores, match=r"35 trials without a score: E_1000006.wav, .*E_1000025.wav and 15 more$"):
+    with pytest.raises(BrokenScores, match=r"trials without a score \(35\): E_1000006.wav, .*25.wav and 15 more$"):
         match_scores(TRIALS, read_scores(path, KNOWN))
 
 
@@ -79,11 +79,11 @@ def test_keys_must_be_there_once() -> None:
     with pytest.raises(BrokenScores) as raised:
         check_trials(Path("key"), [*TRIALS, TRIALS[3], Trial("E_1")], ["line 3: 'x' is neither"])
     assert raised.value.problems == (
-        "key: 1 lines cannot be read: line 3: 'x' is neither",
-        "key: 1 trials stand there more than once: E_1000004",
-        "key: 1 trials have no key, genuine or spoof: E_1",
+        "key: lines that cannot be read (1): line 3: 'x' is neither",
+        "key: trials that stand there more than once (1): E_1000004",
+        "key: trials without a key, genuine or spoof (1): E_1",
     )
-    with pytest.raises(InvalidArgument, match="no column that says genuine"):
+    with pytest.raises(InvalidArgument, match="no column of genuine"):
         check_trials(Path("key"), [Trial("a"), Trial("b")])
 
 
