@@ -33,7 +33,7 @@ $(CORE): pyproject.toml
 # old numpy, where its weights alone are needed.
 $(DEV): $(CORE)
 	@echo 'installing what training and tests need into $(VENV) (torch among it: minutes) ...'
-	@$(PIP) --editable '.[train,dev]'
+	@$(PIP) --editable '.[train,sweep,dev]'
 	@$(PIP) --no-deps 'tinysoundfont==0.3.7' 'musicnn==0.1.0'
 	@touch $@
 
@@ -71,9 +71,10 @@ jamendo: $(DEV) ## train as published on the Jamendo set, evaluate: make jamendo
 	@$(BIN)/earwitness evaluate classifier $(TRAINED)/svd-jamendo/best.pt --corpus $(TRAINED)/corpus-jamendo \
 	  --table $(TRAINED)/svd-jamendo/files.csv
 
-bench: $(DEV) ## speed of the service beside PyTorch, of the scorer beside SciPy; JSON into out/bench
+bench: $(DEV) ## speed of the service beside PyTorch, of sweeps, of the scorer beside SciPy; JSON into out/bench
 	@mkdir -p out/bench
 	@$(BIN)/python -m tests.benchmarks.bench_row_steps --json out/bench/row_steps.json
+	@$(BIN)/python -m tests.benchmarks.bench_sweep --json out/bench/sweep.json
 	@$(BIN)/python -m tests.benchmarks.bench_frechet --json out/bench/frechet.json
 
 protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/
