@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.detection.eer import equal_error_rate
 from earwitness.training.corpus.replay.build import AUDIO_FOLDERS, PROTOCOL_FOLDER, PROTOCOLS
 from earwitness.training.corpus.replay.config import REPLAY_SPLITS, SAMPLE_RATE_HZ, ReplaySplit
 
@@ -34,7 +35,8 @@ class _Split(NamedTuple):
 
 
 def measure_difficulty(folder: Path) -> dict[str, Any]:
-    """Equal error rates (0 to 1) of linear discriminant analysis on two sets of features, by split and group.
+    """Equal error rates (0 to 1, nearest threshold) of linear discriminant analysis on two sets of features, by split
+    and group.
 
     "trivial": duration, level, and the silence before and after. "spectrum": mean and spread of log spectral bands;
     its groups are kinds of loudspeaker, and whether training has the configuration, each against all genuine trials.
@@ -49,7 +51,7 @@ def measure_difficulty(folder: Path) -> dict[str, Any]:
         model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
         model.fit(getattr(train, name), train.genuine)
         scores = {split: model.decision_function(getattr(each, name)) for split, each in splits.items()}
-        report[name] = {split: equal_error_rate(scores[split], each.genuine) for split, each in splits.items()}
+        report[name] = {split: _eer(scores[split], each.genuine) for split, each in splits.items()}
     report["spectrum by group"] = {split: _by_group(scores[split], splits[split], known) for split in ("dev", "eval")}
     return report
 
@@ -75,13 +77,8 @@ def spectrum_features(waveform: Vector) -> Vector:
     return np.concatenate([bands.mean(axis=0), bands.std(axis=0)])
 
 
-def equal_error_rate(scores: Vector, genuine: NDArray[np.bool_]) -> float:
-    """Where as many genuine trials lie below a threshold as others at or above it: the nearest there is."""
-    from sklearn.metrics import roc_curve
-
-    false_alarms, hits, _ = roc_curve(genuine, scores)
-    nearest = int(np.argmin(np.abs(false_alarms - (1 - hits))))
-    return round(float(false_alarms[nearest] + 1 - hits[nearest]) / 2, 4)
+def _eer(scores: Vector, genuine: NDArray[np.bool_]) -> float:
+    return round(equal_error_rate(scores, genuine).nearest_threshold, 4)
 
 
 def _read(folder: Path, split: ReplaySplit) -> _Split:
@@ -106,7 +103,7 @@ def _by_group(scores: Vector, split: _Split, known: set[str]) -> Mapping[str, fl
     groups["known to training"] = [line[5] in known and line[1] == "spoof" for line in split.lines]
     groups["new"] = [line[5] not in known for line in split.lines]
     members = {name: split.genuine | np.array(chosen) for name, chosen in groups.items() if any(chosen)}
-    return {name: equal_error_rate(scores[chosen], split.genuine[chosen]) for name, chosen in members.items()}
+    return {name: _eer(scores[chosen], split.genuine[chosen]) for name, chosen in members.items()}
 
 
 if __name__ == "__main__":
