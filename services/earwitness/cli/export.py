@@ -34,11 +34,14 @@ def export(
         str, typer.Option("--generator", "-g", help="Checkpoint of `train gan`, or package.module:attribute.")
     ],
     classifier: Annotated[
-        str, typer.Option("--classifier", "-c", help="Checkpoint of `train svd`, or package.module:attribute.")
+        str,
+        typer.Option(
+            "--classifier", "-c", help="Checkpoint of `train svd` or `train replay`, or package.module:attribute."
+        ),
     ],
     model_repository: ModelRepository = None,
     corpus: Annotated[
-        Path | None, typer.Option(help="Evaluate both on this corpus; takes minutes.", rich_help_panel=CARD)
+        Path | None, typer.Option(help="Evaluate both on this corpus of singing; takes minutes.", rich_help_panel=CARD)
     ] = None,
     songs: Annotated[
         Path | None, typer.Option(help="And on real songs, in a layout of `earwitness data`.", rich_help_panel=CARD)

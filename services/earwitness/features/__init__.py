@@ -1,19 +1,30 @@
 """Audio in, spectrograms out, and back: versioned feature profiles, loading and inversion. Needs no torch."""
 
 from earwitness.features.audio import AudioError, Decoded, check_audio, decode_audio, load_audio, resample, write_wav
+from earwitness.features.constant_q import ConstantQProfile
 from earwitness.features.inversion import InvertedAudio
 from earwitness.features.mel import MelProfile
 from earwitness.features.picture import render_picture
-from earwitness.features.profile import PROFILES, FeatureProfile, LogMelProfile, get_profile, profile_from_dict
+from earwitness.features.power import PowerProfile
+from earwitness.features.profile import (
+    PROFILES,
+    FeatureProfile,
+    LogMelProfile,
+    get_profile,
+    profile_from_dict,
+    with_excerpt_frames,
+)
 
 __all__ = [
     "PROFILES",
     "AudioError",
+    "ConstantQProfile",
     "Decoded",
     "FeatureProfile",
     "InvertedAudio",
     "LogMelProfile",
     "MelProfile",
+    "PowerProfile",
     "check_audio",
     "decode_audio",
     "get_profile",
@@ -21,5 +32,6 @@ __all__ = [
     "profile_from_dict",
     "render_picture",
     "resample",
+    "with_excerpt_frames",
     "write_wav",
 ]

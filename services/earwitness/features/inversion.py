@@ -1,4 +1,4 @@
-"""From a mel spectrogram back to sound: the profile's magnitudes (pseudo-inverse filterbank), then Griffin–Lim."""
+"""From a spectrogram back to sound: the STFT magnitudes that its profile finds for it, then Griffin–Lim."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,7 +53,7 @@ class Invertible(Protocol):
         ...
 
 
-def invert_mel(profile: Invertible, excerpt: NDArray[np.float32], seed: int) -> InvertedAudio:
+def invert_spectrogram(profile: Invertible, excerpt: NDArray[np.float32], seed: int) -> InvertedAudio:
     """Audio whose spectrogram under `profile` is near `excerpt` `[bands, frames]`; the same seed gives the same audio.
 
     The audio has the samples that the excerpt's frames cover (centred: from the first centre to the last).
@@ -66,7 +66,7 @@ def invert_mel(profile: Invertible, excerpt: NDArray[np.float32], seed: int) -> 
     if excerpt.ndim != 2 or excerpt.shape[0] != profile.band_count or not excerpt.shape[1]:
         raise ValueError(f"excerpt has shape {excerpt.shape}; {profile.name} needs ({profile.band_count}, frames >= 1)")
     if not np.isfinite(excerpt).all():
-        raise ValueError("excerpt holds NaN or infinite values; only finite log-mels have a sound")
+        raise ValueError("excerpt holds NaN or infinite values; only finite spectrograms have a sound")
     # librosa's inverse is of centred frames and pads: repeat edge frames so that every real frame lies fully inside the
     # signal, then cut out the samples that the profile's frames cover.
     half = profile.frame_length // 2

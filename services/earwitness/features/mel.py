@@ -1,24 +1,28 @@
 """Mel profiles of other people's networks: the mel spectrograms of torchaudio and librosa, and a logarithm."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.features.spectral import MelScale, band_edges_hz, excerpts_of, magnitude_blocks, triangles
+from earwitness.features.parameters import from_parameters, require, require_numbers, require_waveform, require_whole
+from earwitness.features.spectral import (
+    PADDINGS,
+    MelScale,
+    Padding,
+    band_edges_hz,
+    excerpts_of,
+    fewest_samples,
+    magnitude_blocks,
+    padded,
+    triangles,
+)
 
 if TYPE_CHECKING:
     from earwitness.features.inversion import InvertedAudio
-
-
-WHOLE = ("sample_rate_hz", "frame_length", "hop_length", "band_count", "excerpt_frames", "window_length")
-Padding = Literal["reflect", "constant", "none"]
-PADDINGS: tuple[Padding, ...] = ("reflect", "constant", "none")
-NUMBERS = ("low_hz", "high_hz", "power", "floor", "offset", "scale")
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,7 @@ class MelProfile:
     band_norm: Literal["none", "slaney"] = "none"
     """`slaney` divides a band by half its width in Hz."""
     padding: Padding = "reflect"
-    """Frame t is centred on sample t·hop, the ends reflected or filled with zeros ("constant", librosa's default); or,
-    with "none", it begins there."""
+    """See `spectral.PADDINGS`; "constant" is librosa's default."""
     floor: float = 1e-10
     floor_added: bool = False
     """`ln(mel + floor)` instead of `ln(max(mel, floor))`."""
@@ -60,25 +63,22 @@ class MelProfile:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in WHOLE:
-            value = getattr(self, name)
-            if not (name == "window_length" and value is None):
-                self._require(name, type(value) is int and value >= 1, "give a whole number from 1 up")
-        for name in NUMBERS:
-            value = getattr(self, name)
-            if not (name == "high_hz" and value is None):
-                finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-                self._require(name, finite, "give a number")
+        require_whole(self, "sample_rate_hz", "frame_length", "hop_length", "band_count", "excerpt_frames")
+        require_numbers(self, "low_hz", "power", "floor", "offset", "scale")
+        if self.window_length is not None:
+            require_whole(self, "window_length")
+        if self.high_hz is not None:
+            require_numbers(self, "high_hz")
         half = self.sample_rate_hz / 2
-        self._require("window_length", self._window_length <= self.frame_length, "give at most frame_length")
-        self._require("high_hz", 0 < self._high_hz <= half, f"give at most {half:g}, half of sample_rate_hz")
-        self._require("low_hz", 0 <= self.low_hz < self._high_hz, "give 0 <= low_hz < high_hz")
-        self._require("power", self.power in (1, 2), "give 1 for magnitudes, 2 for energies")
-        self._require("mel_scale", self.mel_scale in ("htk", "slaney"), "give 'htk' or 'slaney'")
-        self._require("band_norm", self.band_norm in ("none", "slaney"), "give 'none' or 'slaney'")
-        self._require("padding", self.padding in PADDINGS, "give 'reflect', 'constant' or 'none'")
-        self._require("floor", self.floor > 0, "give a positive number, its logarithm is taken")
-        self._require("scale", self.scale > 0, "give a positive number, values are divided by it")
+        require(self, "window_length", self._window_length <= self.frame_length, "give at most frame_length")
+        require(self, "high_hz", 0 < self._high_hz <= half, f"give at most {half:g}, half of sample_rate_hz")
+        require(self, "low_hz", 0 <= self.low_hz < self._high_hz, "give 0 <= low_hz < high_hz")
+        require(self, "power", self.power in (1, 2), "give 1 for magnitudes, 2 for energies")
+        require(self, "mel_scale", self.mel_scale in ("htk", "slaney"), "give 'htk' or 'slaney'")
+        require(self, "band_norm", self.band_norm in ("none", "slaney"), "give 'none' or 'slaney'")
+        require(self, "padding", self.padding in PADDINGS, "give 'reflect', 'constant' or 'none'")
+        require(self, "floor", self.floor > 0, "give a positive number, its logarithm is taken")
+        require(self, "scale", self.scale > 0, "give a positive number, values are divided by it")
 
     @property
     def centred(self) -> bool:
@@ -96,13 +96,14 @@ class MelProfile:
     def floor_value(self) -> float:
         return float((np.log(self.floor) - self.offset) / self.scale)
 
+    @property
+    def value_label(self) -> str:
+        words = "log power" if self.power == 2 else "log magnitude"
+        return words if (self.offset, self.scale) == (0, 1) else f"{words}, scaled"
+
     def sample_count(self, frame_count: int) -> int:
         """The fewest samples that give `frame_count` frames."""
-        between = self.hop_length * (frame_count - 1)
-        if not self.centred:
-            return self.frame_length + between
-        to_reflect = self.frame_length // 2 + 1 if self.padding == "reflect" else 1
-        return max(between + self.frame_length % 2, to_reflect)
+        return fewest_samples(frame_count, self.frame_length, self.hop_length, self.padding)
 
     def filterbank(self) -> NDArray[np.float32]:
         """Triangular filters `[bins, bands]`, float32, read-only."""
@@ -116,14 +117,8 @@ class MelProfile:
 
         Raises: ValueError when the waveform is not one-dimensional or too short for a frame.
         """
-        needed = self.sample_count(1)
-        if waveform.ndim != 1 or len(waveform) < needed:
-            raise ValueError(
-                f"waveform has shape {waveform.shape}; {self.name} needs one channel of at least {needed} samples "
-                f"({needed / self.sample_rate_hz:.3f} s)"
-            )
-        if self.padding != "none":
-            waveform = np.pad(waveform, self.frame_length // 2, mode=self.padding)
+        require_waveform(self, waveform)
+        waveform = padded(waveform, self.frame_length, self.padding)
         mel = np.empty((1 + (len(waveform) - self.frame_length) // self.hop_length, self.band_count), np.float32)
         for frames, magnitude in magnitude_blocks(waveform, self.frame_length, self.hop_length, self._window_length):
             mel[frames] = magnitude ** np.float32(self.power) @ self.filterbank()
@@ -144,10 +139,10 @@ class MelProfile:
         return np.asarray(energies ** (1 / self.power))
 
     def invert(self, excerpt: NDArray[np.float32], seed: int) -> "InvertedAudio":
-        """Audio of `[bands, frames]` by Griffin–Lim; see `inversion.invert_mel`."""
-        from earwitness.features.inversion import invert_mel
+        """Audio of `[bands, frames]` by Griffin–Lim; see `inversion.invert_spectrogram`."""
+        from earwitness.features.inversion import invert_spectrogram
 
-        return invert_mel(self, excerpt, seed)
+        return invert_spectrogram(self, excerpt, seed)
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
@@ -158,13 +153,7 @@ class MelProfile:
 
         Raises: ValueError naming the parameter that is missing, unknown or wrong.
         """
-        given = {key: value for key, value in parameters.items() if key != "kind"}
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(given.keys() - known):
-            raise ValueError(f"feature parameters {', '.join(unknown)} are unknown; known: {', '.join(sorted(known))}")
-        if missing := sorted(each.name for each in fields(cls) if each.default is MISSING and each.name not in given):
-            raise ValueError(f"feature parameters {', '.join(missing)} are missing; kind {cls.kind!r} needs them")
-        return cls(**given)
+        return from_parameters(cls, parameters)
 
     @property
     def _window_length(self) -> int:
@@ -176,10 +165,6 @@ class MelProfile:
 
     def _edges_hz(self) -> NDArray[np.float64]:
         return band_edges_hz(self.low_hz, self._high_hz, self.band_count, self.mel_scale)
-
-    def _require(self, field: str, holds: bool, words: str) -> None:
-        if not holds:
-            raise ValueError(f"profile {self.name!r}: {field} is {getattr(self, field)!r}; {words}")
 
 
 @lru_cache(maxsize=16)

@@ -5,6 +5,7 @@ rebuild the filterbank from it (`profile_from_dict`) without a second registry.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -13,7 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.features.constant_q import ConstantQProfile
 from earwitness.features.mel import MelProfile
+from earwitness.features.parameters import require_waveform
+from earwitness.features.power import PowerProfile
 from earwitness.features.spectral import band_edges_hz, excerpts_of, magnitude_blocks, triangles
 
 if TYPE_CHECKING:
@@ -42,6 +46,11 @@ class FeatureProfile(Protocol):
     @property
     def floor_value(self) -> float:
         """The lowest value a spectrogram can hold: silence."""
+        ...
+
+    @property
+    def value_label(self) -> str:
+        """What a value is, in words, e.g. `log power`."""
         ...
 
     def band_frequencies_hz(self) -> NDArray[np.float64]:
@@ -79,6 +88,7 @@ class LogMelProfile:
     kind: ClassVar[str] = "log-mel"
     centred: ClassVar[bool] = False
     window_length: ClassVar[int | None] = None
+    value_label: ClassVar[str] = "log magnitude"
 
     name: str
     sample_rate_hz: int = 22_050
@@ -149,11 +159,7 @@ class LogMelProfile:
 
         Raises: ValueError when the waveform is not one-dimensional or shorter than one frame.
         """
-        if waveform.ndim != 1 or len(waveform) < self.frame_length:
-            raise ValueError(
-                f"waveform has shape {waveform.shape}; {self.name} needs one channel of at least "
-                f"{self.frame_length} samples ({self.frame_length / self.sample_rate_hz:.3f} s)"
-            )
+        require_waveform(self, waveform)
         filterbank = self.filterbank()
         mel = np.empty((self.frame_count(len(waveform)), self.band_count), np.float32)
         for frames, magnitude in magnitude_blocks(waveform, self.frame_length, self.hop_length):
@@ -172,10 +178,10 @@ class LogMelProfile:
         return np.maximum(_inverse_filterbank(self) @ np.exp(excerpt.astype(np.float64)), 0.0)
 
     def invert(self, excerpt: NDArray[np.float32], seed: int) -> "InvertedAudio":
-        """Audio of a log-mel `[bands, frames]` by Griffin–Lim; see `inversion.invert_mel`."""
-        from earwitness.features.inversion import invert_mel
+        """Audio of a log-mel `[bands, frames]` by Griffin–Lim; see `inversion.invert_spectrogram`."""
+        from earwitness.features.inversion import invert_spectrogram
 
-        return invert_mel(self, excerpt, seed)
+        return invert_spectrogram(self, excerpt, seed)
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self), "filterbank_sha256": self.filterbank_checksum()}
@@ -224,23 +230,62 @@ def _inverse_filterbank(profile: LogMelProfile) -> NDArray[np.float64]:
     return np.asarray(np.linalg.pinv(profile.filterbank().T.astype(np.float64)))
 
 
-PROFILES: Mapping[str, FeatureProfile] = {profile.name: profile for profile in (LogMelProfile("log-mel-80@1"),)}
-"""Every profile this version knows by name."""
+SPEECH_RATE_HZ = 16_000
+SPEECH_HOP_LENGTH = 160
 
-_KINDS: Mapping[str, type[LogMelProfile | MelProfile]] = {
-    LogMelProfile.kind: LogMelProfile,
-    MelProfile.kind: MelProfile,
+PROFILES: Mapping[str, FeatureProfile] = {
+    profile.name: profile
+    for profile in (
+        LogMelProfile("log-mel-80@1"),
+        PowerProfile("log-power-256@1", frame_length=256, excerpt_frames=100),
+        PowerProfile("log-power-512@1", frame_length=512, excerpt_frames=100),
+        PowerProfile("log-power-2048@1", frame_length=2048, excerpt_frames=400),
+        MelProfile(
+            "log-mel-80-16k@1", SPEECH_RATE_HZ, frame_length=512, hop_length=SPEECH_HOP_LENGTH, band_count=80,
+            excerpt_frames=100, floor=1e-7,
+        ),
+        ConstantQProfile("log-cqt-84@1", excerpt_frames=100),
+    )
+}  # fmt: skip
+"""Every profile this version knows by name; at 16 kHz the front ends of replay detectors, 100 frames a second."""
+
+_KINDS: Mapping[str, "type[LogMelProfile | MelProfile | PowerProfile | ConstantQProfile]"] = {
+    kind.kind: kind for kind in (LogMelProfile, MelProfile, PowerProfile, ConstantQProfile)
 }
+
+_EXCERPT_MARK = re.compile(r"-(\d+)f(?=@|$)")
 
 
 def get_profile(name: str) -> FeatureProfile:
-    """The registered profile of that name.
+    """The profile of that name: a registered one, or as `with_excerpt_frames` names it.
 
     Raises: ValueError naming the profiles there are.
     """
-    if name not in PROFILES:
-        raise ValueError(f"feature profile {name!r} is unknown; known: {', '.join(sorted(PROFILES))}")
-    return PROFILES[name]
+    if name in PROFILES:
+        return PROFILES[name]
+    mark = _EXCERPT_MARK.search(name)
+    base = _EXCERPT_MARK.sub("", name)
+    if mark is None or base not in PROFILES:
+        raise ValueError(
+            f"feature profile {name!r} is unknown; known: {', '.join(sorted(PROFILES))}, each also with another number "
+            "of frames in an excerpt, such as log-power-512-200f@1"
+        )
+    return with_excerpt_frames(PROFILES[base], int(mark[1]))
+
+
+def with_excerpt_frames(profile: FeatureProfile, excerpt_frames: int) -> FeatureProfile:
+    """The same front end with longer or shorter excerpts: `log-power-512@1` of 200 frames is `log-power-512-200f@1`.
+
+    Raises: ValueError when `excerpt_frames` is not positive.
+    """
+    if excerpt_frames == profile.excerpt_shape[1]:
+        return profile
+    base, at, version = _EXCERPT_MARK.sub("", profile.name).partition("@")
+    name = f"{base}-{excerpt_frames}f{at}{version}"
+    registered = PROFILES.get(f"{base}{at}{version}")
+    if registered is not None and registered.excerpt_shape[1] == excerpt_frames:
+        name = registered.name
+    return profile_from_dict({**profile.to_dict(), "name": name, "excerpt_frames": excerpt_frames})
 
 
 def profile_from_dict(parameters: Mapping[str, Any]) -> FeatureProfile:

@@ -1,4 +1,4 @@
-"""What mel profiles share: frames, their magnitudes, and triangular filters spaced on a mel scale."""
+"""What profiles share: frames and their padding, magnitudes, excerpts, and triangular filters on a mel scale."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -6,15 +6,29 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_FRAMES = 4096
-"""Frames transformed at once: bounds the memory of an hour-long recording to tens of megabytes."""
+BLOCK_SAMPLES = 1 << 22
+"""Samples of the frames transformed at once: bounds the memory of an hour-long recording to tens of megabytes."""
 
 MelScale = Literal["htk", "slaney"]
+Padding = Literal["reflect", "constant", "none"]
+PADDINGS: tuple[Padding, ...] = ("reflect", "constant", "none")
+"""Frame t is centred on sample t·hop, the ends reflected or filled with zeros; or, with "none", it begins there."""
 
 SLANEY_HZ_PER_MEL = 200 / 3
 SLANEY_BREAK_HZ = 1_000.0
 SLANEY_LOG_STEP = np.log(6.4) / 27
 """Slaney's scale is linear up to 1 kHz, then 27 steps to each factor of 6.4."""
+
+
+def frame_blocks(
+    samples: NDArray[np.float32], frame_length: int, hop_length: int, frame_count: int | None = None
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """The first `frame_count` frames (default: all) in blocks: which they are, and `[block, frame_length]`, a view."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples, frame_length)[::hop_length][:frame_count]
+    size = max(1, BLOCK_SAMPLES // frame_length)
+    for start in range(0, len(frames), size):
+        block = slice(start, min(start + size, len(frames)))
+        yield block, frames[block]
 
 
 def magnitude_blocks(
@@ -24,12 +38,22 @@ def magnitude_blocks(
 
     The Hann window has `window_length` samples in the middle of a frame (default: all of it).
     """
-    waveform = np.ascontiguousarray(waveform, dtype=np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(waveform, frame_length)[::hop_length]
     window = _hann(frame_length, window_length or frame_length)
-    for start in range(0, len(frames), BLOCK_FRAMES):
-        block = slice(start, min(start + BLOCK_FRAMES, len(frames)))
-        yield block, np.abs(np.fft.rfft(frames[block] * window, axis=1)).astype(np.float32)
+    for block, frames in frame_blocks(np.ascontiguousarray(waveform, dtype=np.float32), frame_length, hop_length):
+        yield block, np.abs(np.fft.rfft(frames * window, axis=1)).astype(np.float32)
+
+
+def padded(waveform: NDArray[np.float32], frame_length: int, padding: Padding) -> NDArray[np.float32]:
+    """`waveform` `[samples]` with what the first and last frames need beyond its ends."""
+    return waveform if padding == "none" else np.pad(waveform, frame_length // 2, mode=padding)
+
+
+def fewest_samples(frame_count: int, frame_length: int, hop_length: int, padding: Padding) -> int:
+    """The fewest samples whose padded frames are `frame_count`."""
+    between = hop_length * (frame_count - 1)
+    if padding == "none":
+        return frame_length + between
+    return max(between + frame_length % 2, frame_length // 2 + 1 if padding == "reflect" else 1)
 
 
 def excerpts_of(

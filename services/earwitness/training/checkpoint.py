@@ -10,14 +10,18 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from earwitness.training.networks import SVDNet, make_generator
+from earwitness.features import FeatureProfile, profile_from_dict
+from earwitness.training.networks import ReplayNetwork, SVDNet, make_generator
 
 FORMAT_VERSION: Final = 1
 ARCHITECTURES: Final[Mapping[str, Callable[..., nn.Module]]] = {
     "svdnet": SVDNet,
     "generator": make_generator,
+    "replay": ReplayNetwork,
 }
 """Every network a checkpoint can hold, by the name written into it."""
+DETECTORS: Final = ("svdnet", "replay")
+"""The architectures that can be explained."""
 
 
 class CheckpointError(ValueError):
@@ -46,11 +50,11 @@ def save_checkpoint(path: Path, module: nn.Module, meta: CheckpointMeta) -> None
     write_atomically(path, {"format_version": FORMAT_VERSION, "meta": asdict(meta), "weights": weights})
 
 
-def load_checkpoint(path: Path, architecture: str) -> tuple[nn.Module, CheckpointMeta]:
+def load_checkpoint(path: Path, *architectures: str) -> tuple[nn.Module, CheckpointMeta]:
     """The network in eval mode and its meta, read without running code from the file.
 
     Raises: CheckpointError when the file is missing, no checkpoint, of another format or of another architecture than
-    `architecture`, or when its weights do not fit.
+    one of `architectures`, or when its weights do not fit or are not finite.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; train one with `earwitness train`, or check the path")
@@ -62,15 +66,28 @@ def load_checkpoint(path: Path, architecture: str) -> tuple[nn.Module, Checkpoin
         raise CheckpointError(f"{path}: not an earwitness checkpoint ({err})") from err
     if version != FORMAT_VERSION:
         raise CheckpointError(f"{path}: format {version}, this version reads {FORMAT_VERSION}; train the network again")
-    if meta.architecture != architecture:
-        raise CheckpointError(f"{path}: holds the architecture {meta.architecture!r}, expected {architecture!r}")
-    _require_known(path, architecture)
+    if meta.architecture not in architectures:
+        expected = " or ".join(map(repr, architectures))
+        raise CheckpointError(f"{path}: holds the architecture {meta.architecture!r}, expected {expected}")
+    _require_known(path, meta.architecture)
     try:
-        module = ARCHITECTURES[architecture](**meta.arguments)
+        module = ARCHITECTURES[meta.architecture](**meta.arguments)
         module.load_state_dict(weights)
     except (TypeError, ValueError, RuntimeError) as err:
-        raise CheckpointError(f"{path}: its weights or arguments do not fit {architecture!r}: {err}") from err
+        raise CheckpointError(f"{path}: its weights or arguments do not fit {meta.architecture!r}: {err}") from err
+    for name, value in module.state_dict().items():
+        if not value.isfinite().all():
+            raise CheckpointError(f"{path}: its weight {name!r} holds NaN or infinity; train the network again")
     return module.eval(), meta
+
+
+def require_features(path: Path, meta: CheckpointMeta, profile: FeatureProfile, whose: str) -> None:
+    """Raises: CheckpointError when the network in `path` was trained on other features than `whose` are."""
+    if profile_from_dict(meta.features) != profile:
+        raise CheckpointError(
+            f"{path} was trained on features {meta.features.get('name')!r}, {whose} has {profile.name!r} or other "
+            "parameters of it; give what was made with the same"
+        )
 
 
 def file_sha256(path: Path) -> str:

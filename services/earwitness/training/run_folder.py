@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-NOT_IDENTITY = frozenset({"run_folder", "threads", "workers", "device", "corpus", "init", "detector"})
+NOT_IDENTITY = frozenset({"run_folder", "threads", "workers", "device", "corpus", "init", "detector", "cache"})
 """Configuration fields that may differ between a run and its continuation: where and how fast, not what."""
 
 
@@ -117,6 +117,19 @@ class RunFolder:
             package.removeHandler(handler)
             package.setLevel(level)
             handler.close()
+
+
+def best_checkpoint(run_folder: Path) -> Path:
+    """Where a run of a detector keeps its best network."""
+    return run_folder / "best.pt"
+
+
+def require_finite(loss: torch.Tensor, update: int) -> None:
+    """Raises: FloatingPointError when the loss of that update is NaN or infinite."""
+    if not torch.isfinite(loss):
+        raise FloatingPointError(
+            f"update {update}: the loss is {loss.item()}; the state of the last epoch is kept, lower the learning rate"
+        )
 
 
 def training_device(name: DeviceName) -> torch.device:

@@ -1,4 +1,4 @@
-"""Random labelled segments for the classifier, and the processes that prepare them ahead of the network."""
+"""Random labelled segments for the classifier."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,15 +7,13 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
 
 from earwitness.training.augmentation import AugmentationConfig, Augmenter
 from earwitness.training.corpus import LabelledSpectrograms
+from earwitness.training.prepared import Batch, prepared
 
 OUTPUT_STRIDE = 9
 """Frames between two outputs of SVDNet over one segment: its two poolings by 3."""
-
-Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -91,10 +89,7 @@ class SegmentSampler:
 
         0 workers prepare each batch when it is asked for. The numbers do not depend on `workers`.
         """
-        loader: DataLoader[Batch] = DataLoader(
-            _Numbered(self), batch_size=None, sampler=range(first, last), num_workers=workers
-        )
-        yield from loader
+        return prepared(self, range(first, last), workers)
 
     def _draw(
         self, rng: np.random.Generator, starts: NDArray[np.int64]
@@ -103,16 +98,6 @@ class SegmentSampler:
         levels = self._data.frames[starts[:, None] + np.arange(self._length)]
         segments = self._data.dequantise(levels).transpose(0, 2, 1)
         return self._augmenter.apply(rng, segments, positions), positions
-
-
-class _Numbered(Dataset[Batch]):
-    """Batches by number, for torch's loader."""
-
-    def __init__(self, sampler: SegmentSampler) -> None:
-        self._sampler = sampler
-
-    def __getitem__(self, number: int) -> Batch:
-        return self._sampler.batch(number)
 
 
 def band_statistics(data: LabelledSpectrograms) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

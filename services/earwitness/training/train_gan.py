@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from earwitness.features import profile_from_dict
 from earwitness.training.averaging import average_into, kept_share
 from earwitness.training.checkpoint import CheckpointMeta, file_sha256, load_checkpoint, save_checkpoint
 from earwitness.training.corpus import open_corpus
@@ -114,6 +115,7 @@ class _Gan:
         start: "_Start",
         mean: Tensor,
         std: Tensor,
+        size: tuple[int, int],
         log_floor: float,
         label_share: float,
     ) -> None:
@@ -121,10 +123,12 @@ class _Gan:
         self.config = config
         self.device = training_device(config.device)
         init = torch.Generator().manual_seed(config.seed)
+        bands, frames = size
         self.generator = make_generator(
-            config.arch, latent_size=config.latent_size, channels=config.generator_channels, log_floor=log_floor
-        )
-        self.critic = Critic(config.critic_channels, start.detector)
+            config.arch, latent_size=config.latent_size, channels=config.generator_channels, log_floor=log_floor,
+            band_count=bands, frame_count=frames,
+        )  # fmt: skip
+        self.critic = Critic(config.critic_channels, start.detector, size)
         for network, standardise in (
             (self.generator, self.generator.standardise),
             (self.critic, self.critic.pixels.standardise),
@@ -273,10 +277,12 @@ def _require_same(path: Path, field: str, got: Mapping[str, Any], expected: Mapp
 def train_gan(config: GanTrainingConfig, progress: Progress = silent) -> Path:
     """Trains, or continues, on the train split of `config.corpus`; returns the last checkpoint (see `train_on_source`).
 
-    Raises: DatasetError without a complete corpus, CheckpointError when the folder holds another run.
+    Raises: DatasetError without a complete corpus or an excerpt in it; CheckpointError or ValueError when a file to
+    begin from cannot be used, CheckpointError when the folder holds another run.
     """
     corpus = open_corpus(config.corpus)
     train = corpus.open("train")
+    train.require_excerpts()
     record = {"corpus": corpus.manifest["fingerprint"], "sources": list(corpus.manifest["sources"])}
     features, floor = train.profile.to_dict(), train.profile.floor_value
     return train_on_source(train, band_statistics(train), features, floor, record, config, progress)
@@ -311,7 +317,8 @@ def train_on_source(
     folder = RunFolder(config.run_folder, config, " ".join(sources))
     mean, std = (torch.from_numpy(np.asarray(values, np.float32)) for values in statistics)
     with folder.in_use(), training_machine(config.threads, config.seed):
-        gan = _Gan(config, start_from, mean, std, log_floor, source.vocal_fraction)
+        size = profile_from_dict(features).excerpt_shape
+        gan = _Gan(config, start_from, mean, std, size, log_floor, source.vocal_fraction)
         curves: list[dict[str, float]] = []
         start = 0
         saved = folder.load_state()
@@ -375,6 +382,7 @@ def _save_average(
         "latent_size": gan.config.latent_size,
         "channels": gan.config.generator_channels,
         "log_floor": gan.average.log_floor,
+        **dict(zip(("band_count", "frame_count"), gan.average.size, strict=True)),
     }
     meta = CheckpointMeta("generator", arguments, features, training=record)
     save_checkpoint(folder.path / "checkpoints" / f"generator-{done:07d}.pt", gan.average, meta)

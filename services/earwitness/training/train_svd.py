@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -19,18 +20,21 @@ from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
 from earwitness.training.corpus import LabelledSpectrograms, open_corpus
 from earwitness.training.evaluate import Scored, frame_scores
 from earwitness.training.networks import NormalisedSVDNet, SVDNet
+from earwitness.training.prepared import Batch
 from earwitness.training.run_folder import (
     DeviceName,
     Progress,
     RunFolder,
+    best_checkpoint,
     plain,
     random_state,
+    require_finite,
     restore_random_state,
     silent,
     training_device,
     training_machine,
 )
-from earwitness.training.segments import Batch, SegmentSampler, SegmentShape, band_statistics
+from earwitness.training.segments import SegmentSampler, SegmentShape, band_statistics
 
 logger = logging.getLogger(__name__)
 Variant = Literal["r1", "r2"]
@@ -109,9 +113,17 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
     """
     corpus = open_corpus(config.corpus)
     train, valid = corpus.open("train"), corpus.open("valid")
-    folder = RunFolder(config.run_folder, config, corpus.manifest["fingerprint"])
     bands, frames = train.profile.excerpt_shape
+    # All that can be wrong is told before the run has a folder.
+    if train.labels.all() or not train.labels.any():
+        raise ValueError(
+            f"corpus: its training clips are all {_class_of(train.labels)}, nothing can be learnt; add the other kind"
+        )
+    validation = spread_clips(valid, config.validation_clips)
+    shape = SegmentShape(frames, config.excerpts_per_segment)
+    sampler = SegmentSampler(train, shape, config.augmentation, config.batch_size, config.seed)
     device = training_device(config.device)
+    folder = RunFolder(config.run_folder, config, corpus.manifest["fingerprint"])
     with folder.in_use(), training_machine(config.threads, config.seed):
         network = SVDNet(output_count=len(LABELS[config.variant]), band_count=bands, frame_count=frames)
         network.standardise.set_statistics(*map(torch.from_numpy, band_statistics(train)))
@@ -119,9 +131,6 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
         learner = (NormalisedSVDNet(network) if config.batch_norm else network).to(device)
         optimiser = _optimiser(config, learner)
         average = copy.deepcopy(learner).requires_grad_(False) if config.ema_updates else None
-        shape = SegmentShape(frames, config.excerpts_per_segment)
-        validation = spread_clips(valid, config.validation_clips)
-        sampler = SegmentSampler(train, shape, config.augmentation, config.batch_size, config.seed)
         first_epoch, curves, best = 0, list[dict[str, float]](), 0.0
         saved = folder.load_state()
         if saved is not None:
@@ -178,11 +187,6 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
     return best_checkpoint(config.run_folder)
 
 
-def best_checkpoint(run_folder: Path) -> Path:
-    """Where a run keeps its best network."""
-    return run_folder / "best.pt"
-
-
 def loss_of(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Cross-entropy of logits `[N, outputs]` against labels `[N]` (0 or 1) pulled in by `margin`."""
     targets = labels * (1.0 - 2.0 * margin) + margin
@@ -194,18 +198,29 @@ def loss_of(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
 def spread_clips(data: LabelledSpectrograms, count: int) -> list[int]:
     """At most `count` clips, spread evenly over the split.
 
-    Raises: ValueError when their labels hold one class only, which no AUROC can rank.
+    Raises: ValueError when one is shorter than an excerpt, or their labels hold one class only, which no AUROC can
+    rank.
     """
     clips = np.linspace(0, len(data.clips) - 1, min(count, len(data.clips))).round().astype(int).tolist()
     _, length = data.profile.excerpt_shape
+    shortest = min(data.clips[clip].frame_count for clip in clips)
+    if shortest < length:
+        raise ValueError(
+            f"corpus: a validation clip has {shortest} frames, an excerpt {length}; leave short clips out of the corpus"
+        )
     centres = slice(length // 2, length // 2 - length + 1)
     labels = np.concatenate([data.clip_labels(clip)[centres] for clip in clips])
     if labels.all() or not labels.any():
         raise ValueError(
-            f"corpus: the {len(clips)} validation clips are all {'vocal' if labels.all() else 'non-vocal'}; "
+            f"corpus: the {len(clips)} validation clips are all {_class_of(labels)}; "
             "raise validation_clips, or build a corpus with more validation clips"
         )
     return [int(clip) for clip in clips]
+
+
+def _class_of(labels: NDArray[np.bool_]) -> str:
+    """The one class of labels that hold no other."""
+    return "vocal" if labels.all() else "non-vocal"
 
 
 def validation_auc(network: SVDNet, data: LabelledSpectrograms, clips: Iterable[int]) -> float:
@@ -245,11 +260,7 @@ def _train_epoch(
         logits = learner.segment_logits(segments[:, None].to(device))
         loss = loss_of(logits.flatten(0, 1), labels.flatten().to(device), config.target_margin)
         optimiser.zero_grad(set_to_none=True)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"update {first + len(losses) + 1}: the loss is {loss.item()}; the state of the last epoch is kept, "
-                "lower the learning rate"
-            )
+        require_finite(loss, first + len(losses) + 1)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if average is not None:

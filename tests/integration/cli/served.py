@@ -30,9 +30,10 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Served]:
-    """Serve until the block ends."""
+def served(folder: Path, model_repository: Path | None = None) -> Iterator[Served]:
+    """Serve the tiny bundle, or what is in another folder, until the block ends."""
     tiny = write_tiny_bundle(folder / "models")
+    repository = model_repository or tiny.repository
     data = folder / "data"
     data.mkdir()
     started: threading.Event = threading.Event()
@@ -49,14 +50,14 @@ def served(folder: Path) -> Iterator[Served]:
                 port=0,
                 metrics_port=None,
                 backend="local",
-                model_repository=tiny.repository,
+                model_repository=repository,
                 local_threads=1,
                 data_dir=data,
                 scorer_address=f"127.0.0.1:{scorer.port}",
             )
             explainer = await opened.enter_async_context(await build_explainer(settings))
             targets = [f"127.0.0.1:{server.port}" for server in (explainer, scorer)]
-            endpoints = Endpoints("local", str(tiny.repository), *targets, None, {}, {"earwitness": os.getpid()})
+            endpoints = Endpoints("local", str(repository), *targets, None, {}, {"earwitness": os.getpid()})
             endpoints.write(data)
             running["it"] = Served(tiny, data, *targets)
             started.set()

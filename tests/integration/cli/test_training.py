@@ -152,7 +152,6 @@ def test_own_networks_that_cannot_be_exported_leave_nothing(
         (("train", "svd", "-c", "nowhere", "-o", "run"), "nowhere holds no complete corpus"),
         (("train", "gan", "-c", "nowhere", "-o", "run"), "nowhere holds no complete corpus"),
         (("evaluate", "classifier", "nowhere.pt", "-c", "x"), "nowhere.pt: no such checkpoint"),
-        (("evaluate", "explanations", "nowhere", "nowhere"), "nowhere holds no WAV files"),
         (("export", "x", "-g", "nowhere.pt", "-c", "nowhere.pt"), "nowhere.pt: no such checkpoint"),
         (("export", "x", "-g", "a:b", "-c", "a:b"), "features: is needed"),
         (("export", "x", "-g", "g", "-c", "c", "--compare-classifier", "a=b"), "compare_classifier: needs --corpus"),

@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
 
-from earwitness.features import LogMelProfile, get_profile, profile_from_dict
+from earwitness.features import PROFILES, LogMelProfile, get_profile, profile_from_dict, with_excerpt_frames
 
 PROFILE = LogMelProfile("log-mel-80@1")
 
@@ -61,7 +62,7 @@ def test_silence_is_the_floor():
 def test_blocks_do_not_show(monkeypatch):
     waveform = np.random.default_rng(1).standard_normal(30_000).astype(np.float32)
     whole = PROFILE.spectrogram(waveform)
-    monkeypatch.setattr("earwitness.features.spectral.BLOCK_FRAMES", 7)
+    monkeypatch.setattr("earwitness.features.spectral.BLOCK_SAMPLES", 7 * 1024)
     np.testing.assert_allclose(PROFILE.spectrogram(waveform), whole, atol=1e-5)
 
 
@@ -97,7 +98,7 @@ def test_json_round_trip_rebuilds_an_unregistered_profile():
 def test_from_dict_refuses_what_it_would_compute_differently():
     with pytest.raises(ValueError, match="filterbank checksum"):
         profile_from_dict(PROFILE.to_dict() | {"low_hz": 30.0})
-    with pytest.raises(ValueError, match="feature kind is 'cqt'; known: log-mel"):
+    with pytest.raises(ValueError, match="feature kind is 'cqt'; known: constant-q, log-mel"):
         profile_from_dict({"kind": "cqt"})
     with pytest.raises(ValueError, match="do not fit LogMelProfile"):
         profile_from_dict(PROFILE.to_dict() | {"colour": "red"})
@@ -105,8 +106,9 @@ def test_from_dict_refuses_what_it_would_compute_differently():
 
 def test_get_profile_names_what_there_is():
     assert get_profile("log-mel-80@1") == PROFILE
-    with pytest.raises(ValueError, match=r"'log-mel-81@1' is unknown; known: .*log-mel-80@1"):
-        get_profile("log-mel-81@1")
+    for name in ("log-mel-81@1", "log-mel-81-50f@1"):
+        with pytest.raises(ValueError, match=f"'{name}' is unknown; known: .*log-mel-80@1"):
+            get_profile(name)
 
 
 @pytest.mark.parametrize("shape", [(2, 3_000), (1_000,)])
@@ -131,3 +133,35 @@ def test_impossible_parameters_are_refused(change, message):
 def test_too_many_bands_for_the_frame_are_refused():
     with pytest.raises(ValueError, match="covers no STFT bin"):
         replace(PROFILE, frame_length=512, band_count=120).filterbank()
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_every_profile_travels_and_is_what_its_name_says(name):
+    profile = PROFILES[name]
+    assert profile_from_dict(json.loads(json.dumps(profile.to_dict()))) == profile
+    bands, frames = profile.excerpt_shape
+    assert len(profile.band_frequencies_hz()) == bands
+    noise = np.random.default_rng(0).standard_normal(profile.sample_count(frames)).astype(np.float32)
+    spectrogram = profile.spectrogram(noise)
+    assert spectrogram.shape == (frames, bands)
+    assert (spectrogram.max(axis=0) > profile.floor_value + 1).all(), "a band that hears nothing"
+
+
+def test_excerpts_of_another_length_are_the_same_front_end_under_a_name_that_says_so():
+    profile = get_profile("log-power-512@1")
+    longer = with_excerpt_frames(profile, 400)
+    assert (longer.name, longer.excerpt_shape) == ("log-power-512-400f@1", (257, 400))
+    assert get_profile("log-power-512-400f@1") == longer
+    assert with_excerpt_frames(longer, 100) == profile
+    assert with_excerpt_frames(profile, 100) is profile
+    assert with_excerpt_frames(longer, 50).name == "log-power-512-50f@1"
+    assert with_excerpt_frames(PROFILE, 60).excerpt_shape == (80, 60)
+    with pytest.raises(ValueError, match="excerpt_frames is 0"):
+        with_excerpt_frames(profile, 0)
+
+
+def test_the_rooms_readme_has_every_profile_with_its_excerpt():
+    readme = files("earwitness.features").joinpath("README.md").read_text(encoding="utf-8")
+    for name, profile in PROFILES.items():
+        bands, frames = profile.excerpt_shape
+        assert f"| `{name}` | {profile.sample_rate_hz} | {bands} × {frames} |" in readme

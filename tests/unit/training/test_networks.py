@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from earwitness.training.networks import BandStandardise, Critic, Generator, RefinedGenerator, SVDNet, make_generator
+from earwitness.training.networks import (
+    Arch,
+    BandStandardise,
+    Critic,
+    Generator,
+    RefinedGenerator,
+    SVDNet,
+    make_generator,
+)
 from earwitness.training.train_gan import GanTrainingConfig, _Gan, _Start
 
 
@@ -98,6 +106,38 @@ def test_layouts_have_names() -> None:
         make_generator("big")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("arch", ["paper", "refined"])
+@pytest.mark.parametrize("size", [(257, 100), (129, 100), (84, 100), (16, 17), (1, 1)])
+def test_a_generator_has_any_size_cropped_about_its_middle(arch: Arch, size: tuple[int, int]) -> None:
+    bands, frames = size
+    generator = make_generator(arch, latent_size=3, channels=16, band_count=bands, frame_count=frames)
+    seeded(generator)
+    with torch.no_grad():
+        z = torch.randn(2, 3, generator=torch.Generator().manual_seed(6))
+        x, whole = generator(z), generator.drawn(generator.features(z))
+    assert x.shape == (2, 1, bands, frames)
+    rows, columns = whole.shape[2:]
+    assert (rows % 16, columns % 16) == (0, 0)
+    assert 0 <= rows - bands < 16
+    assert 0 <= columns - frames < 16
+    top, left = (rows - bands) // 2, (columns - frames) // 2
+    torch.testing.assert_close(x, whole[:, :, top : top + bands, left : left + frames].clamp(min=math.log(1e-7)))
+
+
+def test_the_singing_sizes_are_those_of_older_checkpoints() -> None:
+    """Their arguments name neither bands nor frames."""
+    generator = Generator(latent_size=128, channels=128)
+    assert generator.dense.weight.shape == (128 * 5 * 8, 128)
+    assert generator.standardise.mean.shape == (1, 1, 80, 1)
+    assert (generator.size, generator.crop) == ((80, 115), (0, 6))
+    assert Critic(16).pixels.read.in_features == 128 * 5 * 7
+    assert Critic(4, size=(257, 100)).pixels(torch.zeros(2, 1, 257, 100)).shape == (2, 2)
+    with pytest.raises(ValueError, match="size: got 80 × 15, expected at least 16 × 16"):
+        Critic(4, size=(80, 15))
+    with pytest.raises(ValueError, match="band_count: got 0"):
+        Generator(band_count=0)
+
+
 @pytest.mark.parametrize("with_detector", [False, True])
 def test_critic_judges_each_example_alone_and_by_its_label(with_detector: bool) -> None:
     detector = SVDNet() if with_detector else None
@@ -121,7 +161,7 @@ def test_critic_judges_each_example_alone_and_by_its_label(with_detector: bool) 
 def test_latents_ask_for_as_many_labels_as_the_data_have(tmp_path: Path) -> None:
     config = GanTrainingConfig(tmp_path, tmp_path, generator_channels=16, critic_channels=4)
     start = _Start.load(config, {})
-    gan = _Gan(config, start, torch.zeros(80), torch.ones(80), -16.0, label_share=0.3)
+    gan = _Gan(config, start, torch.zeros(80), torch.ones(80), (80, 115), -16.0, label_share=0.3)
     labels = gan.labels_of(torch.randn(20_000, 128, generator=torch.Generator().manual_seed(4)))
     assert set(labels.tolist()) == {-1.0, 1.0}
     assert float((labels > 0).float().mean()) == pytest.approx(0.3, abs=0.01)

@@ -70,10 +70,10 @@ class Grid:
         return len(self.outcomes) >= MIN_FILLED * len(rates) * len(priors) * len(self.panels)
 
 
-def grid_svg(grid: Grid) -> str:
-    """The picture as one `<svg>` element in the colours of its page."""
+def grid_svg(grid: Grid, name: str = "grid") -> str:
+    """The picture as one `<svg>` element in the colours of its page; `name` is as for `svg_of`."""
     with drawing():
-        return svg_of(_figure(grid, INK), "grid")
+        return svg_of(_figure(grid, INK), name)
 
 
 def write_grid_png(grid: Grid, title: str, path: Path) -> None:

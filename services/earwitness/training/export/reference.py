@@ -1,6 +1,9 @@
 """What torch says, in float64: the truth the served graphs are held against."""
 
+import dataclasses
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +25,16 @@ class Truth:
     gradient: Exact
 
 
+VALUES_AT_ONCE = 1 << 21
+"""Spectrogram values of the rows computed together: a network holds hundreds of times as many between its layers."""
+
+
+def rows_at_once(pair: Pair) -> int:
+    """Rows whose chain fits into a few gigabytes in float64: 228 of the singing detector, 5 of four seconds in 1025
+    bands."""
+    return max(1, VALUES_AT_ONCE // prod(pair.spectrogram_shape))
+
+
 class Reference:
     """The chain of a pair in float64.
 
@@ -38,17 +51,27 @@ class Reference:
 
     def truth(self, z: Array, unit_weights: Array) -> Truth:
         """Everything about z `[B, Z]`; the gradient, by autograd, is that of Σ_u unit_weights·units."""
-        latent = torch.from_numpy(z).double().requires_grad_(True)
-        x = self._pair.generate(self._weights, latent)
-        units = torch.cat(self._pair.classify(self._weights, x), dim=1)
-        (gradient,) = torch.autograd.grad((units * torch.from_numpy(unit_weights)).sum(), latent)
-        return Truth(self._served(x).detach().numpy(), units.detach().numpy(), gradient.numpy())
+        parts = list[Truth]()
+        for some, weights in zip(self._chunks(z), self._chunks(unit_weights), strict=True):
+            latent = some.double().requires_grad_(True)
+            x = self._pair.generate(self._weights, latent)
+            units = torch.cat(self._pair.classify(self._weights, x), dim=1)
+            (gradient,) = torch.autograd.grad((units * weights).sum(), latent)
+            parts.append(Truth(self._served(x).detach().numpy(), units.detach().numpy(), gradient.numpy()))
+        return Truth(
+            *(np.concatenate([getattr(part, each.name) for part in parts]) for each in dataclasses.fields(Truth))
+        )
 
     def units(self, z: Exact) -> Exact:
         """z `[B, Z]` → `[B, U]`."""
         with torch.no_grad():
-            x = self._pair.generate(self._weights, torch.from_numpy(z))
-            return np.asarray(torch.cat(self._pair.classify(self._weights, x), dim=1).numpy())
+            spectrograms = (self._pair.generate(self._weights, some) for some in self._chunks(z))
+            units = [torch.cat(self._pair.classify(self._weights, x), dim=1) for x in spectrograms]
+        return np.asarray(torch.cat(units).numpy())
+
+    def _chunks(self, rows: NDArray[Any]) -> list[Tensor]:
+        size = rows_at_once(self._pair)
+        return [torch.from_numpy(rows[first : first + size]) for first in range(0, len(rows), size)]
 
     def _served(self, x: Tensor) -> Tensor:
         return x.squeeze(1) if self._pair.has_channel else x

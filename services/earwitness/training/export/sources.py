@@ -9,7 +9,7 @@ from torch import nn
 
 from earwitness.features import FeatureProfile
 from earwitness.inference.metadata import UnitLabel
-from earwitness.training.checkpoint import CheckpointError, CheckpointMeta, load_checkpoint
+from earwitness.training.checkpoint import DETECTORS, CheckpointError, CheckpointMeta, load_checkpoint
 from earwitness.training.export.bundle import ExportedBundle, export_bundle
 from earwitness.training.export.card import CardFacts, Comparisons, evaluate_pair
 from earwitness.training.export.errors import SourceError
@@ -20,7 +20,7 @@ from earwitness.training.run_folder import Progress, silent
 
 def export_checkpoints(
     gan_checkpoint: Path,
-    svd_checkpoint: Path,
+    detector_checkpoint: Path,
     name: str,
     repository: Path,
     corpus: Path | None = None,
@@ -28,27 +28,33 @@ def export_checkpoints(
     comparisons: Comparisons | None = None,
     progress: Progress = silent,
 ) -> ExportedBundle:
-    """Exports a trained generator and SVDNet with all of its named layers.
+    """Exports a trained generator and detector, of singing or of replays, with all of the detector's named layers.
 
-    With a `corpus`, and real `songs`, both are evaluated first and the figures go into the model card, beside
-    those of the `comparisons`.
+    With a `corpus` of singing, and real `songs`, both are evaluated first and the figures go into the model card,
+    beside those of the `comparisons`.
 
-    Raises: SourceError when a file is no such checkpoint or the two were trained on different features;
+    Raises: SourceError when a file is no such checkpoint, the two were trained on different features, or there is a
+    corpus for another detector than one of singing;
     CheckpointError, DatasetError or AudioError when they cannot be evaluated; and as `export_bundle`.
     """
     try:
         generator, generator_meta = load_checkpoint(gan_checkpoint, "generator")
-        classifier, classifier_meta = load_checkpoint(svd_checkpoint, "svdnet")
+        classifier, classifier_meta = load_checkpoint(detector_checkpoint, *DETECTORS)
     except CheckpointError as err:
         raise SourceError(str(err)) from err
     if generator_meta.features != classifier_meta.features:
         raise SourceError(
-            f"{gan_checkpoint} was trained on features {generator_meta.features.get('name')!r}, {svd_checkpoint} on "
-            f"{classifier_meta.features.get('name')!r} or other parameters of it; train both on the same"
+            f"{gan_checkpoint} was trained on features {generator_meta.features.get('name')!r}, {detector_checkpoint} "
+            f"on {classifier_meta.features.get('name')!r} or other parameters of it; train both on the same"
         )
     evaluation = None
+    if corpus is not None and classifier_meta.architecture != "svdnet":
+        raise SourceError(
+            f"{detector_checkpoint} holds {classifier_meta.architecture!r}; figures on a corpus are those of a singing "
+            "detector, export without a corpus"
+        )
     if corpus is not None:
-        evaluation = evaluate_pair(gan_checkpoint, svd_checkpoint, corpus, songs, comparisons, progress)
+        evaluation = evaluate_pair(gan_checkpoint, detector_checkpoint, corpus, songs, comparisons, progress)
     return export_bundle(
         generator,
         classifier,

@@ -3,6 +3,7 @@
 from earwitness.training.networks.critic import Critic
 from earwitness.training.networks.generator import Arch, Generator, RefinedGenerator, make_generator
 from earwitness.training.networks.normalised import NormalisedSVDNet
+from earwitness.training.networks.replay import ReplayNetwork
 from earwitness.training.networks.standardise import BandStandardise
 from earwitness.training.networks.svd import SVDNet
 
@@ -13,6 +14,7 @@ __all__ = [
     "Generator",
     "NormalisedSVDNet",
     "RefinedGenerator",
+    "ReplayNetwork",
     "SVDNet",
     "make_generator",
 ]

@@ -11,9 +11,12 @@ from earwitness.training.networks.initialise import LEAKY_SLOPE, he_normal
 from earwitness.training.networks.standardise import BandStandardise
 from earwitness.training.networks.svd import SVDNet
 
+SINGING_EXCERPT: Final = (80, 115)
+"""Bands and frames of the singing detector's input."""
+
 
 class Critic(nn.Module):
-    """Unstandardised log-mel `[B, 1, 80, 115]` and its label `[B]`, −1 or 1 → realness `[B]` as one of that label.
+    """Unstandardised spectrogram `[B, 1, *size]` and its label `[B]`, −1 or 1 → realness `[B]` as one of that label.
 
     It is the sum of what is read off the pixels and, with a detector, off its layers; every read-out has a part that
     the label multiplies. Nothing couples the examples of a batch (no batch norm, no minibatch statistics): the gradient
@@ -22,9 +25,11 @@ class Critic(nn.Module):
     Source: projection discriminator, Miyato & Koyama 2018 (arXiv:1802.05637).
     """
 
-    def __init__(self, channels: int = 16, detector: SVDNet | None = None) -> None:
+    def __init__(
+        self, channels: int = 16, detector: SVDNet | None = None, size: tuple[int, int] = SINGING_EXCERPT
+    ) -> None:
         super().__init__()
-        self.pixels = PixelCritic(channels)
+        self.pixels = PixelCritic(channels, size)
         self.layers = None if detector is None else LayerCritic(detector)
 
     def initialise(self, generator: torch.Generator) -> None:
@@ -54,15 +59,22 @@ class PixelCritic(nn.Module):
     """A 3×3 convolution at full resolution, where harmonics and textures are told apart, then four stride-2 4×4
     convolutions that double the channels up to 8 times the first; leaky ReLU 0.2."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, size: tuple[int, int] = SINGING_EXCERPT) -> None:
+        """`size` is (bands, frames) of the input.
+
+        Raises: ValueError when it is smaller than 16 × 16.
+        """
         super().__init__()
-        self.standardise = BandStandardise(80)
+        bands, frames = size
+        if min(size) < 16:
+            raise ValueError(f"size: got {bands} × {frames}, expected at least 16 × 16, halved four times")
+        self.standardise = BandStandardise(bands)
         widths = [channels, *(channels << step for step in (1, 2, 3, 3))]
         self.first = nn.Conv2d(1, channels, 3, padding=1)
         self.down = nn.ModuleList(
             nn.Conv2d(inputs, outputs, 4, stride=2, padding=1) for inputs, outputs in pairwise(widths)
         )
-        self.read = nn.Linear(widths[-1] * 5 * 7, 2)
+        self.read = nn.Linear(widths[-1] * (bands // 16) * (frames // 16), 2)
 
     def initialise(self, generator: torch.Generator) -> None:
         """He-normal weights and zero biases from `generator`."""

@@ -15,18 +15,17 @@ Arch = Literal["paper", "refined"]
 
 
 class Generator(nn.Module):
-    """The published layout: z `[B, latent_size]` ~ N(0, I) → unstandardised log-mel `[B, 1, 80, 115]`.
+    """The published layout: z `[B, latent_size]` ~ N(0, I) → unstandardised spectrogram `[B, 1, bands, frames]`.
 
     Dense to 5×8×channels (frequency × time), four stride-2 5×5 transposed convolutions that halve the channels, leaky
-    ReLU 0.2, a 5×5 convolution to one channel, `max(·, floor)`, centre crop of 128 to 115 frames. The last convolution
-    works in standardised units: its output is scaled and shifted by the per-band buffers of `standardise`
-    (x = mean + std · out) before the floor, an affine step of fixed coefficients that the published network would have
-    to learn in its last layer.
+    ReLU 0.2, a 5×5 convolution to one channel, `max(·, floor)`, centre crop of 128 to 115 frames. For another input
+    than the singing detector's 80×115 the first shape is the smallest whose sixteenfold covers it, and both axes are
+    cropped: 257×100 begins at 17×7. The last convolution works in standardised units: its output is scaled and shifted
+    by the per-band buffers of `standardise` (x = mean + std · out) before the floor, an affine step of fixed
+    coefficients that the published network would have to learn in its last layer.
 
     Source: Mishra et al. 2019 (arXiv:1904.09533) and its authors' code.
     """
-
-    first_shape = (5, 8)
 
     def __init__(
         self,
@@ -34,19 +33,21 @@ class Generator(nn.Module):
         channels: int = 128,
         frame_count: int = 115,
         log_floor: float = math.log(1e-7),
+        band_count: int = 80,
     ) -> None:
         super().__init__()
         if channels % 16 or channels < 16:
             raise ValueError(f"channels: got {channels}, expected a multiple of 16, halved four times")
-        rows, columns = (16 * size for size in self.first_shape)
-        if not 0 < frame_count <= columns:
-            raise ValueError(f"frame_count: got {frame_count}, expected 1 ... {columns}")
+        for name, count in (("band_count", band_count), ("frame_count", frame_count)):
+            if count < 1:
+                raise ValueError(f"{name}: got {count}, expected at least 1")
         self.latent_size = latent_size
         self.channels = channels
-        self.frame_count = frame_count
+        self.size = (band_count, frame_count)
         self.log_floor = log_floor
-        self.crop = (columns - frame_count) // 2
-        self.standardise = BandStandardise(rows)
+        self.first_shape = (-(-band_count // 16), -(-frame_count // 16))
+        self.crop = tuple((16 * first - size) // 2 for first, size in zip(self.first_shape, self.size, strict=True))
+        self.standardise = BandStandardise(band_count)
         self.dense = nn.Linear(latent_size, channels * math.prod(self.first_shape))
         widths = [channels >> step for step in range(5)]
         self.up = nn.ModuleList(
@@ -65,20 +66,21 @@ class Generator(nn.Module):
         he_normal(self.out, self.out.in_channels * 25, generator, gain=1.0)
 
     def features(self, z: Tensor) -> Tensor:
-        """What the last convolution sees, `[B, channels / 16, 80, 128]`."""
+        """What the last convolution sees, `[B, channels / 16, ...]`, both axes 16 times the first shape: 80 × 128."""
         x = nn.functional.leaky_relu(self.dense(z), LEAKY_SLOPE).reshape(-1, self.channels, *self.first_shape)
         for layer in self.up:
             x = nn.functional.leaky_relu(layer(x), LEAKY_SLOPE)
         return x
 
     def drawn(self, features: Tensor) -> Tensor:
-        """Standardised, uncropped picture `[B, 1, 80, 128]` of the features."""
+        """Standardised, uncropped picture `[B, 1, ...]` of the features, of their size."""
         drawn: Tensor = self.out(features)
         return drawn
 
     def forward(self, z: Tensor) -> Tensor:
-        """Log-mel spectrograms `[B, 1, 80, frame_count]`, at least `log_floor` everywhere."""
-        x = self.drawn(self.features(z))[:, :, :, self.crop : self.crop + self.frame_count]
+        """Spectrograms `[B, 1, bands, frames]`, at least `log_floor` everywhere."""
+        (bands, frames), (band, frame) = self.size, self.crop
+        x = self.drawn(self.features(z))[:, :, band : band + bands, frame : frame + frames]
         return torch.clamp(x * self.standardise.std + self.standardise.mean, min=self.log_floor)
 
 
@@ -102,8 +104,9 @@ class RefinedGenerator(Generator):
         channels: int = 128,
         frame_count: int = 115,
         log_floor: float = math.log(1e-7),
+        band_count: int = 80,
     ) -> None:
-        super().__init__(latent_size, channels, frame_count, log_floor)
+        super().__init__(latent_size, channels, frame_count, log_floor, band_count)
         width, head = channels // 16, channels // 8
         self.register_buffer("noise", torch.zeros(1, width, *(16 * size for size in self.first_shape)))
         self.gain = nn.Conv2d(width, width, 1)

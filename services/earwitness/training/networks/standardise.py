@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class BandStandardise(nn.Module):
-    """`(x − mean) / std` per mel band of a log-mel batch `[B, 1, bands, frames]`.
+    """`(x − mean) / std` per band of a batch of spectrograms `[B, 1, bands, frames]`.
 
     `mean` and `std` are buffers `[1, 1, bands, 1]`, float32: saved with the weights, never trained.
     """

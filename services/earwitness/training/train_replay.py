@@ -1,0 +1,234 @@
+"""Trains a detector of replayed speech, early stopped on the dev split."""
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
+
+from earwitness.features import FeatureProfile, get_profile
+from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
+from earwitness.training.networks.replay import ACTIVATIONS, LABELS, Activation, ReplayNetwork, network_spec
+from earwitness.training.prepared import Batch
+from earwitness.training.replay.sampling import WindowSampler, loss_and_scores
+from earwitness.training.replay.spectrograms import UtteranceSpectrograms, stored_spectrograms
+from earwitness.training.replay.utterances import UtteranceCorpus, UtteranceSplit
+from earwitness.training.run_folder import (
+    DeviceName,
+    Progress,
+    RunFolder,
+    best_checkpoint,
+    plain,
+    random_state,
+    require_finite,
+    restore_random_state,
+    silent,
+    training_device,
+    training_machine,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReplayTrainingConfig:
+    """One run; equal values and equal data give equal weights on one machine.
+
+    `features` and `activation` default to those of the network's row in the paper's table. With `more_data` windows
+    slide over the whole of every utterance, `window_hop` frames apart, instead of one cut from its beginning. Training
+    ends after `epochs`, or once `patience` of them went by without a lower loss on the dev split. `cache` is the folder
+    of the spectrograms, which runs on the same corpus may share; it defaults to one in the run folder.
+
+    Source: Chettri et al. 2018 (arXiv:1805.09164): Adam 1e-4, batches of 32, dropout 0.1 to 0.6, early stopping.
+    """
+
+    run_folder: Path
+    network: str = "compact"
+    features: str | None = None
+    activation: Activation | None = None
+    more_data: bool = False
+    window_hop: int = 50
+    seed: int = 0
+    epochs: int = 100
+    patience: int = 10
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    dropout: float = 0.5
+    workers: int = 1
+    threads: int | None = None
+    device: DeviceName = "auto"
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        network_spec(self.network)
+        for name in ("window_hop", "epochs", "patience", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
+        if self.activation is not None and self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation: got {self.activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate: got {self.learning_rate}, expected a positive number")
+
+    @property
+    def profile(self) -> FeatureProfile:
+        """The front end.
+
+        Raises: ValueError when `features` names none.
+        """
+        return get_profile(self.features or network_spec(self.network).profile_name)
+
+    @property
+    def hop_frames(self) -> int | None:
+        """Frames between windows; None for the one at the beginning."""
+        return self.window_hop if self.more_data else None
+
+
+def train_replay(
+    config: ReplayTrainingConfig,
+    corpus: UtteranceCorpus,
+    progress: Progress = silent,
+    stop_after_epochs: int | None = None,
+) -> Path:
+    """Trains, or continues, in `config.run_folder`; returns the checkpoint with the lowest loss on the dev split.
+
+    After every epoch the state is saved: a run that was killed (or ended by `stop_after_epochs`) continues to the very
+    weights an uninterrupted run reaches.
+
+    Raises: ValueError when the network cannot be built or a split holds one class only; AudioError naming files that
+    cannot be used; CheckpointError when the folder holds another run.
+    """
+    profile = config.profile
+    bands, frames = profile.excerpt_shape
+    arguments: dict[str, Any] = {
+        "network": config.network,
+        "band_count": bands,
+        "frame_count": frames,
+        "activation": config.activation or network_spec(config.network).activation,
+        "dropout": config.dropout,
+    }
+    network = ReplayNetwork(**arguments)  # refuses before hours are spent on spectrograms
+    folder = RunFolder(config.run_folder, config, corpus.fingerprint)
+    device = training_device(config.device)
+    with folder.in_use(), training_machine(config.threads, config.seed):
+        train, dev = (_open(config, corpus, split, progress) for split in ("train", "dev"))
+        network.standardise.set_statistics(*map(torch.from_numpy, train.band_statistics()))
+        network.initialise(torch.Generator().manual_seed(config.seed))
+        network.to(device)
+        optimiser = torch.optim.Adam(network.parameters(), config.learning_rate)
+        sampler = WindowSampler(train, frames, config.hop_frames, config.batch_size, config.seed)
+        first_epoch, curves, best = 0, list[dict[str, float]](), Best()
+        saved = folder.load_state()
+        if saved is not None:
+            first_epoch, curves, best = saved["epoch"], saved["curves"], Best(**saved["best"])
+            network.load_state_dict(saved["network"])
+            optimiser.load_state_dict(saved["optimiser"])
+            restore_random_state(saved["random"])
+            logger.info("continuing at epoch %d of %d", first_epoch, config.epochs)
+        last_epoch = min(config.epochs, first_epoch + (stop_after_epochs or config.epochs))
+        for epoch in range(first_epoch, last_epoch):
+            if epoch - best.epoch >= config.patience:
+                logger.info("no lower dev loss since epoch %d: stopped", best.epoch)
+                break
+            began = time.monotonic()
+            total = config.epochs * sampler.batches_per_epoch
+            batches = sampler.epoch(epoch, config.workers)
+            loss = _train_epoch(network, optimiser, batches, epoch * sampler.batches_per_epoch, total, progress)
+            dev_loss, scores = loss_and_scores(network, dev, frames, config.hop_frames, config.workers)
+            row = {
+                "epoch": epoch + 1.0,
+                "loss": loss,
+                "dev_loss": dev_loss,
+                "dev_error": balanced_error(scores, dev.genuine),
+                "seconds": time.monotonic() - began,
+            }
+            curves.append(row)
+            logger.info("epoch %d: %s", epoch + 1, row)
+            if dev_loss < best.dev_loss:
+                best = Best(epoch + 1, dev_loss)
+                record = {
+                    "corpus": corpus.fingerprint,
+                    "sources": list(corpus.sources),
+                    "seed": config.seed,
+                    "updates": (epoch + 1) * sampler.batches_per_epoch,
+                    "dev_loss": dev_loss,
+                    "dev_error": row["dev_error"],
+                    "window_hop": config.hop_frames,
+                    "config": plain(config),
+                }
+                meta = CheckpointMeta("replay", arguments, profile.to_dict(), LABELS, record)
+                save_checkpoint(best_checkpoint(config.run_folder), network, meta)
+            folder.write_curves(curves)
+            folder.save_state(
+                {
+                    "epoch": epoch + 1,
+                    "curves": curves,
+                    "best": {"epoch": best.epoch, "dev_loss": best.dev_loss},
+                    "network": network.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "random": random_state(),
+                }
+            )
+    return best_checkpoint(config.run_folder)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The epoch, from 1, with the lowest loss on the dev split so far; 0 before the first."""
+
+    epoch: int = 0
+    dev_loss: float = float("inf")
+
+
+def balanced_error(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> float:
+    """Mean of the two classes' shares of wrong decisions when a score above 0 is taken for genuine."""
+    accepted = scores > 0
+    return float((np.mean(~accepted[genuine]) + np.mean(accepted[~genuine])) / 2)
+
+
+def _open(
+    config: ReplayTrainingConfig, corpus: UtteranceCorpus, split: UtteranceSplit, progress: Progress
+) -> UtteranceSpectrograms:
+    utterances = corpus.utterances(split)
+    genuine = sum(utterance.genuine for utterance in utterances)
+    if genuine in (0, len(utterances)):
+        raise ValueError(
+            f"corpus: of the {len(utterances)} utterances of split {split!r} {genuine} are genuine; both classes are "
+            "needed to learn and to stop"
+        )
+    return stored_spectrograms(
+        utterances,
+        config.profile,
+        config.cache or config.run_folder / "spectrograms",
+        kept_frames=None if config.more_data else config.profile.excerpt_shape[1],
+        workers=config.workers,
+        progress=progress,
+    )
+
+
+def _train_epoch(
+    network: ReplayNetwork,
+    optimiser: torch.optim.Optimizer,
+    batches: Iterable[Batch],
+    first: int,
+    total: int,
+    progress: Progress,
+) -> float:
+    """One pass over `batches`; the mean loss."""
+    network.train()
+    device = next(network.parameters()).device
+    losses: list[float] = []
+    for windows, labels in batches:
+        loss = cross_entropy(network(windows[:, None].to(device)), labels.to(device))
+        optimiser.zero_grad(set_to_none=True)
+        require_finite(loss, first + len(losses) + 1)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+        progress(first + len(losses), total, f"loss {np.mean(losses[-50:]):.3f}")
+    return float(np.mean(losses))

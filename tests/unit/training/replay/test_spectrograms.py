@@ -1,0 +1,56 @@
+"""Stored spectrograms: the profile's own, computed once, and what is said of files that cannot be used."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earwitness.features import AudioError, get_profile, load_audio
+from earwitness.training.replay.spectrograms import stored_spectrograms
+from tests.unit.training.replay.conftest import ListedCorpus
+
+PROFILE = get_profile("log-power-512@1")
+
+
+def test_frames_are_the_profiles_and_are_computed_once(dull_replays: ListedCorpus, tmp_path: Path) -> None:
+    dev = dull_replays.utterances("dev")
+    events: list[tuple[int, int]] = []
+    data = stored_spectrograms(dev, PROFILE, tmp_path, progress=lambda done, total, text: events.append((done, total)))
+    assert events[-1] == (8, 8)
+    assert len(data) == 8
+    assert data.genuine.tolist() == [utterance.genuine for utterance in dev]
+    for index in (0, 7):
+        expected = PROFILE.spectrogram(load_audio(dev[index].path, 16_000))
+        np.testing.assert_allclose(data.spectrogram(index), expected, atol=0.01)
+    mean, std = data.band_statistics()
+    np.testing.assert_allclose(mean, data.frames.astype(np.float64).mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(std, data.frames.astype(np.float64).std(axis=0), rtol=1e-3)
+
+    again = stored_spectrograms(dev, PROFILE, tmp_path, progress=lambda *event: pytest.fail("computed again"))
+    np.testing.assert_array_equal(again.frames, data.frames)
+    with_workers = stored_spectrograms(dev, PROFILE, tmp_path / "workers", workers=2)
+    np.testing.assert_array_equal(with_workers.frames, data.frames)
+
+
+def test_first_frames_only_are_the_same_frames(dull_replays: ListedCorpus, tmp_path: Path) -> None:
+    dev = dull_replays.utterances("dev")
+    whole = stored_spectrograms(dev, PROFILE, tmp_path)
+    cut = stored_spectrograms(dev, PROFILE, tmp_path, kept_frames=60)
+    assert list(cut.frame_counts) == [min(60, count) for count in whole.frame_counts]
+    for index in range(len(dev)):
+        # Frames that reach beyond the kept samples, at the end, see them reflected.
+        inside = min(60, whole.frame_counts[index]) - 2
+        np.testing.assert_array_equal(cut.spectrogram(index)[:inside], whole.spectrogram(index)[:inside])
+
+
+def test_broken_files_are_named_all_at_once_and_nothing_is_left(dull_replays: ListedCorpus, tmp_path: Path) -> None:
+    dev = list(dull_replays.utterances("dev"))
+    (tmp_path / "empty.wav").write_bytes(b"")
+    dev[1] = replace(dev[1], path=tmp_path / "gone.wav")
+    dev[5] = replace(dev[5], path=tmp_path / "empty.wav")
+    with pytest.raises(AudioError, match=r"gone\.wav: no such audio file.*empty\.wav: cannot be read"):
+        stored_spectrograms(dev, PROFILE, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+    with pytest.raises(ValueError, match="utterances: got none"):
+        stored_spectrograms([], PROFILE, tmp_path / "cache")

@@ -1,0 +1,104 @@
+"""Training of replay detectors at the smallest size: it learns, stops, and goes on where it was."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from earwitness.training.checkpoint import CheckpointError, load_checkpoint
+from earwitness.training.replay.sampling import utterance_scores
+from earwitness.training.replay.spectrograms import stored_spectrograms
+from earwitness.training.train_replay import ReplayTrainingConfig, balanced_error, train_replay
+from tests.unit.training.replay.conftest import ListedCorpus, dull_replays
+
+__all__ = ["dull_replays"]
+
+
+def config_in(folder: Path) -> ReplayTrainingConfig:
+    return ReplayTrainingConfig(
+        folder, network="bulbul", epochs=3, batch_size=8, learning_rate=8e-4, dropout=0.1, threads=1, workers=0
+    )
+
+
+def state_of(config: ReplayTrainingConfig) -> dict:
+    return torch.load(config.run_folder / "state.pt", weights_only=True)
+
+
+def curves_of(config: ReplayTrainingConfig) -> list[dict[str, float]]:
+    with (config.run_folder / "curves.csv").open() as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_in_two_parts_equals_one(dull_replays: ListedCorpus, tmp_path: Path) -> None:
+    whole, parts = config_in(tmp_path / "whole"), replace(config_in(tmp_path / "parts"), cache=tmp_path / "shared")
+    train_replay(whole, dull_replays)
+    train_replay(parts, dull_replays, stop_after_epochs=1)
+    assert state_of(parts)["epoch"] == 1
+    train_replay(parts, dull_replays)
+    left, right = state_of(whole)["network"], state_of(parts)["network"]
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    for name in ("loss", "dev_loss", "dev_error"):
+        assert [row[name] for row in curves_of(whole)] == [row[name] for row in curves_of(parts)]
+    for other in (replace(parts, seed=1), replace(parts, more_data=True)):
+        with pytest.raises(CheckpointError, match="another configuration"):
+            train_replay(other, dull_replays)
+    with pytest.raises(CheckpointError, match="another configuration or corpus"):
+        train_replay(parts, replace(dull_replays, fingerprint="other"))
+
+
+@pytest.mark.parametrize("more_data", [False, True])
+def test_learns_what_can_be_told_apart(dull_replays: ListedCorpus, tmp_path: Path, more_data: bool) -> None:
+    config = replace(config_in(tmp_path), epochs=5, more_data=more_data)
+    checkpoint = train_replay(config, dull_replays)
+    assert curves_of(config)[-1]["loss"] < 0.5 * curves_of(config)[0]["loss"]
+    network, meta = load_checkpoint(checkpoint, "replay")
+    assert meta.labels == {"0": ("genuine", "spoof"), "1": ("spoof", "genuine")}
+    assert (meta.features["name"], meta.training["window_hop"]) == ("log-power-256@1", 50 if more_data else None)
+    assert meta.training["dev_loss"] == pytest.approx(min(row["dev_loss"] for row in curves_of(config)), rel=1e-4)
+    evaluation = stored_spectrograms(dull_replays.utterances("eval"), config.profile, tmp_path / "eval")
+    scores = utterance_scores(network, evaluation, 100, config.hop_frames)
+    assert scores[evaluation.genuine].min() > scores[~evaluation.genuine].max()
+
+
+def test_stops_when_the_dev_loss_no_longer_falls(dull_replays: ListedCorpus, tmp_path: Path) -> None:
+    """With swapped dev labels every step that learns raises the dev loss."""
+    swapped = {
+        split: [replace(each, genuine=each.genuine != (split == "dev")) for each in utterances]
+        for split, utterances in dull_replays.splits.items()
+    }
+    config = replace(config_in(tmp_path), epochs=50, patience=2)
+    corpus = replace(dull_replays, splits=swapped)
+    checkpoint = train_replay(config, corpus)
+    stopped = len(curves_of(config))
+    best = 1 + int(np.argmin([row["dev_loss"] for row in curves_of(config)]))
+    assert stopped == best + 2 < 50
+    assert load_checkpoint(checkpoint, "replay")[1].training["updates"] == 3 * best
+    train_replay(config, corpus)
+    assert len(curves_of(config)) == stopped, "a run that has stopped has nothing left to do"
+
+
+def test_refusals(dull_replays: ListedCorpus, tmp_path: Path) -> None:
+    genuine = [each for each in dull_replays.utterances("dev") if each.genuine]
+    one_class = replace(dull_replays, splits={**dull_replays.splits, "dev": genuine})
+    with pytest.raises(ValueError, match="of the 4 utterances of split 'dev' 4 are genuine; both classes are needed"):
+        train_replay(config_in(tmp_path), one_class)
+    with pytest.raises(ValueError, match="84 × 30, of which layer conv8 leaves nothing"):
+        train_replay(replace(config_in(tmp_path), network="sparrow", features="log-cqt-84-30f@1"), dull_replays)
+    for changes, said in (
+        ({"network": "tiny"}, "network: got 'tiny'"),
+        ({"batch_size": 0}, "batch_size: got 0"),
+        ({"activation": "relu"}, "activation: got 'relu'"),
+        ({"learning_rate": 0.0}, r"learning_rate: got 0\.0"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            replace(config_in(tmp_path), **changes)
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        train_replay(replace(config_in(tmp_path / "wild"), learning_rate=1e30), dull_replays)
+
+
+def test_balanced_error_counts_both_classes_alike() -> None:
+    scores, genuine = np.array([1.0, -1.0, -2.0, -3.0, 4.0]), np.array([True, True, False, False, False])
+    assert balanced_error(scores, genuine) == pytest.approx((1 / 2 + 1 / 3) / 2)
