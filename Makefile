@@ -59,11 +59,11 @@ lint: $(DEV) ## ruff, mypy, buf
 models: $(DEV) ## build the corpus, train and export what is shipped (a day on a CPU); a second call goes on
 	@$(BIN)/earwitness corpus build $(TRAINED)/corpus
 	@for variant in r1 r2; do \
-	  train="$(BIN)/earwitness train svd --variant $$variant --corpus $(TRAINED)/corpus"; \
-	  $$train --seed $$((1 + $${variant#r})) --out $(TRAINED)/svd-$$variant; \
-	  $$train --seed $$((1 + $${variant#r})) --no-augment --epochs 12 --out $(TRAINED)/svd-$$variant-plain; \
+	  train="$(BIN)/earwitness train svd --variant $$variant --seed $${variant#r} --corpus $(TRAINED)/corpus"; \
+	  $$train --out $(TRAINED)/svd-$$variant; \
+	  $$train --no-augment --epochs 12 --out $(TRAINED)/svd-$$variant-plain; \
 	done
-	@$(BIN)/earwitness train svd --corpus $(TRAINED)/corpus --out $(TRAINED)/judge
+	@$(BIN)/earwitness train svd --seed 3 --epochs 20 --corpus $(TRAINED)/corpus --out $(TRAINED)/judge
 	@$(BIN)/earwitness train gan --detector $(TRAINED)/judge/best.pt --corpus $(TRAINED)/corpus --out $(TRAINED)/gan
 	@$(BIN)/earwitness evaluate checkpoints $(TRAINED)/gan --classifier $(TRAINED)/svd-r1/best.pt --corpus $(TRAINED)/corpus
 	@for variant in r1 r2; do \
