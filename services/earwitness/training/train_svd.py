@@ -51,7 +51,7 @@ ADAM_WEIGHT_DECAY = 1e-4
 class SvdTrainingConfig:
     """One classifier run; equal values and equal data give equal weights on one machine.
 
-    The defaults are how the shipped detector was trained, `published()` is the published schedule. Adam decays the
+    The defaults are how svd-r1 was trained (the model cards tell all), `published()` is the published schedule. Adam decays the
     weights by ADAM_WEIGHT_DECAY and has no use for `momentum`. `batch_norm` trains through batch normalisation, which
     is folded into the weights of every checkpoint. `ema_updates` is the half-life of the averaged weights, the ones
     that are validated and saved; 0 saves the last ones. `excerpts_per_segment` above 1 trains on several overlapping
@@ -63,14 +63,14 @@ class SvdTrainingConfig:
     run_folder: Path
     variant: Variant = "r1"
     seed: int = 0
-    epochs: int = 22
+    epochs: int = 40
     updates_per_epoch: int = 300
     batch_size: int = 16
     excerpts_per_segment: int = 6
     optimiser: Literal["adam", "nesterov"] = "adam"
     batch_norm: bool = True
     learning_rate: float = 0.001
-    rate_decay: float = 0.9
+    rate_decay: float = 0.93
     momentum: float = 0.95
     ema_updates: float = 400.0
     target_margin: float = 0.02
