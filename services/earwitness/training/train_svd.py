@@ -51,12 +51,12 @@ ADAM_WEIGHT_DECAY = 1e-4
 class SvdTrainingConfig:
     """One classifier run; equal values and equal data give equal weights on one machine.
 
-    The defaults are how svd-r1 was trained (the model cards tell all), `published()` is the published schedule. Adam decays the
-    weights by ADAM_WEIGHT_DECAY and has no use for `momentum`. `batch_norm` trains through batch normalisation, which
-    is folded into the weights of every checkpoint. `ema_updates` is the half-life of the averaged weights, the ones
-    that are validated and saved; 0 saves the last ones. `excerpts_per_segment` above 1 trains on several overlapping
-    excerpts of each of the `batch_size` segments at once; `workers` processes prepare them. `target_margin` is the
-    distance of the two targets from 0 and 1.
+    The defaults are how svd-r1 was trained (the model cards tell all), `published()` is the published schedule. Adam
+    decays the weights by ADAM_WEIGHT_DECAY and has no use for `momentum`. `batch_norm` trains through batch
+    normalisation, which is folded into the weights of every checkpoint. `ema_updates` is the half-life of the averaged
+    weights, the ones that are validated and saved; 0 saves the last ones. `excerpts_per_segment` above 1 trains on
+    several overlapping excerpts of each of the `batch_size` segments at once; `workers` processes prepare them.
+    `target_margin` is the distance of the two targets from 0 and 1.
     """
 
     corpus: Path
