@@ -33,7 +33,7 @@ $(CORE): pyproject.toml
 # old numpy, where its weights alone are needed.
 $(DEV): $(CORE)
 	@echo 'installing what training and tests need into $(VENV) (torch among it: minutes) ...'
-	@$(PIP) --editable '.[train,dev]'
+	@$(PIP) --editable '.[train,sweep,dev]'
 	@$(PIP) --no-deps 'tinysoundfont==0.3.7' 'musicnn==0.1.0'
 	@touch $@
 
@@ -55,14 +55,23 @@ lint: $(DEV) ## ruff, mypy, buf
 	@$(BIN)/buf breaking out/protos.binpb --config protos/buf.yaml --path earwitness --against protos/released.binpb
 	@$(BIN)/lint-imports --no-cache --no-logo
 
-models: $(DEV) ## build the corpus, train and export what is shipped (hours on a CPU); a second call goes on
+# Each variant also without augmentation, for its card; the judge is from another seed than those whom it judges for.
+models: $(DEV) ## build the corpus, train and export what is shipped (a day on a CPU); a second call goes on
 	@$(BIN)/earwitness corpus build $(TRAINED)/corpus
-	@$(BIN)/earwitness train svd --variant r1 --corpus $(TRAINED)/corpus --out $(TRAINED)/svd-r1
-	@$(BIN)/earwitness train svd --seed 1 --epochs 15 --corpus $(TRAINED)/corpus --out $(TRAINED)/judge
+	@for variant in r1 r2; do \
+	  train="$(BIN)/earwitness train svd --variant $$variant --seed $${variant#r} --corpus $(TRAINED)/corpus"; \
+	  $$train --out $(TRAINED)/svd-$$variant; \
+	  $$train --no-augment --epochs 12 --out $(TRAINED)/svd-$$variant-plain; \
+	done
+	@$(BIN)/earwitness train svd --seed 3 --epochs 20 --corpus $(TRAINED)/corpus --out $(TRAINED)/judge
 	@$(BIN)/earwitness train gan --detector $(TRAINED)/judge/best.pt --corpus $(TRAINED)/corpus --out $(TRAINED)/gan
 	@$(BIN)/earwitness evaluate checkpoints $(TRAINED)/gan --classifier $(TRAINED)/svd-r1/best.pt --corpus $(TRAINED)/corpus
-	@$(BIN)/earwitness export svd-r1 --generator $(TRAINED)/gan/best.pt --classifier $(TRAINED)/svd-r1/best.pt \
-	  --corpus $(TRAINED)/corpus $(if $(SONGS),--songs $(SONGS)) --model-repository model_repository
+	@for variant in r1 r2; do \
+	  $(BIN)/earwitness export svd-$$variant --generator $(TRAINED)/gan/best.pt \
+	    --classifier $(TRAINED)/svd-$$variant/best.pt --corpus $(TRAINED)/corpus $(if $(SONGS),--songs $(SONGS)) \
+	    --compare-classifier 'without augmentation'=$(TRAINED)/svd-$$variant-plain/best.pt \
+	    --model-repository model_repository; \
+	done
 
 jamendo: $(DEV) ## train as published on the Jamendo set, evaluate: make jamendo JAMENDO=folder; a second call goes on
 	@test -n '$(JAMENDO)' || { echo 'say where the set is: make jamendo JAMENDO=folder' >&2; exit 1; }
@@ -71,9 +80,10 @@ jamendo: $(DEV) ## train as published on the Jamendo set, evaluate: make jamendo
 	@$(BIN)/earwitness evaluate classifier $(TRAINED)/svd-jamendo/best.pt --corpus $(TRAINED)/corpus-jamendo \
 	  --table $(TRAINED)/svd-jamendo/files.csv
 
-bench: $(DEV) ## speed of the service beside PyTorch, of the scorer beside SciPy; JSON into out/bench
+bench: $(DEV) ## speed of the service beside PyTorch, of sweeps, of the scorer beside SciPy; JSON into out/bench
 	@mkdir -p out/bench
 	@$(BIN)/python -m tests.benchmarks.bench_row_steps --json out/bench/row_steps.json
+	@$(BIN)/python -m tests.benchmarks.bench_sweep --json out/bench/sweep.json
 	@$(BIN)/python -m tests.benchmarks.bench_frechet --json out/bench/frechet.json
 
 protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/

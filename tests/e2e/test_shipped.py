@@ -1,4 +1,4 @@
-"""The bundle in model_repository/, explained over gRPC on a real Triton."""
+"""The bundles in model_repository/, explained over gRPC on a real Triton."""
 
 import re
 from collections.abc import AsyncIterator
@@ -33,11 +33,14 @@ SETTINGS = Settings(optimiser="adam", learning_rate=0.01, prior_weight=0.001, st
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+VOCAL = {"svd-r1": [("vocal", "non-vocal")], "svd-r2": [("non-vocal", "vocal"), ("vocal", "non-vocal")]}
+"""Words for a high and a low activation of each output unit of the shipped models."""
+
+
 @pytest.fixture(scope="module")
-def bundle() -> BundleMetadata:
+def bundles() -> dict[str, BundleMetadata]:
     served = read_repository(REPOSITORY)
-    bundles = complete_bundles({name: model.parameters for name, model in served.items()})
-    return next(each for each in bundles if each.name == "svd-r1")
+    return {each.name: each for each in complete_bundles({name: model.parameters for name, model in served.items()})}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -54,19 +57,40 @@ async def explainer(stack: Stack) -> AsyncIterator[ExplainerClient]:
         yield client
 
 
-def search(sense: str, rows: int = 4) -> Search:
-    return Search.of("svd-r1", Objective("fc9", unit=0, sense=sense), row_count=rows, settings=SETTINGS)
+def search(sense: str, rows: int = 4, model: str = "svd-r1", unit: int = 0) -> Search:
+    return Search.of(model, Objective("fc9", unit=unit, sense=sense), row_count=rows, settings=SETTINGS)
 
 
-async def test_card_and_index_describe_it(bundle: BundleMetadata) -> None:
-    card = (REPOSITORY / "svd_r1.md").read_text(encoding="utf-8")
-    assert bundle.weights_sha256 in card
-    assert (REPOSITORY / re.findall(r"!\[.*\]\((.*)\)", card)[0]).is_file()
-    assert "(svd_r1.md)" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert [layer.name for layer in bundle.layers] == [
-        "conv1", "conv2", "pool3", "conv4", "conv5", "pool6", "fc7", "fc8", "fc9",
-    ]  # fmt: skip
-    assert (bundle.labels[0].maximise, bundle.labels[0].minimise) == ("vocal", "non-vocal")
+async def test_cards_and_index_describe_them(bundles: dict[str, BundleMetadata]) -> None:
+    assert bundles.keys() == VOCAL.keys()
+    for name, bundle in bundles.items():
+        file = f"{name.replace('-', '_')}.md"
+        card = (REPOSITORY / file).read_text(encoding="utf-8")
+        assert bundle.weights_sha256 in card
+        assert (REPOSITORY / re.findall(r"!\[.*\]\((.*)\)", card)[0]).is_file()
+        assert f"({file})" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+        assert [layer.name for layer in bundle.layers] == [
+            "conv1", "conv2", "pool3", "conv4", "conv5", "pool6", "fc7", "fc8", "fc9",
+        ]  # fmt: skip
+        assert [(label.maximise, label.minimise) for label in bundle.labels] == VOCAL[name]
+
+
+async def test_each_unit_of_two_is_moved_by_what_its_word_says(explainer: ExplainerClient) -> None:
+    """Sounds that one unit of svd-r2 calls vocal, its other unit and svd-r1 hear as such too."""
+    backend = LocalBackend(REPOSITORY, threads=1)
+    heard: dict[int, dict[str, np.ndarray]] = {}
+    for unit in (0, 1):
+        result = await explainer.explain(search("maximise", model="svd-r2", unit=unit))
+        spectrograms = np.stack([each.spectrogram for each in result.explanations])
+        heard[unit] = {
+            model: (await backend.infer(f"{model}_classifier", {"spectrogram": spectrograms}, ["fc9"]))["fc9"]
+            for model in ("svd_r1", "svd_r2")
+        }
+    await backend.close()
+    for unit in (0, 1):
+        own = heard[unit]["svd_r2"]
+        assert (own[:, unit] > own[:, 1 - unit]).all()
+    assert np.median(heard[1]["svd_r1"]) > np.median(heard[0]["svd_r1"])
 
 
 async def test_search_moves_the_unit_both_ways(explainer: ExplainerClient) -> None:

@@ -1,6 +1,7 @@
 """`earwitness data`: recordings with labels, checked and imported for training."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,13 +14,16 @@ from earwitness.cli.extra import extra
 from earwitness.cli.options import Json
 
 if TYPE_CHECKING:
-    from earwitness.training.datasets import DataConfig, DataReport, Kind, Problem
+    from earwitness.training.datasets import DataConfig, DataKind, DataReport, Problem, SplitSummary, UtteranceSummary
+
+PRINTED = 50
+"""Findings of one kind that are printed."""
 
 app = typer.Typer(name="data", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the recordings and their labels.")]
 KindOption = Annotated[
-    Literal["jamendo", "jamendolyrics", "folder"] | None,
+    Literal["jamendo", "jamendolyrics", "folder", "asvspoof2017"] | None,
     typer.Option("--kind", help="Its layout. Default: found out from the folder."),
 ]
 Features = Annotated[str, typer.Option("--features", help="Feature profile.")]
@@ -38,10 +42,13 @@ Workers = Annotated[int | None, typer.Option("--workers", "-j", min=1, help="Pro
 def data() -> None:
     """Check recordings with labels, and import them as a corpus to train on. Needs the extra `train`.
 
-    Three layouts are known. [bold]jamendo[/bold]: audio/, labels/NAME.lab and filelists/train, valid and test, as the
+    Four layouts are known. [bold]jamendo[/bold]: audio/, labels/NAME.lab and filelists/train, valid and test, as the
     Jamendo singing-voice set comes. [bold]jamendolyrics[/bold]: audio/ or mp3/, and word timings in words/NAME.csv or
     annotations/words/NAME.csv. [bold]folder[/bold]: audio anywhere, label files of the same names beside it (or audio
-    below audio/ and labels below labels/), each line `start end word` in seconds.
+    below audio/ and labels below labels/), each line `start end word` in seconds. [bold]asvspoof2017[/bold]: WAV or
+    FLAC and protocols such as ASVspoof2017_V2_train.trn.txt or ASVspoof2017_eval_v2_key.trl.txt, of either version and
+    with two to seven columns: one label, genuine or spoof, for each file. These are checked; training of replay
+    detectors reads them as they are, so there is nothing to import.
 
     File lists (filelists/train or train.txt ...) make the splits; else folders train/, valid/ and test/; else a seed.
     """
@@ -65,18 +72,21 @@ def check(
 
     Every file is decoded once. Errors are what keeps a file from being imported: missing or broken audio or labels,
     silence, NaN, labels of another length; and splits that share a file or hold one class only. Warnings are likely
-    mistakes, notes are only worth knowing.
+    mistakes, notes are only worth knowing. In asvspoof2017 recordings of several splits are warned of and counted.
 
     [bold]Examples[/bold]
 
       earwitness data check jamendo
 
       earwitness data check recordings --vocal singer --other band --json
+
+      earwitness data check ASVspoof2017_V2
     """
     with extra("train"):
         from earwitness.features import get_profile
         from earwitness.training.corpus import DatasetError
         from earwitness.training.datasets import check_data, errors_of
+        from earwitness.training.datasets.asvspoof import is_spoofing_corpus
 
         config = _config(kind, vocal, other, tolerance, seed, valid_share, test_share)
         with console.progress("checking") as update:
@@ -94,7 +104,8 @@ def check(
         _print_report(report)
     if not report.ok:
         errors = errors_of(report.problems)
-        raise DatasetError(f"{path}: {_counted(errors)}; correct them, or import what is sound (--leave-out-broken)")
+        way_out = "" if is_spoofing_corpus(path, kind) else ", or import what is sound (--leave-out-broken)"
+        raise DatasetError(f"{path}: {_counted(errors)}; correct them{way_out}")
 
 
 @app.command("import")
@@ -172,7 +183,7 @@ def import_(
 
 
 def _config(
-    kind: "Kind | None",
+    kind: "DataKind | None",
     vocal: list[str] | None,
     other: list[str] | None,
     tolerance_s: float,
@@ -213,20 +224,30 @@ def _segment_frames(features: str) -> int:
     return AugmentationConfig().source_frames(SegmentShape(frames, SvdTrainingConfig.excerpts_per_segment).frames)
 
 
-def _print_report(report: "DataReport") -> None:
-    from earwitness.training.datasets import sorted_problems
+def _print_report(report: "DataReport[SplitSummary] | DataReport[UtteranceSummary]") -> None:
+    """A table of the splits, and one of the findings, of each kind the first PRINTED."""
+    from earwitness.training.datasets import UtteranceSummary, sorted_problems
 
     rates = ", ".join(f"{rate} Hz ({number})" for rate, number in report.sample_rates.items())
-    console.print_table(
-        f"{report.path}: {report.kind}{f'; {rates}' if rates else ''}",
-        ["split", "sound files#", "hours#", "vocal#"],
-        [
-            [split, str(each.files), f"{each.hours:.2f}", f"{each.vocal_fraction:.0%}" if each.files else ""]
-            for split, each in report.splits.items()
-        ],
-    )
-    if report.problems:
-        rows = [[each.severity, each.file, each.message] for each in sorted_problems(report.problems)]
-        console.print_table(None, ["", "file", "what"], rows)
-    else:
+    columns, rows = ["vocal#"], []
+    for split, each in report.splits.items():
+        if isinstance(each, UtteranceSummary):
+            columns = ["genuine#", "spoof#", "speakers#"]
+            cells = [str(each.genuine), str(each.spoof), str(each.speakers)]
+        else:
+            cells = [f"{each.vocal_fraction:.0%}" if each.files else ""]
+        rows.append([split, str(each.files), f"{each.hours:.2f}", *cells])
+    title = f"{report.path}: {report.kind}{f'; {rates}' if rates else ''}"
+    console.print_table(title, ["split", "sound files#", "hours#", *columns], rows)
+    if not report.problems:
         console.show("nothing wrong")
+        return
+    printed, findings = Counter[tuple[str, str]](), []
+    for problem in sorted_problems(report.problems):
+        printed[problem.severity, problem.code] += 1
+        if printed[problem.severity, problem.code] <= PRINTED:
+            findings.append([problem.severity, problem.file, problem.message])
+    console.print_table(None, ["", "file", "what"], findings)
+    for (severity, code), number in printed.items():
+        if number > PRINTED:
+            console.show(f"and {number - PRINTED} more: {severity}, {code}; --json has all")

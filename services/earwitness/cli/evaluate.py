@@ -12,8 +12,8 @@ from earwitness.cli.extra import extra
 from earwitness.cli.options import Json
 
 if TYPE_CHECKING:
+    from earwitness.detection.intervals import Interval
     from earwitness.training.evaluate import ClassifierReport
-    from earwitness.training.intervals import Interval
 
 app = typer.Typer(name="evaluate", no_args_is_help=True)
 

@@ -9,11 +9,13 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.connection import Connection
-from earwitness.cli.options import Data, Explainer, Force, Json, Layer, Scorer, Unit
+from earwitness.cli.options import Data, Direction, Explainer, Force, Json, Layer, Scorer, Unit
 from earwitness.cli.results import print_runs, run_document, steps_done
+from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from earwitness.client.output import Run
+    from earwitness.client.values import Sense
 
 SETTINGS = "Settings of the search (default: the server's)"
 
@@ -27,7 +29,8 @@ def explain(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="Name of a model; `earwitness models` lists them.")],
     layer: Layer = None,
-    unit: Unit = 0,
+    unit: Unit = None,
+    direction: Direction = None,
     maximise: Annotated[
         bool, typer.Option("--maximise/--minimise", help="Sounds that make the unit fire most, or least.")
     ] = True,
@@ -77,11 +80,16 @@ def explain(
       earwitness explain svd-r1 --minimise -n 50 --steps 500 --reference svd-r1-fc9-bottom50 --out out/non-vocal
 
       earwitness explain svd-r1 --layer fc8 --unit 12 --lr 0.005 --prior 0.01 --seed 100 --out out/fc8-12
+
+      earwitness explain svd-r1 --layer fc8 --direction random:0 --out out/direction
     """
     from earwitness.client import ALL_ARTEFACTS, Objective, Search, Settings
+    from earwitness.client.directions import direction_of
     from earwitness.client.explaining import explain_and_score
     from earwitness.client.output import RUN_MARKS, check_free, write_run
 
+    if unit is not None and direction is not None:
+        raise InvalidArgument("direction", "give either --unit or --direction")
     if out is not None:
         check_free(out, force=force, marks=RUN_MARKS)
     connection: Connection = context.obj
@@ -93,8 +101,11 @@ def explain(
             scoring = None
             if reference is not None:
                 scoring = await opened.enter_async_context(connection.scorer(scorer, data))
-            chosen = layer or (await client.get_model(model)).output_layer.name
-            objective = Objective(chosen, unit, "maximise" if maximise else "minimise")
+            described = await client.get_model(model)
+            chosen = described.layer(layer) if layer else described.output_layer
+            weights = direction_of(direction, chosen) if direction else None
+            sense: Sense = "maximise" if maximise else "minimise"
+            objective = Objective(chosen.name, unit or 0 if weights is None else None, sense, weights)
             return await explain_and_score(
                 client,
                 Search.of(model, objective, row_count=count, seed=seed, settings=settings),

@@ -20,17 +20,23 @@ def extra(name: str) -> Iterator[None]:
 
     Raises: MissingPackage saying what to install.
     """
-    with _log_lines():
-        try:
-            yield
-        except ModuleNotFoundError as err:
-            if err.name is None or err.name.startswith("earwitness"):
-                raise
-            package = err.name.partition(".")[0]
-            raise MissingPackage(
-                f"this needs {package}, which is not installed; `make install` in the checkout installs the extra "
-                f"{name!r} and all it needs"
-            ) from err
+    with _log_lines(), packages_of(name):
+        yield
+
+
+@contextmanager
+def packages_of(name: str) -> Iterator[None]:
+    """Run a block that imports the packages of an extra. Raises: MissingPackage saying what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as err:
+        if err.name is None or err.name.startswith("earwitness"):
+            raise
+        package = err.name.partition(".")[0]
+        raise MissingPackage(
+            f"this needs {package}, which is not installed; `make install` in the checkout installs the extra "
+            f"{name!r} and all it needs"
+        ) from err
 
 
 @contextmanager

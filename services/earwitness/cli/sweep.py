@@ -1,7 +1,7 @@
 """`earwitness sweep`."""
 
 import asyncio
-from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,15 +9,20 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.connection import Connection
-from earwitness.cli.options import Data, Explainer, Force, Json, Layer, Scorer
-from earwitness.cli.sweep_results import follow, print_sweep, sweep_document, write_sweep_folders
-from earwitness.errors import InvalidArgument
+from earwitness.cli.options import Data, Directions, Explainer, Force, Json, Layer, Scorer
+from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepository, RecordingsTriton
+from earwitness.cli.sweep_plan import objectives_of, require_tunable, senses_of, settings_of
+from earwitness.cli.sweep_results import check_folder, follow, kept, print_sweep, sweep_document, write_sweep_folders
+from earwitness.cli.sweep_tuning import Tuning, require_optuna, show_tuned
 
 if TYPE_CHECKING:
-    from earwitness.client import Grid, Sweep, SweepObjective
-    from earwitness.client.values import Optimiser
+    from earwitness.client import Sweep
+    from earwitness.client.tuning import Tuned
+    from earwitness.client.tuning_values import TuningPlan
 
 GRID = "Grid: every combination of these (give any to make a grid of your own)"
+OPEN = "Open ranges: --lr 1e-4..1e-1 --prior 1e-4..1 --steps 50..1000 (any of them; needs --reference)"
+RANGE = "NUMBER|LOW..HIGH"
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write when the sweep is over.")]
 ExampleCount = Annotated[
     int, typer.Option("--examples", min=1, help="Explanations with sound and picture of each example in --out.")
@@ -37,36 +42,48 @@ def sweep(
         list[int] | None,
         typer.Option("--unit", "-u", min=0, help="Unit of the layer; several are swept together."),
     ] = None,
+    directions: Directions = None,
     maximise: Annotated[
-        bool, typer.Option("--maximise/--minimise", help="Sounds that make the unit fire most, or least.")
-    ] = True,
+        bool | None, typer.Option("--maximise/--minimise", help="Sounds that make the unit fire most, or least.")
+    ] = None,
+    both: Annotated[bool, typer.Option("--both", help="Both senses, each an objective of its own.")] = False,
     grid: Annotated[
         Literal["paper"] | None, typer.Option(help="The paper's 27 settings; the default.", rich_help_panel=GRID)
     ] = None,
     learning_rates: Annotated[
-        list[float] | None, typer.Option("--lr", help="Learning rate; default: 0.01.", rich_help_panel=GRID)
+        list[str] | None,
+        typer.Option("--lr", metavar=RANGE, help="Learning rate; default: 0.01.", rich_help_panel=GRID),
     ] = None,
     prior_weights: Annotated[
-        list[float] | None, typer.Option("--prior", help="Prior weight λ; default: 0.001.", rich_help_panel=GRID)
+        list[str] | None,
+        typer.Option("--prior", metavar=RANGE, help="Prior weight λ; default: 0.001.", rich_help_panel=GRID),
     ] = None,
     steps: Annotated[
-        list[int] | None, typer.Option("--steps", min=1, help="Steps; default: 100.", rich_help_panel=GRID)
+        list[str] | None, typer.Option("--steps", metavar=RANGE, help="Steps; default: 100.", rich_help_panel=GRID)
     ] = None,
     optimiser: Annotated[
         Literal["adam", "sgd", "both"] | None,
         typer.Option(help="How the latent moves; default: adam.", rich_help_panel=GRID),
     ] = None,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Settings to try in all, earlier ones of --out among them.", rich_help_panel=OPEN)
+    ] = 30,
+    batch_size: Annotated[
+        int, typer.Option("--batch", min=1, help="Settings that are tried at once, as one sweep.", rich_help_panel=OPEN)
+    ] = 10,
+    sampler_seed: Annotated[int, typer.Option(min=0, help="Seed of what is tried.", rich_help_panel=OPEN)] = 0,
     seeds: Annotated[int, typer.Option("--seeds", "-n", min=1, help="Rows of each setting.")] = 50,
     first_seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed; the others count on.")] = 0,
     references: Annotated[
         list[str] | None,
-        typer.Option("--reference", "-r", help="Rank the settings against it: one, or one for each --unit in turn."),
+        typer.Option("--reference", "-r", help="Rank the settings against it: one, or one for each objective in turn."),
     ] = None,
     whole_layer: Annotated[
         bool, typer.Option("--whole-layer", help="Compare the whole layer, not the unit alone as the paper does.")
     ] = False,
     out: Out = None,
     example_count: ExampleCount = 8,
+    recordings: Recordings = None,
     force: Force = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it is over, or leave it running.")] = True,
     request_id: Annotated[
@@ -74,6 +91,8 @@ def sweep(
     ] = None,
     explainer: Explainer = None,
     scorer: Scorer = None,
+    triton: RecordingsTriton = None,
+    model_repository: RecordingsRepository = None,
     data: Data = None,
     json_output: Json = False,
 ) -> None:
@@ -81,29 +100,57 @@ def sweep(
 
     The sweep runs in the explainer and survives it: Ctrl-C leaves it running, and [bold]earwitness sweeps[/bold] lists,
     watches, cancels and saves it. With --reference the settings are ranked by their Fréchet distance. The folder holds
-    sweep.csv, sweep.json and a page with the best, the median and the worst setting; one folder for each unit where
-    there are several.
+    sweep.csv, sweep.json and a page with the best, the median and the worst setting, and with --recordings the real
+    audio that activates the unit most. Units, then directions, each with --both maximised and then minimised, are the
+    objectives of one sweep; where there are several, each has a folder, and a page over them shows all at a glance.
+
+    Where a setting is a range, LOW..HIGH, Optuna chooses what to try by the distances so far (logarithmically, batch by
+    batch; each batch is a sweep, and shorter prefixes of its runs are ranked too). The study is kept in --out: the same
+    command goes on with it after an interruption, or with more --trials.
 
     [bold]Examples[/bold]
 
-      earwitness sweep svd-r1 --maximise --grid paper --reference svd-r1-fc9-top50 --out out/sweep
+      earwitness sweep svd-r1 --maximise --grid paper --reference svd-r1-fc9-top50 --recordings music/ --out out/sweep
 
       earwitness sweep svd-r1 --minimise --lr 0.001 --lr 0.01 --steps 100 --steps 1000 --seeds 20
 
-      earwitness sweep svd-r1 --layer fc8 --unit 3 --unit 7 --no-wait --json
+      earwitness sweep svd-r1 --lr 1e-4..1e-1 --prior 1e-4..1 --steps 50..1000 -r svd-r1-fc9-top50 --out out/open
+
+      earwitness sweep svd-r1 --both -r svd-r1-fc9-top50 -r svd-r1-fc9-bottom50 --out out/both
+
+      earwitness sweep svd-r1 --layer fc8 --unit 3 --unit 7 --direction random:1 --no-wait --json
     """
     from earwitness.client import SweepPlan
-    from earwitness.client.output import SWEEP_MARKS, check_free
+    from earwitness.client.tuning_values import TuningPlan
 
-    if out is not None:
-        check_free(out, force=force, marks=SWEEP_MARKS if len(units or []) < 2 else ())
-    values = _grid(grid, learning_rates, prior_weights, steps, optimiser)
+    senses = senses_of(maximise, both)
+    values = settings_of(grid, learning_rates or [], prior_weights or [], steps or [], optimiser)
+    objective_count = max(1, len(units or []) + len(directions or [])) * len(senses)
+    if isinstance(values, dict):
+        require_tunable(objective_count, references or [], seeds, stays=wait and not request_id)
+        require_optuna()
+    elif out is not None:
+        check_folder(out, objective_count, force=force)
+    real = RealAudio.of(recordings, out, triton, model_repository, data)
     connection: Connection = context.obj
 
-    async def run(update: console.Update) -> "Sweep | None":
-        async with connection.explainer(explainer, data) as models, connection.sweeps(explainer, data) as client:
-            chosen = layer or (await models.get_model(model)).output_layer.name
-            objectives = _objectives(chosen, units or [0], maximise, references or [], whole_layer)
+    async def run(update: console.Update) -> "Sweep | tuple[TuningPlan, Tuned] | None":
+        async with AsyncExitStack() as opened:
+            models = await opened.enter_async_context(connection.explainer(explainer, data))
+            client = await opened.enter_async_context(connection.sweeps(explainer, data))
+            described = await models.get_model(model)
+            chosen = described.layer(layer) if layer else described.output_layer
+            if real is not None:
+                await real.check(model, described.weights_sha256)
+            objectives = objectives_of(chosen, units or [], directions or [], senses, references or [], whole_layer)
+            if isinstance(values, dict):
+                tuning = Tuning(trials, batch_size, out, force, example_count, real)
+                ranges = TuningPlan(
+                    model, described.weights_sha256, objectives[0], **values, optimiser="sgd" if optimiser == "sgd"
+                    else "adam", seed_count=seeds, first_seed=first_seed, sampler_seed=sampler_seed,
+                )  # fmt: skip
+                scoring = await opened.enter_async_context(connection.scorer(scorer, data))
+                return await tuning.run(models, client, scoring, ranges, update)
             plan = SweepPlan(model, objectives, values, seeds, first_seed)
             started = await client.create(plan, request_id=request_id)
             if not wait:
@@ -115,48 +162,20 @@ def sweep(
             await follow(client, started.sweep_id, update)
             found = await client.get(started.sweep_id)
             if out is not None:
-                update(0, 0, "writing")
-                async with connection.scorer(scorer, data) as scoring:
-                    await write_sweep_folders(client, models, scoring, found, out, example_count, force=force)
+                with kept(started.sweep_id):
+                    scoring = await opened.enter_async_context(connection.scorer(scorer, data))
+                    await write_sweep_folders(
+                        client, models, scoring, found, out, example_count, real=real, update=update, force=force
+                    )
             return found
 
     with console.progress("sweeping") as update:
         found = asyncio.run(run(update))
     if found is None:
         return
-    if json_output:
+    if isinstance(found, tuple):
+        show_tuned(*found, out, json_output)
+    elif json_output:
         console.print_json({**sweep_document(found), "out": out and out.absolute()})
     else:
         print_sweep(found, out)
-
-
-def _grid(
-    name: str | None,
-    learning_rates: Sequence[float] | None,
-    prior_weights: Sequence[float] | None,
-    steps: Sequence[int] | None,
-    optimiser: Literal["adam", "sgd", "both"] | None,
-) -> "Grid":
-    from earwitness.client import PAPER_GRID, Grid
-
-    own = learning_rates or prior_weights or steps or optimiser
-    if name and own:
-        raise InvalidArgument("grid", "give either --grid paper or values of your own (--lr, --prior, --steps)")
-    if not own:
-        return PAPER_GRID
-    optimisers: list[Optimiser] = ["adam", "sgd"] if optimiser == "both" else [optimiser or "adam"]
-    return Grid(learning_rates or [0.01], prior_weights or [0.001], steps or [100], optimisers)
-
-
-def _objectives(
-    layer: str, units: Sequence[int], maximise: bool, references: Sequence[str], whole_layer: bool
-) -> "list[SweepObjective]":
-    from earwitness.client import Objective, SweepObjective
-
-    if len(references) not in (0, 1, len(units)):
-        raise InvalidArgument("reference", f"got {len(references)} for {len(units)} units; give one, or one for each")
-    of_unit = list(references) * (len(units) if len(references) == 1 else 1) or [""] * len(units)
-    return [
-        SweepObjective(Objective(layer, unit, "maximise" if maximise else "minimise"), reference or None, whole_layer)
-        for unit, reference in zip(units, of_unit, strict=True)
-    ]

@@ -2,6 +2,8 @@
 
 import asyncio
 import statistics
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +12,20 @@ from earwitness.cli import console
 from earwitness.errors import EarwitnessError
 
 if TYPE_CHECKING:
-    from earwitness.client import ExplainerClient, ScorerClient, Sweep, SweepClient, SweepProgress, SweepResult
+    from earwitness.cli.sweep_excerpts import RealAudio
+    from earwitness.client import (
+        ExplainerClient,
+        Objective,
+        RankedBatch,
+        ScorerClient,
+        Sweep,
+        SweepClient,
+        SweepProgress,
+        SweepResult,
+    )
+    from earwitness.client.output import RealExcerpt
 
+SETTING_COLUMNS = ("lr#", "λ#", "steps#", "optimiser", "activation, median#")
 SHOWN = 10
 """Settings in a table that is not asked for in full."""
 
@@ -45,6 +59,17 @@ async def follow(client: "SweepClient", sweep_id: str, update: console.Update) -
         )
 
 
+@contextmanager
+def kept(sweep_id: str) -> Iterator[None]:
+    """When the block, which comes after the sweep's end, fails, say that the sweep is not lost with it."""
+    try:
+        yield
+    except BaseException:
+        again = f"`earwitness sweeps show {sweep_id} --out FOLDER` writes it"
+        console.say(f"sweep {sweep_id} is done and kept: {again}")
+        raise
+
+
 def progress_words(progress: "SweepProgress") -> str:
     """A few words beside the bar."""
     from earwitness.client.sweeping import eta
@@ -67,18 +92,48 @@ async def write_sweep_folders(
     out: Path,
     example_count: int,
     *,
+    real: "RealAudio | None",
+    update: console.Update,
     force: bool,
 ) -> None:
-    """Write `out`, or a folder in it for each objective where there are several."""
-    from earwitness.client.output import write_sweep
+    """Write `out`, or a folder in it for each objective where there are several; `real` audio beside the examples."""
+    from earwitness.client.output import write_sweep, write_sweeps
     from earwitness.client.sweeping import report_sweep
 
-    for index, each in enumerate(found.objectives):
-        report = await report_sweep(client, explainer, scorer, found, index, example_count=example_count)
-        target = each.objective.unit if each.objective.unit is not None else f"direction-{index}"
-        name = f"{each.objective.layer}-{target}-{each.objective.sense}"
-        folder = out if len(found.objectives) == 1 else out / name
-        await asyncio.to_thread(write_sweep, folder, report, force=force)
+    objectives = [each.objective for each in found.objectives]
+    excerpts: tuple[tuple[RealExcerpt, ...], ...] = ((),) * len(objectives)
+    if real is not None:
+        excerpts = await real.excerpts(found.model, objectives, example_count, update)
+    reports = {}
+    for index, name in enumerate(_folder_names(objectives)):
+        update(index, len(objectives), "examples made")
+        reports[name] = await report_sweep(
+            client, explainer, scorer, found, index, example_count=example_count, excerpts=excerpts[index]
+        )
+    if len(reports) == 1:
+        (report,) = reports.values()
+        await asyncio.to_thread(write_sweep, out, report, force=force)
+    else:
+        await asyncio.to_thread(write_sweeps, out, reports, force=force)
+
+
+def check_folder(out: Path, objective_count: int, *, force: bool) -> None:
+    """Make sure that `write_sweep_folders` may write there. Raises: InvalidArgument."""
+    from earwitness.client.output import SWEEP_MARKS, SWEEPS_MARKS, check_free
+
+    check_free(out, force=force, marks=SWEEP_MARKS if objective_count == 1 else SWEEPS_MARKS)
+
+
+def _folder_names(objectives: "Sequence[Objective]") -> list[str]:
+    """A name for each: `fc9-0-maximise`, `fc8-direction1-minimise`; directions are counted from 0 in their order."""
+    directions: list[object] = []
+    names = []
+    for each in objectives:
+        if each.direction is not None and each.direction not in directions:
+            directions.append(each.direction)
+        target = each.unit if each.direction is None else f"direction{directions.index(each.direction)}"
+        names.append(f"{each.layer}-{target}-{each.sense}")
+    return names
 
 
 def progress_document(progress: "SweepProgress") -> dict[str, Any]:
@@ -117,14 +172,17 @@ def sweep_document(found: "Sweep") -> dict[str, Any]:
 def print_sweep(found: "Sweep", out: Path | None = None, *, every: bool = False) -> None:
     """A table for each objective, the best settings first."""
     for index, each in enumerate(found.objectives):
-        rows = _rows(found, index)
-        columns = ["lr#", "λ#", "steps#", "optimiser", "activation, median#"]
         ranking = found.ranking_of(index)
+        done = {result.index: result for result in found.results_of(index) if result.done}
+        title = f"{found.model}: {each.objective}"
         if ranking is not None and ranking.batches:
-            columns = ["rank#", *columns, "FID#", "95 % interval#", "noise floor#", "best with#", "leaves range"]
-        console.print_table(f"{found.model}: {each.objective}", columns, rows if every else rows[:SHOWN])
-        if len(rows) > SHOWN and not every:
-            console.show(f"and {len(rows) - SHOWN} more settings: `earwitness sweeps show {found.sweep_id} --all`")
+            more = print_ranking(title, [(done[int(one.id)], one) for one in ranking.batches], every=every)
+        else:
+            rows = [_cells(result) for result in done.values()]
+            console.print_table(title, SETTING_COLUMNS, rows if every else rows[:SHOWN])
+            more = 0 if every else max(0, len(rows) - SHOWN)
+        if more:
+            console.show(f"and {more} more settings: `earwitness sweeps show {found.sweep_id} --all`")
         if ranking is not None and ranking.error:
             console.say(f"not ranked: {ranking.error}; `earwitness sweeps rank {found.sweep_id}` tries again")
     seconds = found.search_duration_s
@@ -133,25 +191,25 @@ def print_sweep(found: "Sweep", out: Path | None = None, *, every: bool = False)
         console.show(f"written to {out}")
 
 
-def _rows(found: "Sweep", objective_index: int) -> list[list[str]]:
+def print_ranking(title: str, ranked: "Sequence[tuple[SweepResult, RankedBatch]]", *, every: bool = False) -> int:
+    """A table of settings, the best first; how many more there are than it shows."""
     from earwitness.client.output.words import number
 
-    ranking = found.ranking_of(objective_index)
-    done = {each.index: each for each in found.results_of(objective_index) if each.done}
-    if ranking is None or not ranking.batches:
-        return [_cells(each) for each in done.values()]
-    return [
+    rows = [
         [
-            str(ranked.rank),
-            *_cells(done[int(ranked.id)]),
-            number(ranked.score.distance),
-            f"{number(ranked.score.interval_low)} to {number(ranked.score.interval_high)}",
-            number(ranked.score.noise_floor),
-            f"{100 * ranked.probability_best:.0f} %",
-            "yes" if ranked.leaves_range else "",
+            str(place.rank),
+            *_cells(result),
+            number(place.score.distance),
+            f"{number(place.score.interval_low)} to {number(place.score.interval_high)}",
+            number(place.score.noise_floor),
+            f"{100 * place.probability_best:.0f} %",
+            "yes" if place.leaves_range else "",
         ]
-        for ranked in ranking.batches
+        for result, place in ranked
     ]
+    columns = ["rank#", *SETTING_COLUMNS, "FID#", "95 % interval#", "noise floor#", "best with#", "leaves range"]
+    console.print_table(title, columns, rows if every else rows[:SHOWN])
+    return 0 if every else max(0, len(rows) - SHOWN)
 
 
 def _cells(result: "SweepResult") -> list[str]:
@@ -159,5 +217,5 @@ def _cells(result: "SweepResult") -> list[str]:
 
     settings = result.settings
     values = (settings.learning_rate, settings.prior_weight, settings.steps, settings.optimiser)
-    cells = [f"{each:g}" if isinstance(each, float) else str(each) for each in values]
+    cells = [f"{each:.4g}" if isinstance(each, float) else str(each) for each in values]
     return [*cells, number(statistics.median(result.activations.tolist()))]

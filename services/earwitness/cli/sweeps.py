@@ -10,7 +10,9 @@ from earwitness.cli import console
 from earwitness.cli.connection import Connection
 from earwitness.cli.options import Data, Explainer, Force, Json, Scorer
 from earwitness.cli.sweep import ExampleCount, Out
+from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepository, RecordingsTriton
 from earwitness.cli.sweep_results import (
+    check_folder,
     follow,
     print_sweep,
     progress_document,
@@ -62,26 +64,36 @@ def show(
     every: Annotated[bool, typer.Option("--all", help="Every setting, not the first ones alone.")] = False,
     out: Out = None,
     example_count: ExampleCount = 8,
+    recordings: Recordings = None,
     force: Force = False,
     explainer: Explainer = None,
     scorer: Scorer = None,
+    triton: RecordingsTriton = None,
+    model_repository: RecordingsRepository = None,
     data: Data = None,
     json_output: Json = False,
 ) -> None:
     """What a sweep has found so far; with --out, its folder as `earwitness sweep --out` writes it."""
     connection: Connection = context.obj
+    real = RealAudio.of(recordings, out, triton, model_repository, data)
 
-    async def ask() -> "Sweep":
+    async def ask(update: console.Update) -> "Sweep":
         async with AsyncExitStack() as opened:
             client = await opened.enter_async_context(connection.sweeps(explainer, data))
             found = await client.get(sweep)
             if out is not None:
+                check_folder(out, len(found.objectives), force=force)
                 models = await opened.enter_async_context(connection.explainer(explainer, data))
                 scoring = await opened.enter_async_context(connection.scorer(scorer, data))
-                await write_sweep_folders(client, models, scoring, found, out, example_count, force=force)
+                if real is not None:
+                    await real.check(found.model, found.weights_sha256)
+                await write_sweep_folders(
+                    client, models, scoring, found, out, example_count, real=real, update=update, force=force
+                )
             return found
 
-    found = asyncio.run(ask())
+    with console.progress("reading") as update:
+        found = asyncio.run(ask(update))
     if json_output:
         console.print_json({**sweep_document(found), "out": out and out.absolute()})
     else:

@@ -35,7 +35,7 @@ def svd(
         Literal["r1", "r2"], typer.Option(help="r1: one sigmoid output; r2: two softmax outputs.")
     ] = "r1",
     seed: Seed = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: 22.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: 40.")] = None,
     updates: Annotated[int | None, typer.Option(min=1, help="Updates of an epoch. Default: 300.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Segments of an update. Default: 16.")] = None,
     excerpts: Annotated[

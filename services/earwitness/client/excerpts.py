@@ -1,4 +1,4 @@
-"""Real excerpts that activate an objective most, to be heard beside its explanations."""
+"""Real excerpts that activate objectives most, to be heard beside their explanations."""
 
 import asyncio
 import io
@@ -24,11 +24,14 @@ OVERLAPPING = 5
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """An excerpt that may be among the most extreme: its recording, first frame, activation and contents."""
+    """An excerpt that may be among the most extreme: its recording, first frame and contents.
+
+    `upwards` is its activation, negated when minimising: the higher the more extreme.
+    """
 
     recording: Path
     first_frame: int
-    activation: float
+    upwards: float
     spectrogram: FloatArray
 
 
@@ -36,41 +39,49 @@ async def top_excerpts(
     backend: InferenceBackend,
     *,
     model: str,
-    objective: Objective,
+    objectives: Sequence[Objective],
     recordings: Sequence[Path],
     count: int,
     on_progress: Callable[[int, int], None] | None = None,
-) -> tuple[RealExcerpt, ...]:
-    """The `count` excerpts of `recordings` that activate the objective most (least, when minimising), most first.
+) -> tuple[tuple[RealExcerpt, ...], ...]:
+    """For each objective the `count` excerpts of `recordings` that activate it most (least, when minimising), most
+    first.
 
-    `backend` runs the classifier of `model`; an excerpt begins every half an excerpt, and those that are returned do
-    not overlap. Their sound is that of the recording, with its peak brought near full scale. `on_progress` gets the
-    recordings done and in all. Fewer excerpts come back where the recordings hold fewer.
+    `backend` runs the classifier of `model`, once for all objectives of a layer; an excerpt begins every half an
+    excerpt, and those that are returned for an objective do not overlap. Their sound is that of the recording, with its
+    peak brought near full scale. `on_progress` gets the recordings done and in all. Fewer excerpts come back where the
+    recordings hold fewer.
 
     Raises: InvalidArgument for an unknown model or layer, or a count below 1; AudioError; InferenceUnavailable.
     """
     if count < 1:
         raise InvalidArgument("count", f"got {count}; give at least 1")
     bundle = await bundle_of(backend, model)
-    weights = _weights(objective, identity_of(bundle, objective.layer).unit_count)
+    weights = [_weights(each, identity_of(bundle, each.layer).unit_count) for each in objectives]
     profile, frame_count = profile_from_dict(bundle.features), bundle.spectrogram_shape[1]
     hop = max(1, frame_count // 2)
-    sign = 1.0 if objective.sense == "maximise" else -1.0
-    best: list[_Found] = []
-    for index, recording in enumerate(recordings, start=1):
+    best: list[list[_Found]] = [[] for _ in objectives]
+    for done, recording in enumerate(recordings, start=1):
         excerpts = await asyncio.to_thread(_excerpts, recording, profile, frame_count, hop)
         if len(excerpts):
-            activations = await layer_activations(backend, bundle, objective.layer, excerpts) @ weights
-            found = [
-                _Found(recording, at * hop, float(activations[at]), excerpts[at].copy())
-                for at in np.argsort(-sign * activations, kind="stable")[
-                    : 3 * count
-                ]  # each overlaps two others at most
-            ]
-            best = _apart(sorted([*best, *found], key=lambda each: -sign * each.activation), frame_count)[:count]
+            layers = {each.layer for each in objectives}
+            units = {layer: await layer_activations(backend, bundle, layer, excerpts) for layer in layers}
+            for index, objective in enumerate(objectives):
+                upwards = units[objective.layer] @ weights[index]
+                if objective.sense == "minimise":
+                    upwards = -upwards
+                found = [
+                    _Found(recording, at * hop, float(upwards[at]), excerpts[at].copy())
+                    for at in np.argsort(-upwards, kind="stable")[: OVERLAPPING * count]
+                ]
+                best[index] = _apart([*best[index], *found], frame_count)[:count]
         if on_progress is not None:
-            on_progress(index, len(recordings))
-    return tuple([await asyncio.to_thread(_rendered, each, profile, frame_count) for each in best])
+            on_progress(done, len(recordings))
+    made = []
+    for objective, found in zip(objectives, best, strict=True):
+        sign = 1.0 if objective.sense == "maximise" else -1.0
+        made.append(tuple([await asyncio.to_thread(_rendered, each, sign, profile, frame_count) for each in found]))
+    return tuple(made)
 
 
 def _weights(objective: Objective, unit_count: int) -> FloatArray:
@@ -84,10 +95,10 @@ def _weights(objective: Objective, unit_count: int) -> FloatArray:
     return weights
 
 
-def _apart(sorted_first: Sequence[_Found], frame_count: int) -> list[_Found]:
-    """Those that overlap none before them."""
+def _apart(found: Sequence[_Found], frame_count: int) -> list[_Found]:
+    """The most extreme first, without those that overlap one before them."""
     kept: list[_Found] = []
-    for each in sorted_first:
+    for each in sorted(found, key=lambda each: -each.upwards):
         if all(
             other.recording != each.recording or abs(other.first_frame - each.first_frame) >= frame_count
             for other in kept
@@ -103,9 +114,10 @@ def _excerpts(recording: Path, profile: FeatureProfile, frame_count: int, hop: i
     return profile.excerpts(profile.spectrogram(waveform), hop)
 
 
-def _rendered(found: _Found, profile: FeatureProfile, frame_count: int) -> RealExcerpt:
+def _rendered(found: _Found, sign: float, profile: FeatureProfile, frame_count: int) -> RealExcerpt:
     import soundfile
 
+    activation = sign * found.upwards
     first = profile.sample_count(found.first_frame + 1) - profile.sample_count(1)
     waveform = load_audio(found.recording, profile.sample_rate_hz)[first : first + profile.sample_count(frame_count)]
     loudest = float(np.abs(waveform).max())
@@ -113,5 +125,5 @@ def _rendered(found: _Found, profile: FeatureProfile, frame_count: int) -> RealE
     louder = waveform * np.float32(PEAK / loudest) if loudest else waveform
     soundfile.write(file, louder, profile.sample_rate_hz, format="WAV", subtype="PCM_16")
     source = f"{found.recording.name}, {first / profile.sample_rate_hz:.1f} s"
-    picture = render_picture(profile, found.spectrogram, f"{source}, activation {found.activation:.3g}")
-    return RealExcerpt(source, found.activation, found.spectrogram, file.getvalue(), picture)
+    picture = render_picture(profile, found.spectrogram, f"{source}, activation {activation:.3g}")
+    return RealExcerpt(source, activation, found.spectrogram, file.getvalue(), picture)

@@ -1,20 +1,36 @@
 """A sweep that is over as reports, one for each objective: what `earwitness sweep --out` writes."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
-
 from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
-from earwitness.client.output.report import Examples, Outcome, RankedAgainst, SweepReport, example_ranks
+from earwitness.client.output.report import (
+    Examples,
+    Outcome,
+    RankedAgainst,
+    RealExcerpt,
+    SweepReport,
+    example_ranks,
+)
 from earwitness.client.scorer import ScorerClient
-from earwitness.client.sweep_values import Sweep, SweepRanking
+from earwitness.client.sweep_values import Sweep, SweepObjective, SweepResult
 from earwitness.client.sweeps import SweepClient
-from earwitness.client.values import Reference, ReferenceVersion, SearchSummary
+from earwitness.client.values import Model, Objective, RankedBatch, SearchSummary
 from earwitness.errors import FailedPrecondition
 
 STRONGEST = "strongest"
 """Example of a sweep without ranking: the setting with the most extreme activations."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A setting that was done: its result, the sweep that holds it, and its place where it is ranked."""
+
+    sweep_id: str
+    result: SweepResult
+    ranked: RankedBatch | None = None
 
 
 async def report_sweep(
@@ -25,54 +41,86 @@ async def report_sweep(
     objective_index: int,
     *,
     example_count: int = 8,
+    excerpts: Sequence[RealExcerpt] = (),
 ) -> SweepReport:
     """The report of one objective; its examples, the best, the median and the worst setting, are made with sound and
-    picture of the first `example_count` seeds.
+    picture of the first `example_count` seeds. `excerpts`, of `top_excerpts`, are set beside them.
 
     `scorer` is needed where the objective is ranked. Raises: RpcFailure; FailedPrecondition when nothing is done.
     """
-    model = await explainer.get_model(sweep.model)
     asked = sweep.objectives[objective_index]
     results = [result for result in sweep.results_of(objective_index) if result.done]
     if not results:
         raise FailedPrecondition(f"no result of {asked.objective} is done in sweep {sweep.sweep_id}")
     ranking = sweep.ranking_of(objective_index)
     ranked = {int(each.id): each for each in ranking.batches} if ranking else {}
-    outcomes = {each.index: Outcome(each.settings, each.activations, ranked.get(each.index)) for each in results}
-    if ranked:
-        by_rank = sorted(ranked.values(), key=lambda each: each.rank)
-        chosen = {name: int(by_rank[rank - 1].id) for name, rank in example_ranks(len(by_rank)).items()}
-    else:
-        sign = 1 if asked.objective.sense == "maximise" else -1
-        chosen = {STRONGEST: max(results, key=lambda each: sign * float(np.median(each.activations))).index}
-    rows = range(min(example_count, len(sweep.seeds)))
-    examples = [
-        Examples(
-            name,
-            outcomes[index],
-            await sweeps.explanations(sweep.sweep_id, index, artefacts=ALL_ARTEFACTS, rows=rows),
-        )
-        for name, index in chosen.items()
-    ]
     against = None
     if ranking is not None and ranked and scorer is not None:
-        name, _, _ = ranking.reference_version.partition("/")
-        reference = await scorer.get_reference(name)
-        whole = asked.whole_layer or asked.objective.unit is None
-        against = RankedAgainst(reference, _version(reference, ranking), None if whole else asked.objective.unit)
-    return SweepReport(
-        model=model,
-        objective=asked.objective,
-        seeds=tuple(sweep.seeds),
-        outcomes=tuple(outcomes.values()),
-        examples=tuple(examples),
+        against = await ranked_against(scorer, asked, ranking.reference_version)
+    return await report_candidates(
+        sweeps,
+        await explainer.get_model(sweep.model),
+        asked.objective,
+        tuple(sweep.seeds),
+        [Candidate(sweep.sweep_id, each, ranked.get(each.index)) for each in results],
         setting_count=len(sweep.results_of(objective_index)),
         summary=SearchSummary(
             "completed", sweep.row_step_count, sweep.search_duration_s, sweep.weights_sha256, f"sweep {sweep.sweep_id}"
         ),
-        finished=(sweep.end_time or datetime.now(UTC)).astimezone(),
+        finished=sweep.end_time or datetime.now(UTC),
         against=against,
+        example_count=example_count,
+        excerpts=excerpts,
     )
+
+
+async def report_candidates(
+    sweeps: SweepClient,
+    model: Model,
+    objective: Objective,
+    seeds: tuple[int, ...],
+    candidates: Sequence[Candidate],
+    *,
+    setting_count: int,
+    summary: SearchSummary,
+    finished: datetime,
+    against: RankedAgainst | None,
+    example_count: int,
+    excerpts: Sequence[RealExcerpt],
+) -> SweepReport:
+    """The report of settings that one sweep or several hold; see `report_sweep`. Raises: RpcFailure."""
+    outcomes = [Outcome(each.result.settings, each.result.activations, each.ranked) for each in candidates]
+    places = {each.ranked.rank: index for index, each in enumerate(candidates) if each.ranked}
+    if places:
+        chosen = {name: places[rank] for name, rank in example_ranks(len(places)).items()}
+    else:
+        sign = 1 if objective.sense == "maximise" else -1
+        chosen = {STRONGEST: max(range(len(outcomes)), key=lambda index: sign * outcomes[index].median)}
+    rows = range(min(example_count, len(seeds)))
+    examples = []
+    for name, index in chosen.items():
+        each = candidates[index]
+        found = await sweeps.explanations(each.sweep_id, each.result.index, artefacts=ALL_ARTEFACTS, rows=rows)
+        examples.append(Examples(name, outcomes[index], found))
+    return SweepReport(
+        model=model,
+        objective=objective,
+        seeds=seeds,
+        outcomes=tuple(outcomes),
+        examples=tuple(examples),
+        setting_count=setting_count,
+        summary=summary,
+        finished=finished.astimezone(),
+        against=against,
+        excerpts=tuple(excerpts),
+    )
+
+
+async def ranked_against(scorer: ScorerClient, asked: SweepObjective, version: str) -> RankedAgainst:
+    """The version, `NAME/versions/N`, that an objective was ranked against. Raises: RpcFailure."""
+    reference = await scorer.get_reference(version.partition("/")[0])
+    found = next(each for each in reference.versions if each.name.endswith(version))
+    return RankedAgainst(reference, found, None if asked.whole_layer else asked.objective.unit)
 
 
 def eta(seconds: float | None) -> str:
@@ -83,7 +131,3 @@ def eta(seconds: float | None) -> str:
         return f"{math.ceil(seconds)} s"
     minutes = math.ceil(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _version(reference: Reference, ranking: SweepRanking) -> ReferenceVersion:
-    return next(each for each in reference.versions if each.name.endswith(ranking.reference_version))

@@ -17,6 +17,8 @@ Optimiser = Literal["adam", "sgd"]
 Artefact = Literal["audio", "picture", "trajectory"]
 StoppedBy = Literal["completed", "deadline"]
 SelectionKind = Literal["all", "top", "bottom"]
+WEIGHTS_IN_WORDS = 4
+"""Weights of a direction that are all named."""
 
 __all__ = [
     "Artefact",
@@ -113,12 +115,17 @@ class Objective:
             raise InvalidArgument("objective", "needs exactly one of unit and direction")
 
     def __str__(self) -> str:
-        target = (
-            str(self.unit)
-            if self.direction is None
-            else " ".join(f"{weight:+g}·{unit}" for unit, weight in self.direction.items())
-        )
-        return f"{self.sense} {self.layer}[{target}]"
+        return f"{self.sense} {self.layer}[{self.unit if self.direction is None else _weights_words(self.direction)}]"
+
+
+def _weights_words(direction: Mapping[int, float]) -> str:
+    """The weights, of many the heaviest alone: `+0.71·3 −0.52·0 and 62 more`."""
+    heaviest = list(direction.items())
+    if len(heaviest) > WEIGHTS_IN_WORDS:
+        heaviest = sorted(heaviest, key=lambda each: -abs(each[1]))[: WEIGHTS_IN_WORDS - 1]
+    words = " ".join(f"{weight:+.3g}·{unit}" for unit, weight in heaviest)
+    left = len(direction) - len(heaviest)
+    return f"{words} and {left} more" if left else words
 
 
 @dataclass(frozen=True)

@@ -96,10 +96,10 @@ async def gather(
             f"{chosen.model.weights_sha256[:12]}; let both use one model repository"
         )
     count = REAL_PER_ROW * len(chosen.sweep.seeds) if real_count is None else real_count
-    excerpts = await top_excerpts(
+    (excerpts,) = await top_excerpts(
         backend,
         model=chosen.model.name,
-        objective=chosen.objective,
+        objectives=[chosen.objective],
         recordings=recordings,
         count=count,
         on_progress=lambda done, total: on_progress(done, total, "finding real excerpts"),

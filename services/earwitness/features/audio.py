@@ -25,6 +25,7 @@ class Decoded:
     waveform: NDArray[np.float32]
     sample_rate_hz: int
     promised_count: int
+    channel_count: int
 
 
 def decode_audio(path: Path | str) -> Decoded:
@@ -41,14 +42,14 @@ def decode_audio(path: Path | str) -> Decoded:
     blocks = []
     try:
         with soundfile.SoundFile(path) as file:
-            rate_hz, promised_count = int(file.samplerate), int(file.frames)
+            rate_hz, promised_count, channel_count = int(file.samplerate), int(file.frames), int(file.channels)
             while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
                 blocks.append(block.mean(axis=1, dtype=np.float32))
     except soundfile.LibsndfileError as err:
         raise _unreadable(path, err) from err
     if not blocks:
         raise _empty(path)
-    return Decoded(np.concatenate(blocks), rate_hz, promised_count)
+    return Decoded(np.concatenate(blocks), rate_hz, promised_count, channel_count)
 
 
 def load_audio(path: Path | str, sample_rate_hz: int) -> NDArray[np.float32]:

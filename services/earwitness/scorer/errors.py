@@ -87,14 +87,16 @@ class NotFrozen(FailedPrecondition):
 
 
 class TooFewRows(FailedPrecondition):
-    """The reference has too few rows for a covariance."""
+    """The reference has too few rows for a covariance, or fewer than it is to select."""
 
     reason = "TOO_FEW_ROWS"
 
-    def __init__(self, reference_id: str, row_count: int, needed: int) -> None:
-        super().__init__(
-            f"references/{reference_id} has {row_count} rows, a version needs at least {needed}; append more"
-        )
+    def __init__(self, reference_id: str, row_count: int, needed: int, selection: str) -> None:
+        words, way_out = f"at least {needed}", "append more"
+        if selection != "all":
+            words += f" to select its {selection} {needed} from"
+            way_out += ", or make another reference that selects fewer"
+        super().__init__(f"references/{reference_id} has {row_count} rows, a version needs {words}; {way_out}")
 
 
 class EtagMismatch(Aborted):

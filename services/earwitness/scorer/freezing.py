@@ -21,8 +21,10 @@ def freeze(store: ReferenceStore, reference_id: str, etag: str) -> Version:
         reference = plan.reference
         if reference.versions and not plan.segments:
             return reference.versions[-1]
-        if reference.row_count < MIN_ROWS:
-            raise TooFewRows(reference_id, reference.row_count, MIN_ROWS)
+        selection = reference.content.selection
+        needed = MIN_ROWS if selection.kind == "all" else selection.k
+        if reference.row_count < needed:
+            raise TooFewRows(reference_id, reference.row_count, needed, selection.kind)
         collected = _collect(store, plan)
         if collected is None:
             continue

@@ -25,9 +25,9 @@ class AugmentationConfig:
     """Peak of a Gaussian filter over log-frequency, within ±."""
     level_db: float = 6.0
     """Overall level, within ±."""
-    mix_share: float = 0.15
+    mix_share: float = 0.4
     """Share of segments, of either class, that get a second voiceless segment on top."""
-    mix_db: tuple[float, float] = (-15.0, -5.0)
+    mix_db: tuple[float, float] = (-12.0, 0.0)
     """Level of that segment relative to its own."""
     masked_bands: int = 8
     masked_frames: int = 12

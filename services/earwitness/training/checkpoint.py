@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from earwitness.features import FeatureProfile, profile_from_dict
 from earwitness.training.networks import ReplayNetwork, SVDNet, make_generator
 
 FORMAT_VERSION: Final = 1
@@ -53,7 +54,7 @@ def load_checkpoint(path: Path, *architectures: str) -> tuple[nn.Module, Checkpo
     """The network in eval mode and its meta, read without running code from the file.
 
     Raises: CheckpointError when the file is missing, no checkpoint, of another format or of another architecture than
-    one of `architectures`, or when its weights do not fit.
+    one of `architectures`, or when its weights do not fit or are not finite.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; train one with `earwitness train`, or check the path")
@@ -74,7 +75,19 @@ def load_checkpoint(path: Path, *architectures: str) -> tuple[nn.Module, Checkpo
         module.load_state_dict(weights)
     except (TypeError, ValueError, RuntimeError) as err:
         raise CheckpointError(f"{path}: its weights or arguments do not fit {meta.architecture!r}: {err}") from err
+    for name, value in module.state_dict().items():
+        if not value.isfinite().all():
+            raise CheckpointError(f"{path}: its weight {name!r} holds NaN or infinity; train the network again")
     return module.eval(), meta
+
+
+def require_features(path: Path, meta: CheckpointMeta, profile: FeatureProfile, whose: str) -> None:
+    """Raises: CheckpointError when the network in `path` was trained on other features than `whose` are."""
+    if profile_from_dict(meta.features) != profile:
+        raise CheckpointError(
+            f"{path} was trained on features {meta.features.get('name')!r}, {whose} has {profile.name!r} or other "
+            "parameters of it; give what was made with the same"
+        )
 
 
 def file_sha256(path: Path) -> str:

@@ -17,7 +17,7 @@ from scipy.ndimage import median_filter
 from sklearn.metrics import roc_auc_score
 
 from earwitness.features import profile_from_dict
-from earwitness.training.checkpoint import load_checkpoint
+from earwitness.training.checkpoint import load_checkpoint, require_features
 from earwitness.training.corpus import Clip, LabelledSpectrograms, open_corpus
 from earwitness.training.datasets import load_recordings
 from earwitness.training.intervals import Intervals, bootstrap
@@ -125,6 +125,8 @@ def evaluate_classifier(
     network = cast(SVDNet, module)
     opened = open_corpus(corpus)
     data = {"validation": opened.open("valid"), "test": opened.open("test")}
+    for each in data.values():
+        require_features(checkpoint, meta, each.profile, str(corpus))
     if songs is not None:
         data["songs"] = load_recordings(
             songs, profile_from_dict(meta.features), progress=lambda stage, done, total: progress(done, total, stage)

@@ -19,7 +19,13 @@ import torch
 from numpy.typing import NDArray
 
 from earwitness.scorer.frechet import Factored, factor_rows, frechet_distance
-from earwitness.training.checkpoint import CheckpointMeta, file_sha256, load_checkpoint, save_checkpoint
+from earwitness.training.checkpoint import (
+    CheckpointMeta,
+    file_sha256,
+    load_checkpoint,
+    require_features,
+    save_checkpoint,
+)
 from earwitness.training.corpus import LabelledSpectrograms, open_corpus
 from earwitness.training.networks import Generator, SVDNet
 from earwitness.training.run_folder import Progress, keep_freed_memory, silent
@@ -83,12 +89,15 @@ def evaluate_generator(
 
     Raises: CheckpointError or DatasetError when an input cannot be used.
     """
-    network = cast(SVDNet, load_checkpoint(classifier, "svdnet")[0])
+    judge, judge_meta = load_checkpoint(classifier, "svdnet")
+    network = cast(SVDNet, judge)
     module, meta = load_checkpoint(generator, "generator")
     _refuse_own_judge(generator, meta, classifier)
     keep_freed_memory()
     opened = open_corpus(corpus)
     test = opened.open("test")
+    for path, own in ((classifier, judge_meta), (generator, meta)):
+        require_features(path, own, test.profile, str(corpus))
     progress(0, 4, "test excerpts")
     real = RealExcerpts.draw(test, network, excerpts, seed)
     progress(1, 4, "samples")
@@ -133,18 +142,22 @@ def choose_checkpoint(
     paths = checkpoints(run_folder)
     if not paths:
         raise ValueError(f"{run_folder}: holds no generator checkpoints; train a generator there first")
-    network = cast(SVDNet, load_checkpoint(classifier, "svdnet")[0])
+    judge, judge_meta = load_checkpoint(classifier, "svdnet")
+    network = cast(SVDNet, judge)
     keep_freed_memory()
     opened = open_corpus(corpus)
+    valid = opened.open("valid")
+    require_features(classifier, judge_meta, valid.profile, str(corpus))
     of = f"{file_sha256(classifier)} {opened.manifest['fingerprint']} {excerpts} {seed}"
     identity = hashlib.sha256(of.encode()).hexdigest()
     known = _known_scores(run_folder, identity)
     todo = [path for path in paths if path.name not in known]
-    real = RealExcerpts.draw(opened.open("valid"), network, excerpts, seed) if todo else None
+    real = RealExcerpts.draw(valid, network, excerpts, seed) if todo else None
     for done, path in enumerate(todo, start=1):
         assert real is not None
         module, meta = load_checkpoint(path, "generator")
         _refuse_own_judge(path, meta, classifier)
+        require_features(path, meta, valid.profile, str(corpus))
         score = score_generator(cast(Generator, module), network, real, seed, int(meta.training["updates"]))
         known[path.name] = score
         _write_scores(run_folder, identity, known)

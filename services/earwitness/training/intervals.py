@@ -10,9 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 1000
-COVERAGE = 0.95
-SEED = 0
+from earwitness.detection.intervals import RESAMPLES, SEED, Interval, interval_of
+
 SCORE_BINS = 4096
 """Scores are ranked in so many bins of equal count: off by at most half a bin, AUROC is exact to about 1e-4."""
 
@@ -25,14 +24,6 @@ class ScoredFrames(Protocol):
 
     @property
     def labels(self) -> NDArray[np.bool_]: ...
-
-
-@dataclass(frozen=True)
-class Interval:
-    """From `low` to `high`, holding the figure in COVERAGE of all cases; NaN where there is nothing to resample."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ def bootstrap(
     wrong = false_alarms + misses
     with np.errstate(invalid="ignore"):
         f1 = 2 * hits / (2 * hits + wrong)
-    return Intervals(len(files), _interval(wrong / frames), _interval(_aurocs(files, weights)), _interval(f1))
+    return Intervals(len(files), interval_of(wrong / frames), interval_of(_aurocs(files, weights)), interval_of(f1))
 
 
 def _counts(files: Sequence[ScoredFrames], threshold: float) -> NDArray[np.float64]:
@@ -89,12 +80,3 @@ def _aurocs(files: Sequence[ScoredFrames], weights: NDArray[np.float64]) -> NDAr
     ordered = (above * (np.cumsum(below, axis=1) - below / 2)).sum(axis=1)
     with np.errstate(invalid="ignore"):
         return np.asarray(ordered / (above.sum(axis=1) * below.sum(axis=1)))
-
-
-def _interval(values: NDArray[np.float64]) -> Interval:
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return Interval(float("nan"), float("nan"))
-    tail = (1 - COVERAGE) / 2
-    low, high = np.quantile(known, [tail, 1 - tail])
-    return Interval(float(low), float(high))

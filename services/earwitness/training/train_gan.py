@@ -277,10 +277,12 @@ def _require_same(path: Path, field: str, got: Mapping[str, Any], expected: Mapp
 def train_gan(config: GanTrainingConfig, progress: Progress = silent) -> Path:
     """Trains, or continues, on the train split of `config.corpus`; returns the last checkpoint (see `train_on_source`).
 
-    Raises: DatasetError without a complete corpus, CheckpointError when the folder holds another run.
+    Raises: DatasetError without a complete corpus or an excerpt in it; CheckpointError or ValueError when a file to
+    begin from cannot be used, CheckpointError when the folder holds another run.
     """
     corpus = open_corpus(config.corpus)
     train = corpus.open("train")
+    train.require_excerpts()
     record = {"corpus": corpus.manifest["fingerprint"], "sources": list(corpus.manifest["sources"])}
     features, floor = train.profile.to_dict(), train.profile.floor_value
     return train_on_source(train, band_statistics(train), features, floor, record, config, progress)

@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -50,26 +51,26 @@ ADAM_WEIGHT_DECAY = 1e-4
 class SvdTrainingConfig:
     """One classifier run; equal values and equal data give equal weights on one machine.
 
-    The defaults are how the shipped detector was trained, `published()` is the published schedule. Adam decays the
-    weights by ADAM_WEIGHT_DECAY and has no use for `momentum`. `batch_norm` trains through batch normalisation, which
-    is folded into the weights of every checkpoint. `ema_updates` is the half-life of the averaged weights, the ones
-    that are validated and saved; 0 saves the last ones. `excerpts_per_segment` above 1 trains on several overlapping
-    excerpts of each of the `batch_size` segments at once; `workers` processes prepare them. `target_margin` is the
-    distance of the two targets from 0 and 1.
+    The defaults are how svd-r1 was trained (the model cards tell all), `published()` is the published schedule. Adam
+    decays the weights by ADAM_WEIGHT_DECAY and has no use for `momentum`. `batch_norm` trains through batch
+    normalisation, which is folded into the weights of every checkpoint. `ema_updates` is the half-life of the averaged
+    weights, the ones that are validated and saved; 0 saves the last ones. `excerpts_per_segment` above 1 trains on
+    several overlapping excerpts of each of the `batch_size` segments at once; `workers` processes prepare them.
+    `target_margin` is the distance of the two targets from 0 and 1.
     """
 
     corpus: Path
     run_folder: Path
     variant: Variant = "r1"
     seed: int = 0
-    epochs: int = 22
+    epochs: int = 40
     updates_per_epoch: int = 300
     batch_size: int = 16
     excerpts_per_segment: int = 6
     optimiser: Literal["adam", "nesterov"] = "adam"
     batch_norm: bool = True
     learning_rate: float = 0.001
-    rate_decay: float = 0.9
+    rate_decay: float = 0.93
     momentum: float = 0.95
     ema_updates: float = 400.0
     target_margin: float = 0.02
@@ -112,9 +113,17 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
     """
     corpus = open_corpus(config.corpus)
     train, valid = corpus.open("train"), corpus.open("valid")
-    folder = RunFolder(config.run_folder, config, corpus.manifest["fingerprint"])
     bands, frames = train.profile.excerpt_shape
+    # All that can be wrong is told before the run has a folder.
+    if train.labels.all() or not train.labels.any():
+        raise ValueError(
+            f"corpus: its training clips are all {_class_of(train.labels)}, nothing can be learnt; add the other kind"
+        )
+    validation = spread_clips(valid, config.validation_clips)
+    shape = SegmentShape(frames, config.excerpts_per_segment)
+    sampler = SegmentSampler(train, shape, config.augmentation, config.batch_size, config.seed)
     device = training_device(config.device)
+    folder = RunFolder(config.run_folder, config, corpus.manifest["fingerprint"])
     with folder.in_use(), training_machine(config.threads, config.seed):
         network = SVDNet(output_count=len(LABELS[config.variant]), band_count=bands, frame_count=frames)
         network.standardise.set_statistics(*map(torch.from_numpy, band_statistics(train)))
@@ -122,9 +131,6 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
         learner = (NormalisedSVDNet(network) if config.batch_norm else network).to(device)
         optimiser = _optimiser(config, learner)
         average = copy.deepcopy(learner).requires_grad_(False) if config.ema_updates else None
-        shape = SegmentShape(frames, config.excerpts_per_segment)
-        validation = spread_clips(valid, config.validation_clips)
-        sampler = SegmentSampler(train, shape, config.augmentation, config.batch_size, config.seed)
         first_epoch, curves, best = 0, list[dict[str, float]](), 0.0
         saved = folder.load_state()
         if saved is not None:
@@ -192,18 +198,29 @@ def loss_of(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
 def spread_clips(data: LabelledSpectrograms, count: int) -> list[int]:
     """At most `count` clips, spread evenly over the split.
 
-    Raises: ValueError when their labels hold one class only, which no AUROC can rank.
+    Raises: ValueError when one is shorter than an excerpt, or their labels hold one class only, which no AUROC can
+    rank.
     """
     clips = np.linspace(0, len(data.clips) - 1, min(count, len(data.clips))).round().astype(int).tolist()
     _, length = data.profile.excerpt_shape
+    shortest = min(data.clips[clip].frame_count for clip in clips)
+    if shortest < length:
+        raise ValueError(
+            f"corpus: a validation clip has {shortest} frames, an excerpt {length}; leave short clips out of the corpus"
+        )
     centres = slice(length // 2, length // 2 - length + 1)
     labels = np.concatenate([data.clip_labels(clip)[centres] for clip in clips])
     if labels.all() or not labels.any():
         raise ValueError(
-            f"corpus: the {len(clips)} validation clips are all {'vocal' if labels.all() else 'non-vocal'}; "
+            f"corpus: the {len(clips)} validation clips are all {_class_of(labels)}; "
             "raise validation_clips, or build a corpus with more validation clips"
         )
     return [int(clip) for clip in clips]
+
+
+def _class_of(labels: NDArray[np.bool_]) -> str:
+    """The one class of labels that hold no other."""
+    return "vocal" if labels.all() else "non-vocal"
 
 
 def validation_auc(network: SVDNet, data: LabelledSpectrograms, clips: Iterable[int]) -> float:

@@ -10,6 +10,7 @@ import pytest
 
 from earwitness.cli.app import app
 from tests.helpers.recordings import sound, write_audio, write_jamendo
+from tests.helpers.spoofing import write_version_2
 from tests.integration.cli.conftest import Run
 
 ONE = ("-j", 1)
@@ -115,3 +116,21 @@ def test_help_shows_the_layouts(run: Run) -> None:
     shown = run("data", "--help").stdout
     assert "filelists/train" in shown
     assert "annotations/words" in shown
+
+
+def test_recordings_with_one_label_each_are_checked(run: Run, tmp_path: Path) -> None:
+    root = write_version_2(tmp_path / "ASVspoof2017_V2", per_split=60)
+    assert "nothing wrong" in run("data", "check", root, *ONE).stdout
+    for path in sorted((root / "ASVspoof2017_V2_eval").iterdir())[:53]:
+        path.unlink()
+    checked = run("data", "check", root, *ONE)
+    assert checked.exit_code == 1
+    assert "asvspoof2017, version 2; 16000 Hz (127)" in checked.stdout
+    for said in ("E_1000001.wav", "E_1000050.wav", "and 3 more: error, missing-audio; --json has all"):
+        assert said in checked.stdout
+    assert "E_1000051.wav" not in checked.stdout
+    assert checked.stderr == f"error: {root}: 53 errors in 53 files; correct them\n"
+    document = run("data", "check", root, "--kind", "asvspoof2017", *ONE, "--json")
+    assert '"genuine": 30' in document.stdout
+    assert "E_1000053.wav" in document.stdout
+    assert "make no corpus of labelled frames" in run("data", "import", root, "-o", tmp_path / "out", *ONE).error()

@@ -40,10 +40,13 @@ async def test_the_most_extreme_excerpts_that_do_not_overlap(
 ) -> None:
     objective = Objective("fc3", 1 if direction is None else None, sense, direction)
     seen: list[tuple[int, int]] = []
-    found = await top_excerpts(
-        backend, model="tiny", objective=objective, recordings=recordings, count=4,
+    other = Objective("fc2", 3)
+    found, alone = await top_excerpts(
+        backend, model="tiny", objectives=[objective, other], recordings=recordings, count=4,
         on_progress=lambda done, count: seen.append((done, count)),
     )  # fmt: skip
+    (expected,) = await top_excerpts(backend, model="tiny", objectives=[other], recordings=recordings, count=4)
+    assert [(each.source, each.activation) for each in alone] == [(each.source, each.activation) for each in expected]
     assert seen == [(1, 3), (2, 3), (3, 3)]
     sign = 1 if sense == "maximise" else -1
     values = [sign * each.activation for each in found]
@@ -66,7 +69,8 @@ async def test_the_most_extreme_excerpts_that_do_not_overlap(
 
 
 async def test_sounds_are_those_of_the_recordings(backend: LocalBackend, recordings: list[Path]) -> None:
-    found = await top_excerpts(backend, model="tiny", objective=Objective("fc3", 0), recordings=recordings, count=2)
+    objectives = [Objective("fc3", 0)]
+    (found,) = await top_excerpts(backend, model="tiny", objectives=objectives, recordings=recordings, count=2)
     for each in found:
         assert each.audio_wav is not None
         assert each.picture_png is not None
@@ -81,17 +85,17 @@ async def test_sounds_are_those_of_the_recordings(backend: LocalBackend, recordi
 
 
 async def test_few_recordings_give_few_and_wrong_names_are_said(backend: LocalBackend, recordings: list[Path]) -> None:
-    objective = Objective("fc3", 0)
-    many = await top_excerpts(backend, model="tiny", objective=objective, recordings=recordings[:1], count=50)
+    objectives = [Objective("fc3", 0)]
+    (many,) = await top_excerpts(backend, model="tiny", objectives=objectives, recordings=recordings[:1], count=50)
     assert 2 <= len(many) <= 6
-    none = await top_excerpts(backend, model="tiny", objective=objective, recordings=recordings[1:2], count=3)
+    (none,) = await top_excerpts(backend, model="tiny", objectives=objectives, recordings=recordings[1:2], count=3)
     assert none == ()
     for changed, said in (
         ({"model": "none"}, "tiny"),
-        ({"objective": Objective("fc9", 0)}, "fc3"),
-        ({"objective": Objective("fc3", 2)}, "units 0 to 1"),
+        ({"objectives": [Objective("fc9", 0)]}, "fc3"),
+        ({"objectives": [Objective("fc3", 2)]}, "units 0 to 1"),
         ({"count": 0}, "at least 1"),
     ):
-        arguments = {"model": "tiny", "objective": objective, "recordings": recordings, "count": 2, **changed}
+        arguments = {"model": "tiny", "objectives": objectives, "recordings": recordings, "count": 2, **changed}
         with pytest.raises(InvalidArgument, match=said):
             await top_excerpts(backend, **arguments)

@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from earwitness.client.output import write_index, write_run, write_sweep
+from earwitness.client.output import write_index, write_run, write_sweep, write_sweeps
 from earwitness.features import write_wav
 from tests.unit.client.runs import run as example
 from tests.unit.client.sweeps import PAPER, sweep
@@ -66,6 +66,14 @@ def test_sweep_opens_light_and_dark_with_its_grid(browser: str, tmp_path: Path) 
     for image in (light, dark):
         for colour in (yellow, purple):  # the best cell and the worst
             assert (np.abs(image - colour).max(axis=2) < 0.02).sum() > 500
+
+
+def test_several_objectives_open(browser: str, tmp_path: Path) -> None:
+    write_sweeps(tmp_path / "out", {"up": sweep(), "down": sweep(PAPER, "minimise")})
+    image = photograph(browser, tmp_path / "out/index.html", tmp_path / "both.png")
+    yellow = np.array([253, 231, 37]) / 255
+    rows = np.flatnonzero((np.abs(image - yellow).max(axis=2) < 0.02).any(axis=1))
+    assert np.ptp(rows) > 300  # the best cell of each grid; one grid alone is not as high
 
 
 def test_sounds_and_pictures_of_a_sweep_load(browser: str, tmp_path: Path) -> None:

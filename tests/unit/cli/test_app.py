@@ -13,7 +13,7 @@ from earwitness.errors import InvalidArgument
 from earwitness.rpc.errors import RpcFailure
 
 COMMANDS = {
-    "up", "models", "explain", "reference", "score", "train", "export", "evaluate", "corpus", "demo",
+    "up", "models", "explain", "reference", "score", "train", "export", "evaluate", "corpus", "demo", "eer",
 }  # fmt: skip
 HEAVY = {"torch", "onnx", "onnxruntime", "numpy", "grpc", "matplotlib", "librosa", "sqlalchemy", "pydantic", "jinja2"}
 
@@ -51,6 +51,15 @@ def test_without_torch_training_says_what_to_install(words: str) -> None:
     outcome = python(code)
     assert outcome.returncode == 1
     assert outcome.stderr.startswith("error: this needs torch, which is not installed; `make install`")
+
+
+def test_without_optuna_ranges_say_what_to_install() -> None:
+    argv = ["sweep", "x", "--steps", "5..50", "-r", "y"]
+    code = f"import sys; sys.modules['optuna'] = None; sys.argv[1:] = {argv!r}; from earwitness.cli import main; main()"
+    outcome = python(code)
+    assert outcome.returncode == 1
+    assert "this needs optuna, which is not installed" in outcome.stderr
+    assert "the extra 'sweep'" in outcome.stderr
 
 
 def test_version() -> None:

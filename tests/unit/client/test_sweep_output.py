@@ -10,7 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from earwitness.client.output import Examples, SweepReport, example_ranks, write_sweep
+from earwitness.client.output import Examples, SweepReport, example_ranks, write_sweep, write_sweeps
 from earwitness.client.output.grid import Grid, grid_svg
 from earwitness.client.output.words import percent, settings_line
 from earwitness.client.values import Settings
@@ -211,6 +211,30 @@ def test_an_earlier_sweep_is_replaced_only_when_asked(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument):
         write_sweep(tmp_path / "mine", sweep(), force=True)
     assert names(tmp_path / "mine") == {"notes"}
+
+
+def test_several_objectives_have_a_page_over_them(tmp_path: Path) -> None:
+    reports = {"fc9-0-maximise": sweep(), "fc9-0-minimise": sweep(PAPER[:9], "minimise")}
+    write_sweeps(tmp_path / "out", reports)
+    assert names(tmp_path / "out") == {*reports, "index.html", "objectives.json"}
+    for folder in reports:
+        assert "sweep.csv" in names(tmp_path / "out" / folder)
+        check_page(tmp_path / "out" / folder / "index.html")
+    page = check_page(tmp_path / "out/index.html")
+    assert {f"{folder}/index.html" for folder in reports} | {"objectives.json"} <= set(page.links)
+    for words in ("sweep of 2 objectives", "maximise fc9[0]", "minimise fc9[0]", "vocal", settings_line(BEST), "75 %"):
+        assert words in page.words, words
+    html = (tmp_path / "out/index.html").read_text()
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids)), "two drawings share an id"
+    assert html.count("<svg") == 2
+    document = json.loads((tmp_path / "out/objectives.json").read_text())
+    assert document["fc9-0-maximise"]["best"]["settings"]["learning_rate"] == BEST.learning_rate
+    with pytest.raises(InvalidArgument, match="--force"):
+        write_sweeps(tmp_path / "out", reports)
+    write_sweeps(tmp_path / "out", {"fc9-0-maximise": sweep(ranked=False)}, force=True)
+    assert "without a reference none is chosen" in check_page(tmp_path / "out/index.html").words
+    assert "fc9-0-minimise" not in names(tmp_path / "out")
 
 
 @pytest.mark.parametrize(

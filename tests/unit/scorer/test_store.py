@@ -155,6 +155,17 @@ def test_deleting_takes_everything_and_frees_the_name(store: ReferenceStore, dat
     assert again.etag != reference.etag
 
 
+def test_a_selection_needs_as_many_rows_as_it_keeps(store: ReferenceStore) -> None:
+    reference = create(store, selection=Selection("top", 1, 12))
+    append(store, reference, 0)
+    append(store, reference, 1)
+    said = r"has 8 rows, a version needs at least 12 to select its top 12 from; append more, or make another"
+    with pytest.raises(TooFewRows, match=said):
+        freeze(store, "r", "")
+    append(store, reference, 2)
+    assert freeze(store, "r", "").selected_count == 12, "what was there is counted"
+
+
 def test_freezing(store: ReferenceStore, database: Database) -> None:
     reference = create(store)
     with pytest.raises(TooFewRows, match="has 0 rows"):

@@ -12,10 +12,11 @@ from earwitness.client.output.report import (
     example_ranks,
 )
 from earwitness.client.output.run import Run, Scoring
-from earwitness.client.output.sweep import SWEEP_MARKS, write_sweep
+from earwitness.client.output.sweep import SWEEP_MARKS, SWEEPS_MARKS, write_sweep, write_sweeps
 
 __all__ = [
     "RUN_MARKS",
+    "SWEEPS_MARKS",
     "SWEEP_MARKS",
     "Examples",
     "Outcome",
@@ -30,4 +31,5 @@ __all__ = [
     "write_index",
     "write_run",
     "write_sweep",
+    "write_sweeps",
 ]

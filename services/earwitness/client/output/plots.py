@@ -66,8 +66,8 @@ def _draw(axes: Axes, rows: Sequence[tuple[int, Trajectory]], field: str, colour
 
 
 def svg_of(figure: Figure, name: str) -> str:
-    """The figure as one `<svg>` element, scaling to its container; `name`, letters only, begins its ids: a page may
-    hold several figures."""
+    """The figure as one `<svg>` element, scaling to its container; `name`, of letters and digits, begins its ids: a
+    page may hold several figures."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()

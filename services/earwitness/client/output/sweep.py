@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC
 from pathlib import Path
@@ -13,10 +13,13 @@ from earwitness.client.output.directory import new_directory
 from earwitness.client.output.folder import write_explanations, write_json
 from earwitness.client.output.report import Outcome, RealExcerpt, SweepReport
 from earwitness.client.output.sweep_page import write_sweep_page
+from earwitness.client.output.sweeps_page import write_sweeps_page
 from earwitness.client.values import Score, Settings
 
 SWEEP_MARKS = ("sweep.json", "sweep.csv")
 """A sweep's folder has them."""
+SWEEPS_MARKS = ("objectives.json", "index.html")
+"""The folder of a sweep of several objectives has them."""
 REAL_FOLDER = "real"
 SCORE_COLUMNS = {"rank": "covariance_rank"}
 """Where a score's field is named otherwise in the table: its `rank` is the setting's place."""
@@ -28,18 +31,37 @@ def write_sweep(directory: Path, report: SweepReport, *, force: bool = False) ->
 
     The folder appears whole or not at all. Raises: InvalidArgument when it holds something and `force` is not given.
     """
+    with new_directory(directory, force=force, marks=SWEEP_MARKS) as folder:
+        write_sweep_files(report, folder)
+
+
+def write_sweeps(directory: Path, reports: Mapping[str, SweepReport], *, force: bool = False) -> None:
+    """Write the folder of a sweep of several objectives: in it one folder for each, named by the key, as `write_sweep`
+    writes it; `objectives.json`, what each one chose; and `index.html`, which shows all of them at a glance.
+
+    The folder appears whole or not at all. Raises: InvalidArgument when it holds something and `force` is not given.
+    """
+    with new_directory(directory, force=force, marks=SWEEPS_MARKS) as folder:
+        for name, report in reports.items():
+            (folder / name).mkdir()
+            write_sweep_files(report, folder / name)
+        write_json({name: _choice_document(report) for name, report in reports.items()}, folder / "objectives.json")
+        write_sweeps_page(reports, folder / "index.html")
+
+
+def write_sweep_files(report: SweepReport, folder: Path) -> None:
+    """What `write_sweep` writes, into a folder that is there."""
     from earwitness.client.output.grid import Grid, write_grid_png
 
-    with new_directory(directory, force=force, marks=SWEEP_MARKS) as folder:
-        _write_table(report.best_first, folder / "sweep.csv")
-        write_json(sweep_document(report), folder / "sweep.json")
-        origin = (report.model.name, report.summary.weights_sha256, report.objective.layer)
-        for examples in report.examples:
-            (folder / examples.name).mkdir()
-            write_explanations(examples.explanations, origin, folder / examples.name)
-        _write_excerpts(report.excerpts, folder / REAL_FOLDER)
-        write_grid_png(Grid.of(report.best_first), f"{report.model.name}: {report.objective}", folder / "grid.png")
-        write_sweep_page(report, folder, REAL_FOLDER)
+    _write_table(report.best_first, folder / "sweep.csv")
+    write_json(sweep_document(report), folder / "sweep.json")
+    origin = (report.model.name, report.summary.weights_sha256, report.objective.layer)
+    for examples in report.examples:
+        (folder / examples.name).mkdir()
+        write_explanations(examples.explanations, origin, folder / examples.name)
+    _write_excerpts(report.excerpts, folder / REAL_FOLDER)
+    write_grid_png(Grid.of(report.best_first), f"{report.model.name}: {report.objective}", folder / "grid.png")
+    write_sweep_page(report, folder, REAL_FOLDER)
 
 
 def sweep_document(report: SweepReport) -> dict[str, Any]:
@@ -68,6 +90,18 @@ def sweep_document(report: SweepReport) -> dict[str, Any]:
         },
         "outcomes": [_outcome_document(each) for each in report.best_first],
         "examples": {each.name: asdict(each.outcome.settings) for each in report.examples},
+        "excerpts": [{"source": each.source, "activation": each.activation} for each in report.excerpts],
+    }
+
+
+def _choice_document(report: SweepReport) -> dict[str, Any]:
+    """What a sweep chose for one objective; `best` is None where nothing was ranked."""
+    best = report.best_first[0]
+    return {
+        "objective": asdict(report.objective),
+        "meaning": report.meaning,
+        "reference": report.against.version.name if report.against else None,
+        "best": _outcome_document(best) if best.ranked else None,
     }
 
 

@@ -54,9 +54,12 @@ class Activations:
 class Ranker(Protocol):
     """Ranks batches of activations by their distance to a reference."""
 
-    async def check(self, reference: str, origin: Activations, field: str) -> None:
-        """Raises: InvalidArgument naming `field`, ReferenceUnusable when activations of that origin cannot be ranked
-        against `reference`; ScorerUnavailable."""
+    async def check(self, reference: str, origin: Activations, unit: int | None, field: str) -> None:
+        """Refuse a reference that does not fit an objective over activations of that origin: its `unit`, or None for a
+        direction.
+
+        Raises: InvalidArgument naming `field`, ReferenceUnusable, ScorerUnavailable.
+        """
 
     async def rank(
         self, reference: str, origin: Activations, unit: int | None, batches: Mapping[int, FloatArray]
@@ -68,6 +71,19 @@ class Ranker(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
+
+
+def _require_unit(reference: scorer_pb2.Reference, unit: int | None, field: str) -> None:
+    """Raises: ReferenceUnusable when the reference selects by another unit."""
+    kind = reference.selection.WhichOneof("kind")
+    if unit is None or kind is None or kind == "all":
+        return
+    extreme = reference.selection.top if kind == "top" else reference.selection.bottom
+    if extreme.unit != unit:
+        raise ReferenceUnusable(
+            f"{field}: {reference.name} selects the {kind} of unit {extreme.unit}, the objective is of unit {unit}; "
+            "name a reference that selects by the same unit, or one of all excerpts"
+        )
 
 
 class ScorerRanker:
@@ -90,7 +106,7 @@ class ScorerRanker:
         )
         self._stub: scorer_pb2_grpc.ScorerServiceAsyncStub = scorer_pb2_grpc.ScorerServiceStub(self._channel)
 
-    async def check(self, reference: str, origin: Activations, field: str) -> None:
+    async def check(self, reference: str, origin: Activations, unit: int | None, field: str) -> None:
         """See `Ranker`."""
         name, _, version = reference.partition("/versions/")
         request = scorer_pb2.GetReferenceRequest(name=name)
@@ -107,6 +123,7 @@ class ScorerRanker:
                 f"{theirs.weights_sha256[:12]}), the sweep is of {origin.layer} of models/{origin.model} (weights "
                 f"{origin.weights_sha256[:12]}); name a reference of the same"
             )
+        _require_unit(found, unit, field)
 
     async def rank(
         self, reference: str, origin: Activations, unit: int | None, batches: Mapping[int, FloatArray]

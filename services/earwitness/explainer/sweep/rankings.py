@@ -43,7 +43,9 @@ class Rankings:
                 if self._ranker is None:
                     raise InvalidArgument(field, f"is {each.reference!r}, but {NO_SCORER}")
                 origin = Activations(bundle.name, bundle.weights_sha256, each.objective.layer)
-                await self._ranker.check(each.reference, origin, field)
+                target = each.objective.target
+                unit = target if isinstance(target, int) else None
+                await self._ranker.check(each.reference, origin, unit, field)
 
     async def rank(self, record: SweepRecord, layout: Layout, references: Sequence[str]) -> None:
         """Rank each objective that has a reference; why one could not be ranked is stored in its place."""

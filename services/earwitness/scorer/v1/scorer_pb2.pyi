@@ -52,7 +52,7 @@ class Selection(_message.Message):
         unit: _builtins.int
         """Required. Unit of the reference's layer, 0 to unit_count - 1."""
         k: _builtins.int
-        """Required. Rows to keep, 2 to 10000."""
+        """Required. Rows to keep, 2 to 10000; a version needs at least as many."""
         def __init__(
             self,
             *,

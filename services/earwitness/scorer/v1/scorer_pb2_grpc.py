@@ -111,7 +111,8 @@ class ScorerServiceServicer:
     def FreezeReference(self, request, context):
         """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
         that one.
-        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows), ABORTED (etag), UNAVAILABLE.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows, or than the selection's k), ABORTED
+        (etag), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

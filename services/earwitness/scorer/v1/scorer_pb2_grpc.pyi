@@ -52,7 +52,8 @@ class ScorerServiceStub:
     FreezeReference: _grpc.UnaryUnaryMultiCallable[_scorer_pb2.FreezeReferenceRequest, _scorer_pb2.FreezeReferenceResponse]
     """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
     that one.
-    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows), ABORTED (etag), UNAVAILABLE.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows, or than the selection's k), ABORTED
+    (etag), UNAVAILABLE.
     """
     GetReference: _grpc.UnaryUnaryMultiCallable[_scorer_pb2.GetReferenceRequest, _scorer_pb2.GetReferenceResponse]
     """One reference with its versions.
@@ -101,7 +102,8 @@ class ScorerServiceAsyncStub(ScorerServiceStub):
     FreezeReference: _aio.UnaryUnaryMultiCallable[_scorer_pb2.FreezeReferenceRequest, _scorer_pb2.FreezeReferenceResponse]  # type: ignore[assignment]
     """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
     that one.
-    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows), ABORTED (etag), UNAVAILABLE.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows, or than the selection's k), ABORTED
+    (etag), UNAVAILABLE.
     """
     GetReference: _aio.UnaryUnaryMultiCallable[_scorer_pb2.GetReferenceRequest, _scorer_pb2.GetReferenceResponse]  # type: ignore[assignment]
     """One reference with its versions.
@@ -165,7 +167,8 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_scorer_pb2.FreezeReferenceResponse, _abc.Awaitable[_scorer_pb2.FreezeReferenceResponse]]:
         """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
         that one.
-        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows), ABORTED (etag), UNAVAILABLE.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows, or than the selection's k), ABORTED
+        (etag), UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

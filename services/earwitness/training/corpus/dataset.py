@@ -85,7 +85,7 @@ class LabelledSpectrograms:
     def open(cls, folder: Path | str) -> Self:
         """The data in `folder`, frames memory-mapped.
 
-        Raises: DatasetError when the folder is not complete.
+        Raises: DatasetError when the folder is not complete, or what it holds cannot be read.
         """
         folder = Path(folder)
         try:
@@ -96,8 +96,16 @@ class LabelledSpectrograms:
             raise DatasetError(
                 f"{folder} holds no labelled spectrograms ({err.filename} is missing); build it"
             ) from err
-        clips = tuple(Clip(**clip) for clip in stored["clips"])
-        return cls(profile_from_dict(stored["features"]), Quantisation(**stored["quantisation"]), frames, labels, clips)
+        except (OSError, ValueError, EOFError) as err:
+            raise DatasetError(f"{folder}: its files cannot be read ({err}); build the data again") from err
+        try:
+            clips = tuple(Clip(**clip) for clip in stored["clips"])
+            profile, quantisation = profile_from_dict(stored["features"]), Quantisation(**stored["quantisation"])
+        except (KeyError, TypeError, ValueError) as err:
+            raise DatasetError(
+                f"{folder / 'clips.json'} does not describe such data ({err!r}); build the data again"
+            ) from err
+        return cls(profile, quantisation, frames, labels, clips)
 
     @classmethod
     def from_spectrograms(
@@ -165,6 +173,10 @@ class LabelledSpectrograms:
             )
         first = self.clips[clip].first_frame + start
         return self.dequantise(self.frames[first : first + length]).T
+
+    def require_excerpts(self) -> None:
+        """Raises: DatasetError when no clip is as long as an excerpt."""
+        len(self._starts)
 
     def random_excerpts(
         self, rng: np.random.Generator, count: int, *, dither: bool = True

@@ -1,10 +1,11 @@
-"""Speech from espeak-ng through its C library, as raw material for the WORLD singer.
+"""Speech from espeak-ng through its C library, as raw material for the WORLD singer and for replayed speakers.
 
 espeak-ng keeps hidden state between utterances, so equal requests differ unless each runs in a process that has said
-nothing before. `build.py` sees to that; `speak` only refuses to be called twice.
+nothing before. The builds see to that; `speak` only refuses to be called twice.
 """
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,12 @@ NOISE_SEED = 1
 _spoken = False
 
 
-def speak(voice: str, text: str, words_per_minute: int) -> tuple[NDArray[np.float64], int]:
-    """The text in `voice` (`language+variant`): waveform `[samples]` in [-1, 1] and its rate in Hz. Once per process.
+def speak(
+    voice: str, texts: Sequence[str], words_per_minute: int, pitch_range: int = 0
+) -> tuple[list[NDArray[np.float64]], int]:
+    """Each text in `voice` (`language+variant`): waveforms `[samples]` in [-1, 1] and their rate in Hz.
+
+    Once per process. `pitch_range` is espeak-ng's, from 0 (flat) to 100; 50 is how it speaks by itself.
 
     Raises: ValueError when espeak-ng does not know the voice, RuntimeError when it fails or has spoken before.
     """
@@ -48,9 +53,13 @@ def speak(voice: str, text: str, words_per_minute: int) -> tuple[NDArray[np.floa
     if library.espeak_SetVoiceByName(voice.encode()) != 0:
         raise ValueError(f"espeak-ng has no voice {voice!r}")
     library.espeak_SetParameter(PARAMETER_RATE, words_per_minute, 0)
-    library.espeak_SetParameter(PARAMETER_PITCH_RANGE, 0, 0)
-    encoded = text.encode()
-    library.espeak_Synth(encoded, ctypes.c_size_t(len(encoded) + 1), 0, 0, 0, CHARS_UTF8, None, None)
-    if not blocks:
-        raise RuntimeError(f"espeak-ng said nothing in voice {voice!r}")
-    return np.concatenate(blocks).astype(np.float64) / 32768, rate_hz
+    library.espeak_SetParameter(PARAMETER_PITCH_RANGE, pitch_range, 0)
+    said = []
+    for text in texts:
+        blocks.clear()
+        encoded = text.encode()
+        library.espeak_Synth(encoded, ctypes.c_size_t(len(encoded) + 1), 0, 0, 0, CHARS_UTF8, None, None)
+        if not blocks:
+            raise RuntimeError(f"espeak-ng said nothing in voice {voice!r}")
+        said.append(np.concatenate(blocks).astype(np.float64) / 32768)
+    return said, rate_hz

@@ -8,7 +8,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +51,11 @@ def open_corpus(folder: Path | str) -> Corpus:
     return Corpus(folder, manifest)
 
 
-def finished_corpus(folder: Path, fingerprint: str, *, force: bool) -> Corpus | None:
+def finished_corpus(folder: Path, fingerprint: str, *, force: bool, parts: Collection[str] = SPLITS) -> Corpus | None:
     """The corpus of that fingerprint if it is there already; None when the folder is free to build it in.
 
-    `force` frees a folder that holds a corpus of another fingerprint, which stays complete until `replace_corpus`.
+    `parts` are what a corpus of this kind consists of, beside its manifest. `force` frees a folder that holds one of
+    another fingerprint, which stays complete until `replace_corpus`.
 
     Raises: DatasetError when the folder holds another corpus, or something else.
     """
@@ -68,10 +69,11 @@ def finished_corpus(folder: Path, fingerprint: str, *, force: bool) -> Corpus | 
                 f"{folder} holds another corpus ({there.manifest['fingerprint'][:12]}, this one is "
                 f"{fingerprint[:12]}); give another folder, or replace it with --force"
             )
-    elif folder.exists() and any(
-        not each.name.startswith(BUILD_PREFIX) and each.name not in SPLITS for each in folder.iterdir()
+    if folder.exists() and any(
+        not each.name.startswith(BUILD_PREFIX) and each.name not in {*parts, "manifest.json"}
+        for each in folder.iterdir()
     ):
-        raise DatasetError(f"{folder} holds something else than a corpus; give a folder of its own")
+        raise DatasetError(f"{folder} holds something else than a corpus of this kind; give a folder of its own")
     return None
 
 

@@ -43,7 +43,7 @@ class SpokenVoice:
         """
         world = _world()
         rng = np.random.default_rng(list(speaker.encode()))
-        speech, rate_hz = espeak.speak(speaker, _words(rng), int(rng.integers(120, 170)))
+        (speech,), rate_hz = espeak.speak(speaker, [_words(rng)], int(rng.integers(120, 170)))
         f0, times = world.dio(speech, rate_hz, f0_floor=60.0, f0_ceil=600.0, frame_period=ANALYSIS_FRAME_MS)
         power = world.cheaptrick(speech, f0, times, rate_hz)
         frequencies = np.linspace(0, rate_hz / 2, power.shape[1])

@@ -1,46 +1,19 @@
 """Checks data before hours are spent on them: every finding by name, and a table of the splits."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from earwitness.features import FeatureProfile, LogMelProfile
-from earwitness.training.corpus import SPLITS, Split, open_corpus
+from earwitness.training.corpus import SPLITS, open_corpus
 from earwitness.training.corpus.parallel import Progress, run_all, silent
+from earwitness.training.datasets.asvspoof import is_spoofing_corpus
 from earwitness.training.datasets.inspection import InspectionTask, inspect, kept_path
 from earwitness.training.datasets.judgement import Sound, class_name, judge_rates, judge_recording, judge_splits
 from earwitness.training.datasets.problems import Problem, errors_of
+from earwitness.training.datasets.report import DataReport, SplitSummary, UtteranceSummary
 from earwitness.training.datasets.survey import DataConfig, Survey, recording_pool, survey
-
-
-@dataclass(frozen=True)
-class SplitSummary:
-    """A split's recordings that can be used."""
-
-    files: int
-    hours: float
-    vocal_fraction: float
-
-
-@dataclass(frozen=True)
-class DataReport:
-    """Everything that was found; `sample_rates` counts the recordings of each rate."""
-
-    path: Path
-    kind: str
-    splits: Mapping[Split, SplitSummary]
-    sample_rates: Mapping[int, int]
-    problems: tuple[Problem, ...]
-
-    @property
-    def ok(self) -> bool:
-        return not errors_of(self.problems)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {"ok": self.ok, **asdict(self)}
+from earwitness.training.datasets.utterances import check_utterances
 
 
 def check_data(
@@ -50,13 +23,15 @@ def check_data(
     workers: int = 1,
     progress: Progress = silent,
     segment_frames: int | None = None,
-) -> DataReport:
-    """Checks recordings with labels, or a corpus that is built already.
+) -> DataReport[SplitSummary] | DataReport[UtteranceSummary]:
+    """Checks recordings with labels, be it of their frames or of the whole, or a corpus that is built already.
 
     `segment_frames` is what training draws at once: shorter recordings of its split are warned of.
 
     Raises: DatasetError when `path` is no folder.
     """
+    if is_spoofing_corpus(path, config.kind):
+        return check_utterances(path, config.tolerance_s, workers, progress)
     if (path / "manifest.json").is_file():
         return _check_corpus(path)
     surveyed = survey(path, profile, config, workers, progress)
@@ -66,7 +41,7 @@ def check_data(
 
 def listen(
     surveyed: Survey, kept: Path | None, workers: int, progress: Progress, segment_frames: int | None = None
-) -> tuple[DataReport, list[Sound]]:
+) -> tuple[DataReport[SplitSummary], list[Sound]]:
     """Decodes every recording once: the report, and what is sound. With `kept` the frames are saved there.
 
     `segment_frames` is as in `check_data`.
@@ -87,7 +62,7 @@ def listen(
     rates = Counter(each.facts.sample_rate_hz for each in inspections if each.facts is not None)
     problems += judge_rates(surveyed, inspections, rates)
     problems += judge_splits(surveyed, sound, segment_frames)
-    splits = {
+    splits: dict[str, SplitSummary] = {
         split: _summary([each for each in sound if each.source.recording.split == split], profile) for split in SPLITS
     }
     return DataReport(surveyed.root, surveyed.kind, splits, dict(rates.most_common()), tuple(problems)), sound
@@ -100,10 +75,10 @@ def _summary(sound: Sequence[Sound], profile: LogMelProfile) -> SplitSummary:
     return SplitSummary(len(sound), round(hours, 4), round(vocal / frames, 4) if frames else float("nan"))
 
 
-def _check_corpus(path: Path) -> DataReport:
+def _check_corpus(path: Path) -> DataReport[SplitSummary]:
     """A built corpus: are its splits there, long enough and of both classes?"""
     corpus = open_corpus(path)
-    splits, problems = dict[Split, SplitSummary](), list[Problem]()
+    splits, problems = dict[str, SplitSummary](), list[Problem]()
     for split in SPLITS:
         data = corpus.open(split)
         fraction = round(data.vocal_fraction, 4)

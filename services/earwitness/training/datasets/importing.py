@@ -13,11 +13,12 @@ from earwitness.features import FeatureProfile, LogMelProfile
 from earwitness.training.corpus import SPLITS, Clip, Corpus, LabelledSpectrograms, Quantisation
 from earwitness.training.corpus.parallel import Progress, silent
 from earwitness.training.corpus.storage import BUILD_PREFIX, complete_corpus, finished_corpus, replace_corpus
-from earwitness.training.datasets.check import DataReport, listen
+from earwitness.training.datasets.check import listen
 from earwitness.training.datasets.inspection import kept_frames, kept_path
 from earwitness.training.datasets.judgement import OF_SPLITS, Sound
 from earwitness.training.datasets.layout import Kind
 from earwitness.training.datasets.problems import BrokenData, errors_of
+from earwitness.training.datasets.report import DataReport, SplitSummary
 from earwitness.training.datasets.survey import DataConfig, Survey, survey
 
 IMPORT_VERSION = 1
@@ -38,7 +39,7 @@ class Imported:
     """A corpus of recordings, and the report on them; no report when the corpus was there already."""
 
     corpus: Corpus
-    report: DataReport | None
+    report: DataReport[SplitSummary] | None
 
 
 def import_data(

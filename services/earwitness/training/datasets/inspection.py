@@ -12,15 +12,16 @@ from earwitness.features import AudioError, Decoded, LogMelProfile, decode_audio
 from earwitness.training.corpus import Quantisation
 from earwitness.training.corpus.storage import whole_file
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raised with every change of what is kept of a recording."""
 
 
 @dataclass(frozen=True)
 class AudioFacts:
-    """What decoding tells of a recording; `frame_count` is at the profile's rate."""
+    """What decoding tells of a recording; `frame_count` is at the profile's rate, 0 where none was given."""
 
     sample_rate_hz: int
+    channel_count: int
     seconds: float
     promised_seconds: float
     peak: float
@@ -38,10 +39,13 @@ class Inspection:
 
 @dataclass(frozen=True)
 class InspectionTask:
-    """One recording for one worker; with `kept` its frames are saved there, and read from there if they are."""
+    """One recording for one worker; with `kept` its frames are saved there, and read from there if they are.
+
+    Recordings with a label for all of it need no `profile`, and nothing is kept of them.
+    """
 
     audio: Path
-    profile: LogMelProfile
+    profile: LogMelProfile | None = None
     kept: Path | None = None
 
 
@@ -55,7 +59,7 @@ def inspect(task: InspectionTask) -> Inspection:
     except AudioError as err:
         return Inspection(None, str(err).removeprefix(f"{task.audio}: "))
     facts = examine(decoded, task.profile)
-    if task.kept is not None and not facts.non_finite_count:
+    if task.profile is not None and task.kept is not None and not facts.non_finite_count:
         frames = quantised_frames(decoded, task.profile)
         facts = AudioFacts(**{**asdict(facts), "frame_count": len(frames)})
         with whole_file(task.kept) as partial, partial.open("wb") as file:
@@ -63,17 +67,21 @@ def inspect(task: InspectionTask) -> Inspection:
     return Inspection(facts)
 
 
-def examine(decoded: Decoded, profile: LogMelProfile) -> AudioFacts:
+def examine(decoded: Decoded, profile: LogMelProfile | None) -> AudioFacts:
     """Facts of a decoded recording."""
     finite = np.isfinite(decoded.waveform)
     count = len(decoded.waveform)
+    frames = 0
+    if profile is not None:
+        frames = profile.frame_count(round(count * profile.sample_rate_hz / decoded.sample_rate_hz))
     return AudioFacts(
         sample_rate_hz=decoded.sample_rate_hz,
+        channel_count=decoded.channel_count,
         seconds=count / decoded.sample_rate_hz,
         promised_seconds=decoded.promised_count / decoded.sample_rate_hz,
         peak=float(np.max(np.abs(decoded.waveform), where=finite, initial=0.0)),
         non_finite_count=int(count - finite.sum()),
-        frame_count=profile.frame_count(round(count * profile.sample_rate_hz / decoded.sample_rate_hz)),
+        frame_count=frames,
     )
 
 

@@ -34,31 +34,35 @@ class Sound:
         return self.source.labelling.frames(profile.frame_centres(frame_count) / profile.sample_rate_hz)
 
 
+def judge_audio(file: str, inspection: Inspection, tolerance_s: float) -> list[Problem]:
+    """What is wrong with a recording whatever it is for: it cannot be decoded, breaks off, holds NaN or nothing.
+
+    `tolerance_s` is how much less than its header tells it may last.
+    """
+    facts = inspection.facts
+    if facts is None:
+        return [Problem("error", "undecodable", file, inspection.failure)]
+    found = []
+    if facts.promised_seconds - facts.seconds > tolerance_s:
+        message = f"breaks off after {facts.seconds:.1f} of the {facts.promised_seconds:.1f} s that its header tells"
+        found.append(Problem("error", "cut-off", file, message))
+    if facts.non_finite_count:
+        message = f"holds NaN or infinity in {count(facts.non_finite_count, 'sample')}"
+        found.append(Problem("error", "not-finite", file, message))
+    elif facts.peak < SILENCE_PEAK:
+        message = f"is silent: its highest peak is {facts.peak:.1g} of full scale"
+        found.append(Problem("error", "silent", file, message))
+    return found
+
+
 def judge_recording(source: Source, inspection: Inspection, surveyed: Survey) -> list[Problem]:
     """What is wrong with a recording's audio, and between it and its labels."""
     audio, label = surveyed.relative(source.recording.audio), surveyed.relative(source.recording.label)
     facts, labelling, profile = inspection.facts, source.labelling, surveyed.profile
     tolerance_s = surveyed.config.tolerance_s
+    found = judge_audio(audio, inspection, tolerance_s)
     if facts is None:
-        return [Problem("error", "undecodable", audio, inspection.failure)]
-    found = []
-    if facts.promised_seconds - facts.seconds > tolerance_s:
-        found.append(
-            Problem(
-                "error",
-                "cut-off",
-                audio,
-                f"breaks off after {facts.seconds:.1f} of the {facts.promised_seconds:.1f} s that its header tells",
-            )
-        )
-    if facts.non_finite_count:
-        found.append(
-            Problem("error", "not-finite", audio, f"holds NaN or infinity in {count(facts.non_finite_count, 'sample')}")
-        )
-    elif facts.peak < SILENCE_PEAK:
-        found.append(
-            Problem("error", "silent", audio, f"is silent: its highest peak is {facts.peak:.1g} of full scale")
-        )
+        return found
     if facts.frame_count < profile.excerpt_frames:
         found.append(
             Problem(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.text import plain_text
 from earwitness.training.datasets.problems import Findings, Problem
 
 CLOSED_GAP_S = 0.3
@@ -149,15 +150,6 @@ def _possible(start: float, end: float, where: str, findings: Findings) -> bool:
         findings.add("error", "label-backwards", f"{where} ends at {end:g} s, before it starts at {start:g} s")
         return False
     return True
-
-
-def plain_text(path: Path) -> str:
-    """A text file in UTF-8 or, as old label files and lists are, in Latin-1."""
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
 
 
 def _text(path: Path, findings: Findings) -> str:

@@ -15,8 +15,9 @@ from typing import Literal
 
 import numpy as np
 
+from earwitness.text import plain_text
 from earwitness.training.corpus import SPLITS, DatasetError, Split
-from earwitness.training.datasets.labels import looks_like_intervals, plain_text
+from earwitness.training.datasets.labels import looks_like_intervals
 from earwitness.training.datasets.problems import Problem
 
 Kind = Literal["jamendo", "jamendolyrics", "folder"]

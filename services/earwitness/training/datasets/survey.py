@@ -10,13 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from earwitness.features import FeatureProfile, LogMelProfile
+from earwitness.training.corpus import DatasetError
 from earwitness.training.corpus.parallel import Progress, run_all, silent, worker_pool
+from earwitness.training.datasets.asvspoof import KIND, SpoofingKind, is_spoofing_corpus
 from earwitness.training.datasets.inspection import sha256_of
 from earwitness.training.datasets.labels import Labelling, Vocabulary, read_intervals, read_words
 from earwitness.training.datasets.layout import Kind, Recording, SeededSplit, find_recordings
 from earwitness.training.datasets.problems import Problem
 
 PRELOAD = ("earwitness.training.datasets.inspection", "soxr", "soundfile")
+
+
+DataKind = Kind | SpoofingKind
+"""Layouts of recordings whose labels are intervals, and the one of those with a label for all of each."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class DataConfig:
     `other` are label words beside the known ones. `leave_out_broken` imports what is sound of data with broken files.
     """
 
-    kind: Kind | None = None
+    kind: DataKind | None = None
     split: SeededSplit = field(default_factory=SeededSplit)
     vocal: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
@@ -86,10 +92,17 @@ def survey(
 ) -> Survey:
     """Finds the recordings, reads their labels and the content of all files.
 
-    Raises: DatasetError when `path` is no folder; ValueError when the profile is no log-mel profile.
+    Raises: DatasetError when `path` is no folder, or its labels are not intervals; ValueError when the profile is no
+    log-mel profile.
     """
     if not isinstance(profile, LogMelProfile):
         raise ValueError(f"profile {profile.name!r}: recordings are labelled on a log-mel frame axis")
+    if is_spoofing_corpus(path, config.kind):
+        raise DatasetError(
+            f"{path}: recordings with one label each, genuine or spoof, make no corpus of labelled frames; training of "
+            "replay detectors reads them as they are"
+        )
+    assert config.kind != KIND  # told above, for the type checker
     layout = find_recordings(path, config.kind, config.split)
     problems = list(layout.problems)
     with recording_pool(workers) as pool:

@@ -10,6 +10,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
+from earwitness.detection.intervals import Interval
 from earwitness.features import profile_from_dict
 from earwitness.inference.metadata import BundleMetadata, Role
 from earwitness.training.checkpoint import file_sha256, load_checkpoint
@@ -17,7 +18,7 @@ from earwitness.training.corpus import open_corpus
 from earwitness.training.evaluate import ClassifierReport, Figures, evaluate_classifier
 from earwitness.training.evaluate_gan import GeneratorReport, evaluate_generator, sample
 from earwitness.training.export.verify import ParityReport
-from earwitness.training.intervals import Interval, Intervals
+from earwitness.training.intervals import Intervals
 from earwitness.training.networks import Generator
 from earwitness.training.pictures import beside
 from earwitness.training.run_folder import Progress, silent

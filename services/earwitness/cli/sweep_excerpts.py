@@ -1,0 +1,117 @@
+"""The real recordings that a sweep's page plays beside its explanations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+
+from earwitness.cli import console
+from earwitness.cli.connection import inference_backend
+from earwitness.errors import FailedPrecondition, InvalidArgument
+
+if TYPE_CHECKING:
+    from earwitness.client import Objective
+    from earwitness.client.output import RealExcerpt
+
+REAL = "Real audio beside the examples"
+Recordings = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--recordings",
+        help="Audio files or folders, e.g. what the reference was built from: --out plays the excerpts that activate "
+        "the objective most.",
+        rich_help_panel=REAL,
+    ),
+]
+RecordingsTriton = Annotated[
+    str | None,
+    typer.Option(
+        "--triton",
+        metavar="HOST:PORT",
+        envvar="EARWITNESS_TRITON",
+        help="Where the classifier runs for --recordings. Default: the stack that runs here.",
+        rich_help_panel=REAL,
+    ),
+]
+RecordingsRepository = Annotated[
+    Path | None,
+    typer.Option(
+        "--model-repository",
+        help="Instead of Triton: run the classifier for --recordings in this process, from this folder.",
+        rich_help_panel=REAL,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class RealAudio:
+    """Recordings, and what runs the classifier on them: see `inference_backend`."""
+
+    recordings: Sequence[Path]
+    triton: str | None
+    model_repository: Path | None
+    data: Path | None
+
+    @classmethod
+    def of(
+        cls,
+        paths: Sequence[Path] | None,
+        out: Path | None,
+        triton: str | None,
+        model_repository: Path | None,
+        data: Path | None,
+    ) -> Self | None:
+        """The recordings that options name, each of which can be read; None without any.
+
+        Raises: InvalidArgument for paths without audio, or without a page to play them; AudioError.
+        """
+        from earwitness.client.references import find_recordings
+        from earwitness.features import check_audio
+
+        if not paths:
+            return None
+        if out is None:
+            raise InvalidArgument("recordings", "are played by the page of --out; give it too")
+        found = find_recordings(paths)
+        for recording in found:
+            check_audio(recording)
+        return cls(found, triton, model_repository, data)
+
+    async def check(self, model: str, weights_sha256: str) -> None:
+        """Make sure that the classifier that is to run is the one of the sweep: cheap, worth calling before it.
+
+        Raises: FailedPrecondition; InvalidArgument for a model that is not served; InferenceUnavailable.
+        """
+        from earwitness.client.references import bundle_of
+
+        backend = inference_backend(self.triton, self.model_repository, self.data)
+        try:
+            found = await bundle_of(backend, model)
+        finally:
+            await backend.close()
+        if found.weights_sha256 != weights_sha256:
+            raise FailedPrecondition(
+                f"{backend.description} serves {model} with weights {found.weights_sha256[:12]}, the sweep is of "
+                f"weights {weights_sha256[:12]}; say where to classify the recordings (--triton, --model-repository)"
+            )
+
+    async def excerpts(
+        self, model: str, objectives: "Sequence[Objective]", count: int, update: console.Update
+    ) -> "tuple[tuple[RealExcerpt, ...], ...]":
+        """For each objective the `count` excerpts that activate it most. Raises: as `top_excerpts`."""
+        from earwitness.client.excerpts import top_excerpts
+
+        backend = inference_backend(self.triton, self.model_repository, self.data)
+        try:
+            return await top_excerpts(
+                backend,
+                model=model,
+                objectives=objectives,
+                recordings=self.recordings,
+                count=count,
+                on_progress=lambda done, total: update(done, total, "recordings listened to"),
+            )
+        finally:
+            await backend.close()

@@ -1,0 +1,1 @@
+"""How well a detector tells genuine from spoofed: equal error rates, DET plots, score files and their keys."""

@@ -1,0 +1,136 @@
+"""Score files: one score for each trial, in whatever columns; matched with their keys, or written for others."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.detection.errors import BrokenScores, listed
+from earwitness.detection.keys import Trial, trial_id
+from earwitness.detection.tables import MOSTLY, Table, file_column, is_number, key_column, number_share, read_table
+from earwitness.errors import InvalidArgument
+
+
+@dataclass(frozen=True)
+class ScoreFile:
+    """Scores in the order of the file; `column` is where they stand, `problems` tells of lines that have none."""
+
+    path: Path
+    files: tuple[str, ...]
+    values: NDArray[np.float64]
+    column: int
+    problems: tuple[str, ...] = ()
+
+
+def read_scores(path: Path, known: Collection[str] = frozenset(), columns: Sequence[str] = ()) -> ScoreFile:
+    """Scores of a file with two or more columns, in any order as far as the content, or a header, tells it.
+
+    `known` are ids of trials (`keys.trial_id`): the column that holds most of them names the files. `columns` names
+    the columns where they cannot be told.
+
+    Raises: InvalidArgument when the file has no lines, or no column, or several, that could be the scores; OSError.
+    """
+    table = read_table(path, columns)
+    file = table.named.get("file")
+    if file is None and known:
+        file = table.best(lambda cells: sum(trial_id(cell) in known for cell in cells))
+    key = key_column(table, {file})
+    score = table.named.get("score")
+    if score is None:
+        score = _score_column(table, {file, key})
+    if file is None:
+        file = file_column(table, key, {score})
+    files, values, problems = list[str](), list[float](), list[str]()
+    for line, name, cell in zip(table.lines, table.cells(file), table.cells(score), strict=True):
+        if not name or not is_number(cell):
+            problems.append(f"line {line} ({name or 'no file'}: {cell or 'no score'})")
+        else:
+            files.append(name)
+            values.append(float(cell))
+    return ScoreFile(path, tuple(files), np.array(values, np.float64), score, tuple(problems))
+
+
+def match_scores(trials: Sequence[Trial], scores: ScoreFile) -> NDArray[np.float64]:
+    """The score of each trial `[n]`, in their order.
+
+    Raises: BrokenScores telling everything that does not match, is there twice, is no number or not finite.
+    """
+    problems = list[str]()
+
+    def tell(what: str, names: Iterable[str]) -> None:
+        told = list(names)
+        if told:
+            problems.append(f"{scores.path}: {what} ({len(told)}): {listed(told)}")
+
+    by_id: Mapping[str, float] = dict(zip(map(trial_id, scores.files), scores.values.tolist(), strict=True))
+    keyed = {trial.id for trial in trials}
+    tell("lines without a score", scores.problems)
+    tell("files with more than one score", _repeated(map(trial_id, scores.files)))
+    tell(
+        "scores that are not finite",
+        (
+            f"{name} ({value})"
+            for name, value in zip(scores.files, scores.values.tolist(), strict=True)
+            if not np.isfinite(value)
+        ),
+    )
+    tell("files without a key", (name for name in by_id if name not in keyed))
+    tell("trials without a score", (trial.file for trial in trials if trial.id not in by_id))
+    if problems:
+        raise BrokenScores(problems)
+    return np.array([by_id[trial.id] for trial in trials], np.float64)
+
+
+def check_trials(path: Path, trials: Sequence[Trial], problems: Sequence[str] = ()) -> None:
+    """Looks whether trials can be evaluated: each once, and with its key; `problems` are those of reading them.
+
+    Raises: BrokenScores telling everything that is wrong; InvalidArgument when there are no keys at all.
+    """
+    unknown = [trial.file for trial in trials if trial.genuine is None]
+    if trials and len(unknown) == len(trials):
+        raise InvalidArgument(
+            str(path),
+            "has no column of genuine (or bonafide) and spoof; name it (--key-columns), or give the key last",
+        )
+    repeated = _repeated(trial.id for trial in trials)
+    findings = (
+        ("lines that cannot be read", problems),
+        ("trials that stand there more than once", repeated),
+        ("trials without a key, genuine or spoof", unknown),
+    )
+    told = [f"{path}: {what} ({len(names)}): {listed(names)}" for what, names in findings if names]
+    if told:
+        raise BrokenScores(told)
+
+
+def write_scores(path: Path, scores: Mapping[str, float]) -> None:
+    """Writes scores as the challenges take them, `FILE SCORE` a line, higher for genuine; all or nothing.
+
+    Raises: ValueError when a score is not finite.
+    """
+    wrong = [file for file, score in scores.items() if not np.isfinite(score)]
+    if wrong:
+        raise ValueError(f"{path}: {len(wrong)} scores are not finite: {listed(wrong)}")
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text("".join(f"{file} {float(score)!r}\n" for file, score in scores.items()), encoding="utf-8")
+    partial.replace(path)
+
+
+def _score_column(table: Table, taken: Collection[int | None]) -> int:
+    numbers = [
+        column for column in range(table.width) if column not in taken and number_share(table.sample(column)) >= MOSTLY
+    ]
+    if len(numbers) == 1:
+        return numbers[0]
+    found = f"columns {', '.join(str(column + 1) for column in numbers)} do" if numbers else "none does"
+    raise InvalidArgument(
+        str(table.path),
+        f"one column must hold the scores, {found}; name the columns, e.g. --score-columns file,-,score",
+    )
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]

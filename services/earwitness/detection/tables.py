@@ -1,0 +1,179 @@
+"""Text tables as anyone writes them: which character parts the columns, whether they have names, what each one holds.
+
+A column is told apart by its header, or by its content: labels, numbers, known names, the most different values.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from earwitness.errors import InvalidArgument
+from earwitness.text import plain_text
+
+Role = Literal["file", "key", "score", "speaker", "phrase", "environment", "playback", "recording", "attack"]
+ROLES: tuple[Role, ...] = get_args(Role)
+SKIPPED = "-"
+"""Stands for a column without a role where columns are named by hand, and for a missing value in a protocol."""
+
+GENUINE_WORDS = frozenset({"genuine", "bonafide", "bona-fide", "bona_fide"})
+SPOOF_WORDS = frozenset({"spoof", "spoofed"})
+KEY_WORDS = GENUINE_WORDS | SPOOF_WORDS
+
+SAMPLED = 5000
+MOSTLY = 0.5
+"""A column of keys or numbers may hold others, up to this share, to be told by name."""
+
+NAMES: Mapping[str, Role] = {
+    **dict.fromkeys(("file", "filename", "id", "utt", "utterance", "trial", "name", "path", "audiofilename"), "file"),
+    **dict.fromkeys(("uttid", "utteranceid", "trialid", "fileid", "wav", "audio"), "file"),
+    **dict.fromkeys(("key", "label", "class", "type", "speechtype", "target"), "key"),
+    **dict.fromkeys(("score", "scores", "cmscore", "llr", "logodds", "logit"), "score"),
+    **dict.fromkeys(("speaker", "speakerid", "spk", "spkid"), "speaker"),
+    **dict.fromkeys(("phrase", "phraseid", "sentence"), "phrase"),
+    **dict.fromkeys(("environment", "environmentid", "env", "envid"), "environment"),
+    **dict.fromkeys(("playback", "playbackdevice", "playbackid"), "playback"),
+    **dict.fromkeys(("recording", "recordingdevice", "recorder", "recordingid"), "recording"),
+    **dict.fromkeys(("attack", "attackid", "attacktype", "systemid"), "attack"),
+}
+"""Roles of header names, in lower case and without marks: `CM-score` is `cmscore`."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells, the numbers of their lines, and the roles that a header gave to columns."""
+
+    path: Path
+    rows: Sequence[Sequence[str]]
+    lines: Sequence[int]
+    named: Mapping[Role, int]
+
+    @property
+    def width(self) -> int:
+        return max(map(len, self.rows), default=0)
+
+    def cells(self, column: int) -> list[str]:
+        """A column; empty where a row is shorter."""
+        return [row[column] if column < len(row) else "" for row in self.rows]
+
+    def sample(self, column: int) -> list[str]:
+        """SAMPLED cells of a column, or all there are, evenly spread: enough to tell what it holds."""
+        return [row[column] if column < len(row) else "" for row in self.rows[:: 1 + len(self.rows) // SAMPLED]]
+
+    def best(
+        self, value: Callable[[Iterable[str]], float], without: Container[int | None] = (), least: float = 0
+    ) -> int | None:
+        """The first column whose sample has the highest `value` above `least`."""
+        values = {column: value(self.sample(column)) for column in range(self.width) if column not in without}
+        best = max(values, key=values.__getitem__, default=None)
+        return best if best is not None and values[best] > least else None
+
+
+def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
+    """A text file whose columns are parted by tabs, commas, semicolons or blanks, whichever stands in every line.
+
+    Empty lines and those that begin with # are left out. `columns` names them by hand, `-` for one without a role.
+
+    Raises: InvalidArgument when there are no lines or a name of `columns` is unknown; OSError when it cannot be read.
+    """
+    kept = [
+        (number, line)
+        for number, line in enumerate(plain_text(path).splitlines(), start=1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    if not kept:
+        raise InvalidArgument(str(path), "holds no lines")
+    lines = [line for _, line in kept]
+    mark = next((mark for mark in "\t,;" if all(mark in line for line in lines)), None)
+    rows = [_cells(line, mark) for line in lines]
+    numbers = [number for number, _ in kept]
+    header = _is_header(rows)
+    named = _roles(path, columns) if columns else _named(rows[0]) if header else {}
+    return Table(path, rows[header:], numbers[header:], named)
+
+
+def _cells(line: str, mark: str | None) -> list[str]:
+    return line.split() if mark is None else [cell.strip() for cell in next(csv.reader([line], delimiter=mark))]
+
+
+def is_number(cell: str) -> bool:
+    """Whether it reads as a number, NaN and infinity among them."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def number_share(cells: Iterable[str]) -> float:
+    return _share(cells, is_number)
+
+
+def key_share(cells: Iterable[str]) -> float:
+    return _share(cells, lambda cell: cell.lower() in KEY_WORDS)
+
+
+def key_column(table: Table, without: Container[int | None] = ()) -> int | None:
+    """The column that says genuine or spoof: by name, else by content."""
+    return table.named.get("key", table.best(key_share, without, least=MOSTLY))
+
+
+def file_column(table: Table, key: int | None, without: Container[int | None] = ()) -> int:
+    """The column of file names: by name, else that of the most different values, numbers last.
+
+    Where it is a tie, the second column if the key comes after the third, as in ASVspoof 2019 and later; else the
+    first.
+
+    Raises: InvalidArgument when every column means something else.
+    """
+    if "file" in table.named:
+        return table.named["file"]
+    usual = 1 if key is not None and key >= 3 else 0
+    values = {
+        column: (number_share(cells) < MOSTLY, len(set(cells)), column == usual)
+        for column in range(table.width)
+        if column != key and column not in without and (cells := table.sample(column))
+    }
+    if not values:
+        raise InvalidArgument(str(table.path), "has no column of file names")
+    return max(values, key=values.__getitem__)
+
+
+def _share(cells: Iterable[str], test: Callable[[str], bool]) -> float:
+    answers = [test(cell) for cell in cells]
+    return sum(answers) / max(1, len(answers))
+
+
+def _is_header(rows: Sequence[Sequence[str]]) -> bool:
+    """No key and no number in it, unlike what follows; or names that mean something."""
+    if not any(_is_value(cell) for cell in rows[0]) and any(_is_value(cell) for row in rows[1:2] for cell in row):
+        return True
+    return len(_named(rows[0])) > 1
+
+
+def _is_value(cell: str) -> bool:
+    return is_number(cell) or cell.lower() in KEY_WORDS
+
+
+def _named(header: Sequence[str]) -> dict[Role, int]:
+    """Columns by role, the first of each."""
+    named: dict[Role, int] = {}
+    for column, name in enumerate(header):
+        role = NAMES.get(re.sub(r"[^a-z]", "", name.lower()))
+        if role is not None:
+            named.setdefault(role, column)
+    return named
+
+
+def _roles(path: Path, columns: Sequence[str]) -> dict[Role, int]:
+    roles: dict[Role, int] = {}
+    for column, name in enumerate(columns):
+        role = next((role for role in ROLES if role == name), None)
+        if role is not None and role not in roles:
+            roles[role] = column
+        elif name != SKIPPED:
+            known = ", ".join(ROLES)
+            raise InvalidArgument(str(path), f"{name!r} cannot name a column; known are {known}, and - to skip; once")
+    return roles
