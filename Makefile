@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint protos models jamendo bench clean
+.PHONY: help install demo test lint tools protos models jamendo bench clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,6 +11,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 # Tests wait more than they work: more processes than cores. Each computes on one thread.
+# A file stays whole, for what its tests share; files go in order, so that the longest, those of e2e, start first.
 WORKERS ?= 4
 # Where `make models` keeps corpus and checkpoints; SONGS=folder adds figures on real songs to the model card.
 TRAINED ?= out/models
@@ -42,9 +43,15 @@ install: $(DEV) ## environment with everything: services, training, tests
 demo: $(CORE) ## explain the shipped singing-voice detector on a real Triton and score it
 	@$(BIN)/earwitness demo --out out/demo
 
-test: $(DEV) lint ## all tests; installs what they need
+test: $(DEV) ## linters, then all tests; installs what they need
+	@$(MAKE) --no-print-directory --jobs 2 lint tools
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15 --durations-min 1
+
+# Fetched while the linters work.
+tools: $(DEV)
 	@tests/install-tools.sh
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	@$(BIN)/python -c 'from earwitness.inference.triton_install import fetch_tritonserver; fetch_tritonserver()'
 
 lint: $(DEV) ## ruff, mypy, buf
 	@$(BIN)/ruff check .

@@ -13,10 +13,8 @@ from google.protobuf.duration_pb2 import Duration
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.v1 import explainer_pb2_grpc
 from earwitness.rpc.tensors import decode
-from tests.integration.explainer.running import FC3_0, MODEL
+from tests.integration.explainer.running import FC3_0, MODEL, PATIENCE_S
 
-PATIENCE_S = 240.0
-"""What waiting may take on a machine that has much else to do; seconds at most on one that has not."""
 LEAST_1 = pb.Objective(layer="fc3", unit=1, sense=pb.SENSE_MINIMISE)
 DIRECTION = pb.Objective(
     layer="fc2", direction=pb.Direction(units=[0, 3], weights=[1.0, -0.5]), sense=pb.SENSE_MAXIMISE

@@ -12,7 +12,7 @@ import grpc.aio
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.v1 import explainer_pb2_grpc
 from tests.helpers.tiny_bundle import TinyBundle
-from tests.integration.explainer.running import search, seeds
+from tests.integration.explainer.running import PATIENCE_S, search, seeds
 
 PREFIX = "EARWITNESS_EXPLAINER_"
 
@@ -37,8 +37,8 @@ async def test_serves_the_repository_and_ends_its_searches_on_sigterm(tiny: Tiny
             port = re.search(rb"listening on 127\.0\.0\.1:(\d+)", line)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{int(port[1])}") as channel:
             stub = explainer_pb2_grpc.ExplainerServiceStub(channel)
-            await stub.Explain(pb.ExplainRequest(search=search()), timeout=20)
-            call = stub.Explain(pb.ExplainRequest(search=search(*seeds(4), steps=300)), timeout=20)
+            await stub.Explain(pb.ExplainRequest(search=search()), timeout=PATIENCE_S)
+            call = stub.Explain(pb.ExplainRequest(search=search(*seeds(4), steps=300)), timeout=PATIENCE_S)
             await call.wait_for_connection()
             child.send_signal(signal.SIGTERM)
             assert len((await call).explanations) == 4

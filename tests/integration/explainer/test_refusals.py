@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
-from tests.integration.explainer.running import FC3_0, MODEL, Running, failure, running, search, seeds
+from tests.integration.explainer.running import FC3_0, MODEL, PATIENCE_S, Running, failure, running, search, seeds
 
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 NAN = math.nan
@@ -132,7 +132,7 @@ async def test_list_models_refuses_bad_pages(alive: Running, page: dict[str, obj
 async def test_truncated_bytes_are_refused(alive: Running) -> None:
     call = alive.channel.unary_unary("/earwitness.explainer.v1.ExplainerService/Explain")
     whole = pb.ExplainRequest(search=search()).SerializeToString()
-    refused = await failure(call(whole[:-3], timeout=5))
+    refused = await failure(call(whole[:-3], timeout=PATIENCE_S))
     assert refused.code is INVALID
 
 

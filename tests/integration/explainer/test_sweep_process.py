@@ -16,8 +16,9 @@ from earwitness.explainer.sweep.store import SweepStore
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.storage.database import Database
 from tests.helpers.tiny_bundle import TinyBundle
+from tests.integration.explainer.running import PATIENCE_S
 from tests.integration.explainer.running import running as running_in_process
-from tests.integration.explainer.sweeping import PATIENCE_S, Sweeping, array, sweep
+from tests.integration.explainer.sweeping import Sweeping, array, sweep
 
 ROWS = 12
 STEPS = 2500

@@ -80,7 +80,7 @@ async def test_a_server_that_hangs_is_left_at_the_time_limit_and_told(server_and
     server.infer = hang
     with pytest.raises(TimeoutError, match=r"m did not answer within 0\.2 s"):
         await run(backend, timeout_s=0.2)
-    await asyncio.wait_for(cancelled.wait(), 5)
+    await asyncio.wait_for(cancelled.wait(), 60)
 
     cancelled.clear()
     task = asyncio.create_task(run(backend))
@@ -89,7 +89,7 @@ async def test_a_server_that_hangs_is_left_at_the_time_limit_and_told(server_and
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(cancelled.wait(), 5)
+    await asyncio.wait_for(cancelled.wait(), 60)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ async def test_each_status_becomes_its_error(server_and_backend, code, details, 
 
     server.infer = abort
     with pytest.raises(expected) as caught:
-        await run(backend, timeout_s=5)
+        await run(backend, timeout_s=60)
     assert expected is TimeoutError or details in str(caught.value)
 
 
@@ -132,7 +132,7 @@ async def test_a_batch_is_cut_to_what_the_served_model_takes(server_and_backend,
 
     server.infer = double
     x = np.arange(11, dtype=np.float32)[:, None]
-    found = await backend.infer("m", {"x": x}, ["y"], timeout_s=5)
+    found = await backend.infer("m", {"x": x}, ["y"], timeout_s=60)
     np.testing.assert_array_equal(found["y"], 2 * x)
     assert sorted(seen) == batches
 
@@ -153,7 +153,7 @@ async def test_when_one_batch_fails_the_others_are_ended(server_and_backend):
     server.infer = first_fails
     with pytest.raises(InferenceFailed, match="m: the reason"):
         await run(backend, timeout_s=30)
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 60)
 
 
 async def test_a_model_unloaded_since_it_was_listed_is_passed_over(server_and_backend):

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from earwitness.errors import FailedPrecondition
 from earwitness.rpc.errors import error_from_rpc
-from tests.integration.rpc.probe import KINDS, running
+from tests.integration.rpc.probe import KINDS, PATIENCE_S, running
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ async def test_tls(tmp_path: Path) -> None:
         for channel in (grpc.aio.insecure_channel(target), grpc.aio.secure_channel(target, suspicious)):
             async with channel:
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await channel.unary_unary("/a/b")(b"", timeout=5)
+                    await channel.unary_unary("/a/b")(b"", timeout=PATIENCE_S)
                 assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
@@ -128,5 +128,5 @@ async def test_mutual_tls(tmp_path: Path) -> None:
         ):
             async with grpc.aio.secure_channel(target, credentials) as channel:
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await channel.unary_unary("/a/b")(b"", timeout=5)
+                    await channel.unary_unary("/a/b")(b"", timeout=PATIENCE_S)
                 assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

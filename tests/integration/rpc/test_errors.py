@@ -18,7 +18,7 @@ from earwitness import errors
 from earwitness.rpc.errors import FieldViolation, RpcFailure, error_from_rpc
 from earwitness.rpc.server import RpcServer
 from earwitness.rpc.settings import ServerSettings
-from tests.integration.rpc.probe import KINDS, Probe, Running, running
+from tests.integration.rpc.probe import KINDS, PATIENCE_S, Probe, Running, running
 
 RAISED: dict[type[errors.EarwitnessError], errors.EarwitnessError] = {
     type(each): each
@@ -124,9 +124,9 @@ async def test_the_server_serves_on_after_failures_and_cancelled_calls(service: 
 
     service.probe.action = hang
     call = service.open(kind, "x")
-    await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(begun.wait(), PATIENCE_S)
     call.cancel()
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), PATIENCE_S)
     await failure_of(service, kind, errors.Aborted("no"))
 
     async def upper(text: str) -> str:
@@ -187,7 +187,7 @@ async def test_bytes_that_are_no_message_are_an_invalid_argument(service: Runnin
     garbage = b"\x0a\xff\xff"
 
     async def send() -> None:
-        answer = call(iter([garbage]) if kind.startswith("stream") else garbage, timeout=5)
+        answer = call(iter([garbage]) if kind.startswith("stream") else garbage, timeout=PATIENCE_S)
         if kind.endswith("unary"):
             await answer
         else:
@@ -238,7 +238,7 @@ async def test_the_client_gets_all_of_it_in_one_exception(service: Running) -> N
 async def test_the_client_understands_errors_without_details() -> None:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await channel.unary_unary("/a/b")(b"", timeout=5)
+            await channel.unary_unary("/a/b")(b"", timeout=PATIENCE_S)
     failure = error_from_rpc(caught.value)
     assert failure.code is grpc.StatusCode.UNAVAILABLE
     assert failure.message

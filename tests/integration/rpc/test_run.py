@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from tests.integration.rpc.probe import Probe, Running
+from tests.integration.rpc.probe import PATIENCE_S, Probe, Running
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVICE = '''
@@ -64,7 +64,7 @@ async def process(*options: str, **environment: str) -> AsyncIterator[asyncio.su
 async def log_until(child: asyncio.subprocess.Process, words: str) -> dict[str, str]:
     """The first JSON log line that has the words in its message."""
     assert child.stderr is not None
-    while line := await asyncio.wait_for(child.stderr.readline(), 20):
+    while line := await asyncio.wait_for(child.stderr.readline(), PATIENCE_S):
         record: dict[str, str] = json.loads(line)
         if words in record["message"]:
             return record
@@ -86,7 +86,7 @@ async def test_a_signal_drains(number: signal.Signals) -> None:
             assert (await call)[0] == ["1.0"]
         record = await log_until(child, "/probe.v1.ProbeService/Unary OK in")
         assert record["request_id"] == "slow-call"
-        out, _ = await asyncio.wait_for(child.communicate(), 10)
+        out, _ = await asyncio.wait_for(child.communicate(), PATIENCE_S)
         assert out == b"closed\n"
         assert child.returncode == 0
 
@@ -100,7 +100,7 @@ async def test_a_second_signal_does_not_wait_for_calls() -> None:
             child.terminate()
             await log_until(child, "draining")
             child.terminate()
-            out, _ = await asyncio.wait_for(child.communicate(), 10)
+            out, _ = await asyncio.wait_for(child.communicate(), PATIENCE_S)
             with pytest.raises(grpc.aio.AioRpcError):
                 await call
         assert (out, child.returncode) == (b"closed\n", 0)
@@ -108,7 +108,7 @@ async def test_a_second_signal_does_not_wait_for_calls() -> None:
 
 async def test_help_lists_every_setting() -> None:
     async with process("--help") as child:
-        out, err = await asyncio.wait_for(child.communicate(), 20)
+        out, err = await asyncio.wait_for(child.communicate(), PATIENCE_S)
     assert child.returncode == 0, err.decode()
     assert "--max-concurrent-rpcs" in out.decode()
     assert "--no-reflection" in out.decode()
@@ -117,14 +117,14 @@ async def test_help_lists_every_setting() -> None:
 
 async def test_wrong_settings_and_a_taken_port_are_one_line_each() -> None:
     async with process("--log-format=json", PROBE_PORT="many", PROBE_MAX_CONCURRENT_RPCS="0") as child:
-        _, err = await asyncio.wait_for(child.communicate(), 20)
+        _, err = await asyncio.wait_for(child.communicate(), PATIENCE_S)
     assert child.returncode == 2
     lines = err.decode().splitlines()
     assert [line.split(":")[0] for line in lines] == ["port", "max_concurrent_rpcs"]
     async with process("--log-format=json") as first:
         port = (await log_until(first, "listening on"))["message"].split(":")[1].split(",")[0]
         async with process("--port", port) as second:
-            _, err = await asyncio.wait_for(second.communicate(), 20)
+            _, err = await asyncio.wait_for(second.communicate(), PATIENCE_S)
         assert second.returncode == 1
         assert f"cannot listen on 127.0.0.1:{port}" in err.decode().splitlines()[-1]
         assert "Traceback" not in err.decode()

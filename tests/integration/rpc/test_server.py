@@ -16,7 +16,7 @@ from earwitness.rpc.errors import error_from_rpc
 from earwitness.rpc.server import CannotListen, RpcServer
 from earwitness.rpc.settings import MIB, ServerSettings
 from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
-from tests.integration.rpc.probe import KINDS, SERVICE, Probe, Running, running
+from tests.integration.rpc.probe import KINDS, PATIENCE_S, SERVICE, Probe, Running, running
 
 
 class Gate:
@@ -37,7 +37,7 @@ class Gate:
         return text
 
 
-async def code_of(service: Running, kind: str, *texts: str, timeout_s: float = 10.0) -> grpc.StatusCode:
+async def code_of(service: Running, kind: str, *texts: str, timeout_s: float = PATIENCE_S) -> grpc.StatusCode:
     try:
         await service.call(kind, *texts, timeout_s=timeout_s)
     except grpc.aio.AioRpcError as err:
