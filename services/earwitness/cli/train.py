@@ -1,4 +1,4 @@
-"""`earwitness train`: the singing-voice detector and its generator."""
+"""`earwitness train`: the detectors of singing and of replayed speech, and a generator."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +86,73 @@ def svd(
         console.say(f"log: {out / 'train.log'}")
         with console.progress(f"svd-{variant}") as update:
             checkpoint = train_svd(config, progress=lambda done, total, text: update(done, total, text))
+    _report(checkpoint, json_output)
+
+
+@app.command()
+def replay(
+    corpus: Annotated[
+        Path, typer.Option("--corpus", "-c", help="ASVspoof 2017 as distributed, or `earwitness corpus replay`.")
+    ],
+    out: RunFolder,
+    network: Annotated[
+        Literal["stc_lcnn", "pindrop", "bulbul", "sparrow", "compact"], typer.Option(help="Network of the paper.")
+    ] = "compact",
+    activation: Annotated[
+        Literal["mfm", "elu"] | None, typer.Option(help="Nonlinearity. Default: that of the paper's row.")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(help="Front end, e.g. log-mel-80-16k@1. Default: that of the paper's row.")
+    ] = None,
+    more_data: Annotated[
+        bool, typer.Option("--more-data", help="Windows over the whole of every utterance, not one from its beginning.")
+    ] = False,
+    dropout: Annotated[float | None, typer.Option(min=0.0, max=0.9, help="Dropout. Default: 0.5.")] = None,
+    seed: Seed = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Most epochs. Default: 100.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Epochs without a lower loss on dev that end it. Default: 10.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Windows of an update. Default: 32.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--lr", min=1e-9, max=1.0, help="Learning rate. Default: 0.0001.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of spectrograms that runs may share. Default: one in --out.")
+    ] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    json_output: Json = False,
+) -> None:
+    """Train a detector of replayed speech; the network of the lowest loss on dev is best.pt.
+
+    [bold]Examples[/bold]
+
+      earwitness corpus replay replayed && earwitness train replay --corpus replayed --out runs/replay-compact
+
+      earwitness train replay --network bulbul --more-data --corpus ASVspoof2017_V2 --out runs/bulbul
+    """
+    with extra("train"):
+        from earwitness.training.datasets import open_spoofing_corpus
+        from earwitness.training.train_replay import ReplayTrainingConfig, train_replay
+
+        config = replace(
+            ReplayTrainingConfig(out, network=network, more_data=more_data, seed=seed, threads=threads, device=device),
+            **_given(
+                activation=activation,
+                features=features,
+                dropout=dropout,
+                epochs=epochs,
+                patience=patience,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                cache=cache,
+            ),
+        )
+        opened = open_spoofing_corpus(corpus)
+        console.say(f"log: {out / 'train.log'}")
+        with console.progress(f"replay-{network}") as update:
+            checkpoint = train_replay(config, opened, progress=lambda done, total, text: update(done, total, text))
     _report(checkpoint, json_output)
 
 

@@ -66,6 +66,8 @@ class ReplayTrainingConfig:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.features is not None:
+            get_profile(self.features)
         network_spec(self.network)
         for name in ("window_hop", "epochs", "patience", "batch_size"):
             if getattr(self, name) < 1:
@@ -77,10 +79,7 @@ class ReplayTrainingConfig:
 
     @property
     def profile(self) -> FeatureProfile:
-        """The front end.
-
-        Raises: ValueError when `features` names none.
-        """
+        """The front end."""
         return get_profile(self.features or network_spec(self.network).profile_name)
 
     @property

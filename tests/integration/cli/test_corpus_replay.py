@@ -7,6 +7,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from earwitness.cli.app import app
+from earwitness.training.checkpoint import load_checkpoint
 from tests.integration.cli.conftest import Outcome, Run
 
 
@@ -41,3 +42,18 @@ def test_wrong_input_is_one_line(run: Run, corpus: Path, tmp_path: Path) -> None
     assert "something else" in run("corpus", "replay", tmp_path, "--size", "small").error()
     assert "notes.txt" in run("corpus", "replay", tmp_path / "notes.txt", "--size", "small").error()
     assert "nowhere" in run("corpus", "replay", tmp_path / "new", "--speech", tmp_path / "nowhere").error()
+
+
+def test_a_detector_trains_on_it_and_a_second_call_changes_nothing(run: Run, corpus: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = ("train", "replay", "--network", "bulbul", "--more-data", "--epochs", 1, "--threads", 1, "-c", corpus)
+    trained = run(*words, "-o", folder, "--json").json()
+    meta = load_checkpoint(Path(trained["checkpoint"]), "replay")[1]
+    assert meta.arguments["network"] == "bulbul"
+    assert meta.training["config"]["more_data"] is True
+    before = (folder / "curves.csv").read_bytes()
+    assert run(*words, "-o", folder, "--json").json() == trained
+    assert (folder / "curves.csv").read_bytes() == before
+    assert "'mel' is unknown" in run(*words, "-o", tmp_path / "x", "--features", "mel").error()
+    assert "nowhere" in run("train", "replay", "-c", tmp_path / "nowhere", "-o", tmp_path / "x").error()
+    assert not (tmp_path / "x").exists()

@@ -21,11 +21,11 @@ THREADS = ("--threads", 1)
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few clips, made by the command."""
+    """Four dozen clips, made by the command."""
     folder = tmp_path_factory.mktemp("corpus")
-    result = CliRunner().invoke(app, ["corpus", "build", str(folder), "--clips", "34", "-j", "2", "--json"])
+    result = CliRunner().invoke(app, ["corpus", "build", str(folder), "--clips", "48", "-j", "2", "--json"])
     document = Outcome(result.exit_code, result.stdout, result.stderr).json()
-    assert [document["splits"][split]["clips"] for split in ("train", "valid", "test")] == [30, 2, 2]
+    assert [document["splits"][split]["clips"] for split in ("train", "valid", "test")] == [43, 2, 3]
     return folder
 
 
@@ -44,7 +44,7 @@ def runs(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_finished_corpus_is_left_as_it_is(run: Run, corpus: Path) -> None:
     before = (corpus / "train/frames.npy").stat().st_mtime_ns
-    shown = run("corpus", "build", corpus, "--clips", 34)
+    shown = run("corpus", "build", corpus, "--clips", 48)
     assert shown.exit_code == 0
     assert "train" in shown.stdout
     assert (corpus / "train/frames.npy").stat().st_mtime_ns == before

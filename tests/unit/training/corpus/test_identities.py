@@ -82,5 +82,5 @@ def test_impossible_configurations_are_refused(change, message):
 
 
 def test_scaled_keeps_the_proportions():
-    scaled = CorpusConfig(train_clips=4500, valid_clips=450, test_clips=600).scaled(555)
-    assert (scaled.train_clips, scaled.valid_clips, scaled.test_clips) == (450, 45, 60)
+    scaled = CorpusConfig().scaled(1_005)
+    assert (scaled.train_clips, scaled.valid_clips, scaled.test_clips) == (900, 45, 60)
