@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
-# Tests wait more than they work: more processes than cores. Each computes on one thread.
+# Tests wait more than they work: more processes than cores, each of one thread.
 # A file stays whole, for what its tests share; files go in order, so that the longest, those of e2e, start first.
 WORKERS ?= 4
 # Where `make models` keeps corpus and checkpoints; SONGS=folder adds figures on real songs to the model card.
@@ -45,8 +45,7 @@ demo: $(CORE) ## explain the shipped singing-voice detector on a real Triton and
 
 test: $(DEV) ## linters, then all tests; installs what they need
 	@$(MAKE) --no-print-directory --jobs 2 lint tools
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15 --durations-min 1
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15 --durations-min 1
 
 # Fetched while the linters work.
 tools: $(DEV)
