@@ -19,6 +19,14 @@ app = typer.Typer(name="evaluate", no_args_is_help=True)
 
 Classifier = Annotated[Path, typer.Option("--classifier", help="Checkpoint of the detector.")]
 Corpus = Annotated[Path, typer.Option("--corpus", "-c", help="Folder of `earwitness corpus build` or `data import`.")]
+AnyCorpus = Annotated[
+    Path,
+    typer.Option("--corpus", "-c", help="The corpus that the generator was trained on, see `earwitness train gan`."),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="Folder of a corpus' spectrograms that commands may share. Default: one in the run's."),
+]
 Excerpts = Annotated[int, typer.Option(min=4, help="Excerpts on each side of a distance.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of excerpts and samples.")]
 CLASSIFIER_FIGURES = ("frames", "auroc", "auroc_raw", "error", "precision", "recall", "specificity", "f1")
@@ -108,9 +116,10 @@ def _print_files(report: "ClassifierReport", table: Path | None) -> None:
 def generator(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `earwitness train gan`.")],
     classifier: Classifier,
-    corpus: Corpus,
+    corpus: AnyCorpus,
     excerpts: Excerpts = 2000,
     seed: Seed = 1,
+    cache: Cache = None,
     json_output: Json = False,
 ) -> None:
     """Fréchet distance of a generator's samples to test excerpts, beside training excerpts, halves of the test, noise.
@@ -124,18 +133,19 @@ def generator(
 
         with console.progress("evaluating") as update:
             report = evaluate_generator(
-                checkpoint, classifier, corpus, excerpts, seed, lambda *event: update(*event)
+                checkpoint, classifier, corpus, excerpts, seed, cache, lambda *event: update(*event)
             ).to_dict()
-    _print_report("Fréchet distances over fc8", report, json_output)
+    _print_report(f"Fréchet distances over {report['layer']}", report, json_output)
 
 
 @app.command()
 def checkpoints(
     run: Annotated[Path, typer.Argument(help="Folder of `earwitness train gan`.")],
     classifier: Classifier,
-    corpus: Corpus,
+    corpus: AnyCorpus,
     excerpts: Excerpts = 2000,
     seed: Seed = 0,
+    cache: Cache = None,
     json_output: Json = False,
 ) -> None:
     """Choose the best checkpoint of a generator's run by its Fréchet distance; it becomes best.pt, figures fid.csv.
@@ -154,6 +164,7 @@ def checkpoints(
                 corpus,
                 excerpts=excerpts,
                 seed=seed,
+                cache=cache,
                 progress=lambda *event: update(*event),
             )
     _print_report("chosen", {"checkpoint": str(best)}, json_output)

@@ -158,8 +158,22 @@ def replay(
 
 @app.command()
 def gan(
-    corpus: Corpus,
+    corpus: Annotated[
+        Path,
+        typer.Option(
+            "--corpus",
+            "-c",
+            help="Folder of `earwitness corpus build`, `corpus replay` or `data import`, or ASVspoof 2017 as distributed.",
+        ),
+    ],
     out: RunFolder,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="Front end of the detector to be explained, e.g. log-power-512@1, for a corpus of recordings; a corpus "
+            "of spectrograms has its own."
+        ),
+    ] = None,
     arch: Annotated[
         Literal["paper", "refined"],
         typer.Option(help="Layout: as published, or that and a head which refines its picture."),
@@ -183,27 +197,40 @@ def gan(
     learning_rate: Annotated[
         float | None, typer.Option("--lr", min=1e-9, max=1.0, help="Learning rate. Default: 0.0004.")
     ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=16, help="First channels of the generator, a multiple of 16. Default: 128.")
+    ] = None,
+    critic_channels: Annotated[
+        int | None, typer.Option(min=1, help="First channels of the critic. Default: 16.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of spectrograms that runs may share. Default: one in --out.")
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     json_output: Json = False,
 ) -> None:
     """Train the generator; `earwitness evaluate checkpoints` then chooses the best of its checkpoints.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       earwitness train gan --corpus corpus --out runs/gan
+
+      earwitness train gan --corpus replayed --features log-power-512@1 --critic-channels 8 --out runs/replay-gan
     """
     with extra("train"):
-        from earwitness.training.corpus import open_corpus
         from earwitness.training.train_gan import GanTrainingConfig, train_gan
 
-        open_corpus(corpus)
         config = replace(
             GanTrainingConfig(
-                corpus, out, arch=arch, init=init, detector=detector, seed=seed, threads=threads, device=device
+                corpus, out, features, arch=arch, init=init, detector=detector, seed=seed, threads=threads,
+                device=device, cache=cache,
             ),
-            **_given(updates=updates, batch_size=batch_size, loss=loss, penalty=penalty, learning_rate=learning_rate),
-        )
+            **_given(
+                updates=updates, batch_size=batch_size, loss=loss, penalty=penalty, learning_rate=learning_rate,
+                generator_channels=channels, critic_channels=critic_channels,
+            ),
+        )  # fmt: skip
         console.say(f"log: {out / 'train.log'}")
         with console.progress("generator") as update:
             checkpoint = train_gan(config, progress=lambda done, total, text: update(done, total, text))

@@ -1,9 +1,10 @@
 """Evaluates a generator through the classifier's eyes, and chooses the checkpoint to ship.
 
-The measure is the Fréchet distance over fc8 between generated and held-out real excerpts. The checkpoint is chosen on
-the validation split and reported on the test split, which it has not seen, beside three other distances: two halves of
-the real clips (the floor), real training excerpts (what a perfect model of the training data would reach) and per-band
-Gaussian noise with the right means and variances (what colour alone achieves).
+The measure is the Fréchet distance over the classifier's last hidden layer between generated and held-out real
+excerpts. The checkpoint is chosen on the validation split and reported on the test split, which it has not seen, beside
+three other distances: two halves of the real recordings (the floor), real training excerpts (what a perfect model of
+the training data would reach) and per-band Gaussian noise with the right means and variances (what colour alone
+achieves).
 """
 
 import csv
@@ -18,18 +19,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from earwitness.features import profile_from_dict
 from earwitness.scorer.frechet import Factored, factor_rows, frechet_distance
 from earwitness.training.checkpoint import (
+    DETECTORS,
     CheckpointMeta,
     file_sha256,
     load_checkpoint,
     require_features,
     save_checkpoint,
 )
-from earwitness.training.corpus import LabelledSpectrograms, open_corpus
-from earwitness.training.networks import Generator, SVDNet
+from earwitness.training.excerpts import ExcerptSource, open_excerpts
+from earwitness.training.networks import Detector, Generator
 from earwitness.training.run_folder import Progress, keep_freed_memory, silent
-from earwitness.training.train_gan import checkpoints
+from earwitness.training.train_gan import checkpoints, spectrograms_of
 
 Excerpts = NDArray[np.float32]
 BATCH = 64
@@ -37,7 +40,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class RealExcerpts:
-    """Held-out excerpts `[N, bands, frames]`, a classifier's fc8 of them, factored, and their band statistics."""
+    """Held-out excerpts `[N, bands, frames]`, a classifier's embedding of them, factored, and band statistics."""
 
     excerpts: Excerpts
     reference: Factored
@@ -45,7 +48,7 @@ class RealExcerpts:
     band_std: NDArray[np.float64]
 
     @classmethod
-    def draw(cls, data: LabelledSpectrograms, network: SVDNet, count: int, seed: int) -> "RealExcerpts":
+    def draw(cls, data: ExcerptSource, network: Detector, count: int, seed: int) -> "RealExcerpts":
         excerpts, _ = data.random_excerpts(np.random.default_rng(seed), count)
         mean, std = band_moments(excerpts)
         return cls(excerpts, factor_rows(embed(network, excerpts)), mean, std)
@@ -53,7 +56,7 @@ class RealExcerpts:
 
 @dataclass(frozen=True)
 class CheckpointScore:
-    """One generator against held-out excerpts: FID over fc8, and root mean square differences per band (log units)."""
+    """One generator against held-out excerpts: FID, and root mean square differences per band (log units)."""
 
     update: int
     fid: float
@@ -63,8 +66,12 @@ class CheckpointScore:
 
 @dataclass(frozen=True)
 class GeneratorReport:
-    """FIDs over fc8 to `excerpts` test excerpts (halves: of those of even clips to those of odd ones)."""
+    """FIDs over the classifier's layer `layer` to `excerpts` test excerpts.
 
+    Halves: of excerpts of every second recording to those of the others.
+    """
+
+    layer: str
     excerpts: int
     fid: float
     fid_real_halves: float
@@ -83,18 +90,27 @@ class GeneratorReport:
 
 
 def evaluate_generator(
-    generator: Path, classifier: Path, corpus: Path, excerpts: int = 2000, seed: int = 1, progress: Progress = silent
+    generator: Path,
+    classifier: Path,
+    corpus: Path,
+    excerpts: int = 2000,
+    seed: int = 1,
+    cache: Path | None = None,
+    progress: Progress = silent,
 ) -> GeneratorReport:
-    """Distances to the test split over the classifier's fc8; `seed` is another than that of `choose_checkpoint`.
+    """Distances to the test split over the classifier's embedding; `seed` is another than that of `choose_checkpoint`.
 
-    Raises: CheckpointError or DatasetError when an input cannot be used.
+    `cache` is the folder of the spectrograms of a corpus of recordings; it defaults to one beside the generator.
+
+    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used.
     """
-    judge, judge_meta = load_checkpoint(classifier, "svdnet")
-    network = cast(SVDNet, judge)
+    judge, judge_meta = load_checkpoint(classifier, *DETECTORS)
+    network = cast(Detector, judge)
     module, meta = load_checkpoint(generator, "generator")
     _refuse_own_judge(generator, meta, classifier)
     keep_freed_memory()
-    opened = open_corpus(corpus)
+    profile = profile_from_dict(meta.features)
+    opened = open_excerpts(corpus, profile, cache or spectrograms_of(generator.parent))
     test = opened.open("test")
     for path, own in ((classifier, judge_meta), (generator, meta)):
         require_features(path, own, test.profile, str(corpus))
@@ -105,13 +121,13 @@ def evaluate_generator(
     rng = np.random.default_rng(seed)
     noise = real.band_mean[:, None] + real.band_std[:, None] * rng.standard_normal(real.excerpts.shape)
     floor = cast(Generator, module).log_floor
-    progress(2, 4, "halves of the test clips")
-    halves = [
-        embed(network, _excerpts_of(test, range(first, len(test.clips), 2), excerpts // 2, seed)) for first in (0, 1)
-    ]
+    progress(2, 4, "halves of the test")
+    recordings = len(test.frame_counts)
+    halves = [embed(network, _excerpts_of(test, range(first, recordings, 2), excerpts // 2, seed)) for first in (0, 1)]
     progress(3, 4, "training excerpts and noise")
     training, _ = opened.open("train").random_excerpts(np.random.default_rng(seed), excerpts)
     return GeneratorReport(
+        layer=network.layer_names[-2],
         excerpts=excerpts,
         fid=score.fid,
         fid_real_halves=float(frechet_distance(halves[0], factor_rows(halves[1])).distance),
@@ -129,26 +145,27 @@ def choose_checkpoint(
     excerpts: int = 2000,
     window: int = 3,
     seed: int = 0,
+    cache: Path | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Scores a run's checkpoints and copies the best to `best.pt`: the middle of the `window` of lowest median FID.
 
     Distances are to the validation split. One FID is noisy and a GAN swings, so a checkpoint is only as good as its
     neighbours. Scores are kept in fid.json (and fid.csv): a second call with the same classifier and corpus scores only
-    what is new.
+    what is new. `cache` is the folder of the spectrograms of a corpus of recordings; it defaults to the run's own.
 
-    Raises: CheckpointError or DatasetError when an input cannot be used; ValueError without checkpoints.
+    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used; ValueError without checkpoints.
     """
     paths = checkpoints(run_folder)
     if not paths:
         raise ValueError(f"{run_folder}: holds no generator checkpoints; train a generator there first")
-    judge, judge_meta = load_checkpoint(classifier, "svdnet")
-    network = cast(SVDNet, judge)
+    judge, judge_meta = load_checkpoint(classifier, *DETECTORS)
+    network = cast(Detector, judge)
     keep_freed_memory()
-    opened = open_corpus(corpus)
+    opened = open_excerpts(corpus, profile_from_dict(judge_meta.features), cache or spectrograms_of(run_folder))
     valid = opened.open("valid")
     require_features(classifier, judge_meta, valid.profile, str(corpus))
-    of = f"{file_sha256(classifier)} {opened.manifest['fingerprint']} {excerpts} {seed}"
+    of = f"{file_sha256(classifier)} {opened.fingerprint} {excerpts} {seed}"
     identity = hashlib.sha256(of.encode()).hexdigest()
     known = _known_scores(run_folder, identity)
     todo = [path for path in paths if path.name not in known]
@@ -176,7 +193,7 @@ def best_index(fids: list[float], window: int) -> int:
 
 
 def score_generator(
-    generator: Generator, network: SVDNet, real: RealExcerpts, seed: int, update: int
+    generator: Generator, network: Detector, real: RealExcerpts, seed: int, update: int
 ) -> CheckpointScore:
     """FID and band distances of as many samples as there are real excerpts; equal seeds take equal latents."""
     samples = sample(generator, len(real.excerpts), seed)
@@ -196,21 +213,19 @@ def sample(generator: Generator, count: int, seed: int) -> Excerpts:
         return torch.cat([generator(chunk)[:, 0] for chunk in torch.split(latents, BATCH)]).numpy()
 
 
-def embed(network: SVDNet, excerpts: Excerpts) -> NDArray[np.float32]:
-    """The classifier's fc8 `[N, 64]` of excerpts `[N, bands, frames]`."""
+def embed(network: Detector, excerpts: Excerpts) -> NDArray[np.float32]:
+    """The classifier's last hidden layer `[N, units]` of excerpts `[N, bands, frames]`."""
     with torch.inference_mode():
         chunks = torch.split(torch.from_numpy(excerpts)[:, None], BATCH)
         return torch.cat([network.embed(chunk) for chunk in chunks]).numpy()
 
 
-def _excerpts_of(data: LabelledSpectrograms, clips: range, count: int, seed: int) -> Excerpts:
-    """`count` excerpts of these clips alone, drawn uniformly."""
+def _excerpts_of(data: ExcerptSource, recordings: range, count: int, seed: int) -> Excerpts:
+    """`count` excerpts of these recordings alone, drawn uniformly."""
     rng = np.random.default_rng(seed)
     _, length = data.profile.excerpt_shape
-    chosen = rng.choice(clips, count)
-    return np.stack(
-        [data.excerpt(clip, int(rng.integers(data.clips[clip].frame_count - length + 1))) for clip in chosen]
-    )
+    chosen, counts = rng.choice(recordings, count), data.frame_counts
+    return np.stack([data.excerpt(each, int(rng.integers(counts[each] - length + 1))) for each in chosen])
 
 
 def band_moments(excerpts: Excerpts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -221,7 +236,7 @@ def band_moments(excerpts: Excerpts) -> tuple[NDArray[np.float64], NDArray[np.fl
     )
 
 
-def _fid(network: SVDNet, excerpts: Excerpts, reference: Factored) -> float:
+def _fid(network: Detector, excerpts: Excerpts, reference: Factored) -> float:
     return float(frechet_distance(embed(network, excerpts), reference).distance)
 
 

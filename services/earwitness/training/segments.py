@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -98,20 +97,3 @@ class SegmentSampler:
         levels = self._data.frames[starts[:, None] + np.arange(self._length)]
         segments = self._data.dequantise(levels).transpose(0, 2, 1)
         return self._augmenter.apply(rng, segments, positions), positions
-
-
-def band_statistics(data: LabelledSpectrograms) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of each band over all frames, both `[bands]`, float32; exact, from level counts."""
-    bands = data.frames.shape[1]
-    counts = np.zeros((bands, 256), np.int64)
-    block = 1 << 16
-    edges = [*range(0, len(data.frames), block), len(data.frames)]
-    for start, stop in pairwise(edges):
-        codes = data.frames[start:stop].astype(np.int64) + 256 * np.arange(bands)
-        counts += np.bincount(codes.ravel(), minlength=256 * bands).reshape(bands, 256)
-    values = data.dequantise(np.arange(256, dtype=np.uint8)).astype(np.float64)
-    mean = counts @ values / len(data.frames)
-    variance = counts @ values**2 / len(data.frames) - mean**2
-    # A band that never changes would be divided by zero; one quantisation step is the least that can be told apart.
-    std = np.sqrt(np.maximum(variance, data.quantisation.step**2))
-    return mean.astype(np.float32), std.astype(np.float32)

@@ -7,19 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Literal, Protocol, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from earwitness.features import profile_from_dict
+from earwitness.features import get_profile
 from earwitness.training.averaging import average_into, kept_share
-from earwitness.training.checkpoint import CheckpointMeta, file_sha256, load_checkpoint, save_checkpoint
-from earwitness.training.corpus import open_corpus
-from earwitness.training.networks import Arch, Critic, SVDNet, make_generator
+from earwitness.training.checkpoint import DETECTORS, CheckpointMeta, file_sha256, load_checkpoint, save_checkpoint
+from earwitness.training.excerpts import ExcerptSource, open_excerpts
+from earwitness.training.networks import Arch, Critic, Detector, make_generator
 from earwitness.training.run_folder import (
     DeviceName,
     Progress,
@@ -31,7 +30,6 @@ from earwitness.training.run_folder import (
     training_device,
     training_machine,
 )
-from earwitness.training.segments import band_statistics
 
 logger = logging.getLogger(__name__)
 Loss = Literal["wasserstein", "logistic", "relativistic"]
@@ -43,22 +41,13 @@ STATISTICS = 256
 """Excerpts that the scale of the detector's layers is taken from."""
 
 
-class ExcerptSource(Protocol):
-    """Training data of the generator."""
-
-    @property
-    def vocal_fraction(self) -> float:
-        """Share of label 1."""
-        ...
-
-    def random_excerpts(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """`count` excerpts `[count, bands, frames]` and the label of each one's central frame `[count]`."""
-        ...
-
-
 @dataclass(frozen=True)
 class GanTrainingConfig:
     """One GAN run; equal values and equal data give equal weights on one machine.
+
+    `features` name the front end of a corpus of recordings, that of the detector to be explained; a corpus of
+    spectrograms has its own. `cache` is the folder where recordings' spectrograms are kept, which runs may share; it
+    defaults to one in the run folder.
 
     The critic knows the label of every real excerpt, and the first value of a latent says which label is asked of the
     generator (`_Gan.labels_of`): it must make both kinds, and not what lies between them.
@@ -76,6 +65,7 @@ class GanTrainingConfig:
 
     corpus: Path
     run_folder: Path
+    features: str | None = None
     arch: Arch = "paper"
     seed: int = 0
     init: Path | None = None
@@ -95,8 +85,11 @@ class GanTrainingConfig:
     checkpoint_interval: int = 250
     threads: int | None = None
     device: DeviceName = "auto"
+    cache: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.features is not None:
+            get_profile(self.features)
         for name in ("updates", "batch_size", "penalty_interval", "checkpoint_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
@@ -242,7 +235,7 @@ def _gradient_penalty(kind: Loss, critic: Critic, real: Labelled, fake: Labelled
 class _Start:
     """What a run begins from besides its data; `record` tells the files' SHA-256 and origin."""
 
-    detector: SVDNet | None
+    detector: Detector | None
     weights: Mapping[str, Tensor] | None
     record: Mapping[str, Any]
 
@@ -251,9 +244,9 @@ class _Start:
         """Raises: CheckpointError when a file cannot be used; ValueError when it does not fit this run."""
         detector, weights, record = None, None, dict[str, Any]()
         if config.detector is not None:
-            network, meta = load_checkpoint(config.detector, "svdnet")
+            network, meta = load_checkpoint(config.detector, *DETECTORS)
             _require_same(config.detector, "detector", dict(meta.features), dict(features))
-            detector = cast(SVDNet, network)
+            detector = cast(Detector, network)
             record["detector"] = {"sha256": file_sha256(config.detector), "training": dict(meta.training)}
         if config.init is not None:
             network, meta = load_checkpoint(config.init, "generator")
@@ -280,12 +273,13 @@ def train_gan(config: GanTrainingConfig, progress: Progress = silent) -> Path:
     Raises: DatasetError without a complete corpus or an excerpt in it; CheckpointError or ValueError when a file to
     begin from cannot be used, CheckpointError when the folder holds another run.
     """
-    corpus = open_corpus(config.corpus)
+    profile = get_profile(config.features) if config.features is not None else None
+    corpus = open_excerpts(config.corpus, profile, config.cache or spectrograms_of(config.run_folder), progress)
+    record = {"corpus": corpus.fingerprint, "sources": list(corpus.sources)}
     train = corpus.open("train")
-    train.require_excerpts()
-    record = {"corpus": corpus.manifest["fingerprint"], "sources": list(corpus.manifest["sources"])}
-    features, floor = train.profile.to_dict(), train.profile.floor_value
-    return train_on_source(train, band_statistics(train), features, floor, record, config, progress)
+    if profile not in (None, train.profile):
+        raise ValueError(f"features: got {config.features}, but {config.corpus} has {train.profile.name}; leave it out")
+    return train_on_source(train, record, config, progress)
 
 
 def real_batch(source: ExcerptSource, config: GanTrainingConfig, draw: int) -> Labelled:
@@ -298,9 +292,6 @@ def real_batch(source: ExcerptSource, config: GanTrainingConfig, draw: int) -> L
 
 def train_on_source(
     source: ExcerptSource,
-    statistics: tuple[NDArray[np.float32], NDArray[np.float32]],
-    features: Mapping[str, Any],
-    log_floor: float,
     data_record: Mapping[str, Any],
     config: GanTrainingConfig,
     progress: Progress = silent,
@@ -308,17 +299,17 @@ def train_on_source(
 ) -> Path:
     """Trains, or continues, in `config.run_folder`; returns the last checkpoint of the averaged generator.
 
-    `statistics` are the classifier's per-band mean and standard deviation, both `[bands]`. A run ended early by
-    `stop_after` updates (or by a kill) continues from its last checkpoint to the very weights an uninterrupted run
-    reaches.
+    A run ended early by `stop_after` updates (or by a kill) continues from its last checkpoint to the very weights an
+    uninterrupted run reaches.
     """
+    profile = source.profile
+    features = profile.to_dict()
     start_from = _Start.load(config, features)
     sources = [str(data_record["corpus"]), *(f"{name} {of['sha256']}" for name, of in start_from.record.items())]
     folder = RunFolder(config.run_folder, config, " ".join(sources))
-    mean, std = (torch.from_numpy(np.asarray(values, np.float32)) for values in statistics)
     with folder.in_use(), training_machine(config.threads, config.seed):
-        size = profile_from_dict(features).excerpt_shape
-        gan = _Gan(config, start_from, mean, std, size, log_floor, source.vocal_fraction)
+        mean, std = map(torch.from_numpy, source.band_statistics())
+        gan = _Gan(config, start_from, mean, std, profile.excerpt_shape, profile.floor_value, source.label_share)
         curves: list[dict[str, float]] = []
         start = 0
         saved = folder.load_state()
@@ -367,6 +358,11 @@ def train_on_source(
                 folder.write_curves(curves)
                 folder.save_state({"update": done, "curves": curves, "gan": gan.state(), "random": random_state()})
     return checkpoints(config.run_folder)[-1]
+
+
+def spectrograms_of(run_folder: Path) -> Path:
+    """Where a run keeps the spectrograms of a corpus of recordings, unless it is told another folder."""
+    return run_folder / "spectrograms"
 
 
 def checkpoints(run_folder: Path) -> list[Path]:

@@ -34,7 +34,7 @@ from earwitness.training.run_folder import (
     training_device,
     training_machine,
 )
-from earwitness.training.segments import SegmentSampler, SegmentShape, band_statistics
+from earwitness.training.segments import SegmentSampler, SegmentShape
 
 logger = logging.getLogger(__name__)
 Variant = Literal["r1", "r2"]
@@ -126,7 +126,7 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
     folder = RunFolder(config.run_folder, config, corpus.manifest["fingerprint"])
     with folder.in_use(), training_machine(config.threads, config.seed):
         network = SVDNet(output_count=len(LABELS[config.variant]), band_count=bands, frame_count=frames)
-        network.standardise.set_statistics(*map(torch.from_numpy, band_statistics(train)))
+        network.standardise.set_statistics(*map(torch.from_numpy, train.band_statistics()))
         network.initialise(torch.Generator().manual_seed(config.seed))
         learner = (NormalisedSVDNet(network) if config.batch_norm else network).to(device)
         optimiser = _optimiser(config, learner)

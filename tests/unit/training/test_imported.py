@@ -10,7 +10,6 @@ from earwitness.features import get_profile
 from earwitness.training.checkpoint import load_checkpoint
 from earwitness.training.corpus import open_corpus
 from earwitness.training.datasets import DataConfig, import_data
-from earwitness.training.segments import band_statistics
 from earwitness.training.train_gan import GanTrainingConfig, checkpoints, train_gan, train_on_source
 from earwitness.training.train_svd import SvdTrainingConfig, train_svd
 from tests.helpers.recordings import write_labelled
@@ -59,8 +58,7 @@ def test_a_generator_goes_on_to_the_same_weights(corpus: Path, tmp_path: Path) -
     opened = open_corpus(corpus)
     train = opened.open("train")
     record = {"corpus": opened.manifest["fingerprint"], "sources": list(opened.manifest["sources"])}
-    features, floor = train.profile.to_dict(), train.profile.floor_value
-    train_on_source(train, band_statistics(train), features, floor, record, parts, stop_after=2)
+    train_on_source(train, record, parts, stop_after=2)
     assert len(checkpoints(parts.run_folder)) == 1
     train_gan(parts)
     networks = [load_checkpoint(path, "generator") for path in (last, checkpoints(parts.run_folder)[-1])]

@@ -15,7 +15,7 @@ from earwitness.training.corpus import open_corpus
 from earwitness.training.evaluate_gan import best_index, choose_checkpoint, evaluate_generator
 from earwitness.training.networks import RefinedGenerator
 from earwitness.training.run_folder import RunFolder
-from earwitness.training.segments import SegmentSampler, SegmentShape, band_statistics
+from earwitness.training.segments import SegmentSampler, SegmentShape
 from earwitness.training.train_gan import GanTrainingConfig, checkpoints, train_gan, train_on_source
 from earwitness.training.train_svd import SvdTrainingConfig, train_svd
 
@@ -82,10 +82,9 @@ def test_gan_in_two_parts_equals_one_and_is_scored(easy_corpus: Path, tmp_path: 
     parts = replace(whole, run_folder=tmp_path / "parts")
     train_gan(whole)
     train = open_corpus(easy_corpus).open("train")
-    arguments = (train, band_statistics(train), train.profile.to_dict(), train.profile.floor_value)
     record = {"corpus": "easy", "sources": ["noise"]}
-    train_on_source(*arguments, record, parts, stop_after=2)
-    train_on_source(*arguments, record, parts)
+    train_on_source(train, record, parts, stop_after=2)
+    train_on_source(train, record, parts)
     for left, right in zip(checkpoints(whole.run_folder), checkpoints(parts.run_folder), strict=True):
         assert_same(weights(left, "generator"), weights(right, "generator"))
     best = choose_checkpoint(whole.run_folder, classifier, easy_corpus, excerpts=80)
@@ -115,11 +114,10 @@ def test_gan_against_a_detectors_layers(easy_corpus: Path, tmp_path: Path) -> No
     last = train_gan(whole)
     parts = replace(whole, run_folder=tmp_path / "parts")
     train = open_corpus(easy_corpus).open("train")
-    arguments = (train, band_statistics(train), train.profile.to_dict(), train.profile.floor_value)
     manifest = open_corpus(easy_corpus).manifest
     record = {"corpus": manifest["fingerprint"], "sources": list(manifest["sources"])}
-    train_on_source(*arguments, record, parts, stop_after=2)
-    train_on_source(*arguments, record, parts)
+    train_on_source(train, record, parts, stop_after=2)
+    train_on_source(train, record, parts)
     assert_same(weights(last, "generator"), weights(checkpoints(parts.run_folder)[-1], "generator"))
     state = torch.load(whole.run_folder / "state.pt", weights_only=True)["gan"]["critic"]
     kept = {name.removeprefix("layers.detector."): value for name, value in state.items() if ".detector." in name}
@@ -159,7 +157,7 @@ def test_a_refined_generator_goes_on_from_a_published_one_and_not_the_other_way(
     train = open_corpus(easy_corpus).open("train")
     manifest = open_corpus(easy_corpus).manifest
     record = {"corpus": manifest["fingerprint"], "sources": list(manifest["sources"])}
-    arguments = (train, band_statistics(train), train.profile.to_dict(), train.profile.floor_value, record, parts)
+    arguments = (train, record, parts)
     train_on_source(*arguments, stop_after=2)
     train_on_source(*arguments)
     assert_same(weights(last, "generator"), weights(checkpoints(parts.run_folder)[-1], "generator"))

@@ -152,7 +152,7 @@ def _assemble(config: CorpusConfig, shards: list[Path], folder: Path) -> dict[st
     return {
         "clips": len(facts),
         "hours": round(len(facts) * config.clip_seconds / 3600, 3),
-        "vocal_fraction": round(data.vocal_fraction, 4),
+        "vocal_fraction": round(data.label_share, 4),
         "singing_clips": len(singing),
         "engines": dict(sorted(Counter(fact["engine"] for fact in singing).items())),
         "speakers": len({fact["speaker"] for fact in singing}),

@@ -22,6 +22,8 @@ from earwitness.features import FeatureProfile, profile_from_dict
 LEVELS = 256
 HIGHEST_LOG_MEL = 6.0
 """A full-scale sine gives ln(frame_length / 4) = 5.5 in the log-mel profile."""
+COUNTED_FRAMES = 1 << 16
+"""Frames whose levels are counted at once."""
 
 
 class DatasetError(ValueError):
@@ -145,9 +147,28 @@ class LabelledSpectrograms:
         (folder / "clips.json").write_text(json.dumps(body) + "\n")
 
     @property
-    def vocal_fraction(self) -> float:
+    def label_share(self) -> float:
         """Share of all frames that are labelled."""
         return float(self.labels.mean())
+
+    @property
+    def frame_counts(self) -> Sequence[int]:
+        """Frames of each clip."""
+        return [clip.frame_count for clip in self.clips]
+
+    def band_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation of each band over all frames, both `[bands]`; exact, from level counts."""
+        bands = self.frames.shape[1]
+        counts = np.zeros((bands, LEVELS), np.int64)
+        for start in range(0, len(self.frames), COUNTED_FRAMES):
+            codes = self.frames[start : start + COUNTED_FRAMES].astype(np.int64) + LEVELS * np.arange(bands)
+            counts += np.bincount(codes.ravel(), minlength=LEVELS * bands).reshape(bands, LEVELS)
+        values = self._values.astype(np.float64)
+        mean = counts @ values / len(self.frames)
+        variance = counts @ values**2 / len(self.frames) - mean**2
+        # A band that never changes would be divided by zero; one quantisation step is the least that can be told apart.
+        std = np.sqrt(np.maximum(variance, self.quantisation.step**2))
+        return mean.astype(np.float32), std.astype(np.float32)
 
     def dequantise(self, levels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Spectrogram values of quantised ones, same shape, float32."""

@@ -81,7 +81,7 @@ def _check_corpus(path: Path) -> DataReport[SplitSummary]:
     splits, problems = dict[str, SplitSummary](), list[Problem]()
     for split in SPLITS:
         data = corpus.open(split)
-        fraction = round(data.vocal_fraction, 4)
+        fraction = round(data.label_share, 4)
         splits[split] = SplitSummary(
             len(data.clips), round(len(data.frames) / data.profile.frames_per_second / 3600, 4), fraction
         )

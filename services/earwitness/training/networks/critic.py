@@ -1,18 +1,22 @@
 """The critic that a generator is trained against."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
+from earwitness.training.networks.detector import Detector
 from earwitness.training.networks.initialise import LEAKY_SLOPE, he_normal
 from earwitness.training.networks.standardise import BandStandardise
-from earwitness.training.networks.svd import SVDNet
 
 SINGING_EXCERPT: Final = (80, 115)
 """Bands and frames of the singing detector's input."""
+HEAD_POSITIONS: Final = 128
+"""Most positions of a layer that are read out without being halved."""
+HEAD_CHANNELS: Final = 64
+HEAD_UNITS: Final = 128
 
 
 class Critic(nn.Module):
@@ -26,11 +30,11 @@ class Critic(nn.Module):
     """
 
     def __init__(
-        self, channels: int = 16, detector: SVDNet | None = None, size: tuple[int, int] = SINGING_EXCERPT
+        self, channels: int = 16, detector: Detector | None = None, size: tuple[int, int] = SINGING_EXCERPT
     ) -> None:
         super().__init__()
         self.pixels = PixelCritic(channels, size)
-        self.layers = None if detector is None else LayerCritic(detector)
+        self.layers = None if detector is None else LayerCritic(detector, size)
 
     def initialise(self, generator: torch.Generator) -> None:
         """He-normal weights and zero biases from `generator`; the detector's are left alone."""
@@ -97,7 +101,7 @@ class PixelCritic(nn.Module):
 
 
 class LayerCritic(nn.Module):
-    """The sum of what four small heads read off pool3, pool6, fc7 and fc8 of a trained detector, itself left as it is.
+    """The sum of what small heads read off the judged layers of a trained detector, itself left as it is.
 
     Pixels show a critic whether an excerpt is sharp; what a detector has learned shows it at once whether an excerpt is
     as vocal, as dense, as percussive as real ones are.
@@ -105,43 +109,30 @@ class LayerCritic(nn.Module):
     Source: Projected GANs, Sauer et al. 2021 (arXiv:2111.01007).
     """
 
-    judged: Final = ("pool3", "pool6", "fc7", "fc8")
-
-    def __init__(self, detector: SVDNet) -> None:
+    def __init__(self, detector: Detector, size: tuple[int, int]) -> None:
+        """`size` is (bands, frames) of the input."""
         super().__init__()
         self.detector = detector.eval().requires_grad_(False)
-        channels, rows, columns = detector.pooled_shape
-        self.heads = nn.ModuleDict(
-            {
-                "pool3": nn.Sequential(
-                    nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.LeakyReLU(LEAKY_SLOPE),
-                    nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.LeakyReLU(LEAKY_SLOPE),
-                    nn.Flatten(), nn.Linear(64 * 7 * 10, 2),
-                ),
-                "pool6": nn.Sequential(
-                    nn.Conv2d(channels, 64, 3, padding=1), nn.LeakyReLU(LEAKY_SLOPE),
-                    nn.Flatten(), nn.Linear(64 * rows * columns, 2),
-                ),
-                "fc7": nn.Sequential(nn.Linear(256, 128), nn.LeakyReLU(LEAKY_SLOPE), nn.Linear(128, 2)),
-                "fc8": nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(LEAKY_SLOPE), nn.Linear(64, 2)),
-            }
-        )  # fmt: skip
-        for name, width in zip(self.judged, (32, channels, 256, 64), strict=True):
-            self.register_buffer(f"{name}_mean", torch.zeros(width))
-            self.register_buffer(f"{name}_std", torch.ones(width))
+        with torch.no_grad():
+            shapes = [layer.shape[1:] for layer in detector.judged(torch.zeros(1, 1, *size))]
+        self.heads = nn.ModuleDict()
+        for name, shape in zip(detector.judged_layers, shapes, strict=True):
+            self.heads[name] = _dense_head(*shape) if len(shape) == 1 else _spatial_head(*shape)
+            self.register_buffer(f"{name}_mean", torch.zeros(shape[0]))
+            self.register_buffer(f"{name}_std", torch.ones(shape[0]))
 
     def initialise(self, generator: torch.Generator) -> None:
         """He-normal weights and zero biases of the heads, from `generator`."""
         for layer in self.heads.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 last = isinstance(layer, nn.Linear) and layer.out_features == 2
-                # Four read-outs are summed, beside that of the pixels.
+                # Several read-outs are summed, beside that of the pixels.
                 he_normal(layer, layer.weight[0].numel(), generator, **({"gain": 0.5} if last else {}))
 
     @torch.no_grad()
     def set_statistics(self, x: Tensor) -> None:
-        """Takes the layers' mean and standard deviation per unit or channel from real excerpts `[B, 1, 80, 115]`."""
-        for name, values in zip(self.judged, self._layers(x), strict=True):
+        """Takes the layers' mean and standard deviation per unit or channel from real excerpts `[B, 1, *size]`."""
+        for name, values in self._judged(x):
             axes = [0, *range(2, values.ndim)]
             getattr(self, f"{name}_mean").copy_(values.mean(axes))
             getattr(self, f"{name}_std").copy_(values.std(axes) + 1e-3)
@@ -153,7 +144,7 @@ class LayerCritic(nn.Module):
     def standardised_layers(self, x: Tensor) -> list[Tensor]:
         """The judged layers of `x`, each with mean 0 and variance 1 over real excerpts."""
         standardised = []
-        for name, values in zip(self.judged, self._layers(x), strict=True):
+        for name, values in self._judged(x):
             shape = (1, -1, *[1] * (values.ndim - 2))
             mean, std = getattr(self, f"{name}_mean"), getattr(self, f"{name}_std")
             standardised.append((values - mean.view(shape)) / std.view(shape))
@@ -161,16 +152,30 @@ class LayerCritic(nn.Module):
 
     def read_layers(self, layers: Sequence[Tensor]) -> Tensor:
         """The same `[B, 2]` of standardised layers."""
-        read = [self.heads[name](values) for name, values in zip(self.judged, layers, strict=True)]
+        read = [head(values) for head, values in zip(self.heads.values(), layers, strict=True)]
         return torch.stack(read).sum(0)
 
-    def _layers(self, x: Tensor) -> list[Tensor]:
-        network = self.detector
-        # Pooling before the monotone activation gives the same numbers with a third fewer element-wise passes.
-        pool3 = network.conv2[1](network.pool3(network.conv2[0](network.conv1(network.standardise(x)))))
-        pool6 = network.conv5[1](network.pool6(network.conv5[0](network.conv4(pool3))))
-        fc7 = network.fc7(pool6.flatten(1))
-        return [pool3, pool6, fc7, network.fc8(fc7)]
+    def _judged(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Each judged layer's name and output."""
+        return zip(self.detector.judged_layers, self.detector.judged(x), strict=True)
+
+
+def _spatial_head(channels: int, rows: int, columns: int) -> nn.Sequential:
+    """Convolutions, of stride 2 until few positions are left, and a read-out of two values."""
+    layers: list[nn.Module] = []
+    while not layers or rows * columns > HEAD_POSITIONS:
+        stride = 2 if rows * columns > HEAD_POSITIONS else 1
+        layers += [
+            nn.Conv2d(channels, HEAD_CHANNELS, 3, stride=stride, padding=1),
+            nn.LeakyReLU(LEAKY_SLOPE),
+        ]
+        channels, rows, columns = HEAD_CHANNELS, -(-rows // stride), -(-columns // stride)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * rows * columns, 2))
+
+
+def _dense_head(units: int) -> nn.Sequential:
+    width = min(units, HEAD_UNITS)
+    return nn.Sequential(nn.Linear(units, width), nn.LeakyReLU(LEAKY_SLOPE), nn.Linear(width, 2))
 
 
 def _realness(read: Tensor, labels: Tensor) -> Tensor:

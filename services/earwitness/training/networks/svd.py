@@ -5,6 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from earwitness.training.networks.detector import Detector
 from earwitness.training.networks.standardise import BandStandardise
 
 LEAKY_SLOPE: Final = 0.01
@@ -22,7 +23,7 @@ def _valid_size(size: int) -> int:
     return size
 
 
-class SVDNet(nn.Module):
+class SVDNet(Detector):
     """Unstandardised log-mel `[B, 1, bands, frames]` → logits `[B, outputs]`.
 
     Each named layer (conv1 conv2 pool3 conv4 conv5 pool6 fc7 fc8 fc9) is a submodule whose output is the layer after
@@ -31,7 +32,8 @@ class SVDNet(nn.Module):
     Source: Mishra et al. 2019 (arXiv:1904.09533); Schlüter & Grill, ISMIR 2015.
     """
 
-    layer_names: Final = ("conv1", "conv2", "pool3", "conv4", "conv5", "pool6", "fc7", "fc8", "fc9")
+    layer_names = ("conv1", "conv2", "pool3", "conv4", "conv5", "pool6", "fc7", "fc8", "fc9")
+    judged_layers = ("pool3", "pool6", "fc7", "fc8")
 
     def __init__(self, output_count: int = 1, band_count: int = 80, frame_count: int = 115) -> None:
         super().__init__()
@@ -74,6 +76,14 @@ class SVDNet(nn.Module):
         """Output of fc8, `[B, 64]`."""
         x = self.pool3(self.conv2(self.conv1(self.standardise(x))))
         return self._embed_pooled(self.pool6(self.conv5(self.conv4(x))).flatten(1))
+
+    def judged(self, x: Tensor) -> list[Tensor]:
+        """Outputs of `judged_layers`."""
+        # Pooling before the monotone activation gives the same numbers with a third fewer element-wise passes.
+        pool3 = self.conv2[1](self.pool3(self.conv2[0](self.conv1(self.standardise(x)))))
+        pool6 = self.conv5[1](self.pool6(self.conv5[0](self.conv4(pool3))))
+        fc7 = self.fc7(self.dropout(pool6.flatten(1)))
+        return [pool3, pool6, fc7, self.fc8(self.dropout(fc7))]
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `[B, outputs]`."""

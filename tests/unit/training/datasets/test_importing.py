@@ -159,7 +159,7 @@ def test_songs_with_word_timings_are_loaded_whole(tmp_path: Path) -> None:
         (tmp_path / f"words/{name}.csv").write_text("word_start,word_end,line_end\n1.0,1.6,nan\n1.8,2.5,nan\n")
     data = load_recordings(tmp_path, PROFILE)
     assert [clip.facts["name"] for clip in data.clips] == ["a.1", "b"]
-    assert data.vocal_fraction == pytest.approx(1.5 / SECONDS, abs=0.02)
+    assert data.label_share == pytest.approx(1.5 / SECONDS, abs=0.02)
     (tmp_path / "words/b.csv").unlink()
     (tmp_path / "audio/a.1.mp3").write_text("not audio")
     with pytest.raises(BrokenData, match=r"audio/b\.mp3: has no label file.*audio/a\.1\.mp3: cannot be read"):

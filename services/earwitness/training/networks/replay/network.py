@@ -1,11 +1,15 @@
 """A replay detector: standardisation and the named layers of one of the paper's networks."""
 
+from collections import deque
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from earwitness.features import get_profile
+from earwitness.training.networks.detector import Detector
 from earwitness.training.networks.replay.stack import ACTIVATIONS, Activation, Stack
 from earwitness.training.networks.replay.table import NETWORKS, OUTPUTS, network_spec
 from earwitness.training.networks.standardise import BandStandardise
@@ -19,7 +23,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
 """Words for a high and a low activation of each output unit."""
 
 
-class ReplayNetwork(nn.Module):
+class ReplayNetwork(Detector):
     """Unstandardised spectrograms `[B, 1, bands, frames]` → logits `[B, 2]`: genuine, spoof.
 
     Each of `layer_names` is a submodule whose output is the layer after its nonlinearity, the last holds the logits.
@@ -51,6 +55,7 @@ class ReplayNetwork(nn.Module):
         self.standardise = BandStandardise(band_count)
         for name, layer in stack.layers.items():
             self.add_module(name, layer)
+        self.judged_layers = tuple(_judged(stack.layers))
 
     def initialise(self, generator: torch.Generator) -> None:
         """Xavier weights (uniform) and zero biases from `generator`."""
@@ -62,10 +67,35 @@ class ReplayNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `[B, 2]`."""
+        logits: Tensor = getattr(self, self.layer_names[-1])(self._last_hidden(x))
+        return logits
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Units `[B, U]` of the last hidden layer; of a convolution, the mean of each channel."""
+        hidden = self._last_hidden(x)
+        return hidden if hidden.ndim == 2 else hidden.mean(dim=(2, 3))
+
+    def judged(self, x: Tensor) -> list[Tensor]:
+        """Outputs of `judged_layers`."""
+        return [output for name, output in self._hidden(x) if name in self.judged_layers]
+
+    def _last_hidden(self, x: Tensor) -> Tensor:
+        return deque(self._hidden(x), maxlen=1)[0][1]
+
+    def _hidden(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Every layer's name and output, without the logits."""
         x = self.standardise(x)
-        for name in self.layer_names:
+        for name in self.layer_names[:-1]:
             x = getattr(self, name)(x)
-        return x
+            yield name, x
+
+
+def _judged(layers: Mapping[str, nn.Module]) -> Iterator[str]:
+    """Poolings and dense layers, without the logits; of a pooling over all positions, what it pools."""
+    for (name, layer), (_, following) in pairwise(layers.items()):
+        pooled = name.startswith("pool") and not isinstance(layer, nn.AdaptiveMaxPool2d)
+        if pooled or name.startswith("fc") or isinstance(following, nn.AdaptiveMaxPool2d):
+            yield name
 
 
 def log_odds(logits: Tensor) -> Tensor:
