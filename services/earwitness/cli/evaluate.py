@@ -21,11 +21,11 @@ Classifier = Annotated[Path, typer.Option("--classifier", help="Checkpoint of th
 Corpus = Annotated[Path, typer.Option("--corpus", "-c", help="Folder of `earwitness corpus build` or `data import`.")]
 AnyCorpus = Annotated[
     Path,
-    typer.Option("--corpus", "-c", help="The corpus that the generator was trained on, see `earwitness train gan`."),
+    typer.Option("--corpus", "-c", help="The corpus that the generator was trained on, see `train gan`."),
 ]
 Cache = Annotated[
     Path | None,
-    typer.Option(help="Folder of a corpus' spectrograms that commands may share. Default: one in the run's."),
+    typer.Option(help="Folder of recordings' spectrograms that commands may share. Default: in the run's."),
 ]
 Excerpts = Annotated[int, typer.Option(min=4, help="Excerpts on each side of a distance.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of excerpts and samples.")]

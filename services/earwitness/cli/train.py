@@ -163,14 +163,14 @@ def gan(
         typer.Option(
             "--corpus",
             "-c",
-            help="Folder of `earwitness corpus build`, `corpus replay` or `data import`, or ASVspoof 2017 as distributed.",
+            help="Folder of `earwitness corpus build`, `corpus replay` or `data import`, or ASVspoof 2017.",
         ),
     ],
     out: RunFolder,
     features: Annotated[
         str | None,
         typer.Option(
-            help="Front end of the detector to be explained, e.g. log-power-512@1, for a corpus of recordings; a corpus "
+            help="For a corpus of recordings, the front end of the detector to be explained, e.g. log-power-512@1; one "
             "of spectrograms has its own."
         ),
     ] = None,

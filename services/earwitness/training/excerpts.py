@@ -73,8 +73,8 @@ def open_excerpts(
     in the folder `cache`.
 
     Raises: DatasetError when there is no corpus, or one of utterances without a `profile`; BrokenData as
-    `open_spoofing_corpus`; from opening a split DatasetError when every recording is shorter than an excerpt, AudioError
-    naming the files that cannot be used.
+    `open_spoofing_corpus`; from opening a split DatasetError when every recording is shorter than an excerpt,
+    AudioError naming the files that cannot be used.
     """
     if is_spoofing_corpus(corpus, None):
         return _utterances(corpus, profile, cache, progress)
