@@ -1,17 +1,10 @@
 """Databases of every kind that a store can be on."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.postgresql import PostgresServer, postgres_server
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgresServer]:
-    with postgres_server() as server:
-        yield server
+from tests.helpers.postgresql import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
