@@ -1,7 +1,8 @@
 """`earwitness evaluate replay` and `evaluate shortcuts`: how well a detector of replays works, and by what."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,15 +14,23 @@ from earwitness.cli.options import Json
 if TYPE_CHECKING:
     from earwitness.training.replay.evaluation import ReplayReport
 
+
+class Split(StrEnum):
+    """Typer wants an enumeration in place of a Literal for repeatable options."""
+
+    TRAIN = "train"
+    DEV = "dev"
+    EVAL = "eval"
+
+
 Checkpoint = Annotated[Path, typer.Argument(help="best.pt of `earwitness train replay`.")]
 Corpus = Annotated[
     Path, typer.Option("--corpus", "-c", help="ASVspoof 2017 as distributed, or `earwitness corpus replay`.")
 ]
-Split = Literal["train", "dev", "eval"]
 Resamples = Annotated[int, typer.Option("--bootstrap", min=0, help="Resamples of the intervals; 0 for none.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the resamples.")]
 Workers = Annotated[int, typer.Option("--workers", "-j", min=0, help="Processes that compute spectrograms.")]
-PRINTED_GROUPS = 20
+PRINTED_GROUPS = 8
 """Groups of a fact that are printed, the worst ones."""
 
 
@@ -75,7 +84,7 @@ def replay(
             report = evaluate_replay(
                 detector,
                 opened,
-                tuple(dict.fromkeys(split or ("train", "dev", "eval"))),
+                [each.value for each in dict.fromkeys(split or Split)],
                 cache=cache,
                 resamples=bootstrap,
                 seed=seed,
@@ -119,7 +128,7 @@ def _print_report(report: "ReplayReport", out: Path | None) -> None:
 def shortcuts(
     checkpoint: Checkpoint,
     corpus: Corpus,
-    split: Annotated[Split, typer.Option(help="Split to score.")] = "eval",
+    split: Annotated[Split, typer.Option(help="Split to score.")] = Split.EVAL,
     bootstrap: Resamples = 1000,
     seed: Seed = 0,
     workers: Workers = 1,
@@ -141,6 +150,7 @@ def shortcuts(
     with extra("train"):
         from earwitness.training.datasets import open_spoofing_corpus
         from earwitness.training.replay.detector import ReplayDetector
+        from earwitness.training.replay.evaluation import duplicates
         from earwitness.training.replay.shortcuts import evaluate_shortcuts
         from earwitness.training.replay.wording import points, rate
 
@@ -150,12 +160,14 @@ def shortcuts(
             report = evaluate_shortcuts(
                 detector,
                 opened,
-                split,
+                split.value,
                 resamples=bootstrap,
                 seed=seed,
                 workers=workers,
                 progress=lambda done, total, text: update(done, total, text),
             )
+    for warning in duplicates(opened):
+        console.say(f"note: {warning}")
     if json_output:
         console.print_json(report.to_dict())
         return

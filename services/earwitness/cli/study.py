@@ -1,5 +1,6 @@
 """`earwitness study`: whole experiments by one command."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="study", no_args_is_help=True)
 
-Network = Literal["bulbul", "pindrop", "compact", "sparrow", "stc_lcnn"]
+
+class Network(StrEnum):
+    """Typer wants an enumeration in place of a Literal for repeatable options."""
+
+    BULBUL = "bulbul"
+    PINDROP = "pindrop"
+    COMPACT = "compact"
+    SPARROW = "sparrow"
+    STC_LCNN = "stc_lcnn"
 
 
 @app.callback()
@@ -83,11 +92,10 @@ def replay(
     with extra("train"):
         from earwitness.training.datasets import open_spoofing_corpus
         from earwitness.training.replay.study import StudyConfig, document, run_study, write_study
-        from earwitness.training.replay.study.config import SMALLEST_FIRST
 
         config = StudyConfig(
             out,
-            networks=tuple(network or SMALLEST_FIRST),
+            networks=tuple(each.value for each in network or Network),
             more_data={"both": (False, True), "less": (False,), "more": (True,)}[data],
             seeds=seeds,
             epochs=epochs,

@@ -1,6 +1,7 @@
 """Equal error rates of a replay detector on each split of a corpus, overall and by how the replays were made."""
 
 import csv
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,8 +33,8 @@ IN_TWO_SPLITS = "in-two-splits"
 class SplitReport:
     """Trials of a split with their scores `[n]`, higher for genuine; figures of all of them, and of groups by name.
 
-    Groups are those of FACTS, as far as the protocols tell them, and `playback kind` and its like where devices are
-    called by a kind, as in P07-phone.
+    Groups are `playback kind` and its like, where devices are called by a kind as in P07-phone, then those of FACTS, as
+    far as the protocols tell them.
     """
 
     trials: Sequence[Trial]
@@ -80,8 +81,10 @@ class ReplayReport:
         }
 
     def write(self, folder: Path) -> None:
-        """Writes a score file of each split, `groups.csv`, and `det.png` where any split has an EER."""
+        """Writes a score file of each split, report.json, groups.csv, and det.png where any split has an EER."""
         folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(folder / "report.json") as partial:
+            partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
         for split, report in self.splits.items():
             named = {trial.file: float(score) for trial, score in zip(report.trials, report.scores, strict=True)}
             write_scores(folder / f"{split}.txt", named)
@@ -188,7 +191,7 @@ def _report(
     try:
         groups: dict[str, Mapping[str, Figures]] = {}
         figures = None
-        for suffix, described in (("", trials), (" kind", with_kinds(trials))):
+        for suffix, described in ((" kind", with_kinds(trials)), ("", trials)):
             facts = [fact for fact in (OF_KINDS if suffix else FACTS) if any(getattr(each, fact) for each in described)]
             (system,) = evaluate_systems(described, {"figures": scores}, facts, resamples, seed, progress)
             figures = figures or system.figures
