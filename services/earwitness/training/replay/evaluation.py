@@ -1,7 +1,6 @@
 """Equal error rates of a replay detector on each split of a corpus, overall and by how the replays were made."""
 
 import csv
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from earwitness.detection.intervals import RESAMPLES, SEED
 from earwitness.detection.keys import Fact, Trial
 from earwitness.detection.report import Figures, all_equal, evaluate_systems
 from earwitness.detection.scores import write_scores
+from earwitness.text import json_text
 from earwitness.training.corpus.storage import whole_file
 from earwitness.training.datasets.asvspoof import UTTERANCE_SPLITS, SpoofingCorpus
 from earwitness.training.datasets.utterances import same_audio
@@ -84,7 +84,7 @@ class ReplayReport:
         """Writes a score file of each split, report.json, groups.csv, and det.png where any split has an EER."""
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / "report.json") as partial:
-            partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+            partial.write_text(json_text(self.to_dict()) + "\n", encoding="utf-8")
         for split, report in self.splits.items():
             named = {trial.file: float(score) for trial, score in zip(report.trials, report.scores, strict=True)}
             write_scores(folder / f"{split}.txt", named)
@@ -188,16 +188,17 @@ def of_part(progress: Progress, part: str) -> Progress:
 def _report(
     trials: Sequence[Trial], scores: NDArray[np.float64], resamples: int, seed: int, progress: Progress
 ) -> SplitReport:
+    """Figures of a split by kind and by name; where it has one class, why there are none."""
+    figures, groups = None, dict[str, Mapping[str, Figures]]()
     try:
-        groups: dict[str, Mapping[str, Figures]] = {}
-        figures = None
         for suffix, described in ((" kind", with_kinds(trials)), ("", trials)):
             facts = [fact for fact in (OF_KINDS if suffix else FACTS) if any(getattr(each, fact) for each in described)]
-            (system,) = evaluate_systems(described, {"figures": scores}, facts, resamples, seed, progress)
-            figures = figures or system.figures
-            groups |= {f"{fact}{suffix}": system.groups[fact] for fact in facts}
-        assert figures is not None
+            if facts or not suffix:
+                (system,) = evaluate_systems(described, {"all": scores}, facts, resamples, seed, progress)
+                figures = system.figures
+                groups |= {f"{fact}{suffix}": system.groups[fact] for fact in facts}
     except UndefinedEer as err:
         genuine = int(genuine_of(trials).sum())
-        return SplitReport(trials, scores, Figures(genuine, len(trials) - genuine, None, str(err)), {})
+        figures = Figures(genuine, len(trials) - genuine, None, str(err))
+    assert figures is not None
     return SplitReport(trials, scores, figures, groups)

@@ -1,13 +1,13 @@
 """A study on paper: study.md to read, study.csv a line for each figure, study.json all of it."""
 
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from earwitness.text import json_text
 from earwitness.training.corpus.storage import whole_file
 from earwitness.training.replay.alterations import ALTERATIONS
 from earwitness.training.replay.rates import Estimate
@@ -33,7 +33,7 @@ def write_study(study: Study, folder: Path) -> None:
     with whole_file(folder / "study.md") as partial:
         partial.write_text(markdown(study), encoding="utf-8")
     with whole_file(folder / "study.json") as partial:
-        partial.write_text(json.dumps(document(study), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(json_text(document(study)) + "\n", encoding="utf-8")
     with whole_file(folder / "study.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["network", "more_data", "seed", "part", "group", "figure", "value", "low", "high"])
@@ -41,7 +41,7 @@ def write_study(study: Study, folder: Path) -> None:
 
 
 def main_table(study: Study) -> Table:
-    """The paper's table: a row for each network and amount of data."""
+    """The paper's table: a row for each network and amount of data; how far seeds differ, where there are several."""
     parts = [part for part in PARTS if part in study.trials]
     columns = ["network", "parameters#", "data", "seeds#", "epochs#", "minutes#", *(f"{part}#" for part in parts)]
     rows = []
@@ -50,8 +50,17 @@ def main_table(study: Study) -> Table:
         minutes = f"{np.mean([run.seconds for run in row.runs]) / 60:.0f}"
         cells = [row.cell.network, f"{row.parameters:,}", row.cell.data, str(len(row.runs)), epochs, minutes]
         gap = row.gap
-        rows.append([*cells, *(rate(row.eer(part)) for part in parts), points(gap.change) if gap else "undefined"])
-    return [*columns, "eval − dev#"], rows
+        cells += [*(rate(row.eer(part)) for part in parts), points(gap.change) if gap else "undefined"]
+        rows.append([*cells, _seeds_on_eval(row)])
+    columns.append("eval − dev#")
+    several = any(len(row.runs) > 1 for row in study.rows)
+    return ([*columns, "eval, seeds#"], rows) if several else (columns, [cells[:-1] for cells in rows])
+
+
+def _seeds_on_eval(row: Row) -> str:
+    """From the seed of the lowest EER to that of the highest; empty for one seed."""
+    values = [100 * run.eers["eval"].value for run in row.runs if "eval" in run.eers]
+    return f"{min(values):.1f} to {max(values):.1f} %" if len(values) > 1 else ""
 
 
 def kinds_table(study: Study) -> Table:
@@ -93,10 +102,7 @@ def markdown(study: Study) -> str:
         *conclusions(study),
         HOW_TO_READ,
     ]
-    for title, table in (
-        ("EER on eval by kind of loudspeaker", kinds_table(study)),
-        (SHORTCUTS, shortcuts_table(study)),
-    ):
+    for title, table in ((KINDS, kinds_table(study)), (SHORTCUTS, shortcuts_table(study))):
         if table[1]:
             lines += [f"## {title}", *_markdown_table(table)]
     if remarks(study):

@@ -86,6 +86,7 @@ def test_rows_are_means_over_seeds_and_empty_ones_say_so() -> None:
         "dev#": "10.0 % [9.1, 10.9]",
         "eval#": "21.0 % [20.1, 22.0]",
         "eval − dev#": "+11.0 points [+9.1, +12.9]",
+        "eval, seeds#": "20.0 to 22.0 %",
     }
     columns, (cells,) = kinds_table(found)
     assert columns == ["network", "data", "hifi#", "phone#"]
