@@ -142,6 +142,7 @@ def train_replay(
             batches = sampler.epoch(epoch, config.workers)
             loss = _train_epoch(network, optimiser, batches, epoch * sampler.batches_per_epoch, total, progress)
             dev_loss, scores = loss_and_scores(network, dev, frames, config.hop_frames, config.workers)
+            require_finite(torch.tensor(dev_loss), (epoch + 1) * sampler.batches_per_epoch)
             row = {
                 "epoch": epoch + 1.0,
                 "loss": loss,
