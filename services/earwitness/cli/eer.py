@@ -206,10 +206,10 @@ def _ends(interval: "Interval | None") -> str:
 
 def _doubt(name: str, scores: "NDArray[np.float64]", eer: "Eer | None", lower_is_genuine: bool) -> None:
     """Says so where scores are all the same, or the wrong way round."""
-    from earwitness.detection.report import all_equal
+    from earwitness.detection.report import ties_only
 
-    if all_equal(scores):
-        console.say(f"{name}: {all_equal(scores)}")
+    if ties_only(scores):
+        console.say(f"{name}: {ties_only(scores)}")
     elif eer is not None and eer.nearest_threshold > 0.5:
         way = "without --lower-is-genuine" if lower_is_genuine else "with --lower-is-genuine"
         console.say(f"{name}: worse than chance; are its scores the other way round? Try it {way}")

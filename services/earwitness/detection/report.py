@@ -121,7 +121,7 @@ def resampled_units(speakers: NDArray[np.int64]) -> NDArray[np.int64] | None:
     return units if there[0] >= 0 and len(there) > 1 else None
 
 
-def all_equal(scores: NDArray[np.float64]) -> str:
+def ties_only(scores: NDArray[np.float64]) -> str:
     """That scores `[n]` are nothing but ties, in words, where they are; their EER of 50 % says nothing else."""
     if len(scores) > 1 and np.all(scores == scores[0]):
         return f"all {len(scores)} scores are {scores[0]:g}: ties only, which tell no trial from another"

@@ -14,7 +14,7 @@ from earwitness.training.networks.replay import ReplayNetwork
 from earwitness.training.replay.sampling import utterance_scores
 from earwitness.training.replay.spectrograms import stored_spectrograms
 from earwitness.training.replay.utterances import Utterance
-from earwitness.training.run_folder import Progress, keep_freed_memory, silent
+from earwitness.training.run_folder import DeviceName, Progress, keep_freed_memory, silent, training_device
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,18 @@ class ReplayDetector:
     """Fingerprint of the corpus that it was trained on."""
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Raises: CheckpointError when the file is no checkpoint of a replay detector."""
+    def load(cls, path: Path, device: DeviceName = "auto") -> Self:
+        """The detector of a checkpoint, on `device`.
+
+        Raises: CheckpointError when the file is no checkpoint of a replay detector; ValueError for a device that is not
+        there.
+        """
         module, meta = load_checkpoint(path, "replay")
         keep_freed_memory()
         record = meta.training
         return cls(
             path,
-            cast(ReplayNetwork, module),
+            cast(ReplayNetwork, module.to(training_device(device))),
             profile_from_dict(meta.features),
             record.get("window_hop"),
             str(record.get("corpus", "")),

@@ -14,7 +14,7 @@ from earwitness.detection.det import Curve, draw_det
 from earwitness.detection.eer import UndefinedEer
 from earwitness.detection.intervals import RESAMPLES, SEED
 from earwitness.detection.keys import Fact, Trial
-from earwitness.detection.report import Figures, all_equal, evaluate_systems
+from earwitness.detection.report import Figures, ties_only, evaluate_systems
 from earwitness.detection.scores import write_scores
 from earwitness.text import json_text
 from earwitness.training.corpus.storage import whole_file
@@ -45,7 +45,7 @@ class SplitReport:
     @property
     def doubt(self) -> str:
         """Why there is no EER, or why it says nothing; empty where it does."""
-        return self.figures.undefined or all_equal(self.scores)
+        return self.figures.undefined or ties_only(self.scores)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from earwitness.detection.eer import RankedTrials
 from earwitness.detection.intervals import RESAMPLES, SEED
-from earwitness.detection.report import all_equal
+from earwitness.detection.report import ties_only
 from earwitness.training.datasets.asvspoof import SpoofingCorpus
 from earwitness.training.replay.alterations import ALTERATIONS
 from earwitness.training.replay.detector import ReplayDetector
@@ -103,7 +103,7 @@ def evaluate_shortcuts(
         int((~genuine).sum()),
         untouched,
         tuple(
-            Shortcut(name, each.words, estimates[name], estimates[name] - untouched, all_equal(scores[name]))
+            Shortcut(name, each.words, estimates[name], estimates[name] - untouched, ties_only(scores[name]))
             for name, each in ALTERATIONS.items()
         ),
     )

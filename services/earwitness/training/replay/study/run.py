@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from earwitness.detection.eer import RankedTrials, UndefinedEer
 from earwitness.detection.intervals import RESAMPLES, SEED
 from earwitness.detection.keys import Trial
-from earwitness.detection.report import all_equal
+from earwitness.detection.report import ties_only
 from earwitness.detection.scores import match_scores, read_scores, write_scores
 from earwitness.training.checkpoint import file_sha256
 from earwitness.training.datasets.asvspoof import UTTERANCE_SPLITS, SpoofingCorpus
@@ -23,7 +23,7 @@ from earwitness.training.replay.rates import Estimate, eer_estimate
 from earwitness.training.replay.study.config import Cell, StudyConfig
 from earwitness.training.replay.study.results import Row, Run, Study
 from earwitness.training.replay.utterances import UtteranceSplit
-from earwitness.training.run_folder import Progress, best_checkpoint, plain, silent
+from earwitness.training.run_folder import Progress, best_checkpoint, plain, silent, training_machine
 from earwitness.training.train_replay import ReplayTrainingConfig, replay_run_ended, train_replay
 
 UNFINISHED = "is not trained to the end"
@@ -67,7 +67,8 @@ def run_study(
         else:
             if finished:
                 evaluated = _Evaluation(training, config, resamples, seed, own)
-                runs.setdefault(cell, []).append(evaluated.run(corpus, other, undefined, shortcuts))
+                with training_machine(config.threads, run_seed):
+                    runs.setdefault(cell, []).append(evaluated.run(corpus, other, undefined, shortcuts))
                 parameters[cell] = evaluated.detector.parameters
                 warnings += [f"{name}, {said}" for said in evaluated.doubts]
             else:
@@ -96,7 +97,7 @@ class _Evaluation:
     def __init__(
         self, training: ReplayTrainingConfig, config: StudyConfig, resamples: int, seed: int, progress: Progress
     ) -> None:
-        self.detector = ReplayDetector.load(best_checkpoint(training.run_folder))
+        self.detector = ReplayDetector.load(best_checkpoint(training.run_folder), config.device)
         self.doubts: list[str] = []
         self._training = training
         self._config = config
@@ -117,7 +118,7 @@ class _Evaluation:
         if other is not None:
             scores["other"] = np.concatenate([self._scores(other, split) for split in UTTERANCE_SPLITS])
         trials = _trials_of(corpus, other)
-        self.doubts += [f"{part}: {said}" for part, each in scores.items() if (said := all_equal(each))]
+        self.doubts += [f"{part}: {said}" for part, each in scores.items() if (said := ties_only(each))]
         defined = [part for part in scores if part not in undefined]
         altered = {name: self._scores(corpus, "eval", name) for name in ALTERATIONS if shortcuts and "eval" in defined}
         with (self._training.run_folder / "curves.csv").open() as file:
