@@ -14,7 +14,7 @@ from earwitness.detection.det import Curve, draw_det
 from earwitness.detection.eer import UndefinedEer
 from earwitness.detection.intervals import RESAMPLES, SEED
 from earwitness.detection.keys import Fact, Trial
-from earwitness.detection.report import Figures, ties_only, evaluate_systems
+from earwitness.detection.report import Figures, evaluate_systems, ties_only
 from earwitness.detection.scores import write_scores
 from earwitness.text import json_text
 from earwitness.training.corpus.storage import whole_file
