@@ -76,7 +76,7 @@ def shortcuts_table(study: Study) -> Table:
     for row in study.rows:
         found = {name: pair for name in ALTERATIONS if (pair := row.shortcut(name))}
         if found:
-            cells = [f"{altered.value:.1%}, {points(change)}" for altered, change in found.values()]
+            cells = [f"{100 * altered.value:.1f} %, {points(change)}" for altered, change in found.values()]
             rows.append([row.cell.network, row.cell.data, rate(row.eer("eval")), *cells])
     return ["network", "data", "untouched#", *(f"{each.words}#" for each in ALTERATIONS.values())], rows
 
