@@ -41,7 +41,10 @@ def export(
     ],
     model_repository: ModelRepository = None,
     corpus: Annotated[
-        Path | None, typer.Option(help="Evaluate both on this corpus of singing; takes minutes.", rich_help_panel=CARD)
+        Path | None,
+        typer.Option(
+            help="Evaluate both on this corpus, of singing or of replays; takes minutes.", rich_help_panel=CARD
+        ),
     ] = None,
     songs: Annotated[
         Path | None, typer.Option(help="And on real songs, in a layout of `earwitness data`.", rich_help_panel=CARD)
@@ -67,6 +70,12 @@ def export(
             metavar="NAME=FILE",
             help="Checkpoint of a generator trained in another way: its distance beside this one's.",
             rich_help_panel=CARD,
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the corpus' spectrograms. Default: one beside the generator.", rich_help_panel=CARD
         ),
     ] = None,
     layer: Annotated[
@@ -129,9 +138,10 @@ def export(
             "other_detector": other_detector,
             "compare_classifier": compare_classifier,
             "compare_generator": compare_generator,
+            "cache": cache,
         }
         if corpus is None and (wanting := [option for option, given in card_only.items() if given]):
-            raise InvalidArgument(wanting[0], "needs --corpus: it is measured on its test split")
+            raise InvalidArgument(wanting[0], "needs --corpus: it is for figures on one")
         if any(own) and corpus is not None:
             raise InvalidArgument("corpus", "evaluates checkpoints of `earwitness train` only; leave it out")
         if all(own):
@@ -179,6 +189,7 @@ def export(
                     _checkpoints("compare_classifier", compare_classifier or ()),
                     _checkpoints("compare_generator", compare_generator or ()),
                 ),
+                cache,
                 lambda *event: update(*event),
             )
     if json_output:

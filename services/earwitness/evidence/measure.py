@@ -25,8 +25,8 @@ from earwitness.evidence.values import (
 
 SEED = 0
 VOCAL = "vocal"
-"""The meaning, in a model's words, of what a judge of voices should hear more of. Of a model without such an output they
-have nothing to say."""
+"""The meaning, in a model's words, of what a judge of voices should hear more of. Of a model without such an output
+they have nothing to say."""
 Progress = Callable[[int, int, str], None]
 
 
@@ -64,7 +64,7 @@ class Listener:
         )
 
     def oppose(self, high: Gathered, low: Gathered) -> Opposition:
-        """What the judges say of two objectives of a model that tells voices, measured, at every place that both have."""
+        """What the judges say of two objectives of a model that tells voices, at every place that both have."""
         heard = [{place for title, place in self._probabilities if title == each.title} for each in (high, low)]
         places = [each.name for each in high.judged if each.name in heard[1]] + [REAL]
         contrasts = {
@@ -130,9 +130,7 @@ def conclude(listener: Listener, objectives: Sequence[ObjectiveEvidence], record
     gathered = [each.gathered for each in objectives]
     return Evidence(
         objectives=tuple(objectives),
-        oppositions=tuple(
-            listener.oppose(high, low) for high, low in opposites(gathered) if tells_voices(high.model)
-        ),
+        oppositions=tuple(listener.oppose(high, low) for high, low in opposites(gathered) if tells_voices(high.model)),
         likenesses=tuple(likenesses(gathered)),
         recordings=tuple(each.name for each in recordings),
         finished=datetime.now(UTC),

@@ -17,7 +17,7 @@ from earwitness.inference.backend import FloatArray
 AUDIO_SEED = 0
 """Griffin–Lim's first phases: fixed, so that the same spectrogram has the same sound."""
 LOUDEST_LEVEL = 40.0
-"""Natural logarithms of magnitudes above this are brought down together before inversion: e^88 is the end of float32."""
+"""Log-magnitudes (natural) above this are brought down together before inversion: e^88 is the end of float32."""
 FIRST_RENDER_S = {Artefact.AUDIO: 2.0, Artefact.PICTURE: 1.0}
 """Expected seconds of one artefact before one was made: mostly the loading of the libraries."""
 MEMORY = 0.5

@@ -1,6 +1,5 @@
 """The model card: what a bundle is, what it was trained on and how good it is, for people."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,18 +9,22 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from earwitness.detection.intervals import Interval
 from earwitness.features import profile_from_dict
 from earwitness.inference.metadata import BundleMetadata, Role
-from earwitness.training.checkpoint import file_sha256, load_checkpoint
-from earwitness.training.corpus import open_corpus
-from earwitness.training.evaluate import ClassifierReport, Figures, evaluate_classifier
+from earwitness.training.checkpoint import DETECTORS, file_sha256, load_checkpoint
 from earwitness.training.evaluate_gan import GeneratorReport, evaluate_generator, sample
+from earwitness.training.excerpts import open_excerpts
+from earwitness.training.export.detector_figures import (
+    MEASURES,
+    VALIDATION_FIGURES,
+    DetectorFigures,
+    Material,
+)
 from earwitness.training.export.verify import ParityReport
-from earwitness.training.intervals import Intervals
 from earwitness.training.networks import Generator
 from earwitness.training.pictures import beside
 from earwitness.training.run_folder import Progress, silent
+from earwitness.training.train_gan import spectrograms_of
 
 PICTURED = 16
 PICTURE_SEED = 1
@@ -31,16 +34,15 @@ PICTURE_SEED = 1
 class Evaluation:
     """Figures of both networks on held-out data; excerpts to show, generated and real, both `[N, bands, frames]`.
 
-    `others` are the generator's distances over other detectors, by the words for each. `classifiers` and `generators`
-    are networks beside these two, by name: other variants, layouts, ways to train.
+    `others` are the generator's distances over other detectors, by the words for each; `generators` those of other
+    generators, by name: other layouts, other ways to train.
     """
 
-    classifier: ClassifierReport
+    classifier: DetectorFigures
     generator: GeneratorReport
     others: Mapping[str, GeneratorReport]
     generated: NDArray[np.float32]
     real: NDArray[np.float32]
-    classifiers: Mapping[str, ClassifierReport] = field(default_factory=dict)
     generators: Mapping[str, GeneratorReport] = field(default_factory=dict)
 
 
@@ -71,41 +73,53 @@ def evaluate_pair(
     corpus: Path,
     songs: Path | None = None,
     comparisons: Comparisons | None = None,
+    cache: Path | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Evaluates two checkpoints on a corpus and, apart, on real songs, and the `comparisons`; minutes.
+    """Evaluates two checkpoints on a corpus and, of singing, apart on real songs, and the `comparisons`; minutes.
+
+    `cache` is the folder of the spectrograms of a corpus of recordings; it defaults to one beside the generator.
 
     Raises: CheckpointError, DatasetError or AudioError when an input cannot be used.
     """
-    network = cast(Generator, load_checkpoint(generator, "generator")[0])
+    module, meta = load_checkpoint(generator, "generator")
+    architecture = load_checkpoint(classifier, *DETECTORS)[1].architecture
+    cache = cache or spectrograms_of(generator.parent)
+    opened = open_excerpts(corpus, profile_from_dict(meta.features), cache, progress)
     others = comparisons or Comparisons()
     rng = np.random.default_rng(PICTURE_SEED)
-    real, _ = open_corpus(corpus).open("valid").random_excerpts(rng, PICTURED)
+    real, _ = opened.open("valid").random_excerpts(rng, PICTURED)
+
+    def distances(path: Path, judge: Path) -> GeneratorReport:
+        return evaluate_generator(path, judge, corpus, cache=cache, progress=progress)
+
     return Evaluation(
-        classifier=evaluate_classifier(classifier, corpus, songs, progress),
-        generator=evaluate_generator(generator, classifier, corpus, progress=progress),
-        others={
-            _in_words(other, generator): evaluate_generator(generator, other, corpus, progress=progress)
-            for other in others.detectors
-        },
-        generated=sample(network, PICTURED, PICTURE_SEED),
+        classifier=MEASURES[architecture](classifier, others.classifiers, Material(corpus, songs, cache), progress),
+        generator=distances(generator, classifier),
+        others={_in_words(other, generator): distances(generator, other) for other in others.detectors},
+        generated=sample(cast(Generator, module), PICTURED, PICTURE_SEED),
         real=real,
-        classifiers={
-            name: evaluate_classifier(path, corpus, songs, progress) for name, path in others.classifiers.items()
-        },
-        generators={
-            name: evaluate_generator(path, classifier, corpus, progress=progress)
-            for name, path in others.generators.items()
-        },
+        generators={name: distances(path, classifier) for name, path in others.generators.items()},
     )
 
 
 def _in_words(detector: Path, generator: Path) -> str:
-    training = load_checkpoint(detector, "svdnet")[1].training
-    words = f"a detector trained from seed {training['seed']}, validation AUROC {training['valid_auc']:.3f}"
+    meta = load_checkpoint(detector, *DETECTORS)[1]
+    words = f"{meta.arguments.get('network', 'a detector')} trained from seed {meta.training['seed']}"
+    words += "".join(f", {each}" for each in _validation(meta.training))
     runs = _lineage(load_checkpoint(generator, "generator")[1].training)
     judged = any(run.get("detector", {}).get("sha256") == file_sha256(detector) for run in runs)
     return f"{words}, that judged an earlier run of this generator" if judged else words
+
+
+def _validation(training: Mapping[str, Any]) -> list[str]:
+    """A detector's figures on the split that it was chosen by, such as `validation AUROC 0.912`."""
+    return [f"{words} {training[name]:.3f}" for name, words in VALIDATION_FIGURES.items() if name in training]
+
+
+def _kind(training: Mapping[str, Any]) -> str:
+    """Which of several networks was trained, where there were several to choose from: `pindrop, `."""
+    return f"{network}, " if (network := training["config"].get("network")) else ""
 
 
 def card_files(name: str) -> tuple[str, str]:
@@ -130,9 +144,8 @@ def write_card(
         sizes={metadata.served_name(role): size / 1e6 for role, size in model_bytes.items()},
         lineage={network: _lineage(record) for network, record in facts.training.items()},
         evaluation=evaluation,
-        detector_rows=_detector_rows(evaluation.classifier) if evaluation else {},
-        variant_rows=_variant_rows(evaluation) if evaluation else {},
-        sure=_sure,
+        validation=_validation,
+        kind=_kind,
         picture=picture,
     )
     (folder / card).write_text(text, encoding="utf-8")
@@ -144,37 +157,6 @@ def _lineage(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     while "init" in records[-1]:
         records.append(records[-1]["init"]["training"])
     return records
-
-
-def _detector_rows(report: ClassifierReport) -> dict[str, tuple[Figures, Intervals | None]]:
-    """Figures of each part, and their intervals where there are files to resample."""
-    sure = report.intervals
-    rows: dict[str, tuple[Figures, Intervals | None]] = {
-        "test: unseen voices, tracks and songs": (report.test, sure.get("test"))
-    }
-    for engine, figures in report.engines.items():
-        rows[f"test, singing by {engine} only"] = (figures, None)
-    for name, figures in report.songs.items():
-        rows[f"real song, {name.replace('_', ' ')}"] = (figures, None)
-    if report.all_songs is not None:
-        rows["all real songs"] = (report.all_songs, sure.get("songs"))
-    return rows
-
-
-def _variant_rows(evaluation: Evaluation) -> dict[str, tuple[Figures, Intervals | None]]:
-    """The exported classifier's test set and songs, then those of the ones beside it."""
-    rows = {}
-    for name, report in {"this one": evaluation.classifier, **evaluation.classifiers}.items():
-        rows[f"{name}: test"] = (report.test, report.intervals.get("test"))
-        if report.all_songs is not None:
-            rows[f"{name}: real songs"] = (report.all_songs, report.intervals.get("songs"))
-    return rows if evaluation.classifiers else {}
-
-
-def _sure(value: float, interval: Interval | None) -> str:
-    """A figure and, where it is known, its interval."""
-    known = interval is not None and not math.isnan(interval.low)
-    return f"{value:.3f} ({interval.low:.3f}–{interval.high:.3f})" if interval and known else f"{value:.3f}"
 
 
 def _template() -> Any:

@@ -26,16 +26,16 @@ def export_checkpoints(
     corpus: Path | None = None,
     songs: Path | None = None,
     comparisons: Comparisons | None = None,
+    cache: Path | None = None,
     progress: Progress = silent,
 ) -> ExportedBundle:
     """Exports a trained generator and detector, of singing or of replays, with all of the detector's named layers.
 
-    With a `corpus` of singing, and real `songs`, both are evaluated first and the figures go into the model card,
-    beside those of the `comparisons`.
+    With a `corpus` of the detector's kind, and real `songs` for one of singing, both are evaluated first and the
+    figures go into the model card, beside those of the `comparisons`. `cache` is a folder of a corpus' spectrograms.
 
-    Raises: SourceError when a file is no such checkpoint, the two were trained on different features, or there is a
-    corpus for another detector than one of singing;
-    CheckpointError, DatasetError or AudioError when they cannot be evaluated; and as `export_bundle`.
+    Raises: SourceError when a file is no such checkpoint, or the two were trained on different features;
+    CheckpointError, DatasetError, AudioError or ValueError when they cannot be evaluated; and as `export_bundle`.
     """
     try:
         generator, generator_meta = load_checkpoint(gan_checkpoint, "generator")
@@ -48,13 +48,8 @@ def export_checkpoints(
             f"on {classifier_meta.features.get('name')!r} or other parameters of it; train both on the same"
         )
     evaluation = None
-    if corpus is not None and classifier_meta.architecture != "svdnet":
-        raise SourceError(
-            f"{detector_checkpoint} holds {classifier_meta.architecture!r}; figures on a corpus are those of a singing "
-            "detector, export without a corpus"
-        )
     if corpus is not None:
-        evaluation = evaluate_pair(gan_checkpoint, detector_checkpoint, corpus, songs, comparisons, progress)
+        evaluation = evaluate_pair(gan_checkpoint, detector_checkpoint, corpus, songs, comparisons, cache, progress)
     return export_bundle(
         generator,
         classifier,

@@ -16,6 +16,7 @@ from earwitness.training.evaluate import ClassifierReport, Figures
 from earwitness.training.evaluate_gan import GeneratorReport
 from earwitness.training.export import ExportError, UnsupportedOperator, bundle, export_bundle
 from earwitness.training.export.card import CardFacts, Evaluation
+from earwitness.training.export.detector_figures import singing_figures
 from earwitness.training.intervals import Interval, Intervals
 
 BANDS, FRAMES = get_profile("log-mel-80@1").excerpt_shape
@@ -61,13 +62,15 @@ def evaluation() -> Evaluation:
     sure = Intervals(9, Interval(0.1, 0.15), Interval(0.981, 0.992), nothing)
     excerpts = np.random.default_rng(0).standard_normal((16, BANDS, FRAMES)).astype(np.float32)
     return Evaluation(
-        ClassifierReport(0.4, figures, figures, {"sinsy": figures}, {}, None, {"test": sure}),
-        GeneratorReport(2000, 1.25, 0.1, 0.2, 12.5, 0.2, 0.3),
-        {"a detector trained from seed 9": GeneratorReport(2000, 2.0, 0.1, 0.2, 47.0, 0.2, 0.3)},
+        singing_figures(
+            ClassifierReport(0.4, figures, figures, {"sinsy": figures}, {}, None, {"test": sure}),
+            {"deaf": ClassifierReport(0.4, unsure, unsure, {}, {"song": unsure}, unsure)},
+        ),
+        GeneratorReport("fc8", 2000, 1.25, 0.1, 0.2, 12.5, 0.2, 0.3),
+        {"a detector trained from seed 9": GeneratorReport("fc8", 2000, 2.0, 0.1, 0.2, 47.0, 0.2, 0.3)},
         excerpts,
         excerpts,
-        {"deaf": ClassifierReport(0.4, unsure, unsure, {}, {"song": unsure}, unsure)},
-        {"blurred": GeneratorReport(2000, 7.5, 0.1, 0.2, 12.5, 0.4, 0.5)},
+        {"blurred": GeneratorReport("fc8", 2000, 7.5, 0.1, 0.2, 12.5, 0.4, 0.5)},
     )
 
 
