@@ -39,7 +39,7 @@ def demo(
     ),
     model: Annotated[str, typer.Option("--model", "-m", help="Model to explain.")] = "svd-r1",
     audio: Annotated[
-        list[Path] | None, typer.Option(help="Real audio, files or folders. Default: what the repository ships.")
+        list[Path] | None, typer.Option(help="Real audio, files or folders. Default: the music the repository ships.")
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=2, help="Explanations each way.")] = 8,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of each search. Default: the server's.")] = None,
@@ -49,10 +49,18 @@ def demo(
     model_repository: ModelRepository = None,
     json_output: Json = False,
 ) -> None:
-    """Explain the shipped singing-voice detector both ways, score both, and write a page that plays them.
+    """Explain a detector both ways, the shipped one of singing voices, score both, and write a page that plays them.
 
     Starts a stack of its own on free ports, builds references from real audio (the 50 excerpts where the output is
     highest, and the 50 where it is lowest), searches, scores, and stops the stack. No torch is needed.
+
+    Another model is explained by its first output, the words are its own: give --audio that it was made for.
+
+    [bold]Examples[/bold]
+
+      earwitness demo
+
+      earwitness demo --model replay-compact --model-repository models --audio speech/
     """
     from earwitness.client.output import check_free
 

@@ -114,16 +114,22 @@ def _excerpts(recording: Path, profile: FeatureProfile, frame_count: int, hop: i
     return profile.excerpts(profile.spectrogram(waveform), hop)
 
 
+def samples_of(profile: FeatureProfile, first_frame: int, frame_count: int) -> slice:
+    """The samples of a recording that an excerpt of its spectrogram covers (centred frames: between their centres)."""
+    first = round(first_frame * profile.sample_rate_hz / profile.frames_per_second)
+    return slice(first, first + profile.sample_count(frame_count))
+
+
 def _rendered(found: _Found, sign: float, profile: FeatureProfile, frame_count: int) -> RealExcerpt:
     import soundfile
 
     activation = sign * found.upwards
-    first = profile.sample_count(found.first_frame + 1) - profile.sample_count(1)
-    waveform = load_audio(found.recording, profile.sample_rate_hz)[first : first + profile.sample_count(frame_count)]
+    samples = samples_of(profile, found.first_frame, frame_count)
+    waveform = load_audio(found.recording, profile.sample_rate_hz)[samples]
     loudest = float(np.abs(waveform).max())
     file = io.BytesIO()
     louder = waveform * np.float32(PEAK / loudest) if loudest else waveform
     soundfile.write(file, louder, profile.sample_rate_hz, format="WAV", subtype="PCM_16")
-    source = f"{found.recording.name}, {first / profile.sample_rate_hz:.1f} s"
+    source = f"{found.recording.name}, {samples.start / profile.sample_rate_hz:.1f} s"
     picture = render_picture(profile, found.spectrogram, f"{source}, activation {activation:.3g}")
     return RealExcerpt(source, activation, found.spectrogram, file.getvalue(), picture)
