@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,7 @@ from earwitness.cli.options import Data, Explainer, Force, Json, Triton
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from earwitness.evidence.judges import Contrast
+    from earwitness.evidence.judges import Contrast, Opinion
     from earwitness.evidence.values import Evidence, Gathered
     from earwitness.inference.backend import InferenceBackend
 
@@ -60,7 +60,8 @@ def explanations(
     Of every objective of the sweeps: all explanations of the chosen, the median and the worst setting, judged by two
     voice detectors that nobody here trained, by a kernel distance to the real excerpts that activate the objective
     most, and by how much they differ; whether a judge can tell opposite objectives apart; and whether the published
-    shape of the grid is reproduced. Sweeps must be ranked.
+    shape of the grid is reproduced. Sweeps must be ranked. The judges listen for voices in music: of a model without an
+    output labelled `vocal`, such as one of replayed speech, they are not asked, and all the rest is measured.
 
     Given two folders of explanations instead, the judges say which of the two is more vocal.
 
@@ -185,7 +186,7 @@ def _print_evidence(evidence: "Evidence") -> None:
     from earwitness.client.output.words import number, settings_line
     from earwitness.evidence.values import REAL
 
-    names = list(evidence.objectives[0].real.opinions)
+    names = evidence.judges
     columns = ["", "setting", "FID#", "activation#", *(f"{name}#" for name in names), "kernel distance#"]
     for each in evidence.objectives:
         rows = []
@@ -197,7 +198,7 @@ def _print_evidence(evidence: "Evidence") -> None:
                     settings_line(row.settings),
                     f"{number(score.distance)} [{number(score.interval_low)}, {number(score.interval_high)}]",
                     number(row.activation_median),
-                    *(", ".join(_opinion(row.opinions[name].median, row.opinions[name].vocal_share)) for name in names),
+                    *_opinions(names, row.opinions),
                     f"{number(kernel.distance)} [{number(kernel.interval_low)}, {number(kernel.interval_high)}], "
                     f"real < {number(kernel.noise_floor_high)}",
                     number(row.diversity.ratio),
@@ -205,9 +206,8 @@ def _print_evidence(evidence: "Evidence") -> None:
                 ]
             )
         real = each.real
-        heard = (", ".join(_opinion(real.opinions[name].median, real.opinions[name].vocal_share)) for name in names)
         excerpts = f"{real.row_count} excerpts"
-        rows.append([REAL, excerpts, "", number(real.activation_median), *heard, "", "1", ""])
+        rows.append([REAL, excerpts, "", number(real.activation_median), *_opinions(names, real.opinions), "", "1", ""])
         meaning = f" ({each.gathered.meaning})" if each.gathered.meaning else ""
         console.print_table(f"{each.gathered.title}{meaning}", [*columns, "diversity#", "near duplicates#"], rows)
     for opposition in evidence.oppositions:
@@ -217,8 +217,16 @@ def _print_evidence(evidence: "Evidence") -> None:
             ["setting", *(f"{name}#" for name in names)],
             [[place, *map(_auc, found)] for place, found in contrasts],
         )
+    if evidence.unjudged:
+        console.show(evidence.unjudged)
     for of_what, words in evidence.verdict():
         console.show(f"{of_what}. {words}")
+
+
+def _opinions(names: Sequence[str], opinions: "Mapping[str, Opinion]") -> list[str]:
+    """A cell for each judge, empty where it has none."""
+    known = (opinions.get(name) for name in names)
+    return [", ".join(_opinion(each.median, each.vocal_share)) if each else "" for each in known]
 
 
 def _opinion(median: float, vocal_share: float) -> tuple[str, str]:

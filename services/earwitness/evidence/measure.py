@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.client.output.report import Examples
-from earwitness.client.values import Explanation
+from earwitness.client.values import Explanation, Model
 from earwitness.evidence.distances import diversity, measure_kernel_distance
 from earwitness.evidence.judges import EMBEDDING_JUDGE, Judge, Opinion, contrast
 from earwitness.evidence.shape import PUBLISHED, Likeness, Scored, likeness, shape_of
@@ -25,12 +25,16 @@ from earwitness.evidence.values import (
 
 SEED = 0
 VOCAL = "vocal"
-"""The meaning, in a model's words, of what a judge of voices should hear more of."""
+"""The meaning, in a model's words, of what a judge of voices should hear more of. Of a model without such an output they
+have nothing to say."""
 Progress = Callable[[int, int, str], None]
 
 
 class Listener:
-    """Lets every judge hear every sound once, and keeps what they make of it: by objective and place."""
+    """Lets every judge hear every sound once, and keeps what they make of it: by objective and place.
+
+    Explanations of a model that tells no voices are heard for their features alone, by the judge that has some.
+    """
 
     def __init__(self, judges: Mapping[str, Judge]) -> None:
         self._judges = judges
@@ -39,12 +43,12 @@ class Listener:
     def measure(self, gathered: Gathered, on_progress: Progress) -> ObjectiveEvidence:
         """All there is to say of one objective alone."""
         rate_hz = gathered.model.sample_rate_hz
-        real = self._hear(gathered.title, REAL, [(each, rate_hz) for each in gathered.real_sounds], on_progress)
+        real = self._hear(gathered, REAL, [(each, rate_hz) for each in gathered.real_sounds], on_progress)
         spectrograms = np.stack([each.spectrogram for each in gathered.excerpts])
         settings = []
         for examples in gathered.judged:
             sounds = [_sound(each) for each in examples.explanations]
-            embeddings = self._hear(gathered.title, examples.name, sounds, on_progress)
+            embeddings = self._hear(gathered, examples.name, sounds, on_progress)
             settings.append(self._setting(gathered, examples, embeddings, real, spectrograms))
         return ObjectiveEvidence(
             gathered=gathered,
@@ -60,7 +64,7 @@ class Listener:
         )
 
     def oppose(self, high: Gathered, low: Gathered) -> Opposition:
-        """What the judges say of two objectives that were measured, at every place that both have."""
+        """What the judges say of two objectives of a model that tells voices, measured, at every place that both have."""
         heard = [{place for title, place in self._probabilities if title == each.title} for each in (high, low)]
         places = [each.name for each in high.judged if each.name in heard[1]] + [REAL]
         contrasts = {
@@ -97,24 +101,28 @@ class Listener:
         )
 
     def _hear(
-        self, title: str, place: str, sounds: Sequence[tuple[NDArray[np.float32], int]], on_progress: Progress
+        self, gathered: Gathered, place: str, sounds: Sequence[tuple[NDArray[np.float32], int]], on_progress: Progress
     ) -> NDArray[np.float32]:
         """Lets the judges hear some sounds; the embeddings [n, D] of the judge that has some."""
-        probabilities: dict[str, list[float]] = {name: [] for name in self._judges}
+        asked = list(self._judges) if tells_voices(gathered.model) else []
+        probabilities: dict[str, list[float]] = {name: [] for name in asked}
         embeddings = []
         for done, (waveform, rate_hz) in enumerate(sounds, 1):
             for name, judge in self._judges.items():
-                heard = judge.hear(waveform, rate_hz)
-                probabilities[name].append(heard.vocal_probability)
+                if name in asked or name == EMBEDDING_JUDGE:
+                    heard = judge.hear(waveform, rate_hz)
+                if name in asked:
+                    probabilities[name].append(heard.vocal_probability)
                 if name == EMBEDDING_JUDGE:
                     embeddings.append(heard.embedding)
-            on_progress(done, len(sounds), f"judging {title}, {place}")
-        self._probabilities[title, place] = {name: np.array(values) for name, values in probabilities.items()}
+            on_progress(done, len(sounds), f"judging {gathered.title}, {place}")
+        found = {name: np.array(values) for name, values in probabilities.items()}
+        self._probabilities[gathered.title, place] = found
         return np.stack([each for each in embeddings if each is not None])
 
     def _opinions(self, title: str, place: str) -> dict[str, Opinion]:
         found = self._probabilities[title, place]
-        return {name: Opinion.of(found[name], judge.threshold) for name, judge in self._judges.items()}
+        return {name: Opinion.of(values, self._judges[name].threshold) for name, values in found.items()}
 
 
 def conclude(listener: Listener, objectives: Sequence[ObjectiveEvidence], recordings: Sequence[Path]) -> Evidence:
@@ -122,7 +130,9 @@ def conclude(listener: Listener, objectives: Sequence[ObjectiveEvidence], record
     gathered = [each.gathered for each in objectives]
     return Evidence(
         objectives=tuple(objectives),
-        oppositions=tuple(listener.oppose(high, low) for high, low in opposites(gathered)),
+        oppositions=tuple(
+            listener.oppose(high, low) for high, low in opposites(gathered) if tells_voices(high.model)
+        ),
         likenesses=tuple(likenesses(gathered)),
         recordings=tuple(each.name for each in recordings),
         finished=datetime.now(UTC),
@@ -157,6 +167,11 @@ def likenesses(objectives: Sequence[Gathered]) -> list[Likeness]:
             if (one := likeness(*triple)) is not None:
                 found.append(one)
     return found
+
+
+def tells_voices(model: Model) -> bool:
+    """Whether an output of the model is, in its own words, about what the judges listen for."""
+    return any(VOCAL in (label.maximise, label.minimise) for label in model.labels)
 
 
 def scored(gathered: Gathered) -> list[Scored]:

@@ -43,7 +43,7 @@ def write_evidence_page(evidence: Evidence, path: Path, example_count: int) -> N
             "title": f"Evidence: {', '.join(names)}",
             "evidence": evidence,
             "sections": [_section(each, index, example_count) for index, each in enumerate(evidence.objectives)],
-            "judges": list(evidence.objectives[0].real.opinions),
+            "judges": evidence.judges,
             "real": REAL,
             "near": NEAR,
         },

@@ -27,7 +27,7 @@ def write_evidence(directory: Path, evidence: Evidence, *, example_count: int, f
         write_json(evidence_document(evidence), folder / "evidence.json")
         rows = evidence_rows(evidence)
         with (folder / "evidence.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+            writer = csv.DictWriter(file, list(dict.fromkeys(column for row in rows for column in row)))
             writer.writeheader()
             writer.writerows(rows)
         write_evidence_page(evidence, folder / "index.html", example_count)
@@ -39,6 +39,7 @@ def evidence_document(evidence: Evidence) -> dict[str, Any]:
         "earwitness_version": __version__,
         "finished": evidence.finished.isoformat(timespec="seconds"),
         "recordings": list(evidence.recordings),
+        "unjudged": evidence.unjudged,
         "objectives": [each.to_dict() for each in evidence.objectives],
         "oppositions": [asdict(each) for each in evidence.oppositions],
         "likenesses": [

@@ -45,7 +45,7 @@ class Gathered:
 
 @dataclass(frozen=True)
 class SettingEvidence:
-    """What was measured of all explanations of one setting; `opinions` by judge."""
+    """What was measured of all explanations of one setting; `opinions` by judge, of those that have one."""
 
     place: str
     settings: Settings
@@ -121,6 +121,22 @@ class Evidence:
     likenesses: tuple[Likeness, ...]
     recordings: tuple[str, ...]
     finished: datetime
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The judges that have an opinion on any objective."""
+        return tuple(dict.fromkeys(name for each in self.objectives for name in each.real.opinions))
+
+    @property
+    def unjudged(self) -> str:
+        """Which models the judges have no opinion on, and why; empty where they have one on all."""
+        models = dict.fromkeys(each.gathered.model.name for each in self.objectives if not each.real.opinions)
+        if not models:
+            return ""
+        return (
+            f"The judges hear whether there is a voice in music, and no output of {' or '.join(models)} is about that: "
+            "they are not asked. The kernel distance and diversity are measured as ever."
+        )
 
     def verdict(self) -> list[tuple[str, str]]:
         """Whether the published shape is reproduced, as (of what, what the numbers say)."""

@@ -17,7 +17,7 @@ from earwitness.inference.backend import FloatArray
 AUDIO_SEED = 0
 """Griffin–Lim's first phases: fixed, so that the same spectrogram has the same sound."""
 LOUDEST_LEVEL = 40.0
-"""Log-magnitudes above this are brought down together before inversion: e^88 is the end of float32."""
+"""Natural logarithms of magnitudes above this are brought down together before inversion: e^88 is the end of float32."""
 FIRST_RENDER_S = {Artefact.AUDIO: 2.0, Artefact.PICTURE: 1.0}
 """Expected seconds of one artefact before one was made: mostly the loading of the libraries."""
 MEMORY = 0.5
@@ -73,8 +73,8 @@ def render_audio(profile: FeatureProfile, spectrogram: FloatArray) -> Audio:
     """The sound of `spectrogram` [bands, frames], whose peak is brought near full scale."""
     import soundfile
 
-    lowered = max(0.0, float(spectrogram.max()) - LOUDEST_LEVEL)
+    lowered = max(0.0, float(spectrogram.max()) - LOUDEST_LEVEL / profile.amplitude_exponent)
     inverted = profile.invert(spectrogram - np.float32(lowered), AUDIO_SEED)
     file = io.BytesIO()
     soundfile.write(file, inverted.waveform, inverted.sample_rate_hz, format="WAV", subtype="PCM_16")
-    return Audio(file.getvalue(), float(inverted.gain * np.exp(-lowered)))
+    return Audio(file.getvalue(), float(inverted.gain * np.exp(-lowered * profile.amplitude_exponent)))

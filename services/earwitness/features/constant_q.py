@@ -38,6 +38,7 @@ class ConstantQProfile:
 
     kind: ClassVar[str] = "constant-q"
     value_label: ClassVar[str] = "log power"
+    amplitude_exponent: ClassVar[float] = 0.5
     centred: ClassVar[bool] = True
     window_length: ClassVar[int | None] = None
     frame_length: ClassVar[int] = INVERSION_FRAME_LENGTH

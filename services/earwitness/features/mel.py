@@ -101,6 +101,10 @@ class MelProfile:
         words = "log power" if self.power == 2 else "log magnitude"
         return words if (self.offset, self.scale) == (0, 1) else f"{words}, scaled"
 
+    @property
+    def amplitude_exponent(self) -> float:
+        return self.scale / self.power
+
     def sample_count(self, frame_count: int) -> int:
         """The fewest samples that give `frame_count` frames."""
         return fewest_samples(frame_count, self.frame_length, self.hop_length, self.padding)

@@ -27,6 +27,7 @@ class PowerProfile:
     kind: ClassVar[str] = "power"
     window_length: ClassVar[int | None] = None
     value_label: ClassVar[str] = "log power"
+    amplitude_exponent: ClassVar[float] = 0.5
 
     name: str
     frame_length: int

@@ -53,6 +53,11 @@ class FeatureProfile(Protocol):
         """What a value is, in words, e.g. `log power`."""
         ...
 
+    @property
+    def amplitude_exponent(self) -> float:
+        """Natural logarithms of amplitude in one unit of value: 1 of log magnitude, ½ of log power."""
+        ...
+
     def band_frequencies_hz(self) -> NDArray[np.float64]:
         """Centre frequency of each band `[bands]`, for the axes of pictures."""
         ...
@@ -89,6 +94,7 @@ class LogMelProfile:
     centred: ClassVar[bool] = False
     window_length: ClassVar[int | None] = None
     value_label: ClassVar[str] = "log magnitude"
+    amplitude_exponent: ClassVar[float] = 1.0
 
     name: str
     sample_rate_hz: int = 22_050

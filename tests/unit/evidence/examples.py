@@ -23,6 +23,12 @@ TWO_OUTPUTS = replace(
     layers=(Layer("fc9", "output", 2, 0),),
     labels=(UnitLabel(0, "non-vocal", "vocal"), UnitLabel(1, "vocal", "non-vocal")),
 )
+REPLAYS = replace(
+    MODEL,
+    name="replays",
+    layers=(Layer("fc8", "output", 2, 0),),
+    labels=(UnitLabel(0, "genuine", "not genuine"), UnitLabel(1, "replayed", "not replayed")),
+)
 
 
 class Roughness:
@@ -79,7 +85,7 @@ def gathered(
     return Gathered(
         sweep_id="s1",
         model=replace(model, sample_rate_hz=RATE_HZ),
-        objective=Objective("fc9", unit, sense),
+        objective=Objective(model.output_layer.name, unit, sense),
         outcomes=outcomes_of(tuple(each.settings for each in report.outcomes)),
         judged=tuple(judged),
         excerpts=excerpts,

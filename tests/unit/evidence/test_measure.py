@@ -10,7 +10,7 @@ from earwitness.evidence.judges import EMBEDDING_JUDGE
 from earwitness.evidence.measure import Listener, conclude, likenesses, opposites
 from earwitness.evidence.report import write_evidence
 from earwitness.evidence.values import REAL, Evidence
-from tests.unit.evidence.examples import ONE_OUTPUT, TWO_OUTPUTS, Roughness, gathered
+from tests.unit.evidence.examples import ONE_OUTPUT, REPLAYS, TWO_OUTPUTS, Roughness, gathered
 
 PLACES = ["chosen", "median", "worst"]
 
@@ -98,3 +98,30 @@ def test_written_as_document_table_and_one_page(evidence: Evidence, tmp_path: Pa
     with pytest.raises(InvalidArgument, match="--force"):
         write_evidence(out, evidence, example_count=2)
     write_evidence(out, evidence, example_count=1, force=True)
+
+
+def test_models_of_something_else_than_voices_are_measured_without_judges(tmp_path: Path) -> None:
+    listener = Listener({EMBEDDING_JUDGE: Roughness()})
+    given = [gathered(REPLAYS, 0), gathered(REPLAYS, 1), gathered()]
+    genuine, replayed, vocal = (listener.measure(each, lambda *event: None) for each in given)
+    for each in (genuine, replayed):
+        assert (each.gathered.meaning, each.shape.published) in (("genuine", None), ("replayed", None))
+        assert [*each.real.opinions, *each.settings[0].opinions] == []
+        assert each.settings[0].kernel.row_count == each.settings[0].diversity.row_count == 6
+    evidence = conclude(listener, [genuine, replayed, vocal], [])
+    assert evidence.oppositions == ()
+    assert evidence.judges == (EMBEDDING_JUDGE,)
+    assert "no output of replays is about that" in evidence.unjudged
+
+    write_evidence(tmp_path / "both", evidence, example_count=1)
+    page = (tmp_path / "both/index.html").read_text()
+    assert evidence.unjudged in page
+    assert len({row.count("<td") + row.count("<th") for row in re.findall(r"<tr.*?</tr>", page, re.DOTALL)[1:]}) == 2
+    with (tmp_path / "both/evidence.csv").open() as file:
+        opinions = [row[f"{EMBEDDING_JUDGE}_median"] for row in csv.DictReader(file)]
+    assert [opinion == "" for opinion in opinions] == [True] * 8 + [False] * 4
+
+    alone = conclude(listener, [genuine], [])
+    assert (alone.judges, conclude(listener, [vocal], []).unjudged) == ((), "")
+    write_evidence(tmp_path / "alone", alone, example_count=1)
+    assert "probability of a voice" not in (tmp_path / "alone/index.html").read_text()

@@ -11,17 +11,17 @@ from matplotlib.image import imread
 
 from earwitness.explainer.plan import AUDIO_TAIL_S, PNG_BYTES_MAX, Artefact
 from earwitness.explainer.render import Renderer, render_audio
-from earwitness.features import get_profile, render_picture
+from earwitness.features import FeatureProfile, get_profile, render_picture
 
 PROFILE = get_profile("log-mel-80@1")
 SHAPE = PROFILE.excerpt_shape
 
 
-def tone(hz: float) -> np.ndarray:
-    """The log-mel excerpt of a tone."""
-    seconds = np.arange(2 * PROFILE.sample_rate_hz) / PROFILE.sample_rate_hz
+def tone(hz: float, profile: FeatureProfile = PROFILE) -> np.ndarray:
+    """The excerpt of a tone."""
+    seconds = np.arange(2 * profile.sample_rate_hz) / profile.sample_rate_hz
     waveform = (0.1 * np.sin(2 * np.pi * hz * seconds)).astype(np.float32)
-    return PROFILE.spectrogram(waveform)[: SHAPE[1]].T
+    return profile.spectrogram(waveform)[: profile.excerpt_shape[1]].T
 
 
 def heard(wav: bytes) -> tuple[np.ndarray, float]:
@@ -51,6 +51,15 @@ def test_levels_beyond_float32_still_sound() -> None:
     _, loudest_hz = heard(audio.wav)
     assert abs(loudest_hz - 1000) < 60
     assert 0 < audio.gain < 1e-40
+
+
+@pytest.mark.parametrize("name", ["log-mel-80@1", "log-power-512@1", "log-mel-80-16k@1", "log-cqt-84@1"])
+def test_every_front_end_tells_the_level_that_was_asked_for(name: str) -> None:
+    profile = get_profile(name)
+    plain, loud = (render_audio(profile, tone(1000, profile) + np.float32(more)) for more in (0, 120))
+    assert soundfile.info(io.BytesIO(loud.wav)).samplerate == profile.sample_rate_hz
+    louder = {"log magnitude": 120, "log power": 60}[profile.value_label]
+    assert np.log(plain.gain / loud.gain) == pytest.approx(louder, abs=0.5)
 
 
 def test_silence_sounds_like_silence() -> None:
