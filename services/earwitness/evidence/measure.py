@@ -130,9 +130,7 @@ def conclude(listener: Listener, objectives: Sequence[ObjectiveEvidence], record
     gathered = [each.gathered for each in objectives]
     return Evidence(
         objectives=tuple(objectives),
-        oppositions=tuple(
-            listener.oppose(high, low) for high, low in opposites(gathered) if tells_voices(high.model)
-        ),
+        oppositions=tuple(listener.oppose(high, low) for high, low in opposites(gathered) if tells_voices(high.model)),
         likenesses=tuple(likenesses(gathered)),
         recordings=tuple(each.name for each in recordings),
         finished=datetime.now(UTC),

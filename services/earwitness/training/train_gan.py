@@ -37,6 +37,9 @@ Labelled = tuple[Tensor, Tensor]
 """Excerpts `[B, 1, bands, frames]` and the label of each, −1 or 1, `[B]`."""
 DERIVED = ("fid.json", "fid.csv", "best.pt")
 """What `evaluate_gan.choose_checkpoint` writes into a run's folder."""
+LEAST_GRADIENT = 1e-30
+"""Of the critic's loss with respect to a realness: eight orders above what float32 can hold. A critic beside itself has
+been seen to say -92, and exp(92) is no number."""
 STATISTICS = 256
 """Excerpts that the scale of the detector's layers is taken from."""
 
@@ -172,10 +175,11 @@ class _Gan:
         of_real, of_fake = self.critic(real, labels), self.critic(shown, fake_labels)
         critic_loss = _critic_loss(config.loss, of_real, of_fake)
         generator_loss = _generator_loss(config.loss, of_real, of_fake)
-        rescale = (
-            torch.autograd.grad(generator_loss, of_fake, retain_graph=True)[0]
-            / (torch.autograd.grad(critic_loss, of_fake, retain_graph=True)[0])
+        of_generator, of_critic = (
+            torch.autograd.grad(each, of_fake, retain_graph=True)[0] for each in (generator_loss, critic_loss)
         )
+        # Where the critic is so sure that its own gradient is all but nothing, there is nothing to rescale.
+        rescale = torch.where(of_critic.abs() > LEAST_GRADIENT, of_generator / of_critic, 0.0)
         penalty = torch.zeros((), device=self.device)
         if penalise:
             penalty = _gradient_penalty(config.loss, self.critic, (real, labels), (fake.detach(), fake_labels))
