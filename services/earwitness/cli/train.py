@@ -222,7 +222,7 @@ def gan(
       earwitness train gan --corpus replayed --features log-power-512@1 --critic-channels 8 --out runs/replay-gan
     """
     with extra("train"):
-        from earwitness.training.train_gan import GanTrainingConfig, train_gan
+        from earwitness.training.train_gan import GanTrainingConfig, open_training_corpus, train_gan
 
         config = replace(
             GanTrainingConfig(
@@ -234,9 +234,10 @@ def gan(
                 generator_channels=channels, critic_channels=critic_channels,
             ),
         )  # fmt: skip
-        console.say(f"log: {out / 'train.log'}")
         with console.progress("generator") as update:
-            checkpoint = train_gan(config, progress=lambda done, total, text: update(done, total, text))
+            opened = open_training_corpus(config, lambda done, total, text: update(done, total, text))
+            console.say(f"log: {out / 'train.log'}")
+            checkpoint = train_gan(config, lambda done, total, text: update(done, total, text), opened)
     _report(checkpoint, json_output)
 
 

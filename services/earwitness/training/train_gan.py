@@ -17,7 +17,7 @@ from torch.nn.functional import softplus
 from earwitness.features import get_profile
 from earwitness.training.averaging import average_into, kept_share
 from earwitness.training.checkpoint import DETECTORS, CheckpointMeta, file_sha256, load_checkpoint, save_checkpoint
-from earwitness.training.excerpts import ExcerptSource, open_excerpts
+from earwitness.training.excerpts import ExcerptCorpus, ExcerptSource, open_excerpts
 from earwitness.training.networks import Arch, Critic, Detector, make_generator
 from earwitness.training.run_folder import (
     DeviceName,
@@ -37,6 +37,9 @@ Labelled = tuple[Tensor, Tensor]
 """Excerpts `[B, 1, bands, frames]` and the label of each, −1 or 1, `[B]`."""
 DERIVED = ("fid.json", "fid.csv", "best.pt")
 """What `evaluate_gan.choose_checkpoint` writes into a run's folder."""
+LEAST_GRADIENT = 1e-30
+"""Of the critic's loss with respect to a realness: eight orders above what float32 can hold. A critic beside itself has
+been seen to say -92, and exp(92) is no number."""
 STATISTICS = 256
 """Excerpts that the scale of the detector's layers is taken from."""
 
@@ -172,10 +175,11 @@ class _Gan:
         of_real, of_fake = self.critic(real, labels), self.critic(shown, fake_labels)
         critic_loss = _critic_loss(config.loss, of_real, of_fake)
         generator_loss = _generator_loss(config.loss, of_real, of_fake)
-        rescale = (
-            torch.autograd.grad(generator_loss, of_fake, retain_graph=True)[0]
-            / (torch.autograd.grad(critic_loss, of_fake, retain_graph=True)[0])
+        of_generator, of_critic = (
+            torch.autograd.grad(each, of_fake, retain_graph=True)[0] for each in (generator_loss, critic_loss)
         )
+        # Where the critic is so sure that its own gradient is all but nothing, there is nothing to rescale.
+        rescale = torch.where(of_critic.abs() > LEAST_GRADIENT, of_generator / of_critic, 0.0)
         penalty = torch.zeros((), device=self.device)
         if penalise:
             penalty = _gradient_penalty(config.loss, self.critic, (real, labels), (fake.detach(), fake_labels))
@@ -267,18 +271,29 @@ def _require_same(path: Path, field: str, got: Mapping[str, Any], expected: Mapp
             raise ValueError(f"{field}: {path} has {name} {got.get(name)}, this run {expected[name]}; give another")
 
 
-def train_gan(config: GanTrainingConfig, progress: Progress = silent) -> Path:
-    """Trains, or continues, on the train split of `config.corpus`; returns the last checkpoint (see `train_on_source`).
+def open_training_corpus(config: GanTrainingConfig, progress: Progress = silent) -> ExcerptCorpus:
+    """The corpus of a run, as excerpts.
 
-    Raises: DatasetError without a complete corpus or an excerpt in it; CheckpointError or ValueError when a file to
-    begin from cannot be used, CheckpointError when the folder holds another run.
+    Raises: as `open_excerpts`.
     """
     profile = get_profile(config.features) if config.features is not None else None
-    corpus = open_excerpts(config.corpus, profile, config.cache or spectrograms_of(config.run_folder), progress)
-    record = {"corpus": corpus.fingerprint, "sources": list(corpus.sources)}
+    return open_excerpts(config.corpus, profile, config.cache or spectrograms_of(config.run_folder), progress)
+
+
+def train_gan(config: GanTrainingConfig, progress: Progress = silent, corpus: ExcerptCorpus | None = None) -> Path:
+    """Trains, or continues, on the train split of `config.corpus`; returns the last checkpoint (see `train_on_source`).
+
+    `corpus` is what `open_training_corpus` gave, where it was asked before.
+
+    Raises: DatasetError, BrokenData or AudioError without a usable corpus; ValueError when its features are others;
+    CheckpointError or ValueError when a file to begin from cannot be used, CheckpointError when the folder holds
+    another run.
+    """
+    corpus = corpus or open_training_corpus(config, progress)
     train = corpus.open("train")
-    if profile not in (None, train.profile):
+    if config.features not in (None, train.profile.name):
         raise ValueError(f"features: got {config.features}, but {config.corpus} has {train.profile.name}; leave it out")
+    record = {"corpus": corpus.fingerprint, "sources": list(corpus.sources)}
     return train_on_source(train, record, config, progress)
 
 

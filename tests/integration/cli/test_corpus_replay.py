@@ -1,14 +1,20 @@
-"""`earwitness corpus replay`: a corpus by one command, left alone when complete; what it refuses."""
+"""`earwitness corpus replay`: a corpus by one command, left alone when complete; what it refuses.
+
+And what is made of it: a detector and a generator, exported and explained by services that know nothing of speech.
+"""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from typer.testing import CliRunner
 
 from earwitness.cli.app import app
 from earwitness.training.checkpoint import load_checkpoint
+from earwitness.training.export import verify
 from tests.integration.cli.conftest import Outcome, Run
+from tests.integration.cli.served import served
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +63,48 @@ def test_a_detector_trains_on_it_and_a_second_call_changes_nothing(run: Run, cor
     assert "'mel' is unknown" in run(*words, "-o", tmp_path / "x", "--features", "mel").error()
     assert "nowhere" in run("train", "replay", "-c", tmp_path / "nowhere", "-o", tmp_path / "x").error()
     assert not (tmp_path / "x").exists()
+
+
+PROFILE = "log-power-256@1"
+"""Bulbul's front end."""
+SENSES = {"maximise": ("top", "genuine"), "minimise": ("bottom", "spoof")}
+
+
+def test_a_detector_and_a_generator_of_it_are_exported_and_explained(
+    run: Run, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = ("-c", corpus, "--threads", 1, "--json")
+    detector = run("train", "replay", "--network", "bulbul", "--epochs", 1, *common, "-o", tmp_path / "bulbul").json()
+    gan = (
+        "train", "gan", "--updates", 2, "--batch-size", 2, "--channels", 16, "--critic-channels", 4,
+        "--detector", detector["checkpoint"], "-o", tmp_path / "gan", *common,
+    )  # fmt: skip
+    assert "name the front end" in run(*gan).error()
+    generator = run(*gan, "--features", PROFILE).json()["checkpoint"]
+    judge = run("train", "replay", "--network", "bulbul", "--epochs", 1, "--seed", 1, *common, "-o", tmp_path / "other")
+    measure = ("--classifier", judge.json()["checkpoint"], "-c", corpus, "--excerpts", 40, "--json")
+    best = run("evaluate", "checkpoints", tmp_path / "gan", *measure).json()["checkpoint"]
+    report = run("evaluate", "generator", best, *measure).json()
+    assert report["layer"] == "fc10"
+    assert 0 < report["fid_training"] < report["fid"]
+
+    # Fewer rows than in an export, for time.
+    monkeypatch.setattr(verify, "BATCHES", (1, 3))
+    models = tmp_path / "models"
+    words = ("export", "heard", "-g", generator, "-c", detector["checkpoint"], "--model-repository", models)
+    metadata = run(*words, "--json").json()["metadata"]
+    assert (metadata["sample_rate_hz"], metadata["spectrogram_shape"]) == (16_000, [129, 100])
+    with served(tmp_path / "stack", models) as stack:
+        data = ("--data", stack.data, "--json")
+        for sense, (end, meaning) in SENSES.items():
+            run("reference", "build", end, corpus / "ASVspoof2017_V2_dev", "-m", "heard", f"--{end}", 8, *data).json()
+            out = tmp_path / sense
+            explained = ("explain", "heard", f"--{sense}", "-n", 2, "--steps", 3, "-r", end, "-o", out)
+            assert run(*explained, *data).json()["score"]["distance"] >= 0
+            assert meaning in (out / "index.html").read_text()
+            waveform, rate_hz = soundfile.read(out / "000.wav")
+            assert rate_hz == 16_000
+            assert len(waveform) == 99 * 160 + 1
+            with np.load(out / "explanations.npz") as arrays:
+                assert arrays["spectrograms"].shape == (2, 129, 100)
+                assert arrays["layer_activations"].shape == (2, 2)
