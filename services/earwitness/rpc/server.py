@@ -176,7 +176,7 @@ class RpcServer:
         return [
             RequestInterceptor(),
             MetricsInterceptor(self.registry),
-            ErrorInterceptor(),
+            ErrorInterceptor(self.registry),
             AuthInterceptor(_credentials(settings), ROLES),
             CallerLimitInterceptor(
                 settings.caller_rpcs_per_s, settings.caller_burst_rpcs, settings.caller_concurrent_rpcs
