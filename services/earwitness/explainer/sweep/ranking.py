@@ -114,8 +114,11 @@ class ScorerRanker:
         if tls_ca is None:
             self._channel = grpc.aio.insecure_channel(address, options=options)
         else:
-            files = (tls_ca, tls_key, tls_certificate)
-            credentials = grpc.ssl_channel_credentials(*(each and each.read_bytes() for each in files))
+            credentials = grpc.ssl_channel_credentials(
+                tls_ca.read_bytes(),
+                tls_key.read_bytes() if tls_key else None,
+                tls_certificate.read_bytes() if tls_certificate else None,
+            )
             self._channel = grpc.aio.secure_channel(address, credentials, options=options)
         self._stub: scorer_pb2_grpc.ScorerServiceAsyncStub = scorer_pb2_grpc.ScorerServiceStub(self._channel)
 
