@@ -31,8 +31,12 @@ KEY = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):")
 
 
 def schema() -> str:
-    """values.schema.json with today's settings."""
+    """values.schema.json with today's settings and values.
+
+    All values are required: one that a user sets to null is taken out by helm, and what it guards would be gone.
+    """
     content = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    _require(content, yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")))
     for service, settings in SERVICES.items():
         content["definitions"][f"{service}Settings"] = {
             "type": "object",
@@ -68,6 +72,13 @@ def leaves(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
             yield from leaves(value, (*path, key))
         else:
             yield (*path, key), value
+
+
+def _require(schema: dict[str, Any], values: Mapping[str, Any]) -> None:
+    schema["required"] = list(values)
+    for key, value in values.items():
+        if "properties" in (field := schema["properties"][key]):
+            _require(field, value)
 
 
 def _keywords(field: Mapping[str, Any]) -> dict[str, Any]:

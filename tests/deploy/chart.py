@@ -98,18 +98,22 @@ class RenderError(AssertionError):
 
 
 class Chart:
-    """Renders the chart; equal renderings are made once."""
+    """Renders the chart; the variants of ci/ once each."""
 
     @cache  # noqa: B019 -- one for a session
     def variant(self, name: str) -> Rendered:
-        """The rendering of a file in ci/."""
-        return self.render("--values", str(FOLDER / "ci" / f"{name}-values.yaml"))
+        """The objects of a file in ci/."""
+        return objects(self.text_of(name))
 
-    def render(self, *arguments: str, operators: Sequence[str] = OPERATORS) -> Rendered:
-        """The objects for these arguments of `helm template`. Raises: RenderError."""
+    @cache  # noqa: B019
+    def text_of(self, name: str) -> str:
+        """What helm prints for a file in ci/."""
+        return self.render("--values", values_file(name))
+
+    def render(self, *arguments: str, operators: Sequence[str] = OPERATORS) -> str:
+        """What `helm template` prints for these arguments. Raises: RenderError."""
         apis = [word for each in operators for word in ("--api-versions", each)]
-        text = self.helm("template", RELEASE, str(FOLDER), "--namespace", NAMESPACE, *apis, *arguments)
-        return Rendered([each for each in yaml.safe_load_all(text) if each])
+        return self.helm("template", RELEASE, str(FOLDER), "--namespace", NAMESPACE, *apis, *arguments)
 
     @staticmethod
     def helm(*arguments: str) -> str:
@@ -120,9 +124,19 @@ class Chart:
         return done.stdout
 
 
+def objects(text: str) -> Rendered:
+    """The objects in what helm prints."""
+    return Rendered([each for each in yaml.load_all(text, yaml.CSafeLoader) if each])
+
+
+def values_file(variant: str) -> str:
+    """The file in ci/ of that name."""
+    return str(FOLDER / "ci" / f"{variant}-values.yaml")
+
+
 def values_of(variant: str) -> Mapping[str, Any]:
     """What a file in ci/ sets."""
-    values: Mapping[str, Any] = yaml.safe_load((FOLDER / "ci" / f"{variant}-values.yaml").read_text())
+    values: Mapping[str, Any] = yaml.safe_load(Path(values_file(variant)).read_text())
     return values
 
 

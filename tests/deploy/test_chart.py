@@ -10,7 +10,20 @@ import yaml
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.rpc.settings import ServerSettings
 from earwitness.scorer.settings import ScorerSettings
-from tests.deploy.chart import FOLDER, NAMESPACE, RELEASE, ROOT, VARIANTS, Chart, Pods, Rendered, strings, values_of
+from tests.deploy.chart import (
+    FOLDER,
+    NAMESPACE,
+    RELEASE,
+    ROOT,
+    VARIANTS,
+    Chart,
+    Pods,
+    Rendered,
+    objects,
+    strings,
+    values_file,
+    values_of,
+)
 
 SETTINGS: dict[str, type[ServerSettings]] = {"explainer": ExplainerSettings, "scorer": ScorerSettings}
 GRACE_FOR_CLOSING_S = 10
@@ -24,7 +37,7 @@ def rendered(request: pytest.FixtureRequest, chart: Chart) -> Rendered:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_lint_finds_nothing(chart: Chart, variant: str) -> None:
-    chart.helm("lint", str(FOLDER), "--strict", "--values", str(FOLDER / "ci" / f"{variant}-values.yaml"))
+    chart.helm("lint", str(FOLDER), "--strict", "--values", values_file(variant))
 
 
 def test_names_are_unique_and_of_the_release(rendered: Rendered) -> None:
@@ -79,7 +92,9 @@ def test_probes_ask_ports_that_are_there(rendered: Rendered) -> None:
             assert port in pods.ports or port in pods.ports.values()
         if "grpc" in container["livenessProbe"]:
             # A Triton or database that is away is no reason to start a service again.
-            assert container["livenessProbe"]["grpc"]["service"] == container["startupProbe"]["grpc"]["service"] == "live"
+            assert (
+                container["livenessProbe"]["grpc"]["service"] == container["startupProbe"]["grpc"]["service"] == "live"
+            )
             assert "service" not in container["readinessProbe"]["grpc"]
             assert container["readinessProbe"]["grpc"]["port"] == pods.ports["health"]
 
@@ -287,7 +302,7 @@ def test_a_gpu_is_asked_for_and_waited_for(chart: Chart) -> None:
 
 
 def test_without_operators_their_objects_are_left_out(chart: Chart) -> None:
-    plain = chart.render("--values", str(FOLDER / "ci/monitoring-values.yaml"), operators=())
+    plain = objects(chart.render("--values", values_file("monitoring"), operators=()))
     assert not plain.of("ServiceMonitor", "PrometheusRule")
     assert len(plain.of("ConfigMap")) == 1
 
@@ -298,7 +313,7 @@ def test_rules_and_dashboards_are_those_of_deploy(chart: Chart) -> None:
     runbook = values_of("monitoring")["monitoring"]["rules"]["runbookUrl"]
     written = (ROOT / "deploy/prometheus/rules.yaml").read_text().replace("deploy/README.md", runbook)
     assert shipped == yaml.safe_load(written)
-    dashboards = rendered.named("ConfigMap", f"{RELEASE}-dashboards")["data"]
+    dashboards = rendered.named("ConfigMap", f"{RELEASE}-dashboards")["data"] or {}
     assert dashboards == {path.name: path.read_text() for path in (ROOT / "deploy/grafana").rglob("*.json")}
 
 

@@ -1,7 +1,6 @@
 """values.yaml: nothing dead, nothing undocumented; what is generated from it is current."""
 
 import json
-from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.chart import FOLDER, ROOT, VARIANTS, Chart, RenderError, Rendered
+from tests.deploy.chart import FOLDER, ROOT, VARIANTS, Chart, RenderError, values_file, values_of
 
 
 @pytest.fixture(scope="module")
@@ -42,26 +41,35 @@ def changed(value: Any) -> Any:
 
 
 def test_every_value_is_used(chart: Chart, generate: ModuleType) -> None:
-    """A change of any one changes what helm renders, or is refused by a template, in at least one variant."""
-    unused = []
-    for path, value in generate.leaves(yaml.safe_load((FOLDER / "values.yaml").read_text())):
-        if not any(_matters(chart, variant, ".".join(path), value) for variant in _likely_first(path[0])):
-            unused.append(".".join(path))
+    """A change of any one changes what helm prints, or is refused by a template, in at least one variant."""
+    leaves = dict(generate.leaves(yaml.safe_load((FOLDER / "values.yaml").read_text())))
+    unused = [
+        ".".join(path)
+        for path, value in leaves.items()
+        if not any(_matters(chart, variant, path, value) for variant in _likeliest_first(path))
+    ]
     assert not unused
 
 
-def _likely_first(section: str) -> Iterator[str]:
-    likely = {"database": "postgresql", "auth": "tls", "monitoring": "monitoring", "keda": "keda"}
-    first = likely.get(section, "default")
-    yield from (first, *(variant for variant in VARIANTS if variant != first))
+def _likeliest_first(path: tuple[str, ...]) -> list[str]:
+    """The variants, first those whose own values come closest to this one."""
+
+    def depth(variant: str) -> int:
+        found: Any = values_of(variant)
+        for index, key in enumerate(path):
+            if not isinstance(found, dict) or key not in found:
+                return index
+            found = found[key]
+        return len(path)
+
+    return sorted(VARIANTS, key=lambda variant: (-depth(variant), variant != "default"))
 
 
-def _matters(chart: Chart, variant: str, path: str, value: Any) -> bool:
-    """Whether the value, changed from what the variant has, makes a difference there."""
-    file = str(FOLDER / "ci" / f"{variant}-values.yaml")
-    override = f"{path}={json.dumps(changed(value))}"
+def _matters(chart: Chart, variant: str, path: tuple[str, ...], value: Any) -> bool:
+    """Whether the value, when it is another one than the default, makes a difference there."""
+    override = f"{'.'.join(path)}={json.dumps(changed(value))}"
     try:
-        rendered: Rendered = chart.render("--skip-schema-validation", "--values", file, "--set-json", override)
+        text = chart.render("--skip-schema-validation", "--values", values_file(variant), "--set-json", override)
     except RenderError:
         return True
-    return rendered != chart.variant(variant)
+    return text != chart.text_of(variant)
