@@ -1,4 +1,4 @@
-"""Kubernetes' own schemas take every object of every variant, in the oldest version that the chart takes and later ones."""
+"""Kubernetes' schemas take every object of every variant, from the oldest version that the chart takes on."""
 
 import json
 from functools import cache
