@@ -4,6 +4,7 @@ What the services' images install is really installed, beside a wheel of what gi
 nothing, in the environment that the Dockerfile gives.
 """
 
+import ast
 import asyncio
 import json
 import os
@@ -229,16 +230,40 @@ async def test_the_scorer_runs_on_its_packages_alone(installed: Installed) -> No
         assert answer.version.row_count == 64
 
 
-async def test_the_explainer_runs_on_its_packages_alone(installed: Installed) -> None:
+@pytest.fixture(scope="module")
+def with_explainer(installed: Installed) -> Installed:
+    """The same, with the explainer's packages."""
     installed.add("--requirement", DOCKER / "requirements/explainer.txt")
-    models = installed.folder / "models"
+    return installed
+
+
+async def test_the_explainer_runs_on_its_packages_alone(with_explainer: Installed) -> None:
+    models = with_explainer.folder / "models"
     models.mkdir()
     write_tiny_bundle(models)
     async with (
-        installed.running("explainer", backend="local", model_repository=str(models)) as port,
+        with_explainer.running("explainer", backend="local", model_repository=str(models)) as port,
         ExplainerClient(f"127.0.0.1:{port}") as explainer,
     ):
         search = Search.of("tiny", Objective("fc3", unit=0), row_count=1, settings=Settings(steps=2))
-        result = await explainer.explain(search, artefacts=["audio", "picture"])
-        assert result.explanations[0].audio_wav
-        assert result.explanations[0].picture_png
+        assert (await explainer.explain(search)).explanations
+
+
+def test_what_the_explainer_imports_late_is_there(with_explainer: Installed) -> None:
+    """Found, not imported: that takes long where nothing is compiled."""
+    wanted = sorted(imported_by("explainer", "features", "inference", "rpc", "storage"))
+    assert {"librosa", "matplotlib", "onnxruntime"} <= set(wanted)
+    missing = "import sys, importlib.util as u; print([name for name in sys.argv[1:] if not u.find_spec(name)])"
+    assert subprocess.check_output([with_explainer.python, "-c", missing, *wanted], text=True).strip() == "[]"
+
+
+def imported_by(*rooms: str) -> set[str]:
+    """The packages that these rooms import, at any place; not those of type stubs."""
+    found = set()
+    for room in rooms:
+        for file in (ROOT / "services/earwitness" / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+                found |= {name.partition(".")[0] for name in names}
+    return {name for name in found if not name.startswith("_")}
