@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import sys
 import urllib.request
@@ -13,12 +14,12 @@ from pathlib import Path
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.deploy.chart import ROOT, Pods, Rendered
 from tests.integration.rpc.test_access import issue
 
 PATIENCE_S = 120.0
+SAMPLE = re.compile(r"([\w:]+)(\{.*\})? ")
 Samples = Mapping[str, set[str]]
 """Names of metrics, each with the names of its labels."""
 
@@ -129,12 +130,12 @@ def write_secrets(folder: Path) -> None:
 
 
 def scrape(url: str) -> Samples:
-    """The metrics at an address."""
+    """The metrics at an address, by the names that Prometheus sees: prometheus_client's parser changes Triton's."""
     with urllib.request.urlopen(url) as answer:
-        families = text_string_to_metric_families(answer.read().decode())
-        found: dict[str, set[str]] = {}
-        for sample in (each for family in families for each in family.samples):
-            found.setdefault(sample.name, set()).update(sample.labels)
+        lines = answer.read().decode().splitlines()
+    found: dict[str, set[str]] = {}
+    for name, labels in (SAMPLE.match(line).groups("") for line in lines if line and not line.startswith("#")):
+        found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
     return found
 
 

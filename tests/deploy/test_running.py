@@ -44,7 +44,8 @@ async def running(chart: Chart, tmp_path_factory: pytest.TempPathFactory) -> Asy
     """On a real Triton."""
     repository = tmp_path_factory.mktemp("models")
     write_tiny_bundle(repository)
-    rendered = objects(chart.render("--values", values_file("mtls"), "--set", "tests.model=tiny"))
+    changes = "tests.model=tiny,explainer.settings.drain_notice_s=0,scorer.settings.drain_notice_s=0"
+    rendered = objects(chart.render("--values", values_file("mtls"), "--set", changes))
     async with (
         TritonServer(fetch_tritonserver(), repository) as triton,
         machine(rendered, tmp_path_factory.mktemp("machine"), triton.grpc_url) as here,
