@@ -1,6 +1,18 @@
 """Every process of the tests computes on one thread, those it starts too: they run side by side, on small arrays."""
 
 import os
+from collections.abc import Iterator
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # before numpy and torch are imported, which read them then
+
+import pytest  # noqa: E402
+
+from tests.helpers.postgresql import PostgresServer, postgres_server  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresServer]:
+    """A PostgreSQL for the tests of one process; each test makes a database of its own."""
+    with postgres_server() as server:
+        yield server

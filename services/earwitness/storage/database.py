@@ -15,9 +15,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from earwitness.storage.errors import StoreUnavailable
 
 BUSY_TIMEOUT_S = 30.0
-"""How long a SQLite writer waits for another one's transaction."""
+"""How long a writer waits for another one's transaction."""
 CONNECT_TIMEOUT_S = 5
-"""How long PostgreSQL may take to answer."""
+"""How long PostgreSQL may take to open a connection."""
+ANSWER_TIMEOUT_S = 60
+"""How long PostgreSQL may take for a statement, and a network without an answer is waited for."""
 POOL_SIZE = 16
 _WRITES = "earwitness_writes"
 _logger = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-        connect = {} if self.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT_S}
+        connect = {} if self.is_sqlite else _postgresql_limits()
         self.engine: Engine = create_engine(
             parsed, pool_size=POOL_SIZE, pool_pre_ping=not self.is_sqlite, connect_args=connect
         )
@@ -79,6 +81,17 @@ def require_url(url: str) -> str:
     if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise ValueError("must name a file: what is kept in memory would be lost with the process")
     return url
+
+
+def _postgresql_limits() -> dict[str, Any]:
+    # Without them a lost network or another's lock would hold a call, and a thread with it, for ever.
+    waits = {"lock_timeout": BUSY_TIMEOUT_S, "statement_timeout": ANSWER_TIMEOUT_S}
+    return {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "tcp_user_timeout": ANSWER_TIMEOUT_S * 1000,
+        "application_name": "earwitness",
+        "options": " ".join(f"-c {name}={round(seconds * 1000)}" for name, seconds in waits.items()),
+    }
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:

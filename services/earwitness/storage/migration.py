@@ -27,6 +27,11 @@ class Schema:
     service: str
     migrations: Path
 
+    @property
+    def version_table(self) -> str:
+        """The table that holds the schema's version: a name of the service's own, as services may share a database."""
+        return f"{self.service.rpartition('.')[2]}_schema"
+
     def migrate(self, database: Database) -> None:
         """Runs the steps that the database lacks, all or none; several processes may do it at once.
 
@@ -38,12 +43,14 @@ class Schema:
                 connection.execute(lock, {"name": f"{self.service}.migrate"})
             config = self._config()
             config.attributes["connection"] = connection
+            config.attributes["version_table"] = self.version_table
             command.upgrade(config, "head")
 
     def require(self, database: Database) -> None:
         """Raises: SchemaOutdated unless the schema is this version's; StoreUnavailable; StoreUnusable."""
         with _complaints(), database.reading() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
+            context = MigrationContext.configure(connection, opts={"version_table": self.version_table})
+            found = context.get_current_revision()
         needed = ScriptDirectory.from_config(self._config()).get_current_head()
         if found != needed:
             raise SchemaOutdated(self.service, found, needed)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ import numpy as np
 from earwitness.explainer.sweep.store import SweepStore
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.storage.database import Database
+from tests.helpers.postgresql import PostgresServer
 from tests.helpers.tiny_bundle import TinyBundle
 from tests.integration.explainer.running import PATIENCE_S
 from tests.integration.explainer.running import running as running_in_process
@@ -29,10 +31,10 @@ SETTINGS = {
 
 
 @asynccontextmanager
-async def process(tiny: TinyBundle, data: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, Sweeping, str]]:
-    """The explainer as a process, its stubs, and the URL of its metrics."""
+async def process(tiny: TinyBundle, **place: object) -> AsyncIterator[tuple[asyncio.subprocess.Process, Sweeping, str]]:
+    """The explainer as a process, its stubs, and its metrics' URL; `place` is its `data_dir` or `database_url`."""
     words = {"backend": "local", "model_repository": tiny.repository, "local_threads": 1, "port": 0, "metrics_port": 0}
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in (words | SETTINGS | {"data_dir": data}).items()]
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in (words | SETTINGS | place).items()]
     started = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "earwitness.explainer", *options, stderr=asyncio.subprocess.PIPE
     )
@@ -53,9 +55,9 @@ async def process(tiny: TinyBundle, data: Path) -> AsyncIterator[tuple[asyncio.s
     await reading
 
 
-def saved_row_steps(data: Path, sweep_id: str) -> int:
-    """Row-steps in the checkpoints."""
-    database = Database(f"sqlite:///{data / 'explainer.db'}")
+def saved_row_steps(url: str, sweep_id: str) -> int:
+    """Row-steps in the checkpoints of the database at `url`."""
+    database = Database(url)
     store = SweepStore(database)
     saved = sum(each.row_steps_done for each in store.checkpoints(store.get(sweep_id).key))
     database.close()
@@ -73,17 +75,17 @@ async def test_stopped_killed_and_started_again(tiny: TinyBundle, tmp_path: Path
     message = sweep(grid=pb.SweepGrid(learning_rates=[0.05, 0.01], prior_weights=[0.01], steps=[20, STEPS]))
     sweep_id, saved = "", 0
     for part, number in ((0.2, signal.SIGTERM), (0.5, signal.SIGKILL)):
-        async with process(tiny, tmp_path) as (running, sweeping, _):
+        async with process(tiny, data_dir=tmp_path) as (running, sweeping, _):
             sweep_id = sweep_id or await sweeping.create(message)
             seen = await sweeping.until(sweep_id, int(part * ROWS * STEPS))
             running.send_signal(number)
             assert await asyncio.wait_for(running.wait(), PATIENCE_S) == (0 if number is signal.SIGTERM else -number)
-        before, saved = saved, saved_row_steps(tmp_path, sweep_id)
+        before, saved = saved, saved_row_steps(f"sqlite:///{tmp_path / 'explainer.db'}", sweep_id)
         assert before < saved < ROWS * STEPS
         if number is signal.SIGTERM:
             assert saved >= seen.row_steps_done
 
-    async with process(tiny, tmp_path) as (_, sweeping, metrics):
+    async with process(tiny, data_dir=tmp_path) as (_, sweeping, metrics):
         resumed = await sweeping.until(sweep_id, saved)
         assert resumed.row_steps_done >= saved
         assert (await sweeping.wait(sweep_id)).HasField("response")
@@ -106,3 +108,23 @@ async def test_stopped_killed_and_started_again(tiny: TinyBundle, tmp_path: Path
     for each in paths:
         assert len(each.trajectory.activations) == STEPS + 1
         assert max(each.trajectory.activations) == each.activation
+
+
+async def test_another_explainer_takes_over_what_a_killed_one_ran(tiny: TinyBundle, postgresql: PostgresServer) -> None:
+    """Two on one PostgreSQL: the second goes on from the first's last checkpoint once its lease is over."""
+    url = postgresql.create_database()
+    migrate = [sys.executable, "-m", "earwitness.explainer", "migrate", f"--database-url={url}"]
+    await asyncio.to_thread(subprocess.run, migrate, check=True, timeout=PATIENCE_S)
+    message = sweep(grid=pb.SweepGrid(learning_rates=[0.05, 0.01], prior_weights=[0.01], steps=[20, STEPS]))
+    async with process(tiny, database_url=url) as (first, asked, _):
+        sweep_id = await asked.create(message)
+        await asked.until(sweep_id, ROWS * STEPS // 5)
+        async with process(tiny, database_url=url) as (_, other, metrics):
+            assert await evaluations(metrics) == 0
+            first.kill()
+            await first.wait()
+            saved = saved_row_steps(url, sweep_id)
+            assert 0 < saved < ROWS * STEPS
+            assert (await other.wait(sweep_id)).HasField("response")
+            assert ROWS * STEPS - saved <= await evaluations(metrics) <= ROWS * STEPS - saved + ROWS
+            assert len((await other.get(sweep_id)).results) == 4

@@ -18,14 +18,15 @@ from prometheus_client import CollectorRegistry
 from earwitness.scorer.frechet import factor_rows, frechet_distance
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.scorer.v1 import scorer_pb2_grpc
+from tests.helpers.postgresql import PostgresServer
 from tests.integration.scorer.running import Running, creation, parts, rows_of, scoring
 
 SHARDS = 40
 
 
 @asynccontextmanager
-async def process(data_dir: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, Running]]:
-    command = ["-m", "earwitness.scorer", "--port", "0", "--metrics-port", "0", "--data-dir", str(data_dir)]
+async def process(data_dir: Path, *more: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Running]]:
+    command = ["-m", "earwitness.scorer", "--port", "0", "--metrics-port", "0", "--data-dir", str(data_dir), *more]
     started = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.PIPE)
     assert started.stderr is not None
     try:
@@ -108,3 +109,42 @@ def test_a_file_that_is_no_database_stops_the_start_with_one_line(tmp_path: Path
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "the database cannot be used: file is not a database; repair it, or choose another" in line
+
+
+async def test_replicas_on_one_postgresql_append_to_one_reference(tmp_path: Path, postgresql: PostgresServer) -> None:
+    """Each appends every shard, in an order of its own; one is killed on the way. Every shard counts once."""
+    database = f"--database-url={postgresql.create_database()}"
+    migrate = [sys.executable, "-m", "earwitness.scorer", "migrate", database]
+    await asyncio.to_thread(subprocess.run, migrate, check=True, timeout=60)
+    order = np.random.default_rng(1)
+
+    async def append_all(scorer: Running) -> None:
+        for index in order.permutation(SHARDS):
+            await scorer.append(shard(index))
+
+    async with (
+        process(tmp_path / "a", database) as (killed, first),
+        process(tmp_path / "b", database) as (_, second),
+        process(tmp_path / "c", database) as (_, third),
+    ):
+        await first.stub.CreateReference(creation())
+        appending = [asyncio.create_task(append_all(scorer)) for scorer in (first, second, third)]
+        await asyncio.sleep(0.2)
+        killed.kill()
+        _, *others = await asyncio.gather(*appending, return_exceptions=True)
+        assert others == [None, None]
+        frozen = pb.FreezeReferenceRequest(name="references/r")
+        versions = await asyncio.gather(second.stub.FreezeReference(frozen), third.stub.FreezeReference(frozen))
+        assert versions[0].version == versions[1].version
+        assert versions[0].version.row_count == 50 * SHARDS
+        scores = [(await scorer.stub.Score(scoring(rows_of(20, seed=9)))).score for scorer in (second, third)]
+        assert scores[0] == scores[1]
+
+
+def test_an_empty_postgresql_stops_the_start_and_says_what_to_run(postgresql: PostgresServer) -> None:
+    command = [sys.executable, "-m", "earwitness.scorer", "--port", "0", "--log-format", "text"]
+    database = f"--database-url={postgresql.create_database()}"
+    done = subprocess.run([*command, database], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert "has schema none, this version needs 0001; run `python -m earwitness.scorer migrate`" in line

@@ -1,7 +1,6 @@
-"""A migrated SQLite database and a store on it."""
+"""A migrated database, of each kind, and a store on it."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,8 @@ from earwitness.storage.database import Database
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'scorer.db'}")
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     SCHEMA.migrate(database)
     yield database
     database.close()

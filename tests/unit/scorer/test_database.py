@@ -1,13 +1,18 @@
-"""Transactions on SQLite."""
+"""Transactions, and what a database that cannot be used is."""
 
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
+from earwitness.scorer.migration import SCHEMA
+from earwitness.scorer.store import ReferenceStore
 from earwitness.storage.database import Database
 from earwitness.storage.errors import StoreUnavailable
+from tests.helpers.postgresql import PostgresServer, postgres_server
+from tests.unit.scorer.fixtures import new_reference
 
 
 def test_an_exception_undoes_the_whole_transaction(database: Database) -> None:
@@ -16,7 +21,7 @@ def test_an_exception_undoes_the_whole_transaction(database: Database) -> None:
         connection.execute(text("INSERT INTO more VALUES (1)"))
         raise RuntimeError
     with database.reading() as connection:
-        assert connection.execute(text("SELECT count(*) FROM sqlite_master WHERE name = 'more'")).scalar_one() == 0
+        assert not inspect(connection).has_table("more")
 
 
 def test_readers_see_one_state_and_are_not_blocked_by_a_writer(database: Database) -> None:
@@ -31,11 +36,45 @@ def test_readers_see_one_state_and_are_not_blocked_by_a_writer(database: Databas
         assert reader.execute(count).scalar_one() == 1
 
 
-def test_durability_settings(database: Database) -> None:
+def test_sqlite_is_durable(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'scorer.db'}")
     with database.reading() as connection:
         pragmas = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
                    for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")}  # fmt: skip
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+    database.close()
+
+
+def test_a_postgresql_that_crashes_is_unavailable_until_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    with postgres_server() as server:
+        database = Database(server.create_database())
+        SCHEMA.migrate(database)
+        store = ReferenceStore(database)
+        made = store.create(str(uuid4()), new_reference())
+        server.stop()
+        for _ in range(2):  # with a connection that broke, and without any
+            with pytest.raises(StoreUnavailable):
+                store.get("r")
+        server.start()
+        assert store.get("r") == made
+        database.close()
+    assert "the database cannot be used" in caplog.text
+
+
+def test_a_lock_on_postgresql_is_not_waited_for_for_ever(
+    postgresql: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("earwitness.storage.database.BUSY_TIMEOUT_S", 0.2)
+    database = Database(postgresql.create_database())
+    SCHEMA.migrate(database)
+    store = ReferenceStore(database)
+    store.create(str(uuid4()), new_reference())
+    with database.writing() as other:
+        other.execute(text("SELECT * FROM reference FOR UPDATE"))
+        with pytest.raises(StoreUnavailable):
+            store.delete("r", "")
+    store.delete("r", "")
+    database.close()
 
 
 def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import inspect
 
 from earwitness.scorer.migration import SCHEMA
 from earwitness.scorer.schema import metadata
@@ -17,10 +17,11 @@ from earwitness.storage.errors import SchemaOutdated, SchemaUnknown, StoreUnusab
 
 def test_migrations_make_the_schema(database: Database) -> None:
     with database.reading() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "render_as_batch": True})
-        assert compare_metadata(context, metadata) == []
-        checks = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'segment'")).scalar_one()
-    assert "ck_segment_counted_once" in checks
+        opts = {"compare_type": True, "render_as_batch": True, "version_table": SCHEMA.version_table}
+        assert compare_metadata(MigrationContext.configure(connection, opts=opts), metadata) == []
+        checks = [check["name"] for check in inspect(connection).get_check_constraints("segment")]
+    assert len(checks) == 1
+    assert str(checks[0]).endswith("counted_once")
     SCHEMA.require(database)
 
 
@@ -29,8 +30,8 @@ def test_migrating_twice_changes_nothing(database: Database) -> None:
     SCHEMA.require(database)
 
 
-def test_an_empty_database_is_outdated(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
+def test_an_empty_database_is_outdated(database_url: str) -> None:
+    database = Database(database_url)
     with pytest.raises(SchemaOutdated, match="has schema none, this version needs 0001; run `python -m"):
         SCHEMA.require(database)
     database.close()
@@ -47,21 +48,20 @@ def test_a_file_that_is_no_database_is_unusable(tmp_path: Path) -> None:
 
 def test_the_schema_of_a_later_version_is_unknown(database: Database) -> None:
     with database.writing() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.exec_driver_sql(f"UPDATE {SCHEMA.version_table} SET version_num = '9999'")
     with pytest.raises(SchemaUnknown, match=r"'9999'.*run the version that wrote it, or choose another database"):
         SCHEMA.migrate(database)
     with pytest.raises(SchemaOutdated, match="has schema 9999"):
         SCHEMA.require(database)
 
 
-def test_the_migrate_command_and_processes_at_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'new' / 'scorer.db'}"
-    command = [sys.executable, "-m", "earwitness.scorer", "migrate", "--database-url", url]
+def test_the_migrate_command_and_processes_at_once(database_url: str) -> None:
+    command = [sys.executable, "-m", "earwitness.scorer", "migrate", "--database-url", database_url]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     for process in running:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
-    database = Database(url)
+    database = Database(database_url)
     SCHEMA.require(database)
     database.close()
 

@@ -24,7 +24,6 @@ from earwitness.scorer.errors import (
     VersionNotFound,
 )
 from earwitness.scorer.freezing import freeze
-from earwitness.scorer.migration import SCHEMA
 from earwitness.scorer.references import Reference
 from earwitness.scorer.selection import Selection
 from earwitness.scorer.store import ReferenceStore
@@ -276,17 +275,16 @@ def test_an_interruption_between_any_statements_leaves_the_state_before(
     assert store.list("", "", 10) != before
 
 
-def test_killed_appenders_lose_nothing_acknowledged_and_count_nothing_twice(tmp_path: Path) -> None:
+def test_killed_appenders_lose_nothing_acknowledged_and_count_nothing_twice(
+    store: ReferenceStore, database_url: str
+) -> None:
     """SIGKILL at any moment, again and again; every process starts over with all shards."""
-    url = f"sqlite:///{tmp_path / 'scorer.db'}"
-    database = Database(url)
-    SCHEMA.migrate(database)
-    store = ReferenceStore(database)
     reference = create(store)
     total, acknowledged = 60, set()
+    command = [*APPENDER, database_url]
     generator = np.random.default_rng(0)
     for _ in range(3):
-        with subprocess.Popen([*APPENDER, url, str(total)], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen([*command, str(total)], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             lines = [process.stdout.readline() for _ in range(int(generator.integers(3, 40)))]
             time.sleep(float(generator.uniform(0, 0.01)))
@@ -297,22 +295,16 @@ def test_killed_appenders_lose_nothing_acknowledged_and_count_nothing_twice(tmp_
         assert counted.row_count == 4 * counted.shard_count
         assert all(store.has_shard(reference, shard_of(index)[0]) for index in acknowledged)
         assert len(acknowledged) <= counted.shard_count <= len(acknowledged) + 4
-    subprocess.run([*APPENDER, url, str(total)], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([*command, str(total)], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
     version = freeze(store, "r", "")
     assert version.row_count == 4 * total
     np.testing.assert_allclose(frozen_mean(store, reference, version.number), expected_mean(*range(total)), rtol=1e-10)
-    database.close()
 
 
-def test_processes_append_to_one_file_at_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'scorer.db'}"
-    database = Database(url)
-    SCHEMA.migrate(database)
-    store = ReferenceStore(database)
+def test_processes_append_to_one_reference_at_once(store: ReferenceStore, database_url: str) -> None:
     create(store)
-    processes = [subprocess.Popen([*APPENDER, url, "40"], cwd=ROOT, stdout=subprocess.PIPE) for _ in range(3)]
+    processes = [subprocess.Popen([*APPENDER, database_url, "40"], cwd=ROOT, stdout=subprocess.PIPE) for _ in range(3)]
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert [len(output.split()) for output in outputs] == [40, 40, 40]
     assert store.get("r").row_count == 160
-    database.close()

@@ -227,10 +227,11 @@ class SweepStore:
     def set_ranking(self, key: int, objective: int, body: bytes) -> None:
         """Write an objective's ranking in place of the one before."""
         with self._database.writing() as connection:
+            # First, as it makes another writer wait: two at once must not both insert.
+            _change(connection, sweep.c.key == key)
             of = (ranking.c.sweep_key == key) & (ranking.c.objective == objective)
             connection.execute(delete(ranking).where(of))
             connection.execute(insert(ranking).values(sweep_key=key, objective=objective, body=body))
-            _change(connection, sweep.c.key == key)
 
     def checkpoints(self, key: int) -> list[Checkpoint]:
         """Every block of a sweep."""

@@ -1,8 +1,8 @@
 """The store of sweeps: one holder at a time, every change whole, and nothing counted twice."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -16,14 +16,16 @@ from earwitness.explainer.sweep.migration import SCHEMA
 from earwitness.explainer.sweep.record import NewSweep, Progress, State
 from earwitness.explainer.sweep.schema import metadata
 from earwitness.explainer.sweep.store import StoredResult, SweepStore
+from earwitness.scorer.migration import SCHEMA as SCORER_SCHEMA
 from earwitness.storage.database import Database
+from earwitness.storage.errors import SchemaOutdated
 
 FOREVER, GONE = 3600.0, -1.0
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'explainer.db'}")
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
     SCHEMA.migrate(opened)
     yield opened
     opened.close()
@@ -40,8 +42,16 @@ def new(sweep_id: str = "s1", model: str = "tiny") -> NewSweep:
 
 def test_migrations_make_the_schema(database: Database) -> None:
     with database.reading() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "render_as_batch": True})
-        assert compare_metadata(context, metadata) == []
+        opts = {"compare_type": True, "render_as_batch": True, "version_table": SCHEMA.version_table}
+        assert compare_metadata(MigrationContext.configure(connection, opts=opts), metadata) == []
+
+
+def test_a_database_may_be_shared_with_the_scorer(database: Database) -> None:
+    with pytest.raises(SchemaOutdated, match="has schema none"):
+        SCORER_SCHEMA.require(database)
+    SCORER_SCHEMA.migrate(database)
+    for schema in (SCHEMA, SCORER_SCHEMA):
+        schema.require(database)
 
 
 def test_one_request_is_one_sweep(store: SweepStore) -> None:
@@ -149,6 +159,19 @@ def test_deleted_with_all_that_it_holds(database: Database, store: SweepStore) -
     with database.reading() as connection:
         for table in metadata.tables:
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0
+
+
+def test_servers_at_once_claim_each_sweep_once_and_rank_it(database: Database, store: SweepStore) -> None:
+    for number in range(12):
+        store.create(new(f"s{number}"), 12)
+    with ThreadPoolExecutor(8) as pool:
+        claimed = list(pool.map(lambda number: store.claim(f"holder {number}", FOREVER, ["tiny"]), range(16)))
+        taken = [each[0] for each in claimed if each is not None]
+        assert sorted(record.sweep_id for record in taken) == sorted(f"s{number}" for number in range(12))
+        bodies = [f"{number}".encode() for number in range(16)]
+        list(pool.map(lambda body: store.set_ranking(taken[0].key, 0, body), bodies))
+    assert len(store.rankings(taken[0].key)) == 1
+    assert store.rankings(taken[0].key)[0] in bodies
 
 
 def test_released_sweeps_are_claimed_again(store: SweepStore) -> None:
