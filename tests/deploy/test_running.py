@@ -1,6 +1,7 @@
 """What the chart renders runs: environments, probes, secrets, test pod. It exports what rules and scalers ask for."""
 
 import re
+import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import pytest_asyncio
 import yaml
 
 from earwitness.explainer.v1 import explainer_pb2 as pb
-from earwitness.inference.triton_install import fetch_tritonserver
+from earwitness.inference.triton_install import fetch_tritonserver, library_path
 from earwitness.inference.tritonserver import TritonServer
 from earwitness.rpc.errors import error_from_rpc
 from tests.deploy.chart import ROOT, Chart, Rendered, objects, values_file
@@ -53,6 +54,18 @@ async def running(chart: Chart, tmp_path_factory: pytest.TempPathFactory) -> Asy
         status = await run_test_pod(rendered, here)
         exported = {**SYNTHETIC, **here.scrape("scorer"), **here.scrape("explainer"), **scrape(triton.metrics_url)}
         yield Running(rendered, here, status, exported)
+
+
+def test_tritons_arguments_are_its_own(chart: Chart) -> None:
+    """Of the real program; the chart's newer one takes them too."""
+    install = fetch_tritonserver()
+    loader = {"LD_LIBRARY_PATH": library_path()}
+    known = subprocess.run([install.server, "--help"], env=loader, capture_output=True, text=True)
+    flags = set(re.findall(r"--[\w-]+", known.stdout + known.stderr))
+    (pods,) = [each for each in chart.variant("default").servers() if each.component == "triton"]
+    arguments = pods.spec["containers"][0]["args"]
+    assert len(arguments) > 8
+    assert {argument.partition("=")[0] for argument in arguments} <= flags
 
 
 def credentials(here: Machine, *, certificate: bool) -> grpc.ChannelCredentials:
@@ -127,7 +140,7 @@ async def test_rules_and_scalers_ask_for_what_is_exported(running: Running, char
 
 def test_every_alert_has_a_section_in_the_runbook() -> None:
     runbook = (ROOT / "deploy/README.md").read_text()
-    sections = re.findall(r"^### (\w+)$", runbook, re.MULTILINE)
+    sections = re.findall(r"^### (Earwitness\w+)$", runbook, re.MULTILINE)
     alerts = [rule for group in RULES["groups"] for rule in group["rules"] if "alert" in rule]
     assert [alert["alert"] for alert in alerts] == sections
     for alert in alerts:
