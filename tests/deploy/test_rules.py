@@ -40,8 +40,8 @@ def test_jobs_have_the_names_by_which_the_rules_know_them(chart: Chart) -> None:
     assert all(name.startswith("earwitness-") for name in relabelled)
 
 
-def test_scalers_queries_say_how_long_work_waits(chart: Chart, tmp_path: Path) -> None:
-    """Evaluated by promtool over two explainers and over a busy model beside an idle one."""
+def test_scalers_queries_say_how_much_there_is_to_do(chart: Chart, tmp_path: Path) -> None:
+    """Evaluated by promtool over two explainers, and two models for which one and three requests wait on average."""
     explainer, triton = (
         chart.variant("keda").named("ScaledObject", f"earwitness-{name}")["spec"]["triggers"][0]["metadata"]["query"]
         for name in ("explainer", "triton")
@@ -59,14 +59,12 @@ def test_scalers_queries_say_how_long_work_waits(chart: Chart, tmp_path: Path) -
             series("explainer_queue_depth", "explainer", "0x10", pod="b"),
             series("explainer_searches_in_flight", "explainer", "4x10", pod="a"),
             series("explainer_searches_in_flight", "explainer", "2x10", pod="b"),
-            series("nv_inference_queue_duration_us", "triton", "0+12000000x10", model="busy"),
-            series("nv_inference_request_success", "triton", "0+60x10", model="busy"),
-            series("nv_inference_queue_duration_us", "triton", "0x10", model="idle"),
-            series("nv_inference_request_success", "triton", "0x10", model="idle"),
+            series("nv_inference_queue_duration_us", "triton", "0+60000000x10", model="busy"),
+            series("nv_inference_queue_duration_us", "triton", "0+180000000x10", model="busier"),
         ],
         "promql_expr_test": [
             {"expr": explainer, "eval_time": "5m", "exp_samples": [{"labels": "{}", "value": 9}]},
-            {"expr": triton, "eval_time": "5m", "exp_samples": [{"labels": "{}", "value": 0.2}]},
+            {"expr": triton, "eval_time": "5m", "exp_samples": [{"labels": "{}", "value": 4}]},
         ],
     }
     file = tmp_path / "scalers.test.yaml"

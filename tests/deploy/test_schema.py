@@ -56,7 +56,7 @@ WRONG: tuple[tuple[str, Any], ...] = (
     ("triton.gpu.count", -1),
     ("triton.gpu.count", 0.5),
     ("triton.autoscaling.by", "cpu"),
-    ("triton.autoscaling.queueSeconds", 0),
+    ("triton.autoscaling.waitingPerReplica", 0),
     ("triton.extraArgs", ["model-repository=/elsewhere"]),
     ("triton.drainSeconds", -5),
     ("models.source", "nfs"),
