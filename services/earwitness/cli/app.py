@@ -14,6 +14,7 @@ from earwitness.cli import (
     corpus,
     data,
     demo,
+    doctor,
     eer,
     evaluate,
     explain,
@@ -138,7 +139,7 @@ def root(
     context.obj = Connection(token_file, tls_ca, tls_certificate, tls_key)
 
 
-for _command in (up, models, explain, sweep, score, eer, export, demo):
+for _command in (up, doctor, models, explain, sweep, score, eer, export, demo):
     _command.register(app)
 for _group in (sweeps, reference, train, evaluate, corpus, data):
     app.add_typer(_group.app)

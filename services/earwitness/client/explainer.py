@@ -29,6 +29,7 @@ class ExplainerClient(ServiceClient):
 
     service = "earwitness.explainer.v1.ExplainerService"
     idempotent_methods = ("ListModels", "GetModel", "Explain", "StreamExplain")
+    list_method = "ListModels"
 
     def __init__(self, target: str, *, token: str | None = None, tls: Tls | None = None) -> None:
         super().__init__(target, token=token, tls=tls)

@@ -47,6 +47,7 @@ class ScorerClient(ServiceClient):
         "Score",
         "Rank",
     )
+    list_method = "ListReferences"
 
     def __init__(self, target: str, *, token: str | None = None, tls: Tls | None = None) -> None:
         super().__init__(target, token=token, tls=tls)

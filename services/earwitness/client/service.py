@@ -1,5 +1,7 @@
 """What both clients share: one channel, the caller's token, deadlines, and failures as `RpcFailure`."""
 
+import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -7,9 +9,20 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from earwitness.client.channel import Tls, open_channel
+from earwitness.client.errors import failures
+from earwitness.rpc.context import TIME_KEY, VERSION_KEY
 
 DEFAULT_TIMEOUT_S = 30.0
 """Deadline of calls that answer at once."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a server says of itself; `clock_ahead_s` is its clock's lead over ours, exact to half the `round_trip_s`."""
+
+    version: str
+    clock_ahead_s: float
+    round_trip_s: float
 
 
 class ServiceClient:
@@ -17,6 +30,8 @@ class ServiceClient:
 
     service: str
     idempotent_methods: tuple[str, ...]
+    list_method: str
+    """One that takes an empty request and does next to nothing."""
 
     def __init__(self, target: str, *, token: str | None = None, tls: Tls | None = None) -> None:
         """Opens no connection yet; `target` is `host:port`.
@@ -35,6 +50,24 @@ class ServiceClient:
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def server(self, *, timeout_s: float = 5.0) -> Server:
+        """What is at the other end, by a call with our credentials that costs it next to nothing.
+
+        Raises: RpcFailure.
+        """
+        with failures(self.target):
+            begun = time.time()
+            # An empty request asks for a list's first page.
+            listing: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+                f"/{self.service}/{self.list_method}"
+            )
+            call = listing(b"", timeout=timeout_s, metadata=self._metadata)
+            await call
+            over = time.time()
+            said = dict(await call.trailing_metadata() or ())
+        now = float(said.get(TIME_KEY, (begun + over) / 2))
+        return Server(str(said.get(VERSION_KEY, "")), now - (begun + over) / 2, over - begun)
 
     async def close(self) -> None:
         """Close the channel; calls in flight are cancelled."""

@@ -39,6 +39,7 @@ class SweepClient(ServiceClient):
 
     service = "earwitness.explainer.v1.ExplainerService"
     idempotent_methods = ("CreateSweep", "GetSweep", "WatchSweep", "StreamSweepExplanations", "RankSweep")
+    list_method = "ListModels"
 
     def __init__(self, target: str, *, token: str | None = None, tls: Tls | None = None) -> None:
         super().__init__(target, token=token, tls=tls)

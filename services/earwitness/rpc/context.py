@@ -3,13 +3,17 @@
 import logging
 import re
 from contextvars import ContextVar
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 from uuid import uuid4
 
+from earwitness import __version__
 from earwitness.rpc.interceptor import CallInterceptor, Method, Proceed, ServicerContext, final_code
 
 REQUEST_ID_KEY = "x-request-id"
+VERSION_KEY = "x-earwitness-version"
+TIME_KEY = "x-server-time"
+"""Seconds since 1970 when the call was over, by the server's clock."""
 _ACCEPTED_ID = re.compile(r"[!-~]{1,128}")
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 _logger = logging.getLogger(__name__)
@@ -29,6 +33,8 @@ def time_remaining_s(context: ServicerContext) -> float | None:
 class RequestInterceptor(CallInterceptor):
     """Outermost. Takes the caller's `x-request-id` or makes one, returns it in the trailing metadata, logs the call.
 
+    A call that was answered learns the server's version and time there too; one that was refused does not.
+
     Trailing and not initial metadata: a client's retry policy ends when initial metadata arrive.
     """
 
@@ -41,7 +47,11 @@ class RequestInterceptor(CallInterceptor):
         start = perf_counter()
         error: BaseException | None = None
         try:
-            return await proceed()
+            answer = await proceed()
+            context.set_trailing_metadata(
+                ((REQUEST_ID_KEY, name), (VERSION_KEY, __version__), (TIME_KEY, f"{time():.6f}"))
+            )
+            return answer
         except BaseException as err:
             error = err
             raise

@@ -1,0 +1,81 @@
+"""`earwitness doctor`."""
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from earwitness import __version__
+from earwitness.cli import console
+from earwitness.cli.connection import Connection, Endpoints, data_folder, inference_backend
+from earwitness.cli.options import Data, Explainer, Json, Scorer, Triton
+
+if TYPE_CHECKING:
+    from earwitness.client.doctor import Finding
+    from earwitness.inference.backend import InferenceBackend
+
+SIGNS = {"ok": "ok", "warning": "WARNING", "failure": "FAILURE"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(doctor)
+
+
+def doctor(
+    context: typer.Context,
+    explainer: Explainer = None,
+    scorer: Scorer = None,
+    triton: Triton = None,
+    data: Data = None,
+    json_output: Json = False,
+) -> None:
+    """Check a deployment, and say what is wrong and what to do about it.
+
+    Asks as any caller would: are the services up, of this version, their clocks right, our token good; is every layer's
+    gradient right; do Triton and the explainer serve the same weights; do references fit them; are limits in force.
+    Changes nothing. Ends with status 1 when something fails. Triton is asked where --triton is given, or where the
+    stack runs here; in a cluster only the explainer may reach it.
+
+    Examples
+
+      earwitness doctor
+
+      earwitness --tls-ca ca.pem --token-file token doctor --explainer explainer.example:443 --scorer scorer.example:443
+    """
+    connection: Connection = context.obj
+    found: list[Finding] = []
+
+    async def examine() -> None:
+        from earwitness.client.doctor import diagnose
+
+        backend = _backend(triton, data)
+        try:
+            async with connection.explainer(explainer, data) as asked, connection.scorer(scorer, data) as scores:
+                async for finding in diagnose(asked, scores, backend, version=__version__):
+                    found.append(finding)
+                    if not json_output:
+                        _print(finding)
+        finally:
+            if backend is not None:
+                await backend.close()
+
+    asyncio.run(examine())
+    if json_output:
+        console.print_json([asdict(finding) for finding in found])
+    if any(finding.level == "failure" for finding in found):
+        raise typer.Exit(1)
+
+
+def _backend(triton: str | None, data: Path | None) -> "InferenceBackend | None":
+    if triton is None and Endpoints.read(data_folder(data)) is None:
+        return None
+    return inference_backend(triton, None, data)
+
+
+def _print(finding: "Finding") -> None:
+    console.show(f"{SIGNS[finding.level]:8} {finding.part}: {finding.words}")
+    if finding.remedy:
+        console.show(f"{'':8} → {finding.remedy}")

@@ -1,0 +1,182 @@
+"""Is a deployment in order? Every part asked as a caller would ask it, every finding with what to do about it."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal
+
+import grpc
+
+from earwitness.client.errors import RpcFailure
+from earwitness.client.explainer import ExplainerClient
+from earwitness.client.scorer import ScorerClient
+from earwitness.client.service import ServiceClient
+from earwitness.client.values import Model, Objective, Reference, Row, Search, Settings
+from earwitness.errors import EarwitnessError
+from earwitness.inference.backend import InferenceBackend
+
+Level = Literal["ok", "warning", "failure"]
+MAX_CLOCK_S = 5.0
+"""A server's clock further off than this, beyond what the way there explains, makes log lines and tokens disagree."""
+SEARCH_STEPS = 3
+SEARCH_TIMEOUT_S = 60.0
+"""What one such short search may take."""
+LIMIT_TIMEOUT_S = 5.0
+"""After which what should have been refused was begun."""
+TOO_MANY_ROWS = 100_000
+TOO_MANY_STEPS = 2**31 - 1
+_REMEDIES = {
+    grpc.StatusCode.UNAUTHENTICATED: "give the token of this deployment (--token-file)",
+    grpc.StatusCode.PERMISSION_DENIED: "ask for a token that may read",
+    grpc.StatusCode.UNAVAILABLE: "look whether it runs, and whether only one side uses TLS (--tls-ca)",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check of one `part` found; `remedy` says what to do and is empty where nothing is."""
+
+    part: str
+    level: Level
+    words: str
+    remedy: str = ""
+
+
+async def diagnose(
+    explainer: ExplainerClient, scorer: ScorerClient, backend: InferenceBackend | None, *, version: str
+) -> AsyncIterator[Finding]:
+    """Findings as they are made; `backend` is where the models run, None where only the explainer reaches it.
+
+    `version` is what the services should be. Searches a few steps with every layer of every model; writes nothing.
+    """
+    answers: dict[str, bool] = {}
+    for part, client in (("explainer", explainer), ("scorer", scorer)):
+        found = await _service(part, client, version)
+        answers[part] = all(finding.level != "failure" for finding in found)
+        for finding in found:
+            yield finding
+    models: list[Model] = []
+    if answers["explainer"]:
+        models = await explainer.list_models()
+        if not models:
+            yield Finding("models", "failure", "none is served", "export one into the model repository, or mount it")
+        for model in models:
+            yield await _model(explainer, model)
+    if backend is not None:
+        yield await _inference(backend, models)
+    if models:
+        yield await _limits(explainer, models[0])
+    if answers["explainer"] and answers["scorer"]:
+        for finding in _references(await scorer.list_references(), models):
+            yield finding
+
+
+async def _service(part: str, client: ServiceClient, version: str) -> list[Finding]:
+    """Whether it can be used, by a call with our credentials and by its health; which version; whose clock."""
+    try:
+        seen = await client.server()
+    except RpcFailure as failure:
+        return [Finding(part, "failure", failure.message, _REMEDIES.get(failure.code, "look into its log"))]
+    found = []
+    if seen.version != version:
+        words = f"runs version {seen.version or 'unknown'}, this is {version}"
+        found.append(Finding(part, "warning", words, "upgrade the older of the two"))
+    if abs(seen.clock_ahead_s) > MAX_CLOCK_S + seen.round_trip_s:
+        way = "ahead of" if seen.clock_ahead_s > 0 else "behind"
+        words = f"its clock is {abs(seen.clock_ahead_s):.1f} s {way} the one here"
+        found.append(Finding(part, "warning", words, "synchronise both machines' clocks (NTP)"))
+    if await client.serving():
+        words = f"{client.target} serves, version {seen.version}, {seen.round_trip_s * 1e3:.1f} ms away"
+        found.append(Finding(part, "ok", words))
+    else:
+        words = f"{client.target} answers, but its health is not SERVING"
+        remedy = "look into its log: it says what it cannot reach (models, database)"
+        found.append(Finding(part, "failure", words, remedy))
+    return found
+
+
+async def _model(explainer: ExplainerClient, model: Model) -> Finding:
+    """A short search with every layer, which makes the explainer check the layer's gradient first."""
+    part = f"models/{model.name}"
+    begun = time.perf_counter()
+    for layer in model.layers:
+        senses = [Row(0, Objective(layer.name, 0, "maximise")), Row(0, Objective(layer.name, 0, "minimise"))]
+        search = Search(model.name, tuple(senses), settings=Settings(steps=SEARCH_STEPS))
+        try:
+            result = await explainer.explain(search, timeout_s=SEARCH_TIMEOUT_S)
+        except RpcFailure as failure:
+            broken = failure.code is grpc.StatusCode.FAILED_PRECONDITION
+            remedy = "export the model again" if broken else "look into the explainer's log"
+            return Finding(part, "failure", f"layer {layer.name}: {failure.message}", remedy)
+        if result.summary.weights_sha256 != model.weights_sha256:
+            was, now = model.weights_sha256[:12], result.summary.weights_sha256[:12]
+            remedy = "it changed just now, or replicas serve different models: try again, then compare them"
+            return Finding(part, "failure", f"was listed with weights {was} and searched with {now}", remedy)
+    seconds = time.perf_counter() - begun
+    words = f"gradients of {len(model.layers)} layers are right ({seconds:.1f} s); weights {model.weights_sha256[:12]}"
+    return Finding(part, "ok", words)
+
+
+async def _inference(backend: InferenceBackend, models: list[Model]) -> Finding:
+    """Whether what the inference server has is what the explainer explains."""
+    try:
+        there = {bundle.name: bundle.weights_sha256 for bundle in await backend.bundles()}
+    except EarwitnessError as err:
+        return Finding("inference", "failure", str(err), "look whether it runs and has read the model repository")
+    explained = {model.name: model.weights_sha256 for model in models}
+    for name in sorted(there.keys() | explained.keys()):
+        if there.get(name) != explained.get(name):
+            served, known = (sums.get(name, "missing")[:12] for sums in (there, explained))
+            words = f"models/{name} is {served} at {backend.description} and {known} at the explainer"
+            return Finding("inference", "failure", words, "let the explainer use this server, or load the model again")
+    return Finding("inference", "ok", f"{backend.description} serves {len(there)} models, the explainer the same")
+
+
+async def _limits(explainer: ExplainerClient, model: Model) -> Finding:
+    """Whether what is far too much is refused before work begins."""
+    objective = Objective(model.output_layer.name, 0)
+    asked = {
+        "rows": Search.of(model.name, objective, row_count=TOO_MANY_ROWS, settings=Settings(steps=1)),
+        "steps": Search.of(model.name, objective, row_count=1, settings=Settings(steps=TOO_MANY_STEPS)),
+    }
+    refusals = []
+    for what, search in asked.items():
+        try:
+            await explainer.explain(search, timeout_s=LIMIT_TIMEOUT_S)
+        except RpcFailure as failure:
+            if failure.code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED):
+                refusals.append(failure.message)
+                continue
+        return Finding(
+            "limits", "failure", f"a search of far too many {what} was begun", f"limit the {what} of a search"
+        )
+    return Finding("limits", "ok", "; ".join(refusals))
+
+
+def _references(references: list[Reference], models: list[Model]) -> list[Finding]:
+    """Whether every reference can be scored against, by the models that are served now."""
+    by_name = {model.name: model for model in models}
+    if not references:
+        words = "there are none, so nothing can be scored"
+        return [Finding("references", "warning", words, "earwitness reference build")]
+    problems = {each.name: _problem(each, by_name.get(each.identity.model)) for each in references}
+    found = [Finding(f"references/{name}", "warning", *problem) for name, problem in problems.items() if problem]
+    usable = len(references) - len(found)
+    return [*found, Finding("references", "ok", f"{usable} of {len(references)} fit the models served")]
+
+
+def _problem(reference: Reference, model: Model | None) -> tuple[str, str] | None:
+    """What keeps a reference from being scored against, and what to do."""
+    identity = reference.identity
+    build = "build it again, under another name, from the same audio"
+    if model is None:
+        return f"is of models/{identity.model}, which is not served", "serve that model, or delete the reference"
+    if identity.weights_sha256 != model.weights_sha256:
+        was, now = identity.weights_sha256[:12], model.weights_sha256[:12]
+        return f"is of other weights of models/{model.name} ({was}, served are {now})", build
+    units = next((layer.unit_count for layer in model.layers if layer.name == identity.layer), None)
+    if (units, model.feature_profile) != (identity.unit_count, identity.feature_profile):
+        return f"does not fit layer {identity.layer} and the features of models/{model.name}", build
+    if not reference.versions:
+        return "has no version yet", "freeze it: earwitness reference build does at its end"
+    return None

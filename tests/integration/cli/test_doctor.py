@@ -1,0 +1,130 @@
+"""`earwitness doctor` on services in order, and on each thing that it is there to find."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earwitness import __version__
+from earwitness.client import ExplainerClient, ReferenceIdentity, ScorerClient, Selection
+from earwitness.client.doctor import Finding, diagnose
+from earwitness.inference.factory import open_backend
+from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
+from tests.integration.cli.conftest import Run
+from tests.integration.cli.served import Served, served
+
+
+def examine(stack: Served, *, version: str = __version__, repository: Path | None = None) -> list[Finding]:
+    async def work() -> list[Finding]:
+        backend = open_backend("local", model_repository=repository or stack.tiny.repository, threads=1)
+        try:
+            async with ExplainerClient(stack.explainer) as explainer, ScorerClient(stack.scorer) as scorer:
+                return [each async for each in diagnose(explainer, scorer, backend, version=version)]
+        finally:
+            await backend.close()
+
+    return asyncio.run(work())
+
+
+def of(found: list[Finding], level: str) -> list[tuple[str, str]]:
+    return [(each.part, each.words) for each in found if each.level == level]
+
+
+@pytest.fixture(scope="module")
+def identity(stack: Served) -> ReferenceIdentity:
+    async def work() -> ReferenceIdentity:
+        async with ExplainerClient(stack.explainer) as explainer:
+            return ReferenceIdentity.of_model(await explainer.get_model("tiny"), "fc3")
+
+    return asyncio.run(work())
+
+
+def add_reference(stack: Served, name: str, identity: ReferenceIdentity, *, frozen: bool = True) -> None:
+    async def work() -> None:
+        async with ScorerClient(stack.scorer) as scorer:
+            await scorer.create_reference(name, identity=identity, selection=Selection())
+            rows = np.random.default_rng(0).standard_normal((8, identity.unit_count)).astype(np.float32)
+            await scorer.append_activations(name, "rows", rows)
+            if frozen:
+                await scorer.freeze_reference(name)
+
+    asyncio.run(work())
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Iterator[Served]:
+    """Services on a bundle whose gradient is zero."""
+    folder = tmp_path / "broken"
+    write_tiny_bundle(folder, defect="zero_gradient")
+    with served(tmp_path, folder) as running:
+        yield running
+
+
+def test_in_order(run: Run, stack: Served, identity: ReferenceIdentity) -> None:
+    add_reference(stack, "good", identity)
+    found = run("doctor", "--data", stack.data, "--json").json()
+    assert {each["part"]: each["level"] for each in found} == dict.fromkeys(
+        ("explainer", "scorer", "models/tiny", "inference", "limits", "references"), "ok"
+    )
+    words = {each["part"]: each["words"] for each in found}
+    assert f"version {__version__}" in words["explainer"]
+    assert "gradients of 3 layers are right" in words["models/tiny"]
+    assert "a search has 1 to 256" in words["limits"]
+    printed = run("doctor", "--data", stack.data)
+    assert printed.exit_code == 0
+    assert printed.stdout.count("ok ") == 6
+    assert "→" not in printed.stdout
+
+
+def test_references_that_fit_nothing_served(stack: Served, identity: ReferenceIdentity) -> None:
+    def but(**changes: object) -> ReferenceIdentity:
+        return ReferenceIdentity(**{**vars(identity), **changes})
+
+    add_reference(stack, "old", but(weights_sha256="ab" * 32))
+    add_reference(stack, "other", but(model="gone"))
+    add_reference(stack, "strange", but(layer="fc9"))
+    add_reference(stack, "open", identity, frozen=False)
+    found = examine(stack)
+    said = dict(of(found, "warning"))
+    assert said.keys() == {f"references/{name}" for name in ("old", "other", "strange", "open")}
+    assert "is of other weights of models/tiny (abababababab, served are" in said["references/old"]
+    assert "models/gone, which is not served" in said["references/other"]
+    assert "does not fit layer fc9" in said["references/strange"]
+    assert "no version yet" in said["references/open"]
+    assert of(found, "failure") == []
+    assert all(each.remedy for each in found if each.level != "ok")
+
+
+def test_another_version_and_a_clock_that_is_off(stack: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earwitness.rpc.context.time", lambda: time.time() - 90)
+    said = of(examine(stack, version="9.9"), "warning")
+    for part in ("explainer", "scorer"):
+        (version, clock) = [words for each, words in said if each == part]
+        assert version == f"runs version {__version__}, this is 9.9"
+        assert clock.startswith(("its clock is 90", "its clock is 89"))
+        assert clock.endswith("s behind the one here")
+
+
+def test_a_scorer_that_is_down_fails_and_the_rest_is_examined(run: Run, stack: Served) -> None:
+    done = run("doctor", "--data", stack.data, "--scorer", "127.0.0.1:1", "--json")
+    assert done.exit_code == 1
+    assert '"level": "failure"' in done.stdout
+    assert "127.0.0.1:1 cannot be reached" in done.stdout
+    assert "gradients of 3 layers are right" in done.stdout
+
+
+def test_inference_that_serves_something_else(stack: Served, tmp_path: Path) -> None:
+    other: TinyBundle = write_tiny_bundle(tmp_path / "other", seed=1)
+    ((part, words),) = of(examine(stack, repository=other.repository), "failure")
+    assert part == "inference"
+    assert words.startswith("models/tiny is ")
+
+
+def test_a_gradient_that_is_wrong(broken: Served) -> None:
+    ((part, words),) = of(examine(broken, repository=broken.data.parent / "broken"), "failure")
+    assert part == "models/tiny"
+    assert words.startswith("layer conv1: ")
+    assert "gradient" in words
