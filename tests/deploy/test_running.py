@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -11,12 +12,17 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from earwitness.explainer.sweep.migration import SCHEMA as EXPLAINER_SCHEMA
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.triton_install import fetch_tritonserver, library_path
 from earwitness.inference.tritonserver import TritonServer
 from earwitness.rpc.errors import error_from_rpc
+from earwitness.scorer.migration import SCHEMA as SCORER_SCHEMA
+from earwitness.storage.database import Database
+from earwitness.storage.errors import SchemaOutdated
 from tests.deploy.chart import ROOT, Chart, Rendered, objects, values_file
-from tests.deploy.running import Machine, Samples, machine, run_test_pod, scrape
+from tests.deploy.running import Machine, Samples, machine, run_test_pod, scrape, start
+from tests.helpers.postgresql import PostgresServer
 from tests.helpers.tiny_bundle import write_tiny_bundle
 from tests.integration.explainer.sweeping import Sweeping, sweep
 
@@ -54,6 +60,27 @@ async def running(chart: Chart, tmp_path_factory: pytest.TempPathFactory) -> Asy
         status = await run_test_pod(rendered, here)
         exported = {**SYNTHETIC, **here.scrape("scorer"), **here.scrape("explainer"), **scrape(triton.metrics_url)}
         yield Running(rendered, here, status, exported)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_migration_jobs_prepare_an_empty_database(chart: Chart, postgresql: PostgresServer) -> None:
+    """With what the chart gives them and nothing else."""
+    jobs = [each for each in chart.variant("postgresql").pods() if each.owner["kind"] == "Job"]
+    schemas = {"explainer-migrate": EXPLAINER_SCHEMA, "scorer-migrate": SCORER_SCHEMA}
+    assert {each.component for each in jobs} == schemas.keys()
+    for pods in jobs:
+        url = postgresql.create_database()
+        database = Database(url)
+        with pytest.raises(SchemaOutdated):
+            schemas[pods.component].require(database)
+        service = pods.component.removesuffix("-migrate")
+        arguments = pods.spec["containers"][0]["args"]
+        job = await start(
+            sys.executable, "-m", f"earwitness.{service}", *arguments, env=dict.fromkeys(pods.environment, url)
+        )
+        assert await job.wait() == 0
+        schemas[pods.component].require(database)
+        database.close()
 
 
 def test_tritons_arguments_are_its_own(chart: Chart) -> None:

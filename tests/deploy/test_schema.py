@@ -24,6 +24,7 @@ WRONG: tuple[tuple[str, Any], ...] = (
     ("explainer.image.repository", ""),
     ("explainer.image.repository", "Earwitness Explainer"),
     ("explainer.image.tag", "1.0 beta"),
+    ("triton.image.tag", None),
     ("explainer.image.pullPolicy", "Sometimes"),
     ("explainer.replicas", -1),
     ("explainer.replicas", "two"),
@@ -92,7 +93,6 @@ CLASHES: tuple[tuple[str, dict[str, Any]], ...] = (
         {"triton": {"enabled": False}, "models": {"source": "s3", "s3": {"url": "s3://bucket/models"}}},
     ),
 )
-REJECTIONS = len(TYPOS) + len(WRONG) + len(NEEDS) + len(CLASHES)
 
 
 def refusal(chart: Chart, values: Mapping[str, Any], *arguments: str) -> str:
