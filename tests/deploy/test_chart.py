@@ -218,7 +218,7 @@ def test_policies_cover_every_server_in_both_directions(chart: Chart) -> None:
     assert not chart.variant("minimal").of("NetworkPolicy")
 
 
-def egress(rendered: Rendered, component: str) -> list[tuple[object, str | None]]:
+def egress(rendered: Rendered, component: str) -> list[tuple[int, str | None]]:
     """Ports that a component may reach, with the component there; None: anywhere."""
     (policy,) = [
         each
@@ -235,18 +235,18 @@ def egress(rendered: Rendered, component: str) -> list[tuple[object, str | None]
 @pytest.mark.parametrize(
     ("variant", "component", "reaches"),
     [
-        ("default", "explainer", [("grpc", "triton"), ("grpc", "scorer")]),
+        ("default", "explainer", [(8001, "triton"), (50052, "scorer")]),
         ("default", "scorer", []),
         ("default", "triton", []),
         ("postgresql", "scorer", [(6432, None)]),
         ("s3", "triton", [(9000, None)]),
         ("external-triton", "explainer", [(8001, None)]),
-        ("pvc", "explainer", [("grpc", "scorer")]),
+        ("pvc", "explainer", [(50052, "scorer")]),
         ("extras", "scorer", [(4317, None)]),
     ],
 )
 def test_pods_reach_whom_they_must(
-    chart: Chart, variant: str, component: str, reaches: list[tuple[object, str | None]]
+    chart: Chart, variant: str, component: str, reaches: list[tuple[int, str | None]]
 ) -> None:
     assert egress(chart.variant(variant), component) == reaches
 
