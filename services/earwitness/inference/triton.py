@@ -31,8 +31,6 @@ TOO_LARGE = "larger than max"
 """gRPC's words, with status RESOURCE_EXHAUSTED, for a message over the server's limit: no wait makes it fit."""
 
 CHANNEL_OPTIONS = (
-    # Several servers behind one name, as behind a headless Service, share the calls.
-    ("grpc.lb_policy_name", "round_robin"),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     # A restarted server is found again within two seconds, not after gRPC's default of up to two minutes.
