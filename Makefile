@@ -11,7 +11,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 # Tests wait more than they work: more processes than cores, each of one thread.
-# A file stays whole, for what its tests share; files go in order, so that the longest, those of e2e, start first.
+# A file stays whole, for what its tests share; files go in order, so that the longest start first: deploy's and e2e's.
 WORKERS ?= 4
 # Where `make models` keeps corpus and checkpoints; SONGS=folder adds figures on real songs to the model card.
 TRAINED ?= out/models

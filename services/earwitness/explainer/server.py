@@ -50,7 +50,11 @@ async def build_server(settings: ExplainerSettings, backend: InferenceBackend | 
     ranker = None
     if settings.scorer_address:
         ranker = ScorerRanker(
-            settings.scorer_address, token_file=settings.scorer_token_file, tls_ca=settings.scorer_tls_ca
+            settings.scorer_address,
+            token_file=settings.scorer_token_file,
+            tls_ca=settings.scorer_tls_ca,
+            tls_certificate=settings.scorer_tls_certificate,
+            tls_key=settings.scorer_tls_key,
         )
     sweeps = Sweeps(explainer, SweepStore(database), settings, ranker)
     server.on_start(sweeps.start)

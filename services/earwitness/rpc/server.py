@@ -54,12 +54,15 @@ class RpcServer:
         """Port of the gRPC server, once started."""
         self.metrics_port: int | None = None
         """Port of the metrics, once started; None when they are off."""
+        self.health_port: int | None = None
+        """Port of health alone, once started; None when it is off."""
         self._services: dict[str, tuple[Register, Healthy]] = {}
         self._starters: list[Hook] = []
         self._drainers: list[Hook] = []
         self._closers: list[Hook] = []
         self._admission = AdmissionInterceptor(settings.max_concurrent_rpcs)
         self._server: grpc.aio.Server | None = None
+        self._health_server: grpc.aio.Server | None = None
         self._health: Health | None = None
         self._metrics: MetricsServer | None = None
 
@@ -93,7 +96,7 @@ class RpcServer:
         if settings.reflection:
             names = [*self._services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
             reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
-        self.port = _listen(self._server, settings)
+        self.port = _listen(self._server, settings.host, settings.port, _transport(settings))
         if settings.metrics_port is not None:
             try:
                 self._metrics = MetricsServer(settings.host, settings.metrics_port, self.registry)
@@ -101,8 +104,14 @@ class RpcServer:
                 where = f"{settings.host}:{settings.metrics_port}"
                 raise CannotListen(f"metrics cannot listen on {where} ({err}); choose another metrics_port") from err
             self.metrics_port = self._metrics.port
+        if settings.health_port is not None:
+            self._health_server = grpc.aio.server(options=_options(settings))
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
+            self.health_port = _listen(self._health_server, settings.host, settings.health_port, None)
         await self._health.start()
         await self._server.start()
+        if self._health_server is not None:
+            await self._health_server.start()
         for begin in self._starters:
             await begin()
         _logger.info("listening on %s:%d, metrics port %s", settings.host, self.port, self.metrics_port)
@@ -139,6 +148,8 @@ class RpcServer:
             await self._server.stop(self.settings.drain_s if drain_s is None else drain_s)
             await self._unwind()
         await self._run_all(self._closers)
+        if self._health_server is not None:
+            await self._health_server.stop(None)
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
             self._metrics = None
@@ -220,13 +231,18 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
     return options
 
 
-def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = f"{host}:{settings.port}"
+def _transport(settings: ServerSettings) -> grpc.ServerCredentials | None:
+    """TLS as the settings say; None for plain text."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+
+
+def _listen(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        if settings.tls_certificate is None or settings.tls_key is None:
+        if credentials is None:
             return server.add_insecure_port(address)
-        credentials = server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
         return server.add_secure_port(address, credentials)
     except RuntimeError as err:
         raise CannotListen(

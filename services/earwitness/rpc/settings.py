@@ -21,6 +21,9 @@ class ServerSettings(BaseSettings):
     """Port of the gRPC server; 0 takes a free one."""
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """Port of the Prometheus metrics over HTTP; 0 takes a free one, unset serves none."""
+    health_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port that serves nothing but health, without TLS: for probes that speak none, such as Kubernetes'; 0 takes a
+    free one, unset serves none."""
     max_message_bytes: int = Field(default=16 * MIB, ge=MIB)
     """Largest request message accepted, in bytes."""
     max_response_bytes: int = Field(default=64 * MIB, ge=MIB)
