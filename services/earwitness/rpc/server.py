@@ -15,13 +15,16 @@ from prometheus_client import CollectorRegistry
 
 from earwitness.errors import Unavailable
 from earwitness.rpc.admission import AdmissionInterceptor
-from earwitness.rpc.auth import TokenInterceptor, read_tokens
+from earwitness.rpc.auth import AuthInterceptor, Credentials, StaticTokens
+from earwitness.rpc.caller_limits import CallerLimitInterceptor
 from earwitness.rpc.context import RequestInterceptor
 from earwitness.rpc.errors import ErrorInterceptor
 from earwitness.rpc.health import Health, Healthy
 from earwitness.rpc.interceptor import CallInterceptor
 from earwitness.rpc.metrics import MetricsInterceptor, MetricsServer
+from earwitness.rpc.roles import ROLES
 from earwitness.rpc.settings import ServerSettings
+from earwitness.rpc.tls import server_credentials
 
 Register = Callable[[grpc.aio.Server], None]
 Hook = Callable[[], Awaitable[None]]
@@ -168,16 +171,37 @@ class RpcServer:
             _logger.warning("cancelled calls did not end within %g s", UNWIND_S)
 
     def _interceptors(self) -> list[CallInterceptor]:
-        """Outermost first. Tokens and admission are inside of errors, which sends what they raise."""
-        token_file = self.settings.token_file
-        tokens = [] if token_file is None else [TokenInterceptor(read_tokens(token_file))]
+        """Outermost first. What refuses calls is inside of errors, which sends what it raises."""
+        settings = self.settings
         return [
             RequestInterceptor(),
             MetricsInterceptor(self.registry),
             ErrorInterceptor(),
-            *tokens,
+            AuthInterceptor(_credentials(settings), ROLES),
+            CallerLimitInterceptor(
+                settings.caller_rpcs_per_s, settings.caller_burst_rpcs, settings.caller_concurrent_rpcs
+            ),
             self._admission,
         ]
+
+
+def _credentials(settings: ServerSettings) -> list[Credentials]:
+    """The kinds of bearer tokens that are accepted; none where everybody is let in."""
+    found: list[Credentials] = []
+    if settings.token_file is not None:
+        found.append(StaticTokens(settings.token_file))
+    if settings.jwt_jwks_file is not None:
+        from earwitness.rpc.jwt import JsonWebTokens  # cryptography takes 10 MB that most servers do not need
+
+        found.append(
+            JsonWebTokens(
+                settings.jwt_jwks_file,
+                issuer=settings.jwt_issuer,
+                audience=settings.jwt_audience,
+                role_claim=settings.jwt_role_claim,
+            )
+        )
+    return found
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
@@ -202,11 +226,7 @@ def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
     try:
         if settings.tls_certificate is None or settings.tls_key is None:
             return server.add_insecure_port(address)
-        credentials = grpc.ssl_server_credentials(
-            [(settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())],
-            root_certificates=settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None,
-            require_client_auth=settings.tls_client_ca is not None,
-        )
+        credentials = server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
         return server.add_secure_port(address, credentials)
     except RuntimeError as err:
         raise CannotListen(
