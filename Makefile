@@ -11,7 +11,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 # Tests wait more than they work: more processes than cores, each of one thread.
-# A file stays whole, for what its tests share; files go in order, so that the longest, those of e2e, start first.
+# A file stays whole, for what its tests share; files go in order, so that the longest start first: deploy's and e2e's.
 WORKERS ?= 4
 # Where `make models` keeps corpus and checkpoints; SONGS=folder adds figures on real songs to the model card.
 TRAINED ?= out/models
@@ -52,7 +52,7 @@ tools: $(DEV)
 	@tests/install-tools.sh
 	@$(BIN)/python -c 'from earwitness.inference.triton_install import fetch_tritonserver; fetch_tritonserver()'
 
-lint: $(DEV) ## ruff, mypy, buf
+lint: $(DEV) ## ruff, mypy, buf, import rules, dependency audit
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -60,6 +60,7 @@ lint: $(DEV) ## ruff, mypy, buf
 	@$(BIN)/buf lint out/protos.binpb --config protos/buf.yaml --path earwitness
 	@$(BIN)/buf breaking out/protos.binpb --config protos/buf.yaml --path earwitness --against protos/released.binpb
 	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/python tests/audit.py
 
 # Each variant also without augmentation, for its card; the judge is from another seed than those whom it judges for.
 models: $(DEV) ## build the corpus, train and export what is shipped (a day on a CPU); a second call goes on

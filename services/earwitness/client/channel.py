@@ -44,6 +44,8 @@ def open_channel(target: str, *, tls: Tls | None, service: str, idempotent_metho
     if not host or not port.isdecimal():
         raise InvalidArgument("target", f"got {target!r}; give host:port, e.g. 127.0.0.1:50051")
     options: list[tuple[str, Any]] = [
+        # Several replicas behind one name share the calls.
+        ("grpc.lb_policy_name", "round_robin"),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", KEEPALIVE_TIME_S * 1000),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),

@@ -1,9 +1,9 @@
 """`ExplainerSettings`: what the explainer can be told, by environment variables EARWITNESS_EXPLAINER_*."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, FilePath, field_validator
+from pydantic import Field, FilePath, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from earwitness.folders import data_folder
@@ -77,6 +77,10 @@ class ExplainerSettings(ServerSettings):
     """File with the bearer token for the scorer."""
     scorer_tls_ca: FilePath | None = None
     """PEM file of the authority of the scorer's certificate; turns TLS to the scorer on."""
+    scorer_tls_certificate: FilePath | None = None
+    """PEM file with this explainer's certificate for the scorer, where that wants mutual TLS."""
+    scorer_tls_key: FilePath | None = None
+    """PEM file with that certificate's private key."""
     progress_interval_s: float = Field(default=0.2, gt=0)
     """Seconds between two progress events of a stream, at least."""
 
@@ -84,6 +88,14 @@ class ExplainerSettings(ServerSettings):
     @classmethod
     def _database_is_supported(cls, url: str) -> str:
         return require_url(url) if url else url
+
+    @model_validator(mode="after")
+    def _scorer_tls_is_complete(self) -> Self:
+        if (self.scorer_tls_certificate is None) != (self.scorer_tls_key is None):
+            raise ValueError("scorer_tls_certificate and scorer_tls_key go together: give both or none")
+        if self.scorer_tls_certificate is not None and self.scorer_tls_ca is None:
+            raise ValueError("scorer_tls_certificate needs scorer_tls_ca")
+        return self
 
     @property
     def store_url(self) -> str:

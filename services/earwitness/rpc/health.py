@@ -17,6 +17,8 @@ Status = health_pb2.HealthCheckResponse
 POLL_S = 1.0
 TIMEOUT_S = 1.0
 OVERALL = ""
+LIVE = "live"
+"""SERVING while the process answers, though what it needs may be away: where this fails, a new start may help."""
 _logger = logging.getLogger(__name__)
 
 
@@ -29,7 +31,7 @@ class Health:
 
     def __init__(self, services: Mapping[str, Healthy]) -> None:
         self._services = dict(services)
-        self._statuses = dict.fromkeys([OVERALL, *self._services], Status.UNKNOWN)
+        self._statuses = {**dict.fromkeys([OVERALL, *self._services], Status.UNKNOWN), LIVE: Status.SERVING}
         self._failing: set[str] = set()
         self._asked: dict[str, asyncio.Future[bool]] = {}
         """Questions without an answer yet: what hangs is not asked again, or its threads would pile up."""
@@ -104,6 +106,7 @@ class Health:
             return False
 
     def _set(self, statuses: dict[str, int]) -> None:
+        statuses = {**statuses, LIVE: Status.SERVING}
         if statuses == self._statuses:
             return
         for name in statuses.keys() - {OVERALL}:

@@ -1,6 +1,7 @@
 """The health service says what the services say of themselves."""
 
 import asyncio
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -11,6 +12,7 @@ from earwitness.rpc import health
 from earwitness.rpc.server import RpcServer
 from earwitness.rpc.settings import ServerSettings
 from tests.integration.rpc.probe import SERVICE, Probe, Running, running
+from tests.integration.rpc.test_access import issue
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +110,25 @@ async def test_watchers_hear_every_change_though_another_left() -> None:
                 await anext(stream)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         await asyncio.wait_for(stopping, 30)
+
+
+async def test_live_while_what_is_needed_is_away() -> None:
+    async with running() as service:
+        service.probe.healthy = False
+        await eventually(service, "NOT_SERVING")
+        assert await service.health(health.LIVE) == "SERVING"
+
+
+async def test_a_port_for_probes_that_speak_no_tls(tmp_path: Path) -> None:
+    certificate, key = issue("localhost").write(tmp_path, "server")
+    async with running(health_port=0, tls_certificate=certificate, tls_key=key) as service:
+        assert service.server.health_port
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{service.server.health_port}") as channel:
+            probing = Running(service.server, service.probe, channel)
+            assert await probing.health("") == await probing.health(health.LIVE) == "SERVING"
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await probing.call("Unary", "x")
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        await service.server.stop()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", service.server.health_port)

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from earwitness.explainer.settings import ExplainerSettings
 
@@ -19,6 +21,16 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EARWITNESS_EXPLAINER_MAX_CONCURRENT_SEARCHES", "7")
     settings = ExplainerSettings()
     assert (settings.backend, settings.max_concurrent_searches) == ("local", 7)
+
+
+def test_a_certificate_for_the_scorer_needs_its_key_and_its_authority(tmp_path: Path) -> None:
+    file = tmp_path / "file.pem"
+    file.touch()
+    for given in ({"scorer_tls_certificate": file}, {"scorer_tls_key": file, "scorer_tls_ca": file}):
+        with pytest.raises(ValidationError, match="scorer_tls_certificate and scorer_tls_key go together"):
+            ExplainerSettings(**given)
+    with pytest.raises(ValidationError, match="scorer_tls_certificate needs scorer_tls_ca"):
+        ExplainerSettings(scorer_tls_certificate=file, scorer_tls_key=file)
 
 
 def test_the_server_starts_without_the_heavy_libraries() -> None:

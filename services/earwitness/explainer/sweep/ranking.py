@@ -89,21 +89,37 @@ def _require_unit(reference: scorer_pb2.Reference, unit: int | None, field: str)
 class ScorerRanker:
     """Asks the scorer at `address`, `host:port`."""
 
-    def __init__(self, address: str, *, token_file: Path | None = None, tls_ca: Path | None = None) -> None:
-        """Opens no connection yet. Raises: OSError for a file that cannot be read."""
+    def __init__(
+        self,
+        address: str,
+        *,
+        token_file: Path | None = None,
+        tls_ca: Path | None = None,
+        tls_certificate: Path | None = None,
+        tls_key: Path | None = None,
+    ) -> None:
+        """Opens no connection yet. TLS with `tls_ca`, mutual TLS with the other two as well.
+
+        Raises: OSError for a file that cannot be read.
+        """
         self._address = address
         token = token_file.read_text(encoding="utf-8").strip() if token_file else ""
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         methods = [{"service": SCORER, "method": method} for method in ("GetReference", "Rank")]
         options = [
+            ("grpc.lb_policy_name", "round_robin"),
             ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
             ("grpc.service_config", json.dumps({"methodConfig": [{"name": methods, "retryPolicy": RETRY}]})),
         ]
-        self._channel = (
-            grpc.aio.insecure_channel(address, options=options)
-            if tls_ca is None
-            else grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(tls_ca.read_bytes()), options=options)
-        )
+        if tls_ca is None:
+            self._channel = grpc.aio.insecure_channel(address, options=options)
+        else:
+            credentials = grpc.ssl_channel_credentials(
+                tls_ca.read_bytes(),
+                tls_key.read_bytes() if tls_key else None,
+                tls_certificate.read_bytes() if tls_certificate else None,
+            )
+            self._channel = grpc.aio.secure_channel(address, credentials, options=options)
         self._stub: scorer_pb2_grpc.ScorerServiceAsyncStub = scorer_pb2_grpc.ScorerServiceStub(self._channel)
 
     async def check(self, reference: str, origin: Activations, unit: int | None, field: str) -> None:
