@@ -52,7 +52,7 @@ tools: $(DEV)
 	@tests/install-tools.sh
 	@$(BIN)/python -c 'from earwitness.inference.triton_install import fetch_tritonserver; fetch_tritonserver()'
 
-lint: $(DEV) ## ruff, mypy, buf
+lint: $(DEV) ## ruff, mypy, buf, import rules, dependency audit
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -60,6 +60,7 @@ lint: $(DEV) ## ruff, mypy, buf
 	@$(BIN)/buf lint out/protos.binpb --config protos/buf.yaml --path earwitness
 	@$(BIN)/buf breaking out/protos.binpb --config protos/buf.yaml --path earwitness --against protos/released.binpb
 	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/python tests/audit.py
 
 # Each variant also without augmentation, for its card; the judge is from another seed than those whom it judges for.
 models: $(DEV) ## build the corpus, train and export what is shipped (a day on a CPU); a second call goes on

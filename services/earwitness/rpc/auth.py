@@ -1,56 +1,155 @@
-"""Bearer tokens from a file."""
+"""Who calls, and what they may: bearer tokens from a file, JSON Web Tokens, roles."""
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from earwitness.errors import EarwitnessError, FailedPrecondition
+from earwitness.rpc.files import Watched
 from earwitness.rpc.interceptor import CallInterceptor, Method, Proceed, ServicerContext
+
+NAME_LENGTH = 63
+
+
+class Role(IntEnum):
+    """What a caller may; each includes those before it."""
+
+    READ = 1
+    """See what there is: models, references, sweeps and their results."""
+    EXPLAIN = 2
+    """Have something computed: searches, sweeps, scores."""
+    ADMIN = 3
+    """Change what others rely on: references; delete sweeps."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: a name for logs and limits, and a role."""
+
+    name: str
+    role: Role
 
 
 class Unauthenticated(EarwitnessError):
-    """The caller sent no token, or one that is not accepted."""
+    """The caller sent no credential, or one that is not accepted."""
 
     code = "UNAUTHENTICATED"
     reason = "UNAUTHENTICATED"
 
 
-def read_tokens(path: Path) -> list[str]:
-    """The tokens of a file: one per line, without blank lines and comments (#).
+class RoleTooLow(EarwitnessError):
+    """The caller is known and may not do this."""
 
-    Raises: FailedPrecondition when there is none, as no caller could ever get in.
+    code = "PERMISSION_DENIED"
+    reason = "ROLE_TOO_LOW"
+
+
+class Credentials(Protocol):
+    """One way to tell who sent a bearer token."""
+
+    def caller(self, token: str) -> Caller | None:
+        """Who; None for a token of another kind.
+
+        Raises: Unauthenticated for one of this kind that is not accepted.
+        """
+
+
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def caller() -> Caller:
+    """Who made the call that this code runs for. Raises: LookupError outside of calls."""
+    return _caller.get()
+
+
+def caller_name() -> str:
+    """Name of who made the call, "-" where that is not known (yet)."""
+    found = _caller.get(None)
+    return "-" if found is None else found.name
+
+
+class AuthInterceptor(CallInterceptor):
+    """Tells who calls and refuses what they may not; health checks need nothing.
+
+    Without `credentials` everybody may everything; then the peer's certificate or address is the name.
     """
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    tokens = [line for line in lines if line and not line.startswith("#")]
-    if not tokens:
-        raise FailedPrecondition(f"token_file {path} holds no token; write one per line, or unset token_file")
-    return tokens
 
-
-class TokenInterceptor(CallInterceptor):
-    """Refuses calls without one of the tokens in `authorization: Bearer ...`; health checks need none."""
-
-    def __init__(self, tokens: Sequence[str]) -> None:
-        self._digests = [_digest(token) for token in tokens]
+    def __init__(self, credentials: Sequence[Credentials], roles: Mapping[str, Role]) -> None:
+        """`roles` are the least that methods ask for, by path; what is not among them is for `Role.ADMIN`."""
+        self._credentials = tuple(credentials)
+        self._roles = roles
 
     async def around(self, method: Method, request: Any, context: ServicerContext, proceed: Proceed) -> Any:
-        """Raises: Unauthenticated; what the call raises."""
-        if not method.is_health:
-            self._require_token(context)
+        """Raises: Unauthenticated; RoleTooLow; what the call raises."""
+        if method.is_health:
+            return await proceed()
+        found = self._authenticate(context) if self._credentials else Caller(_peer_name(context), Role.ADMIN)
+        needed = self._roles.get(method.path, Role.ADMIN)
+        if found.role < needed:
+            raise RoleTooLow(
+                f"{method.name} is for the role {needed.name.lower()}, this token has {found.role.name.lower()}; "
+                "ask the operator of the server for one that may"
+            )
+        _caller.set(found)
         return await proceed()
 
-    def _require_token(self, context: ServicerContext) -> None:
-        header = next((str(value) for key, value in context.invocation_metadata() or () if key == "authorization"), "")
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthenticated("send the metadata `authorization: Bearer TOKEN`")
+    def _authenticate(self, context: ServicerContext) -> Caller:
+        headers = [str(value) for key, value in context.invocation_metadata() or () if key == "authorization"]
+        scheme, _, token = (headers[0] if len(headers) == 1 else "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthenticated("send the metadata `authorization: Bearer TOKEN`, once")
+        for each in self._credentials:
+            found = each.caller(token.strip())
+            if found is not None:
+                return found
+        raise Unauthenticated("this token is not accepted; ask the operator of the server for one")
+
+
+class StaticTokens:
+    """Tokens of a file, which is read again when it changes: a line taken out is a token revoked."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises: FailedPrecondition for a wrong line, or none at all, as no caller could ever get in; OSError."""
+        self._callers = Watched([path], lambda: _read_tokens(path))
+        if not self._callers.current():
+            raise FailedPrecondition(f"token_file {path} holds no token; write one per line, or unset token_file")
+
+    def caller(self, token: str) -> Caller | None:
+        """Part of `Credentials`; never refuses, as any word may be another kind's."""
         # Digests of equal length, all compared: the time tells nothing about the tokens.
-        given = _digest(token.strip())
-        if sum(hmac.compare_digest(given, known) for known in self._digests) == 0:
-            raise Unauthenticated("this token is not accepted; ask the operator of the server for one")
+        given = _digest(token)
+        found = [who for digest, who in self._callers.current().items() if hmac.compare_digest(digest, given)]
+        return found[0] if found else None
+
+
+def _read_tokens(path: Path) -> dict[bytes, Caller]:
+    """Lines of `TOKEN [ROLE [NAME]]`, admin unless told, without blank lines and comments (#)."""
+    callers = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        digest = _digest(words[0])
+        role = words[1].upper() if len(words) > 1 else Role.ADMIN.name
+        if len(words) > 3 or role not in Role.__members__:
+            # Not the line itself: it holds a token.
+            raise FailedPrecondition(f"token_file {path}, line {number}: write TOKEN [read|explain|admin [NAME]]")
+        name = words[2] if len(words) == 3 else f"token-{digest.hex()[:8]}"
+        callers[digest] = Caller(name[:NAME_LENGTH], Role[role])
+    return callers
 
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
+
+
+def _peer_name(context: ServicerContext) -> str:
+    """The common name of the peer's certificate; without one its address, without the port."""
+    for name in (context.auth_context() or {}).get("x509_common_name") or ():
+        return name.decode("utf-8", "replace")[:NAME_LENGTH]
+    return str(context.peer()).rpartition(":")[0][:NAME_LENGTH]

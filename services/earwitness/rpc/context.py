@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from earwitness import __version__
+from earwitness.rpc.auth import caller_name
 from earwitness.rpc.interceptor import CallInterceptor, Method, Proceed, ServicerContext, final_code
 
 REQUEST_ID_KEY = "x-request-id"
@@ -58,8 +59,9 @@ class RequestInterceptor(CallInterceptor):
         finally:
             _logger.log(
                 logging.DEBUG if method.is_plumbing else logging.INFO,
-                "%s %s in %.1f ms",
+                "%s %s by %s in %.1f ms",
                 method.path,
                 final_code(context, error).name,
+                caller_name(),
                 (perf_counter() - start) * 1e3,
             )

@@ -152,6 +152,6 @@ def _writing(generate: Callable[[Any, ServicerContext], Any]) -> Behaviour:
 
 def _refuse_unknown(path: str) -> Behaviour:
     async def behaviour(request: Any, context: ServicerContext) -> None:
-        raise UnknownMethod(f"this server has no method {path}; reflection lists those it has")
+        raise UnknownMethod(f"this server has no method {path}")
 
     return behaviour

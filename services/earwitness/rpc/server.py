@@ -15,13 +15,16 @@ from prometheus_client import CollectorRegistry
 
 from earwitness.errors import Unavailable
 from earwitness.rpc.admission import AdmissionInterceptor
-from earwitness.rpc.auth import TokenInterceptor, read_tokens
+from earwitness.rpc.auth import AuthInterceptor, Credentials, StaticTokens
+from earwitness.rpc.caller_limits import CallerLimitInterceptor
 from earwitness.rpc.context import RequestInterceptor
 from earwitness.rpc.errors import ErrorInterceptor
 from earwitness.rpc.health import Health, Healthy
 from earwitness.rpc.interceptor import CallInterceptor
 from earwitness.rpc.metrics import MetricsInterceptor, MetricsServer
+from earwitness.rpc.roles import ROLES
 from earwitness.rpc.settings import ServerSettings
+from earwitness.rpc.tls import server_credentials
 
 Register = Callable[[grpc.aio.Server], None]
 Hook = Callable[[], Awaitable[None]]
@@ -93,7 +96,7 @@ class RpcServer:
         if settings.reflection:
             names = [*self._services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
             reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
-        self.port = _listen(self._server, settings.host, settings.port, _credentials(settings))
+        self.port = _listen(self._server, settings, settings.port, tls=True)
         if settings.metrics_port is not None:
             try:
                 self._metrics = MetricsServer(settings.host, settings.metrics_port, self.registry)
@@ -104,7 +107,7 @@ class RpcServer:
         if settings.health_port is not None:
             self._health_server = grpc.aio.server(options=_options(settings))
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
-            self.health_port = _listen(self._health_server, settings.host, settings.health_port, None)
+            self.health_port = _listen(self._health_server, settings, settings.health_port, tls=False)
         await self._health.start()
         await self._server.start()
         if self._health_server is not None:
@@ -179,16 +182,37 @@ class RpcServer:
             _logger.warning("cancelled calls did not end within %g s", UNWIND_S)
 
     def _interceptors(self) -> list[CallInterceptor]:
-        """Outermost first. Tokens and admission are inside of errors, which sends what they raise."""
-        token_file = self.settings.token_file
-        tokens = [] if token_file is None else [TokenInterceptor(read_tokens(token_file))]
+        """Outermost first. What refuses calls is inside of errors, which sends what it raises."""
+        settings = self.settings
         return [
             RequestInterceptor(),
             MetricsInterceptor(self.registry),
             ErrorInterceptor(),
-            *tokens,
+            AuthInterceptor(_credentials(settings), ROLES),
+            CallerLimitInterceptor(
+                settings.caller_rpcs_per_s, settings.caller_burst_rpcs, settings.caller_concurrent_rpcs
+            ),
             self._admission,
         ]
+
+
+def _credentials(settings: ServerSettings) -> list[Credentials]:
+    """The kinds of bearer tokens that are accepted; none where everybody is let in."""
+    found: list[Credentials] = []
+    if settings.token_file is not None:
+        found.append(StaticTokens(settings.token_file))
+    if settings.jwt_jwks_file is not None:
+        from earwitness.rpc.jwt import JsonWebTokens  # cryptography takes 10 MB that most servers do not need
+
+        found.append(
+            JsonWebTokens(
+                settings.jwt_jwks_file,
+                issuer=settings.jwt_issuer,
+                audience=settings.jwt_audience,
+                role_claim=settings.jwt_role_claim,
+            )
+        )
+    return found
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
@@ -207,21 +231,14 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
     return options
 
 
-def _credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    return grpc.ssl_server_credentials(
-        [(settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())],
-        root_certificates=settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None,
-        require_client_auth=settings.tls_client_ca is not None,
-    )
-
-
-def _listen(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _listen(server: grpc.aio.Server, settings: ServerSettings, port: int, *, tls: bool) -> int:
+    """The port taken; `tls` where the settings have it."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"{host}:{port}"
     try:
-        if credentials is None:
+        if not tls or settings.tls_certificate is None or settings.tls_key is None:
             return server.add_insecure_port(address)
+        credentials = server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
         return server.add_secure_port(address, credentials)
     except RuntimeError as err:
         raise CannotListen(

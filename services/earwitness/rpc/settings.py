@@ -32,7 +32,7 @@ class ServerSettings(BaseSettings):
     """Calls in flight; one more is refused with RESOURCE_EXHAUSTED. Health and reflection do not count."""
     max_connection_age_s: float | None = Field(default=None, gt=0)
     """Connections older than this, in seconds, are asked to reconnect, so that new replicas get calls; unset: never."""
-    reflection: bool = True
+    reflection: bool = False
     """Serve gRPC reflection, so that tools such as grpcurl know the methods."""
     drain_notice_s: float = Field(default=0.5, ge=0)
     """On SIGTERM, seconds between saying NOT_SERVING and refusing new calls: time for balancers to look elsewhere."""
@@ -45,7 +45,24 @@ class ServerSettings(BaseSettings):
     tls_client_ca: FilePath | None = None
     """PEM file with the authorities of client certificates; turns mutual TLS on."""
     token_file: FilePath | None = None
-    """File with the bearer tokens accepted, one per line; blank lines and lines that start with # are skipped."""
+    """File with the bearer tokens accepted, one per line: TOKEN, or TOKEN ROLE, or TOKEN ROLE NAME; a role is read,
+    explain or admin, admin unless told. Blank lines and lines that start with # are skipped. Read again when it
+    changes: a line taken out is a token revoked."""
+    jwt_jwks_file: FilePath | None = None
+    """File with the key set (JWKS) of an issuer of JSON Web Tokens, which are accepted as bearer tokens then. Read
+    again when it changes. Needs jwt_issuer and jwt_audience."""
+    jwt_issuer: str = ""
+    """What the claim `iss` of JSON Web Tokens must be."""
+    jwt_audience: str = ""
+    """What the claim `aud` of JSON Web Tokens must hold."""
+    jwt_role_claim: str = Field(default="earwitness_role", min_length=1)
+    """Claim of JSON Web Tokens with the role: read, explain or admin; of several the highest."""
+    caller_rpcs_per_s: float | None = Field(default=None, gt=0)
+    """Calls per second that one caller may make for long, by token, certificate or address; unset: any number."""
+    caller_burst_rpcs: int = Field(default=20, ge=1)
+    """Calls that one caller may make at once after a pause, where caller_rpcs_per_s is set."""
+    caller_concurrent_rpcs: int | None = Field(default=None, ge=1)
+    """Calls in flight of one caller; unset: as many as the server takes."""
     log_format: Literal["text", "json"] = "text"
     """Lines of text, or one JSON object per line."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -57,4 +74,10 @@ class ServerSettings(BaseSettings):
             raise ValueError("tls_certificate and tls_key go together: give both or none")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_are_for_somebody(self) -> Self:
+        if self.jwt_jwks_file is not None and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("jwt_jwks_file needs jwt_issuer and jwt_audience: tokens for others would be taken")
         return self

@@ -111,7 +111,20 @@ async def test_an_unknown_model_is_not_found_and_the_known_ones_are_told(alive: 
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("name", ["", "tiny", "models/", "models/A", "references/tiny", "models/tiny/"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "tiny",
+        "models/",
+        "models/A",
+        "references/tiny",
+        "models/tiny/",
+        "models/../tiny",
+        "models/..%2ftiny",
+        "models/tiny\0",
+    ],
+)
 async def test_get_model_refuses_what_is_no_name(alive: Running, name: str) -> None:
     refused = await failure(alive.stub.GetModel(pb.GetModelRequest(name=name)))
     assert refused.code is INVALID

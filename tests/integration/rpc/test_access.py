@@ -1,21 +1,39 @@
-"""Who may call: tokens, TLS, mutual TLS."""
+"""Who may call, and how: tokens, JSON Web Tokens, roles, TLS, mutual TLS, oversized messages."""
 
+import asyncio
 import datetime
+import hmac
 import ipaddress
+import json
+import logging
+import os
+import ssl
+import time
+import warnings
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
+import jwt
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+from google.longrunning import operations_pb2
+from google.protobuf.wrappers_pb2 import StringValue
 
 from earwitness.errors import FailedPrecondition
+from earwitness.explainer.v1 import explainer_pb2
+from earwitness.rpc.auth import Role
 from earwitness.rpc.errors import error_from_rpc
-from tests.integration.rpc.probe import KINDS, PATIENCE_S, running
+from earwitness.rpc.roles import ROLES
+from earwitness.rpc.settings import ServerSettings
+from earwitness.scorer.v1 import scorer_pb2
+from tests.integration.rpc.probe import KINDS, PATIENCE_S, SERVICE, Running, running
 
 
 @dataclass(frozen=True)
@@ -42,19 +60,20 @@ class Pair:
         return certificate, key
 
 
-def issue(name: str, authority: Pair | None = None) -> Pair:
-    """A certificate of `authority`, or one that is its own authority."""
+def issue(name: str, authority: Pair | None = None, *, hours: float = 1) -> Pair:
+    """A certificate of `authority`, or one that is its own authority; it ends in so many hours."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
+    end = now + datetime.timedelta(hours=hours)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(authority.certificate.subject if authority else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_before(min(now, end) - datetime.timedelta(minutes=5))
+        .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=authority is None, path_length=None), critical=True)
         .add_extension(
             x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
@@ -96,6 +115,265 @@ async def test_a_token_file_without_tokens_is_refused(tmp_path: Path) -> None:
             pass
 
 
+async def test_tokens_are_read_again_and_a_line_taken_out_is_revoked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("first\nsecond\n")
+    async with running(token_file=tokens) as service:
+        assert await code(service, "first") is None
+        replace(tokens, "second\nthird\n")
+        assert await code(service, "first") is grpc.StatusCode.UNAUTHENTICATED
+        assert await code(service, "third") is None
+        replace(tokens, "second nonsense\n")
+        assert await code(service, "third") is None, "what cannot be read changes nothing"
+        assert "write TOKEN [read|explain|admin [NAME]]" in caplog.text
+        replace(tokens, "# nobody\n")
+        assert await code(service, "third") is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_roles_and_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    roles = {f"/{SERVICE}/Unary": Role.READ, f"/{SERVICE}/ServerStream": Role.EXPLAIN}
+    monkeypatch.setattr("earwitness.rpc.server.ROLES", roles)
+    tokens = tmp_path / "tokens"
+    tokens.write_text("r read ada\ne explain\na admin\n")
+    caplog.set_level(logging.INFO)
+    allowed = {"r": ["Unary"], "e": ["Unary", "ServerStream"], "a": ["Unary", "ServerStream", "ClientStream"]}
+    async with running(token_file=tokens) as service:
+        for token, kinds in allowed.items():
+            for kind in ("Unary", "ServerStream", "ClientStream"):  # the last is not listed: for admin
+                expected = None if kind in kinds else grpc.StatusCode.PERMISSION_DENIED
+                assert await code(service, token, kind) is expected
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await service.call("ServerStream", "x", metadata=bearer("r"))
+    failure = error_from_rpc(caught.value)
+    assert failure.reason == "ROLE_TOO_LOW"
+    assert "ServerStream is for the role explain, this token has read" in failure.message
+    assert "OK by ada in" in caplog.text
+
+
+def test_every_method_served_has_a_role() -> None:
+    services = [explainer_pb2.DESCRIPTOR.services_by_name["ExplainerService"],
+                scorer_pb2.DESCRIPTOR.services_by_name["ScorerService"],
+                operations_pb2.DESCRIPTOR.services_by_name["Operations"]]  # fmt: skip
+    paths = {f"/{service.full_name}/{method.name}" for service in services for method in service.methods}
+    assert paths == {path for path in ROLES if not path.startswith("/grpc.reflection.")}
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """Signs JSON Web Tokens with a key whose public half is in `key_set`."""
+
+    key: Any
+    algorithm: str
+    key_id: str
+
+    @property
+    def key_set(self) -> dict[str, Any]:
+        made = jwt.get_algorithm_by_name(self.algorithm).to_jwk(self.key.public_key(), as_dict=True)
+        return {**made, "kid": self.key_id, "alg": self.algorithm}
+
+    def token(self, key_id: str | None = None, **changes: Any) -> str:
+        claims = {"iss": "https://issuer.example", "aud": "earwitness", "sub": "ada", "earwitness_role": "read",
+                  "exp": time.time() + 600, **changes}  # fmt: skip
+        kept = {name: value for name, value in claims.items() if value is not None}
+        return jwt.encode(kept, self.key, self.algorithm, headers={"kid": key_id or self.key_id})
+
+
+async def test_json_web_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earwitness.rpc.server.ROLES", {f"/{SERVICE}/Unary": Role.READ})
+    one = Issuer(ec.generate_private_key(ec.SECP256R1()), "ES256", "one")
+    two = Issuer(rsa.generate_private_key(65537, 2048), "RS256", "two")
+    stranger = Issuer(ec.generate_private_key(ec.SECP256R1()), "ES256", "one")
+    keys = tmp_path / "jwks.json"
+    keys.write_text(json.dumps({"keys": [one.key_set, two.key_set]}))
+    settings = {"jwt_jwks_file": keys, "jwt_issuer": "https://issuer.example", "jwt_audience": "earwitness"}
+    async with running(**settings) as service:
+        for good in (
+            one.token(), two.token(), one.token(earwitness_role="other admin"), one.token(earwitness_role=["explain"]),
+            one.token(aud=["a", "earwitness"]), one.token(exp=time.time() - 10),  # clocks may differ by so much
+        ):  # fmt: skip
+            assert await code(service, good) is None
+        signed, unsigned = one.token(), jwt.encode({"sub": "ada"}, None, "none")
+        public = one.key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        forged = _hmac_token(public)
+        for bad in (
+            one.token(exp=time.time() - 120), one.token(nbf=time.time() + 600), one.token(aud="others"),
+            one.token(iss="https://other.example"), one.token(exp=None), one.token(sub=None), one.token(aud=None),
+            one.token("two"), one.token("three"), stranger.token(), unsigned, forged, "a.b.c", "word",
+            signed[:-4] + "AAAA", signed.replace(".", "..", 1),
+        ):  # fmt: skip
+            assert await code(service, bad) is grpc.StatusCode.UNAUTHENTICATED, bad
+        for without_role in (one.token(earwitness_role=None), one.token(earwitness_role={"admin": 1})):
+            assert await code(service, without_role) is grpc.StatusCode.PERMISSION_DENIED
+        assert await code(service, one.token(), "ClientStream") is grpc.StatusCode.PERMISSION_DENIED
+        replace(keys, json.dumps({"keys": [two.key_set]}))
+        assert await code(service, signed) is grpc.StatusCode.UNAUTHENTICATED, "its key is gone"
+        assert await code(service, two.token()) is None
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"keys": []}', '{"keys": [{"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}]}']
+)
+async def test_a_key_set_without_usable_keys_is_refused(tmp_path: Path, content: str) -> None:
+    keys = tmp_path / "jwks.json"
+    keys.write_text(content)
+    with pytest.raises(FailedPrecondition, match=r"jwks\.json"):
+        async with running(jwt_jwks_file=keys, jwt_issuer="i", jwt_audience="a"):
+            pass
+
+
+def test_json_web_tokens_for_anybody_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "jwks.json").write_text("{}")
+    with pytest.raises(ValueError, match="needs jwt_issuer and jwt_audience"):
+        ServerSettings(jwt_jwks_file=tmp_path / "jwks.json")
+
+
+async def test_no_secret_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    issuer = Issuer(ec.generate_private_key(ec.SECP256R1()), "ES256", "one")
+    keys, tokens = tmp_path / "jwks.json", tmp_path / "tokens"
+    keys.write_text(json.dumps({"keys": [issuer.key_set]}))
+    tokens.write_text("a-static-secret read\n")
+    words = {"jwt_jwks_file": keys, "jwt_issuer": "https://issuer.example", "jwt_audience": "earwitness"}
+    sent = ["a-static-secret", "a-wrong-secret", issuer.token(), issuer.token(exp=1)]
+    async with running(token_file=tokens, **words) as service:
+        for token in sent:
+            await code(service, token)
+        replace(tokens, "a-static-secret but wrong\n")
+        await code(service, sent[0])
+    assert "token_file" in caplog.text
+    for token in sent:
+        for part in token.split("."):
+            assert part not in caplog.text
+
+
+async def test_calls_of_one_caller_are_limited_and_another_is_not(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("a\nb\n")
+    async with running(token_file=tokens, caller_rpcs_per_s=0.01, caller_burst_rpcs=2) as service:
+        assert [await code(service, "a") for _ in range(2)] == [None, None]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await service.call("Unary", "x", metadata=bearer("a"))
+        failure = error_from_rpc(caught.value)
+        assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_TOO_FAST")
+        assert failure.retry_after_s is not None
+        assert 90 < failure.retry_after_s <= 100
+        assert await code(service, "b") is None
+        assert await service.health() == "SERVING"
+    async with running(token_file=tokens, caller_concurrent_rpcs=1) as service:
+        gate = asyncio.Event()
+
+        async def wait(text: str) -> str:
+            await gate.wait()
+            return text
+
+        service.probe.action = wait
+        held = service.open("BidiStream", "x", metadata=bearer("a"))
+        assert (await held.read()).value == "first"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await service.call("Unary", "x", metadata=bearer("a"))
+        assert error_from_rpc(caught.value).reason == "CALLER_TOO_BUSY"
+        gate.set()
+        assert await code(service, "b") is None
+        assert (await held.read()).value == "x"
+        assert await held.read() is grpc.aio.EOF
+        assert await code(service, "a") is None
+
+
+async def test_messages_too_large_are_refused_packed_or_not() -> None:
+    async with running(max_message_bytes=2**20) as service:
+        for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+            channel = grpc.aio.insecure_channel(f"127.0.0.1:{service.server.port}", compression=compression)
+            async with channel:
+                bomb = StringValue(value="0" * 64 * 2**20).SerializeToString()  # 64 KiB when packed
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await channel.unary_unary(f"/{SERVICE}/Unary")(bomb, timeout=PATIENCE_S)
+                assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await service.call("Unary", "x"))[0] == ["x"]
+
+
+def bearer(token: str) -> list[tuple[str, str]]:
+    return [("authorization", f"Bearer {token}")]
+
+
+async def code(service: Running, token: str, kind: str = "Unary") -> grpc.StatusCode | None:
+    """How a call with that token fails; None when it does not."""
+    try:
+        await service.call(kind, "x", metadata=bearer(token))
+    except grpc.aio.AioRpcError as err:
+        return err.code()
+    return None
+
+
+def replace(path: Path, text: str) -> None:
+    """As Kubernetes does: another file in the place of the one before."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    os.replace(fresh, path)
+
+
+def _hmac_token(key: bytes) -> str:
+    """A token signed with a public key as if that were a secret; PyJWT itself refuses to make one."""
+    parts = [{"alg": "HS256", "typ": "JWT", "kid": "one"}, {"sub": "ada", "iss": "https://issuer.example",
+             "aud": "earwitness", "exp": time.time() + 600, "earwitness_role": "admin"}]  # fmt: skip
+    body = b".".join(urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts)
+    return (body + b"." + urlsafe_b64encode(hmac.digest(key, body, "sha256")).rstrip(b"=")).decode()
+
+
+async def test_certificates_are_read_again(tmp_path: Path) -> None:
+    old, new = issue("old authority"), issue("new authority")
+    certificate, key = issue("localhost", old).write(tmp_path, "server")
+    trusting = {name: grpc.ssl_channel_credentials(each.certificate_pem) for name, each in (("old", old), ("new", new))}
+
+    async def reached(authority: str, port: int) -> bool:
+        async with grpc.aio.secure_channel(f"127.0.0.1:{port}", trusting[authority]) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary("/a/b")(b"", timeout=PATIENCE_S)
+        return caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+    async with running(tls_certificate=certificate, tls_key=key, credentials=trusting["old"]) as service:
+        port = service.server.port
+        held = service.open("BidiStream", "x")
+        assert (await held.read()).value == "first"
+        renewed = issue("localhost", new)
+        replace(certificate, renewed.certificate_pem.decode())
+        assert await reached("old", port), "half a pair is not used"
+        replace(key, renewed.key_pem.decode())
+        assert await reached("new", port)
+        assert not await reached("old", port)
+        assert (await held.read()).value == "x", "connections live on"
+
+
+async def test_tls_files_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
+    certificate, _ = issue("localhost").write(tmp_path, "one")
+    _, key = issue("localhost").write(tmp_path, "two")
+    with pytest.raises(FailedPrecondition, match=r"one\.pem, two\.key do not fit together"):
+        async with running(tls_certificate=certificate, tls_key=key):
+            pass
+
+
+async def handshake(port: int, version: ssl.TLSVersion) -> Exception | None:
+    """How a handshake of that TLS version fails; None when it does not."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")  # or this side would refuse
+    context.set_alpn_protocols(["h2"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = version
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    except (ssl.SSLError, ConnectionError) as err:
+        return err
+    writer.close()
+    return None
+
+
 async def test_tls(tmp_path: Path) -> None:
     authority = issue("test authority")
     certificate, key = issue("localhost", authority).write(tmp_path, "server")
@@ -103,6 +381,9 @@ async def test_tls(tmp_path: Path) -> None:
     async with running(tls_certificate=certificate, tls_key=key, credentials=trusting) as service:
         assert await service.health() == "SERVING"
         assert (await service.call("Unary", "x"))[0] == ["x"]
+        assert await handshake(service.server.port, ssl.TLSVersion.TLSv1_2) is None
+        for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
+            assert await handshake(service.server.port, version) is not None
         suspicious = grpc.ssl_channel_credentials(issue("another authority").certificate_pem)
         target = f"127.0.0.1:{service.server.port}"
         for channel in (grpc.aio.insecure_channel(target), grpc.aio.secure_channel(target, suspicious)):
@@ -117,6 +398,7 @@ async def test_mutual_tls(tmp_path: Path) -> None:
     certificate, key = issue("localhost", authority).write(tmp_path, "server")
     client_ca, _ = client_authority.write(tmp_path, "client-ca")
     client, stranger = issue("client", client_authority), issue("stranger", authority)
+    expired = issue("client", client_authority, hours=-1)
     known = grpc.ssl_channel_credentials(authority.certificate_pem, client.key_pem, client.certificate_pem)
     settings = {"tls_certificate": certificate, "tls_key": key, "tls_client_ca": client_ca}
     async with running(credentials=known, **settings) as service:
@@ -125,6 +407,7 @@ async def test_mutual_tls(tmp_path: Path) -> None:
         for credentials in (
             grpc.ssl_channel_credentials(authority.certificate_pem),
             grpc.ssl_channel_credentials(authority.certificate_pem, stranger.key_pem, stranger.certificate_pem),
+            grpc.ssl_channel_credentials(authority.certificate_pem, expired.key_pem, expired.certificate_pem),
         ):
             async with grpc.aio.secure_channel(target, credentials) as channel:
                 with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -84,7 +84,7 @@ async def test_a_signal_drains(number: signal.Signals) -> None:
             child.send_signal(number)
             assert number.name in (await log_until(child, "draining"))["message"]
             assert (await call)[0] == ["1.0"]
-        record = await log_until(child, "/probe.v1.ProbeService/Unary OK in")
+        record = await log_until(child, "/probe.v1.ProbeService/Unary OK by ipv4:127.0.0.1 in")
         assert record["request_id"] == "slow-call"
         out, _ = await asyncio.wait_for(child.communicate(), PATIENCE_S)
         assert out == b"closed\n"
@@ -111,7 +111,7 @@ async def test_help_lists_every_setting() -> None:
         out, err = await asyncio.wait_for(child.communicate(), PATIENCE_S)
     assert child.returncode == 0, err.decode()
     assert "--max-concurrent-rpcs" in out.decode()
-    assert "--no-reflection" in out.decode()
+    assert "--reflection" in out.decode()
     assert "Port of the gRPC server" in out.decode()
 
 

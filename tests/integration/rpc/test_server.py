@@ -60,7 +60,7 @@ async def test_a_message_over_the_limit_is_refused_and_the_server_lives(kind: st
 
 
 async def test_calls_over_the_limit_are_refused_at_once() -> None:
-    async with running(max_concurrent_rpcs=2) as service:
+    async with running(max_concurrent_rpcs=2, reflection=True) as service:
         gate = service.probe.action = Gate()
         held = [service.open("Unary", "a", timeout_s=60)]
         await gate.entered.wait()
@@ -88,17 +88,17 @@ async def reflected(service: Running) -> list[str]:
 
 
 async def test_reflection_lists_the_services() -> None:
-    async with running() as service:
+    async with running(reflection=True) as service:
         standard = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
         assert set(await reflected(service)) == {SERVICE, *standard}
-    async with running(reflection=False) as service:
+    async with running() as service:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await reflected(service)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_a_generated_service_is_described_and_its_missing_methods_are_unimplemented() -> None:
-    server = RpcServer(ServerSettings(), CollectorRegistry())
+    server = RpcServer(ServerSettings(reflection=True), CollectorRegistry())
     name = scorer_pb2.DESCRIPTOR.services_by_name["ScorerService"].full_name
 
     def register(target: grpc.aio.Server) -> None:
