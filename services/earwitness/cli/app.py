@@ -22,6 +22,7 @@ from earwitness.cli import (
     models,
     reference,
     score,
+    study,
     sweep,
     sweeps,
     train,
@@ -141,8 +142,8 @@ def root(
 
 for _command in (up, doctor, models, explain, sweep, score, eer, export, demo):
     _command.register(app)
-for _group in (sweeps, reference, train, evaluate, corpus, data):
+for _group in (sweeps, reference, train, evaluate, study, corpus, data):
     app.add_typer(_group.app)
-for _typer in (app, sweeps.app, reference.app, train.app, evaluate.app, corpus.app, data.app):
+for _typer in (app, sweeps.app, reference.app, train.app, evaluate.app, study.app, corpus.app, data.app):
     for _info in _typer.registered_commands:
         _info.help = flowing(inspect.getdoc(_info.callback) or "")

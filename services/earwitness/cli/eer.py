@@ -85,7 +85,7 @@ def eer(
 
       earwitness eer scores_and_keys.csv --lower-is-genuine --json
     """
-    from earwitness.detection.det import draw_det
+    from earwitness.detection.det import Curve, draw_det
     from earwitness.detection.errors import BrokenScores
     from earwitness.detection.report import evaluate_systems
 
@@ -102,14 +102,15 @@ def eer(
     if plot is not None:
         import numpy as np
 
-        higher = {name: -values if lower_is_genuine else values for name, values in scores.items()}
-        draw_det(plot, higher, np.array([bool(trial.genuine) for trial in trials]))
+        genuine = np.array([bool(trial.genuine) for trial in trials])
+        curves = {name: Curve(-values if lower_is_genuine else values, genuine) for name, values in scores.items()}
+        draw_det(plot, curves)
     if json_output:
         console.print_json(_document(files[-1], paths, systems, lower_is_genuine, bootstrap, seed))
     else:
         _print(systems, facts, lower_is_genuine, bootstrap)
-    for system in systems:
-        _doubt(system.name, system.figures.eer, lower_is_genuine)
+    for system, values in zip(systems, scores.values(), strict=True):
+        _doubt(system.name, values, system.figures.eer, lower_is_genuine)
 
 
 def _read(
@@ -171,12 +172,12 @@ def _print(systems: "Sequence[System]", facts: "Sequence[Fact]", lower_is_genuin
     rows = []
     for system in systems:
         threshold = system.figures.eer.threshold if system.figures.eer else math.nan
-        rows.append([system.name, *_cells(system.figures), f"{threshold:.6g}"])
+        rows.append([system.name, *figure_cells(system.figures), f"{threshold:.6g}"])
     console.print_table(None, ["scores", *FIGURES, "nearest threshold#"], rows)
     for fact in facts:
         groups = [(name, system.name, figures) for system in systems for name, figures in system.groups[fact].items()]
         groups.sort(key=lambda each: -each[2].eer.convex_hull if each[2].eer else math.inf)
-        cells = [[name, *([system] if len(systems) > 1 else []), *_cells(each)] for name, system, each in groups]
+        cells = [[name, *([system] if len(systems) > 1 else []), *figure_cells(each)] for name, system, each in groups]
         console.print_table(f"by {fact}", [fact, *(["scores"] if len(systems) > 1 else []), *FIGURES], cells)
         for name, _, each in groups:
             if each.undefined:
@@ -187,7 +188,8 @@ def _print(systems: "Sequence[System]", facts: "Sequence[Fact]", lower_is_genuin
         console.show(f"intervals: {bootstrap} resamples of {first.units} {first.unit}")
 
 
-def _cells(figures: "Figures") -> list[str]:
+def figure_cells(figures: "Figures") -> list[str]:
+    """The cells of a row under FIGURES."""
     eer, intervals = figures.eer, figures.intervals
     counts = [str(figures.genuine), str(figures.spoof)]
     if eer is None:
@@ -202,8 +204,12 @@ def _ends(interval: "Interval | None") -> str:
     return f"{interval.low:.2%} to {interval.high:.2%}"
 
 
-def _doubt(name: str, eer: "Eer | None", lower_is_genuine: bool) -> None:
-    """Says so where scores are the wrong way round."""
-    if eer is not None and eer.nearest_threshold > 0.5:
+def _doubt(name: str, scores: "NDArray[np.float64]", eer: "Eer | None", lower_is_genuine: bool) -> None:
+    """Says so where scores are all the same, or the wrong way round."""
+    from earwitness.detection.report import ties_only
+
+    if ties_only(scores):
+        console.say(f"{name}: {ties_only(scores)}")
+    elif eer is not None and eer.nearest_threshold > 0.5:
         way = "without --lower-is-genuine" if lower_is_genuine else "with --lower-is-genuine"
         console.say(f"{name}: worse than chance; are its scores the other way round? Try it {way}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earwitness.cli import console, evidence
+from earwitness.cli import console, evaluate_replay, evidence
 from earwitness.cli.extra import extra
 from earwitness.cli.options import Json
 
@@ -159,6 +159,7 @@ def checkpoints(
     _print_report("chosen", {"checkpoint": str(best)}, json_output)
 
 
+evaluate_replay.register(app)
 evidence.register(app)
 
 

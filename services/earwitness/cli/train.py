@@ -134,6 +134,7 @@ def replay(
     """
     with extra("train"):
         from earwitness.training.datasets import open_spoofing_corpus
+        from earwitness.training.replay.evaluation import duplicates
         from earwitness.training.train_replay import ReplayTrainingConfig, train_replay
 
         config = replace(
@@ -150,6 +151,8 @@ def replay(
             ),
         )
         opened = open_spoofing_corpus(corpus)
+        for warning in duplicates(opened):
+            console.say(f"note: {warning}")
         console.say(f"log: {out / 'train.log'}")
         with console.progress(f"replay-{network}") as update:
             checkpoint = train_replay(config, opened, progress=lambda done, total, text: update(done, total, text))

@@ -21,13 +21,25 @@ class EerIntervals:
     nearest_threshold: Interval
 
 
-def eer_intervals(
+@dataclass(frozen=True)
+class ResampledEers:
+    """EERs of resamples, `[resamples]`, NaN where one holds one class only; the hull's without its mean bias.
+
+    Those of two systems on the same trials, with equal units and seed, rest on the same resamples: their difference
+    resample by resample is that of the systems, however trials and speakers fall.
+    """
+
+    convex_hull: NDArray[np.float64]
+    nearest_threshold: NDArray[np.float64]
+
+
+def resampled_eers(
     trials: RankedTrials, units: NDArray[np.int64] | None, resamples: int, seed: int = SEED
-) -> EerIntervals:
-    """Percentile intervals over resamples with replacement, the same ones for every system of the same trials.
+) -> ResampledEers:
+    """EERs of resamples with replacement, the same ones for every system of the same trials.
 
     `units` `[n]` numbers the speaker of each trial from 0; whole speakers are drawn. With None trials are drawn, as
-    many of each class as there are. Resamples that hold one class only are left out.
+    many of each class as there are.
 
     The hull of a resample, with its repeated trials, bends further in than that of as many different ones: its mean
     bias is taken off. What remains is the hull's own optimism, which few trials make larger than many: of 600 trials of
@@ -44,7 +56,15 @@ def eer_intervals(
     hulls = np.concatenate(hull)
     estimate = convex_hull_eers(*trials.errors())[0]
     bias = np.nanmean(hulls) - estimate if np.isfinite(hulls).any() else 0.0
-    return EerIntervals(interval_of(np.clip(hulls - bias, 0, 1)), interval_of(np.concatenate(nearest)))
+    return ResampledEers(np.clip(hulls - bias, 0, 1), np.concatenate(nearest))
+
+
+def eer_intervals(
+    trials: RankedTrials, units: NDArray[np.int64] | None, resamples: int, seed: int = SEED
+) -> EerIntervals:
+    """Percentile intervals over `resampled_eers`; resamples that hold one class only are left out."""
+    found = resampled_eers(trials, units, resamples, seed)
+    return EerIntervals(interval_of(found.convex_hull), interval_of(found.nearest_threshold))
 
 
 def _resamples(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,22 +35,29 @@ def det_curve(
     return false_alarms[corner] / false_alarms[0], misses[corner] / misses[-1]
 
 
-def draw_det(path: Path, systems: Mapping[str, NDArray[np.float64]], genuine: NDArray[np.bool_]) -> None:
-    """Writes a PNG with one curve for each of `systems` (scores `[n]`), and both its equal error rates on the diagonal.
+class Curve(NamedTuple):
+    """Scores of some trials, and which are genuine, both `[n]`."""
+
+    scores: NDArray[np.float64]
+    genuine: NDArray[np.bool_]
+
+
+def draw_det(path: Path, curves: Mapping[str, Curve]) -> None:
+    """Writes a PNG with one curve for each name of `curves`, and both its equal error rates on the diagonal.
 
     Raises: as `equal_error_rate`; OSError when the file cannot be written.
     """
-    figure = Figure(figsize=(6.4, 6.4 + 0.4 * len(systems)), layout="constrained")
+    figure = Figure(figsize=(6.4, 6.4 + 0.4 * len(curves)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    eers = {name: equal_error_rate(scores, genuine) for name, scores in systems.items()}
-    curves = {name: det_curve(scores, genuine) for name, scores in systems.items()}
+    eers = {name: equal_error_rate(*curve) for name, curve in curves.items()}
+    lines = {name: det_curve(*curve) for name, curve in curves.items()}
     # A rate of 0 lies at infinity: it is drawn where half a trial would be.
-    floor = 0.5 / max(np.sum(genuine), np.sum(~genuine))
+    floor = 0.5 / max(max(eer.genuine, eer.spoof) for eer in eers.values())
     high = max(HIGHEST, *(min(1 - floor, 1.1 * eer.nearest_threshold) for eer in eers.values()))
-    low = 0.8 * max(floor, min(_lowest_seen(*curve, high) for curve in curves.values()))
+    low = 0.8 * max(floor, min(_lowest_seen(*line, high) for line in lines.values()))
     for name, eer in eers.items():
-        false_alarms, misses = (ndtri(np.clip(each, floor, 1 - floor)) for each in curves[name])
+        false_alarms, misses = (ndtri(np.clip(each, floor, 1 - floor)) for each in lines[name])
         label = f"{name}: eer_convex_hull {eer.convex_hull:.2%}, eer_nearest_threshold {eer.nearest_threshold:.2%}"
         (line,) = axes.plot(false_alarms, misses, linewidth=1.2, label=label)
         for rate, marker, fill in ((eer.convex_hull, "o", "full"), (eer.nearest_threshold, "s", "none")):

@@ -114,6 +114,20 @@ def evaluate_systems(
     return systems
 
 
+def resampled_units(speakers: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """What a bootstrap draws, `[n]`: the speakers, numbered on from 0; None for trials, where a speaker is unknown (-1)
+    or there is one only."""
+    there, units = np.unique(speakers, return_inverse=True)
+    return units if there[0] >= 0 and len(there) > 1 else None
+
+
+def ties_only(scores: NDArray[np.float64]) -> str:
+    """That scores `[n]` are nothing but ties, in words, where they are; their EER of 50 % says nothing else."""
+    if len(scores) > 1 and np.all(scores == scores[0]):
+        return f"all {len(scores)} scores are {scores[0]:g}: ties only, which tell no trial from another"
+    return ""
+
+
 def numbered(names: Sequence[str | None]) -> NDArray[np.int64]:
     """The place of each name among the different ones, `[n]`; -1 for those that are not known."""
     places = {name: place for place, name in enumerate(sorted({name for name in names if name is not None}))}
@@ -147,11 +161,10 @@ def _figures(
         return Figures(*counts, None, str(err))
     if not resamples:
         return Figures(*counts, eer)
-    ranked = RankedTrials.of(scores, genuine)
-    there, units = np.unique(speakers, return_inverse=True)
-    if there[0] >= 0 and len(there) > 1:
-        return Figures(*counts, eer, "", eer_intervals(ranked, units, resamples, seed), "speakers", len(there))
-    return Figures(*counts, eer, "", eer_intervals(ranked, None, resamples, seed), "trials", len(scores))
+    units = resampled_units(speakers)
+    named = ("trials", len(scores)) if units is None else ("speakers", int(units.max()) + 1)
+    intervals = eer_intervals(RankedTrials.of(scores, genuine), units, resamples, seed)
+    return Figures(*counts, eer, "", intervals, *named)
 
 
 def _ends(interval: Interval) -> list[float]:

@@ -122,7 +122,9 @@ class Explainer:
             try:
                 await self._probe.check(bundle, plan.layers, served.evaluate)
                 outcome = await self._run(plan, served, self._budget(end_s, artefacts, len(plan.rows)), on_progress)
-                return await self._found(plan, outcome, artefacts, profile, served, Budget(end_s))
+                found = await self._found(plan, outcome, artefacts, profile, served, Budget(end_s))
+                self._count_explanations(found)
+                return found
             finally:
                 self._metrics.rows_in_flight.dec(len(plan.rows))
 
@@ -154,9 +156,21 @@ class Explainer:
         """Count one evaluation of a batch of a sweep."""
         self._metrics.step(model, progress)
 
+    def count_sweep(self, state: str) -> None:
+        """Count a sweep that is over."""
+        self._metrics.sweep_over(state)
+
+    def tell_unfinished_sweeps(self, count: int) -> None:
+        """Say how many sweeps run or wait."""
+        self._metrics.unfinished_sweeps.set(count)
+
     async def quiet(self, timeout_s: float) -> None:
         """Return when no search runs, or after `timeout_s` seconds: how background work lets callers go first."""
         await self._admission.quiet(timeout_s)
+
+    def _count_explanations(self, found: Found) -> None:
+        for row, activation in zip(found.plan.rows, found.outcome.activations, strict=True):
+            self._metrics.explanation(found.plan.bundle.name, row.objective.sense, float(activation))
 
     async def _found(
         self,

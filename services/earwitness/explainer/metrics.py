@@ -3,9 +3,11 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from earwitness.explainer.admission import Admission
+from earwitness.explainer.objective import Sense
 from earwitness.explainer.search import Progress
 from earwitness.inference.metadata import Role
 
+ACTIVATIONS = (-1000, -300, -100, -30, -10, -3, -1, -0.3, 0, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 # From a tiny model in process to a full batch on a busy CPU.
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -32,6 +34,23 @@ class ExplainerMetrics:
             buckets=BUCKETS_S,
             registry=registry,
         )
+        self._inference_failures = Counter(
+            "explainer_inference_failures",
+            "Calls to a served model that failed.",
+            (*model, "role", "reason"),
+            registry=registry,
+        )
+        self._best_activation = Histogram(
+            "explainer_best_activation",
+            "Activation of an explanation, the best that its row found.",
+            (*model, "sense"),
+            buckets=ACTIVATIONS,
+            registry=registry,
+        )
+        self._sweeps = Counter("explainer_sweeps", "Sweeps that are over, by how.", ("state",), registry=registry)
+        self.unfinished_sweeps = Gauge(
+            "explainer_unfinished_sweeps", "Sweeps in the database that run or wait.", registry=registry
+        )
         self.rows_in_flight = Gauge("explainer_rows_in_flight", "Rows of the searches that run.", registry=registry)
         running = Gauge("explainer_searches_in_flight", "Searches that run.", registry=registry)
         running.set_function(lambda: admission.running)
@@ -45,6 +64,16 @@ class ExplainerMetrics:
         self._step_seconds.labels(model).observe(progress.step_s)
         self._zero.labels(model).inc(progress.zero_gradient_count)
 
-    def inference(self, model: str, role: Role, seconds: float) -> None:
-        """Count one call to a served model."""
+    def inference(self, model: str, role: Role, seconds: float, failure: str) -> None:
+        """Count one call to a served model; `failure` is its reason, "" where it worked."""
         self._inference_seconds.labels(model, role).observe(seconds)
+        if failure:
+            self._inference_failures.labels(model, role, failure).inc()
+
+    def explanation(self, model: str, sense: Sense, activation: float) -> None:
+        """Count one row of a search that is over."""
+        self._best_activation.labels(model, sense.name.lower()).observe(activation)
+
+    def sweep_over(self, state: str) -> None:
+        """Count one sweep that is over."""
+        self._sweeps.labels(state).inc()

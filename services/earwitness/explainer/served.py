@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from earwitness.errors import EarwitnessError
 from earwitness.inference.backend import FloatArray, InferenceBackend, InferenceUnavailable
 from earwitness.inference.metadata import BundleMetadata, Role
 
-Observe = Callable[[Role, float], None]
-"""Told the seconds that each call of a served model took."""
+Observe = Callable[[Role, float, str], None]
+"""Told the seconds that each call of a served model took, and the reason of a failure, "" where there was none."""
 
 
 class ServedBundle:
@@ -87,14 +88,19 @@ class ServedBundle:
         async with self._calls:  # the wait for the other calls is part of the caller's time
             begun = time.monotonic()
             limit_s = min(end_s - begun, self._call_timeout_s)
+            failure = ""
             try:
                 return await self._backend.infer(self._bundle.served_name(role), inputs, outputs, timeout_s=limit_s)
+            except EarwitnessError as err:
+                failure = err.reason
+                raise
             except TimeoutError as err:
-                if limit_s < self._call_timeout_s:
+                if limit_s < self._call_timeout_s:  # the caller's time was short
                     raise
+                failure = InferenceUnavailable.reason
                 raise InferenceUnavailable(
                     f"{self._bundle.served_name(role)} gave no answer within {limit_s:g} s; the inference server hangs "
                     "or is overloaded"
                 ) from err
             finally:
-                self._observe(role, time.monotonic() - begun)
+                self._observe(role, time.monotonic() - begun, failure)

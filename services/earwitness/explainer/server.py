@@ -19,6 +19,7 @@ from earwitness.inference.backend import InferenceBackend
 from earwitness.inference.factory import open_backend
 from earwitness.rpc.server import RpcServer
 from earwitness.storage.database import Database
+from earwitness.storage.metrics import StoreMetrics
 
 SERVICE_NAME = explainer_pb2.DESCRIPTOR.services_by_name["ExplainerService"].full_name
 OPERATIONS_NAME = operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name
@@ -41,7 +42,7 @@ async def build_server(settings: ExplainerSettings, backend: InferenceBackend | 
             threads=settings.local_threads,
         )
         server.on_stop(backend.close)
-    database = Database(settings.store_url)
+    database = Database(settings.store_url, StoreMetrics(server.registry))
     server.on_stop(partial(asyncio.to_thread, database.close))
     await asyncio.to_thread(SCHEMA.prepare, database)
     explainer = Explainer(backend, settings, server.registry)

@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+from prometheus_client import CollectorRegistry, Counter
 
 from earwitness.errors import (
     AlreadyExists,
@@ -84,7 +85,16 @@ def status_of(err: EarwitnessError, request_id: str) -> status_pb2.Status:
 
 
 class ErrorInterceptor(CallInterceptor):
-    """Sends whatever a call raises as a status with details; cancellation passes."""
+    """Sends whatever a call raises as a status with details, counted by reason; cancellation passes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        # Reasons are words of exceptions' classes, so they stay bounded.
+        self._failures = Counter(
+            "earwitness_failed_calls",
+            "Calls refused or failed, by the reason that the caller is told.",
+            ["grpc_service", "reason"],
+            registry=registry,
+        )
 
     def adapt(self, handler: InterceptedHandler) -> InterceptedHandler:
         """Bytes that are no message become INVALID_ARGUMENT; grpc itself would answer UNKNOWN with a Python error."""
@@ -126,6 +136,7 @@ class ErrorInterceptor(CallInterceptor):
         except Exception:
             failure = Internal("unexpected")
             _logger.exception("%s failed", method.path)
+        self._failures.labels(method.service, failure.reason).inc()
         await _abort(context, failure)
 
 

@@ -96,7 +96,7 @@ class RpcServer:
         if settings.reflection:
             names = [*self._services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
             reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
-        self.port = _listen(self._server, settings, settings.port, tls=True)
+        self.port = _listen(self._server, settings.host, settings.port, _transport(settings))
         if settings.metrics_port is not None:
             try:
                 self._metrics = MetricsServer(settings.host, settings.metrics_port, self.registry)
@@ -107,7 +107,7 @@ class RpcServer:
         if settings.health_port is not None:
             self._health_server = grpc.aio.server(options=_options(settings))
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
-            self.health_port = _listen(self._health_server, settings, settings.health_port, tls=False)
+            self.health_port = _listen(self._health_server, settings.host, settings.health_port, None)
         await self._health.start()
         await self._server.start()
         if self._health_server is not None:
@@ -187,7 +187,7 @@ class RpcServer:
         return [
             RequestInterceptor(),
             MetricsInterceptor(self.registry),
-            ErrorInterceptor(),
+            ErrorInterceptor(self.registry),
             AuthInterceptor(_credentials(settings), ROLES),
             CallerLimitInterceptor(
                 settings.caller_rpcs_per_s, settings.caller_burst_rpcs, settings.caller_concurrent_rpcs
@@ -231,14 +231,18 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
     return options
 
 
-def _listen(server: grpc.aio.Server, settings: ServerSettings, port: int, *, tls: bool) -> int:
-    """The port taken; `tls` where the settings have it."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = f"{host}:{port}"
+def _transport(settings: ServerSettings) -> grpc.ServerCredentials | None:
+    """TLS as the settings say; None for plain text."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+
+
+def _listen(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        if not tls or settings.tls_certificate is None or settings.tls_key is None:
+        if credentials is None:
             return server.add_insecure_port(address)
-        credentials = server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
         return server.add_secure_port(address, credentials)
     except RuntimeError as err:
         raise CannotListen(

@@ -18,6 +18,12 @@ class ScorerMetrics:
         self.rank_seconds = Histogram(
             "scorer_rank_seconds", "Time of a ranking of batches.", buckets=SECONDS, registry=registry
         )
+        self.freeze_seconds = Histogram(
+            "scorer_freeze_seconds",
+            "Time of a freeze, which merges what was appended into a version.",
+            buckets=SECONDS,
+            registry=registry,
+        )
         self.distance = Histogram(
             "scorer_distance", "Squared Fréchet distances returned.", buckets=DISTANCES, registry=registry
         )

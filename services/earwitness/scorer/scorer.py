@@ -114,7 +114,8 @@ class Scorer:
 
     async def freeze(self, reference_id: str, etag: str) -> Version:
         """Raises: ReferenceNotFound; TooFewRows; EtagMismatch."""
-        return await self._compute(lambda: freeze(self._store, reference_id, etag))
+        with self._metrics.freeze_seconds.time():
+            return await self._compute(lambda: freeze(self._store, reference_id, etag))
 
     async def append(self, reference_id: str, shard: Shard, chunks: AsyncIterator[bytes]) -> Appended:
         """Counts a shard whose rows come in `chunks`, which are not read when it is there already.
@@ -163,6 +164,8 @@ class Scorer:
         reference, version = await self._find(reference_id, number, batches)
         ranked = await self._rank(reference, version.number, batches)
         self._metrics.rank_seconds.observe(perf_counter() - start)
+        for each in ranked:
+            self._metrics.distance.observe(each.score.distance.distance)
         return ranked, version
 
     async def healthy(self) -> bool:

@@ -13,6 +13,7 @@ from earwitness.scorer.settings import ScorerSettings
 from earwitness.scorer.store import ReferenceStore
 from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
 from earwitness.storage.database import Database
+from earwitness.storage.metrics import StoreMetrics
 
 SERVICE_NAME = scorer_pb2.DESCRIPTOR.services_by_name["ScorerService"].full_name
 
@@ -22,9 +23,9 @@ async def build_server(settings: ScorerSettings) -> RpcServer:
 
     Raises: StoreUnavailable; SchemaOutdated for a PostgreSQL database, which `migrate` changes and a server does not.
     """
-    database = Database(settings.store_url)
-    await asyncio.to_thread(SCHEMA.prepare, database)
     server = RpcServer(settings, CollectorRegistry())
+    database = Database(settings.store_url, StoreMetrics(server.registry))
+    await asyncio.to_thread(SCHEMA.prepare, database)
     scorer = Scorer(
         ReferenceStore(database),
         ScorerMetrics(server.registry),

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -13,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from earwitness.storage.errors import StoreUnavailable
+from earwitness.storage.metrics import Access, StoreMetrics
 
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another one's transaction."""
@@ -28,8 +30,9 @@ _logger = logging.getLogger(__name__)
 class Database:
     """Transactions on one database: `reading` sees one consistent state, `writing` changes it as a whole or not."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, metrics: StoreMetrics | None = None) -> None:
         """`url` is one that `require_url` takes; nothing is opened yet. The folder of a SQLite file is made."""
+        self._metrics = metrics
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
@@ -49,7 +52,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction for several reads of one state. Raises: StoreUnavailable."""
-        with _failures(), self._reader.begin() as connection:
+        with self._counted("read"), _failures(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -58,8 +61,20 @@ class Database:
 
         Raises: StoreUnavailable; sqlalchemy's IntegrityError for a constraint.
         """
-        with _failures(), self._writer.begin() as connection:
+        with self._counted("write"), _failures(), self._writer.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _counted(self, access: Access) -> Iterator[None]:
+        start, failed = perf_counter(), False
+        try:
+            yield
+        except StoreUnavailable:
+            failed = True
+            raise
+        finally:
+            if self._metrics is not None:
+                self._metrics.transaction(access, perf_counter() - start, failed=failed)
 
     def close(self) -> None:
         """Closes all connections."""

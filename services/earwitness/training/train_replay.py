@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
+from earwitness.detection.eer import equal_error_rate
 from earwitness.features import FeatureProfile, get_profile
 from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
 from earwitness.training.networks.replay import ACTIVATIONS, LABELS, Activation, ReplayNetwork, network_spec
@@ -115,6 +116,9 @@ def train_replay(
     folder = RunFolder(config.run_folder, config, corpus.fingerprint)
     device = training_device(config.device)
     with folder.in_use(), training_machine(config.threads, config.seed):
+        saved = folder.load_state()
+        if saved is not None and _has_ended(config, saved["epoch"], Best(**saved["best"])):
+            return best_checkpoint(config.run_folder)
         train, dev = (_open(config, corpus, split, progress) for split in ("train", "dev"))
         network.standardise.set_statistics(*map(torch.from_numpy, train.band_statistics()))
         network.initialise(torch.Generator().manual_seed(config.seed))
@@ -122,7 +126,6 @@ def train_replay(
         optimiser = torch.optim.Adam(network.parameters(), config.learning_rate)
         sampler = WindowSampler(train, frames, config.hop_frames, config.batch_size, config.seed)
         first_epoch, curves, best = 0, list[dict[str, float]](), Best()
-        saved = folder.load_state()
         if saved is not None:
             first_epoch, curves, best = saved["epoch"], saved["curves"], Best(**saved["best"])
             network.load_state_dict(saved["network"])
@@ -131,7 +134,7 @@ def train_replay(
             logger.info("continuing at epoch %d of %d", first_epoch, config.epochs)
         last_epoch = min(config.epochs, first_epoch + (stop_after_epochs or config.epochs))
         for epoch in range(first_epoch, last_epoch):
-            if epoch - best.epoch >= config.patience:
+            if _has_ended(config, epoch, best):
                 logger.info("no lower dev loss since epoch %d: stopped", best.epoch)
                 break
             began = time.monotonic()
@@ -139,11 +142,13 @@ def train_replay(
             batches = sampler.epoch(epoch, config.workers)
             loss = _train_epoch(network, optimiser, batches, epoch * sampler.batches_per_epoch, total, progress)
             dev_loss, scores = loss_and_scores(network, dev, frames, config.hop_frames, config.workers)
+            require_finite(torch.tensor(dev_loss), (epoch + 1) * sampler.batches_per_epoch)
             row = {
                 "epoch": epoch + 1.0,
                 "loss": loss,
                 "dev_loss": dev_loss,
                 "dev_error": balanced_error(scores, dev.genuine),
+                "dev_eer": equal_error_rate(scores, dev.genuine).convex_hull,
                 "seconds": time.monotonic() - began,
             }
             curves.append(row)
@@ -157,6 +162,7 @@ def train_replay(
                     "updates": (epoch + 1) * sampler.batches_per_epoch,
                     "dev_loss": dev_loss,
                     "dev_error": row["dev_error"],
+                    "dev_eer": row["dev_eer"],
                     "window_hop": config.hop_frames,
                     "config": plain(config),
                 }
@@ -184,10 +190,26 @@ class Best:
     dev_loss: float = float("inf")
 
 
+def replay_run_ended(config: ReplayTrainingConfig, corpus: UtteranceCorpus) -> bool:
+    """Whether the run in `config.run_folder` has nothing left to do; False where there is none yet.
+
+    Raises: CheckpointError when the folder holds a run of another configuration or corpus.
+    """
+    if not config.run_folder.is_dir():
+        return False
+    saved = RunFolder(config.run_folder, config, corpus.fingerprint).load_state()
+    return saved is not None and _has_ended(config, saved["epoch"], Best(**saved["best"]))
+
+
 def balanced_error(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> float:
     """Mean of the two classes' shares of wrong decisions when a score above 0 is taken for genuine."""
     accepted = scores > 0
     return float((np.mean(~accepted[genuine]) + np.mean(accepted[~genuine])) / 2)
+
+
+def _has_ended(config: ReplayTrainingConfig, epochs: int, best: Best) -> bool:
+    """Whether all epochs are done, or the loss on dev has not fallen for long enough."""
+    return epochs >= config.epochs or epochs - best.epoch >= config.patience
 
 
 def _open(

@@ -248,10 +248,10 @@ async def test_metrics_count_steps(tiny: TinyBundle) -> None:
         await explainer.explain(search(*seeds(3)))
         page = await asyncio.to_thread(fetch, explainer.server.metrics_port)
     samples = {
-        (sample.name, sample.labels.get("role", "")): sample.value
+        (sample.name, sample.labels.get("role", sample.labels.get("access", ""))): sample.value
         for family in text_string_to_metric_families(page)
         for sample in family.samples
-        if sample.name.startswith("explainer_")
+        if sample.name.startswith(("explainer_", "earwitness_store_"))
     }
     assert samples["explainer_steps_total", ""] == 21
     assert samples["explainer_row_steps_total", ""] == 63
@@ -263,3 +263,8 @@ async def test_metrics_count_steps(tiny: TinyBundle) -> None:
     assert samples["explainer_rows_in_flight", ""] == 0
     assert samples["explainer_searches_in_flight", ""] == 0
     assert samples["explainer_queue_depth", ""] == 0
+    assert samples["explainer_best_activation_count", ""] == 3
+    assert samples["explainer_unfinished_sweeps", ""] == 0
+    assert samples["earwitness_store_seconds_count", "read"] > 0
+    assert samples["earwitness_store_failures_total", "write"] == 0
+    assert not [name for name, _ in samples if name.startswith("explainer_inference_failures")]

@@ -152,6 +152,8 @@ async def test_score_of_a_layer(scorer: Running) -> None:
     assert score.outside_range_ratio == pytest.approx(outside.mean())
     assert scorer.metric("scorer_distance_sum") == score.distance
     assert scorer.metric("scorer_score_seconds_count") == 1
+    assert scorer.metric("scorer_freeze_seconds_count") == 1
+    assert scorer.metric("earwitness_store_seconds_count", access="write") >= 3
 
 
 async def test_score_of_one_unit_is_the_formula_of_the_paper(scorer: Running) -> None:

@@ -6,7 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from earwitness.detection.det import det_curve, draw_det
+from earwitness.detection.det import Curve, det_curve, draw_det
 from earwitness.detection.eer import UndefinedEer
 
 
@@ -40,8 +40,8 @@ def test_separated_scores_have_three_corners() -> None:
 
 @pytest.mark.parametrize("apart", [[2.0, 1.0, 0.1], [9.0], [0.0], [-2.0]])
 def test_systems_are_drawn_in_colours_of_their_own(tmp_path: Path, apart: list[float]) -> None:
-    systems = {f"system {place}": scored(place, each)[0] for place, each in enumerate(apart)}
-    draw_det(tmp_path / "new" / "det.png", systems, scored(0, 1)[1])
+    systems = {f"system {place}": Curve(*scored(place, each)) for place, each in enumerate(apart)}
+    draw_det(tmp_path / "new" / "det.png", systems)
     picture = matplotlib.image.imread(tmp_path / "new" / "det.png")[..., :3]
     colours = np.array([[0x1F, 0x77, 0xB4], [0xFF, 0x7F, 0x0E], [0x2C, 0xA0, 0x2C]])[: len(apart)] / 255
     for colour in colours:
@@ -51,5 +51,5 @@ def test_systems_are_drawn_in_colours_of_their_own(tmp_path: Path, apart: list[f
 
 def test_one_class_has_no_curve(tmp_path: Path) -> None:
     with pytest.raises(UndefinedEer):
-        draw_det(tmp_path / "det.png", {"a": np.zeros(3)}, np.ones(3, bool))
+        draw_det(tmp_path / "det.png", {"a": Curve(np.zeros(3), np.ones(3, bool))})
     assert not list(tmp_path.iterdir())

@@ -57,6 +57,7 @@ def test_learns_what_can_be_told_apart(dull_replays: ListedCorpus, tmp_path: Pat
     network, meta = load_checkpoint(checkpoint, "replay")
     assert meta.labels == {"0": ("genuine", "spoof"), "1": ("spoof", "genuine")}
     assert (meta.features["name"], meta.training["window_hop"]) == ("log-power-256@1", 50 if more_data else None)
+    assert meta.training["dev_eer"] == curves_of(config)[-1]["dev_eer"] == 0
     assert meta.training["dev_loss"] == pytest.approx(min(row["dev_loss"] for row in curves_of(config)), rel=1e-4)
     evaluation = stored_spectrograms(dull_replays.utterances("eval"), config.profile, tmp_path / "eval")
     scores = utterance_scores(network, evaluation, 100, config.hop_frames)
@@ -73,6 +74,7 @@ def test_stops_when_the_dev_loss_no_longer_falls(dull_replays: ListedCorpus, tmp
     corpus = replace(dull_replays, splits=swapped)
     checkpoint = train_replay(config, corpus)
     stopped = len(curves_of(config))
+    assert curves_of(config)[-1]["dev_eer"] == 0.5, "the convex hull of scores the wrong way round"
     best = 1 + int(np.argmin([row["dev_loss"] for row in curves_of(config)]))
     assert stopped == best + 2 < 50
     assert load_checkpoint(checkpoint, "replay")[1].training["updates"] == 3 * best

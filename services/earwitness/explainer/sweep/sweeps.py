@@ -100,8 +100,8 @@ class Sweeps:
         await self._rankings.close()
 
     async def healthy(self) -> bool:
-        """True while the database answers. Raises: StoreUnavailable."""
-        await asyncio.to_thread(self._store.count)
+        """True while the database answers; keeps the number of unfinished sweeps current. Raises: StoreUnavailable."""
+        self._explainer.tell_unfinished_sweeps(await asyncio.to_thread(self._store.count))
         return True
 
     async def create(self, request_id: str, message: pb.Sweep) -> SweepRecord:
@@ -335,6 +335,7 @@ class Sweeps:
             self._running = None
         progress = record.progress if runner is None else runner.progress
         await asyncio.to_thread(self._store.finish, lease, state, error, progress)
+        self._explainer.count_sweep(state.value)
         _logger.info("sweeps/%s %s in %.1f s", record.sweep_id, state.value, progress.search_s)
         self._tell()
 

@@ -28,6 +28,12 @@ class Corpus:
     manifest: dict[str, Any]
 
     def open(self, split: Split) -> LabelledSpectrograms:
+        """Raises: DatasetError when the corpus is of another kind, or the split is not there."""
+        if self.manifest.get("kind") == "replay":
+            raise DatasetError(
+                f"{self.folder} holds genuine and replayed speech, which `earwitness train replay` takes; give one of "
+                "singing (`earwitness corpus build`, `earwitness data import`)"
+            )
         return LabelledSpectrograms.open(self.folder / split)
 
 

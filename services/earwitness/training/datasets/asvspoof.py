@@ -76,13 +76,17 @@ class SpoofingCorpus:
         return [f"ASVspoof 2017, version {self.version}"]
 
     @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of splits, keys, speakers and the content of all audio; reads every file once."""
+    def digests(self) -> Sequence[str]:
+        """SHA-256 (hex) of the content of each recording, in the order of `spoken`; reads every file once."""
         with ThreadPoolExecutor() as pool:
-            digests = pool.map(sha256_of, [each.audio for each in self.spoken])
+            return list(pool.map(sha256_of, [each.audio for each in self.spoken]))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of splits, keys, speakers and the content of all audio."""
         body = [
             [each.split, each.trial.id, each.trial.genuine, each.trial.speaker, digest]
-            for each, digest in zip(self.spoken, digests, strict=True)
+            for each, digest in zip(self.spoken, self.digests, strict=True)
         ]
         return hashlib.sha256(json.dumps(body).encode()).hexdigest()
 
@@ -116,9 +120,10 @@ def read_spoofing_corpus(root: Path) -> SpoofingCorpus:
         raise DatasetError(f"{root}: no such folder; give the folder of the audio and the protocols")
     protocols = find_protocols(root)
     if not protocols:
-        raise DatasetError(
-            f"{root}: no protocols of ASVspoof 2017, such as ASVspoof2017_V2_train.trn.txt or ASVspoof2017_dev.trl.txt"
-        )
+        message = f"{root}: no protocols of ASVspoof 2017, such as ASVspoof2017_V2_train.trn.txt"
+        if (root / "manifest.json").is_file():
+            message += "; it holds a corpus of another kind, `earwitness corpus replay` makes one of replayed speech"
+        raise DatasetError(message)
     versions = {
         2 if _VERSION_2.search(path.name) else 1
         for split, paths in protocols.items()

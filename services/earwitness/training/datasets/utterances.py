@@ -39,7 +39,7 @@ def check_utterances(
         if inspection.facts is not None and not errors_of(found):
             sound.append((each, inspection.facts))
         problems += found
-    problems += [*_same_audio(corpus.spoken, digests), *_judge_splits([each for each, _ in sound])]
+    problems += [*same_audio(corpus.spoken, digests), *_judge_splits([each for each, _ in sound])]
     rates = Counter(each.facts.sample_rate_hz for each in inspections if each.facts is not None)
     splits: dict[str, UtteranceSummary] = {}
     for split in UTTERANCE_SPLITS:
@@ -71,7 +71,7 @@ def _judge(file: str, inspection: Inspection, tolerance_s: float) -> list[Proble
     return found
 
 
-def _same_audio(spoken: Sequence[Spoken], digests: Sequence[str]) -> list[Problem]:
+def same_audio(spoken: Sequence[Spoken], digests: Sequence[str]) -> list[Problem]:
     """The same content in more than one split, or twice in one: counted, the first told."""
     pairs = sorted(
         ((digest, each) for each, digest in zip(spoken, digests, strict=True) if digest),

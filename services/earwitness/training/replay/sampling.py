@@ -13,6 +13,7 @@ from earwitness.training.networks.replay import GENUINE, SPOOF, log_odds
 from earwitness.training.prepared import Batch, prepared
 from earwitness.training.replay.spectrograms import UtteranceSpectrograms
 from earwitness.training.replay.windows import cut_or_repeat, mean_over_windows, window_starts
+from earwitness.training.run_folder import Progress, silent
 
 SCORING_BATCH = 64
 
@@ -70,30 +71,43 @@ class WindowSampler:
         return np.random.default_rng((self._seed, epoch)).permutation(len(self._starts))
 
 
-def window_logits(network: nn.Module, sampler: WindowSampler, workers: int = 0) -> Tensor:
+def window_logits(network: nn.Module, sampler: WindowSampler, workers: int = 0, progress: Progress = silent) -> Tensor:
     """Logits `[W, 2]`, on the CPU, of a sampler without a seed, the network in eval mode meanwhile."""
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
+    logits = []
     with torch.inference_mode():
-        logits = [network(windows[:, None].to(device)).cpu() for windows, _ in sampler.epoch(0, workers)]
+        for windows, _ in sampler.epoch(0, workers):
+            logits.append(network(windows[:, None].to(device)).cpu())
+            progress(len(logits), sampler.batches_per_epoch, "scoring")
     network.train(was_training)
     return torch.cat(logits)
 
 
 def utterance_scores(
-    network: nn.Module, data: UtteranceSpectrograms, window_frames: int, hop_frames: int | None, workers: int = 0
+    network: nn.Module,
+    data: UtteranceSpectrograms,
+    window_frames: int,
+    hop_frames: int | None,
+    workers: int = 0,
+    progress: Progress = silent,
 ) -> NDArray[np.float64]:
     """Score `[U]` of every utterance: the log-odds of genuine, the mean over its windows."""
-    return loss_and_scores(network, data, window_frames, hop_frames, workers)[1]
+    return loss_and_scores(network, data, window_frames, hop_frames, workers, progress)[1]
 
 
 def loss_and_scores(
-    network: nn.Module, data: UtteranceSpectrograms, window_frames: int, hop_frames: int | None, workers: int = 0
+    network: nn.Module,
+    data: UtteranceSpectrograms,
+    window_frames: int,
+    hop_frames: int | None,
+    workers: int = 0,
+    progress: Progress = silent,
 ) -> tuple[float, NDArray[np.float64]]:
     """Mean cross-entropy over all windows, and the utterances' scores `[U]`."""
     sampler = WindowSampler(data, window_frames, hop_frames, SCORING_BATCH)
-    logits = window_logits(network, sampler, workers)
+    logits = window_logits(network, sampler, workers, progress)
     labels = torch.from_numpy(sampler.labels[sampler.utterances])
     scores = mean_over_windows(log_odds(logits).numpy(), sampler.utterances, len(data))
     return float(cross_entropy(logits, labels)), scores

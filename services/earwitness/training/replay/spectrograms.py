@@ -3,7 +3,7 @@
     <folder>/<key>.f16    float16 [total frames, bands], memory-mapped
     <folder>/<key>.json   frame count of each utterance; its presence says "complete"
 
-The key tells the profile, the audio files as they are, and how many frames of each are kept.
+The key tells the profile, the audio files as they are, how they are altered and how many frames of each are kept.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from earwitness.features import AudioError, FeatureProfile, load_audio
 from earwitness.training.corpus.parallel import worker_pool
 from earwitness.training.corpus.storage import whole_file
+from earwitness.training.replay.alterations import ALTERATIONS
 from earwitness.training.replay.utterances import Utterance
 from earwitness.training.replay.windows import BandStatistics, utterance_spectrogram
 from earwitness.training.run_folder import Progress, silent
@@ -66,19 +67,21 @@ def stored_spectrograms(
     folder: Path,
     *,
     kept_frames: int | None = None,
+    alteration: str | None = None,
     workers: int = 0,
     progress: Progress = silent,
 ) -> UtteranceSpectrograms:
     """The spectrograms of `utterances`, in order, from `folder`, where they are computed unless they are there.
 
-    Only the first `kept_frames` of each are kept, where given. `workers` processes compute them, 0 this one.
+    Only the first `kept_frames` of each are kept, where given. `alteration` names a change of `ALTERATIONS` that the
+    waveforms go through first. `workers` processes compute the spectrograms, 0 this one.
 
     Raises: ValueError when there are no utterances; AudioError naming the files that cannot be used.
     """
     if not utterances:
         raise ValueError("utterances: got none; the split is empty")
-    tasks = [_Task(utterance.path, profile, kept_frames) for utterance in utterances]
-    key = _key(utterances, profile, kept_frames)
+    tasks = [_Task(utterance.path, profile, kept_frames, alteration) for utterance in utterances]
+    key = _key(utterances, profile, kept_frames, alteration)
     index, data = folder / f"{key}.json", folder / f"{key}.f16"
     if not index.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,6 +102,7 @@ class _Task:
     path: Path
     profile: FeatureProfile
     kept_frames: int | None
+    alteration: str | None
 
 
 def _compute(task: _Task) -> NDArray[np.float16] | str:
@@ -107,6 +111,8 @@ def _compute(task: _Task) -> NDArray[np.float16] | str:
         waveform = load_audio(task.path, task.profile.sample_rate_hz)
     except AudioError as err:
         return str(err)
+    if task.alteration is not None:
+        waveform = ALTERATIONS[task.alteration].apply(waveform, task.profile.sample_rate_hz)
     if task.kept_frames is not None:
         # One frame more, for the last that is kept may reach beyond its samples.
         waveform = waveform[: task.profile.sample_count(task.kept_frames + 1)]
@@ -131,8 +137,11 @@ def _write(path: Path, results: Iterable[NDArray[np.float16] | str], total: int,
     return counts
 
 
-def _key(utterances: Sequence[Utterance], profile: FeatureProfile, kept_frames: int | None) -> str:
-    digest = hashlib.sha256(json.dumps([FORMAT_VERSION, profile.to_dict(), kept_frames], sort_keys=True).encode())
+def _key(
+    utterances: Sequence[Utterance], profile: FeatureProfile, kept_frames: int | None, alteration: str | None
+) -> str:
+    made = [FORMAT_VERSION, profile.to_dict(), kept_frames, *([] if alteration is None else [alteration])]
+    digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode())
     for utterance in utterances:
         found = utterance.path.stat() if utterance.path.is_file() else None
         body = [str(utterance.path.resolve()), found and found.st_size, found and found.st_mtime_ns]

@@ -9,7 +9,10 @@ import pytest
 from scipy.signal import butter, sosfilt
 
 from earwitness.features import write_wav
+from earwitness.training.datasets import SpoofingCorpus, open_spoofing_corpus
 from earwitness.training.replay.utterances import Utterance, UtteranceSplit
+from earwitness.training.train_replay import ReplayTrainingConfig, train_replay
+from tests.helpers.spoofing import write_telltale
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,25 @@ def dull_replays(tmp_path_factory: pytest.TempPathFactory) -> ListedCorpus:
             write_wav(path, (waveform if genuine else sosfilt(dull, waveform)).astype(np.float32), 16_000)
             splits[split].append(Utterance(path.stem, path, genuine, f"M{number % 4:04d}"))
     return ListedCorpus("dull", splits)
+
+
+@pytest.fixture(scope="session")
+def telltale(tmp_path_factory: pytest.TempPathFactory) -> SpoofingCorpus:
+    """Replays lack everything above 7 kHz, and that alone."""
+    return open_spoofing_corpus(write_telltale(tmp_path_factory.mktemp("telltale")))
+
+
+@pytest.fixture(scope="session")
+def telltale_checkpoint(telltale: SpoofingCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector that has found that out."""
+    config = ReplayTrainingConfig(
+        tmp_path_factory.mktemp("run"),
+        network="bulbul",
+        epochs=5,
+        batch_size=8,
+        learning_rate=8e-4,
+        dropout=0.1,
+        threads=1,
+        workers=0,
+    )
+    return train_replay(config, telltale)

@@ -44,6 +44,13 @@ def test_first_frames_only_are_the_same_frames(dull_replays: ListedCorpus, tmp_p
         np.testing.assert_array_equal(cut.spectrogram(index)[:inside], whole.spectrogram(index)[:inside])
 
 
+def test_altered_utterances_have_spectrograms_of_their_own(dull_replays: ListedCorpus, tmp_path: Path) -> None:
+    dev = dull_replays.utterances("dev")
+    plain = stored_spectrograms(dev, PROFILE, tmp_path)
+    softer = stored_spectrograms(dev, PROFILE, tmp_path, alteration="6-db-softer")
+    np.testing.assert_allclose(plain.frames[:20, :50] - softer.frames[:20, :50], 0.6 * np.log(10), atol=0.02)
+
+
 def test_broken_files_are_named_all_at_once_and_nothing_is_left(dull_replays: ListedCorpus, tmp_path: Path) -> None:
     dev = list(dull_replays.utterances("dev"))
     (tmp_path / "empty.wav").write_bytes(b"")

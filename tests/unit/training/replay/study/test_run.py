@@ -1,0 +1,45 @@
+"""What a study does when a run cannot be finished, and which settings it refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from earwitness.training.datasets import SpoofingCorpus
+from earwitness.training.replay.study import StudyConfig, run_study
+from earwitness.training.replay.study.config import Cell
+
+
+def test_a_run_that_diverges_is_told_and_the_others_go_on(telltale: SpoofingCorpus, tmp_path: Path) -> None:
+    config = StudyConfig(tmp_path, ("bulbul", "pindrop"), (False,), epochs=1, learning_rate=1e30, workers=0, threads=1)
+    first, last = run_study(config, telltale, resamples=100)
+    assert first.pending["pindrop-s0"] == "is still to come"
+    assert set(last.pending) == {"bulbul-s0", "pindrop-s0"}
+    assert all("lower the learning rate" in said for said in last.pending.values())
+    assert last.rows == []
+
+
+def test_runs_are_named_and_ordered(tmp_path: Path) -> None:
+    config = StudyConfig(tmp_path, ("compact", "bulbul", "compact"), (True, False), seeds=2, patience=3)
+    assert [cell.run_name(seed) for cell, seed in config.runs()] == [
+        *("compact-s0", "bulbul-s0", "compact-more-s0", "bulbul-more-s0"),
+        *("compact-s1", "bulbul-s1", "compact-more-s1", "bulbul-more-s1"),
+    ]
+    training = config.training(Cell("compact", True), 1)
+    assert (training.network, training.more_data, training.seed, training.patience) == ("compact", True, 1, 3)
+    assert (training.epochs, training.cache) == (100, tmp_path / "spectrograms")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"networks": ()}, "networks: got none"),
+        ({"networks": ("tiny",)}, "network: got 'tiny', expected one of"),
+        ({"more_data": ()}, "more_data: got none"),
+        ({"seeds": 0}, "seeds: got 0"),
+        ({"epochs": 0}, "epochs: got 0"),
+        ({"learning_rate": -1.0}, "learning_rate: got -1.0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(tmp_path: Path, settings: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        StudyConfig(tmp_path, **settings)
