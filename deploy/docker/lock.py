@@ -17,7 +17,7 @@ REQUIREMENTS: Mapping[str, Sequence[str]] = {
     "scorer": [
         "alembic", "googleapis-common-protos", "grpcio", "grpcio-health-checking", "grpcio-reflection",
         "grpcio-status", "numpy", "prometheus-client", "protobuf", "psycopg[binary]", "pydantic-settings",
-        "python-json-logger", "sqlalchemy", "threadpoolctl",
+        "pyjwt[crypto]", "python-json-logger", "sqlalchemy", "threadpoolctl",
     ],
     "trainer": [".[train,sweep]"],
     "gpu": ["onnxruntime-gpu[cuda,cudnn]"],

@@ -313,8 +313,9 @@ def test_rules_and_dashboards_are_those_of_deploy(chart: Chart) -> None:
     runbook = values_of("monitoring")["monitoring"]["rules"]["runbookUrl"]
     written = (ROOT / "deploy/prometheus/rules.yaml").read_text().replace("deploy/README.md", runbook)
     assert shipped == yaml.safe_load(written)
-    dashboards = rendered.named("ConfigMap", f"{RELEASE}-dashboards")["data"] or {}
-    assert dashboards == {path.name: path.read_text() for path in (ROOT / "deploy/grafana").rglob("*.json")}
+    dashboards = {path.name: path.read_text() for path in (ROOT / "deploy/grafana").rglob("*.json")}
+    assert dashboards
+    assert rendered.named("ConfigMap", f"{RELEASE}-dashboards")["data"] == dashboards
 
 
 def test_versions_agree() -> None:
