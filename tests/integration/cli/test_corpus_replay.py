@@ -89,7 +89,7 @@ def test_a_detector_and_a_generator_of_it_are_exported_and_explained(
     assert 0 < report["fid_training"] < report["fid"]
 
     # Fewer rows than in an export, for time.
-    monkeypatch.setattr(verify, "BATCHES", (1, 3))
+    monkeypatch.setattr(verify, "BATCHES", (1, 16))
     models = tmp_path / "models"
     words = ("export", "heard", "-g", generator, "-c", detector["checkpoint"], "--model-repository", models)
     metadata = run(*words, "--json").json()["metadata"]
