@@ -57,7 +57,7 @@ class JsonWebTokens:
         )
         if key is None:
             raise jwt.InvalidKeyError("no key of this name is known")
-        if header["alg"] != key.algorithm_name:
+        if header.get("alg") != key.algorithm_name:
             raise jwt.InvalidAlgorithmError("it is signed by another algorithm than its key is for")
         claims: dict[str, Any] = jwt.decode(
             token,

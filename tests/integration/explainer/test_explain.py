@@ -245,8 +245,11 @@ def fetch(port: int | None) -> str:
 
 async def test_metrics_count_steps(tiny: TinyBundle) -> None:
     async with running(tiny, metrics_port=0) as explainer:
+        for unknown in ("models/stranger", "models/../stranger", "stranger"):
+            await explainer.refusal(search(model=unknown))
         await explainer.explain(search(*seeds(3)))
         page = await asyncio.to_thread(fetch, explainer.server.metrics_port)
+    assert "stranger" not in page, "names that callers make up are no labels"
     samples = {
         (sample.name, sample.labels.get("role", sample.labels.get("access", ""))): sample.value
         for family in text_string_to_metric_families(page)
