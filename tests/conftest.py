@@ -1,10 +1,16 @@
-"""Every process of the tests computes on one thread, those it starts too: they run side by side, on small arrays."""
+"""Every process of the tests computes on one thread, those it starts too: they run side by side, on small arrays.
+
+And each compiles for itself: of two that fill numba's cache at once, one may find the other's code there and crash.
+"""
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # before numpy and torch are imported, which read them then
+worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / "out/numba" / worker)
 
 import pytest  # noqa: E402
 

@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,24 +100,22 @@ class Connection:
         """A client of the explainer at `target`, or of the stack that runs here."""
         from earwitness.client import ExplainerClient
 
-        running = Endpoints.read(data_folder(data))
-        target = target or (running.explainer if running else DEFAULT_EXPLAINER)
-        return ExplainerClient(target, **self._credentials())
+        address = target or _address(data, lambda stack: stack.explainer, DEFAULT_EXPLAINER)
+        return ExplainerClient(address, **self._credentials())
 
     def sweeps(self, target: str | None, data: Path | None) -> "SweepClient":
         """A client of the sweeps of the explainer at `target`, or of the stack that runs here."""
         from earwitness.client import SweepClient
 
-        running = Endpoints.read(data_folder(data))
-        target = target or (running.explainer if running else DEFAULT_EXPLAINER)
-        return SweepClient(target, **self._credentials())
+        address = target or _address(data, lambda stack: stack.explainer, DEFAULT_EXPLAINER)
+        return SweepClient(address, **self._credentials())
 
     def scorer(self, target: str | None, data: Path | None) -> "ScorerClient":
         """A client of the scorer at `target`, or of the stack that runs here."""
         from earwitness.client import ScorerClient
 
-        running = Endpoints.read(data_folder(data))
-        return ScorerClient(target or (running.scorer if running else DEFAULT_SCORER), **self._credentials())
+        address = target or _address(data, lambda stack: stack.scorer, DEFAULT_SCORER)
+        return ScorerClient(address, **self._credentials())
 
     def _credentials(self) -> dict[str, Any]:
         return {"token": self.token, "tls": self.tls}
@@ -138,7 +136,25 @@ def inference_backend(triton: str | None, model_repository: Path | None, data: P
         model_repository = None if triton else Path(running.model_repository)
     if model_repository is not None:
         return open_backend("local", model_repository=model_repository)
-    return open_backend("triton", triton_url=triton or DEFAULT_TRITON)
+    address = triton or _address(data, lambda stack: stack.triton or DEFAULT_TRITON, DEFAULT_TRITON)
+    return open_backend("triton", triton_url=address)
+
+
+def _address(data: Path | None, of: Callable[[Endpoints], str], default: str) -> str:
+    """Where the stack that runs with this folder has a service; `default` where no folder was named and none runs.
+
+    Raises: InvalidArgument when a folder was named and no stack runs with it: another's answers would be taken for its.
+    """
+    running = Endpoints.read(data_folder(data))
+    if running is not None:
+        return of(running)
+    if data is not None:
+        raise InvalidArgument(
+            "data",
+            f"no stack runs with {data}; start one (earwitness up --data {data}), or say where the services are "
+            "(--explainer, --scorer, --triton)",
+        )
+    return default
 
 
 def data_folder(given: Path | None) -> Path:

@@ -15,7 +15,7 @@ from earwitness.explainer.server import build_server
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.v1 import explainer_pb2_grpc
-from earwitness.inference.backend import FloatArray, InferenceBackend, InferenceUnavailable
+from earwitness.inference.backend import FloatArray, InferenceBackend, InferenceFailed, InferenceUnavailable
 from earwitness.inference.local import LocalBackend
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc.errors import RpcFailure, error_from_rpc
@@ -29,7 +29,8 @@ FC3_0 = pb.Objective(layer="fc3", unit=0, sense=pb.SENSE_MAXIMISE)
 
 
 class Slowed:
-    """The real backend, whose search graphs take `step_s` longer and which can be made unreachable."""
+    """The real backend, whose search graphs take `step_s` longer and fail `failing` times, and which can be made
+    unreachable."""
 
     def __init__(self, inner: InferenceBackend) -> None:
         self.inner = inner
@@ -37,6 +38,7 @@ class Slowed:
         self.steps = 0
         self.stepped = asyncio.Event()
         self.reachable = True
+        self.failing = 0
 
     @property
     def description(self) -> str:
@@ -62,6 +64,9 @@ class Slowed:
                 self.steps += 1
                 self.stepped.set()
                 await asyncio.sleep(self.step_s)
+                if self.failing > 0:
+                    self.failing -= 1
+                    raise InferenceFailed("the server left out the outputs ['activation']")
             return await self.inner.infer(served_name, inputs, outputs, timeout_s=timeout_s)
 
     async def ready(self) -> bool:

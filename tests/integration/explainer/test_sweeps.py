@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from google.longrunning import operations_pb2
 
+from earwitness.explainer.sweep.runner import MAX_FAILURES
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from tests.helpers.tiny_bundle import TinyBundle
 from tests.integration.explainer.running import FC3_0, Running, failure, running, search, seeds
@@ -326,6 +327,37 @@ async def test_names_and_indices_are_checked(explainer: Running) -> None:
     some = pb.GetSweepRequest(name=f"sweeps/{sweep_id}", result_indices=[3])
     found = (await sweeping.explainer.GetSweep(some)).sweep
     assert [len(result.activations) for result in found.results] == [0, 0, 0, 6] + [0] * 8
+
+
+async def test_failures_of_the_models_that_pass_cost_nothing(tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earwitness.explainer.sweep.runner.FIRST_PAUSE_S", 0.01)
+    async with running(tiny, sweep_rows=4) as started:
+        sweeping = Sweeping.of(started.channel)
+        calm = await sweeping.create(sweep(grid=SLOW))
+        assert (await sweeping.wait(calm)).HasField("response")
+        disturbed = await sweeping.create(sweep(grid=SLOW))
+        await sweeping.until(disturbed, 30)
+        for failing in (MAX_FAILURES - 2, 3):  # together more than is borne without a step between them
+            started.backend.failing = failing
+            before = (await sweeping.metadata(disturbed)).row_steps_done
+            await sweeping.until(disturbed, before + 100)
+            assert started.backend.failing == 0
+        assert (await sweeping.wait(disturbed)).HasField("response")
+        expected, found = await sweeping.get(calm), await sweeping.get(disturbed)
+        for mine, theirs in zip(found.results, expected.results, strict=True):
+            np.testing.assert_array_equal(array(mine.latents), array(theirs.latents))
+
+
+async def test_models_that_only_fail_fail_the_sweep(tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earwitness.explainer.sweep.runner.FIRST_PAUSE_S", 0.01)
+    async with running(tiny) as started:
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(sweep(grid=SLOW))
+        await sweeping.until(sweep_id, 30)
+        started.backend.failing = 1000
+        operation = await sweeping.wait(sweep_id)
+        assert operation.error.code == grpc.StatusCode.INTERNAL.value[0]
+        assert 1000 - started.backend.failing <= MAX_FAILURES * 2  # two blocks go forward at once
 
 
 async def test_a_gradient_that_is_zero_fails_the_sweep(tiny: TinyBundle) -> None:

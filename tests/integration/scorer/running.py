@@ -95,6 +95,7 @@ class Running:
     stub: Any
     channel: grpc.aio.Channel
     registry: CollectorRegistry
+    port: int = 0
 
     async def append(self, messages: Iterable[pb.AppendActivationsRequest]) -> pb.AppendActivationsResponse:
         async def stream() -> AsyncIterator[pb.AppendActivationsRequest]:
@@ -130,4 +131,4 @@ class Running:
 async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
     server = await build_server(ScorerSettings(port=0, metrics_port=None, data_dir=data_dir, **settings))
     async with server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        yield Running(scorer_pb2_grpc.ScorerServiceStub(channel), channel, server.registry)
+        yield Running(scorer_pb2_grpc.ScorerServiceStub(channel), channel, server.registry, server.port)

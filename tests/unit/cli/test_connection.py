@@ -35,10 +35,13 @@ def test_broken_word_counts_for_nothing(tmp_path: Path, text: str) -> None:
     assert Endpoints.read(tmp_path) is None
 
 
-async def test_options_come_before_the_running_stack_and_that_before_defaults(tmp_path: Path) -> None:
+async def test_options_come_before_the_running_stack_and_that_before_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     connection = Connection()
-    assert connection.explainer(None, tmp_path).target == "127.0.0.1:50051"
-    assert connection.scorer(None, tmp_path).target == "127.0.0.1:50052"
+    assert connection.explainer(None, None).target == "127.0.0.1:50051"
+    assert connection.scorer(None, None).target == "127.0.0.1:50052"
     endpoints(os.getpid()).write(tmp_path)
     with hold(tmp_path):
         assert connection.explainer(None, tmp_path).target == "127.0.0.1:1"
@@ -46,10 +49,21 @@ async def test_options_come_before_the_running_stack_and_that_before_defaults(tm
     assert connection.scorer("host:9", tmp_path).target == "host:9"
 
 
-def test_backend_is_one_of_two(tmp_path: Path) -> None:
+def test_backend_is_one_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidArgument, match="either --triton or --model-repository"):
         inference_backend("127.0.0.1:1", tmp_path, tmp_path)
-    assert "127.0.0.1:8001" in inference_backend(None, None, tmp_path).description
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    assert "127.0.0.1:8001" in inference_backend(None, None, None).description
+
+
+async def test_no_other_stack_answers_for_a_folder_whose_own_does_not_run(tmp_path: Path) -> None:
+    connection = Connection()
+    for reach in (connection.explainer, connection.sweeps, connection.scorer):
+        with pytest.raises(InvalidArgument, match=rf"no stack runs with {tmp_path}; start one"):
+            reach(None, tmp_path)
+        assert reach("host:9", tmp_path).target == "host:9"
+    with pytest.raises(InvalidArgument, match="no stack runs"):
+        inference_backend(None, None, tmp_path)
 
 
 def test_token_is_read_from_its_file(tmp_path: Path) -> None:

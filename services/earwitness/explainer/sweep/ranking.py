@@ -15,12 +15,15 @@ from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray
 from earwitness.rpc import tensors
 from earwitness.rpc.errors import error_from_rpc
+from earwitness.rpc.files import Watched
 from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
 
 CHECK_TIMEOUT_S = 10.0
 RANK_TIMEOUT_S = 600.0
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 SCORER = scorer_pb2.DESCRIPTOR.services_by_name["ScorerService"].full_name
+AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+"""Answers of the scorer that say nothing about the reference."""
 RETRY = {
     "maxAttempts": 4,
     "initialBackoff": "0.2s",
@@ -73,6 +76,10 @@ class Ranker(Protocol):
         """Release connections."""
 
 
+def _read_token(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip()
+
+
 def _require_unit(reference: scorer_pb2.Reference, unit: int | None, field: str) -> None:
     """Raises: ReferenceUnusable when the reference selects by another unit."""
     kind = reference.selection.WhichOneof("kind")
@@ -103,8 +110,7 @@ class ScorerRanker:
         Raises: OSError for a file that cannot be read.
         """
         self._address = address
-        token = token_file.read_text(encoding="utf-8").strip() if token_file else ""
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._token = Watched([token_file], lambda: _read_token(token_file)) if token_file else None
         methods = [{"service": SCORER, "method": method} for method in ("GetReference", "Rank")]
         options = [
             ("grpc.lb_policy_name", "round_robin"),
@@ -127,7 +133,7 @@ class ScorerRanker:
         name, _, version = reference.partition("/versions/")
         request = scorer_pb2.GetReferenceRequest(name=name)
         with self._failures(field):
-            answer = await self._stub.GetReference(request, timeout=CHECK_TIMEOUT_S, metadata=self._metadata)
+            answer = await self._stub.GetReference(request, timeout=CHECK_TIMEOUT_S, metadata=self._metadata())
         found = answer.reference
         versions = [each.name for each in found.versions]
         if not versions or (version and reference not in versions):
@@ -158,7 +164,7 @@ class ScorerRanker:
             ],
         )
         with self._failures("reference"):
-            answer = await self._stub.Rank(request, timeout=RANK_TIMEOUT_S, metadata=self._metadata)
+            answer = await self._stub.Rank(request, timeout=RANK_TIMEOUT_S, metadata=self._metadata())
         ranked = [
             pb.RankedResult(
                 result_index=int(each.id),
@@ -170,6 +176,9 @@ class ScorerRanker:
             for each in answer.batches
         ]
         return answer.version.name, ranked
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return () if self._token is None else (("authorization", f"Bearer {self._token.current()}"),)
 
     async def close(self) -> None:
         """See `Ranker`."""
@@ -184,7 +193,7 @@ class ScorerRanker:
             failure = error_from_rpc(err)
             if failure.code is grpc.StatusCode.NOT_FOUND:
                 raise InvalidArgument(field, failure.message) from err
-            if failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            if failure.code in AGAIN:
                 said = f"the scorer at {self._address} gives no answer ({failure.message}); try again"
                 raise ScorerUnavailable(said) from err
             raise ReferenceUnusable(f"the scorer at {self._address} refuses: {failure.message}") from err

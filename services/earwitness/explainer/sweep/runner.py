@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from earwitness.errors import EarwitnessError
 from earwitness.explainer.errors import LeaseLost, NonFiniteModel
 from earwitness.explainer.search import Budget, Evaluate, Progress, require_searchable, search
 from earwitness.explainer.served import ServedBundle
@@ -19,11 +20,15 @@ from earwitness.explainer.sweep.checkpoints import BlockState, to_the_end
 from earwitness.explainer.sweep.layout import Layout
 from earwitness.explainer.sweep.speed import Speed
 from earwitness.explainer.sweep.store import Checkpoint, Lease, SweepStore
-from earwitness.inference.backend import FloatArray, InferenceUnavailable
+from earwitness.inference.backend import FloatArray, InferenceFailed, InferenceUnavailable, ModelNotServed
 from earwitness.inference.metadata import BundleMetadata
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 30.0
 """Between tries while the models cannot be reached."""
+MAX_FAILURES = 8
+"""Failures of the models without a step between them (two minutes of pauses) after which they are taken for broken: an
+inference server that dies or comes up fails in many ways before it is gone or there."""
+PASSING = (InferenceUnavailable, InferenceFailed, ModelNotServed)
 
 Answer = TypeVar("Answer")
 _logger = logging.getLogger(__name__)
@@ -79,6 +84,7 @@ class SweepRunner:
         self._speed = Speed(0)
         self._begun_s = time.monotonic()
         self._waiting_for = ""
+        self._failures = 0
         self._awake = asyncio.Event()
 
     def wake(self) -> None:
@@ -96,7 +102,8 @@ class SweepRunner:
     async def run(self) -> bool:
         """Search to the end; False when it was cancelled, its results kept. A cancelled task leaves checkpoints.
 
-        Raises: ZeroGradient, NonFiniteModel, InferenceFailed: it cannot go on; LeaseLost, StoreUnavailable: not now.
+        Raises: ZeroGradient, NonFiniteModel, InferenceFailed, ModelNotServed: it cannot go on; LeaseLost,
+        StoreUnavailable: not now.
         """
         searching = asyncio.create_task(self._search())
         watching = asyncio.create_task(self._watch())
@@ -115,7 +122,7 @@ class SweepRunner:
         finally:
             await _stop(searching, watching)
         await self._save_all()
-        with suppress(InferenceUnavailable):  # complete in this very moment, and nobody there to finish them
+        with suppress(*PASSING):  # complete in this very moment, and nobody there to finish them
             await self._finish_results(patient=False)
         return False
 
@@ -177,7 +184,7 @@ class SweepRunner:
         while not block.state.done:
             try:
                 await self._advance(block)
-            except InferenceUnavailable as err:
+            except PASSING as err:
                 pause_s = await self._pause(err, pause_s)
         await self._keep(block)
         self._row_steps[number] = block.state.row_step_count
@@ -191,7 +198,7 @@ class SweepRunner:
             async for event in events:
                 if not isinstance(event, Progress):
                     break
-                self._waiting_for = ""
+                self._goes_on()
                 self._on_step(event)
                 due = time.monotonic() - saved_s >= self._pace.checkpoint_s
                 if not state.done and (due or int(state.reached().sum()) > reached):
@@ -250,14 +257,22 @@ class SweepRunner:
         while True:
             try:
                 answer = await ask()
-            except InferenceUnavailable as err:
+            except PASSING as err:
                 pause_s = await self._pause(err, pause_s)
             else:
-                self._waiting_for = ""
+                self._goes_on()
                 return answer
 
-    async def _pause(self, err: InferenceUnavailable, pause_s: float) -> float:
-        """Wait; the next pause."""
+    def _goes_on(self) -> None:
+        self._waiting_for = ""
+        self._failures = 0
+
+    async def _pause(self, err: EarwitnessError, pause_s: float) -> float:
+        """Wait; the next pause. Raises: `err` when the models are taken for broken."""
+        if not isinstance(err, InferenceUnavailable):
+            self._failures += 1
+            if self._failures >= MAX_FAILURES:
+                raise err
         if not self._waiting_for:
             _logger.warning("sweeps/%s waits: %s", self._record.sweep_id, err.message)
         self._waiting_for = err.message
