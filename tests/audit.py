@@ -46,7 +46,11 @@ def report(answer: str, complaint: str) -> int:
     for package, each in found:
         fixed = ", ".join(each["fix_versions"]) or "no version yet"
         print(f"{package['name']} {package['version']}: {each['id']}, fixed in {fixed}")
-    print(f"dependency audit: {len(audited)} of {len(packages)} packages audited, {len(found)} known vulnerabilities")
+    if audited:
+        told = f"{len(audited)} of {len(packages)} packages audited, {len(found)} known vulnerabilities"
+    else:
+        told = f"NOTHING WAS AUDITED: none of {len(packages)} packages is known to a vulnerability service from here"
+    print(f"dependency audit: {told}")
     return 1 if found else 0
 
 

@@ -27,7 +27,7 @@ def test_an_accepted_one_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert audit.report(answer(GOOD, BAD), "") == 0
 
 
-@pytest.mark.parametrize(("text", "words"), [(answer(UNKNOWN), "0 of 1 packages audited"), ("", "nothing was audited")])
+@pytest.mark.parametrize(("text", "words"), [(answer(UNKNOWN), "NOTHING WAS AUDITED"), ("", "nothing was audited")])
 def test_what_cannot_be_asked_is_said_and_passes(text: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert audit.report(text, "ConnectionError: no route to host") == 0
     assert words in capsys.readouterr().out

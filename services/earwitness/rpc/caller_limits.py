@@ -82,9 +82,9 @@ class CallerLimitInterceptor(CallInterceptor):
     def _account(self, name: str) -> _Account:
         account = self._accounts.get(name)
         if account is None:
-            account = self._accounts[name] = _Account(self._burst, self._clock())
-            while len(self._accounts) > MAX_CALLERS and (idle := self._oldest_idle()) is not None:
+            while len(self._accounts) >= MAX_CALLERS and (idle := self._oldest_idle()) is not None:
                 del self._accounts[idle]
+            account = self._accounts[name] = _Account(self._burst, self._clock())
         self._accounts.move_to_end(name)
         return account
 

@@ -82,7 +82,10 @@ def _read_keys(path: Path) -> dict[str | None, jwt.PyJWK]:
             raise FailedPrecondition(
                 f"jwt_jwks_file {path} has a key for {key.algorithm_name}; keys must be for one of {allowed}"
             )
-    return {key.key_id: key for key in found}
+    keys = {key.key_id: key for key in found}
+    if len(keys) < len(found):
+        raise FailedPrecondition(f"jwt_jwks_file {path} has keys of the same name (kid), or several without; name each")
+    return keys
 
 
 def _words(claim: object) -> Sequence[str]:
