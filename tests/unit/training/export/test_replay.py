@@ -12,6 +12,7 @@ from torch import nn
 
 from earwitness.features import PROFILES
 from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
+from earwitness.training.corpus.dataset import DatasetError
 from earwitness.training.export import SourceError, export_checkpoints, reference, verify
 from earwitness.training.export.onnx_writer import to_onnx
 from earwitness.training.export.pair import make_pair
@@ -116,7 +117,7 @@ def test_a_bundle_from_checkpoints_of_a_replay_detector(tmp_path: Path, monkeypa
         tmp_path / "gan.pt", generator,
         CheckpointMeta("generator", {"latent_size": 4, "channels": 16}, profile.to_dict(), training=TRAINED),
     )  # fmt: skip
-    with pytest.raises(SourceError, match="figures on a corpus are those of a singing detector"):
+    with pytest.raises(DatasetError, match="holds no complete corpus"):
         export_checkpoints(tmp_path / "gan.pt", tmp_path / "detector.pt", "replay", tmp_path / "out", tmp_path)
     with pytest.raises(SourceError, match="holds the architecture 'generator', expected 'svdnet' or 'replay'"):
         export_checkpoints(tmp_path / "gan.pt", tmp_path / "gan.pt", "replay", tmp_path / "out")
