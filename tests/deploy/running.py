@@ -16,7 +16,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.deploy.chart import ROOT, Pods, Rendered
-from tests.integration.rpc.test_access import issue
+from tests.helpers.certificates import issue
 
 PATIENCE_S = 120.0
 SAMPLE = re.compile(r"([\w:]+)(\{.*\})? ")

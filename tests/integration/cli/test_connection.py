@@ -13,8 +13,8 @@ from earwitness.scorer.server import build_server
 from earwitness.scorer.settings import ScorerSettings
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.scorer.v1 import scorer_pb2_grpc
+from tests.helpers.certificates import issue
 from tests.integration.cli.conftest import Run
-from tests.integration.rpc.test_access import issue
 
 
 class Moody(scorer_pb2_grpc.ScorerServiceServicer):

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 from earwitness.rpc import health
 from earwitness.rpc.server import RpcServer
 from earwitness.rpc.settings import ServerSettings
+from tests.helpers.certificates import issue
 from tests.integration.rpc.probe import SERVICE, Probe, Running, running
-from tests.integration.rpc.test_access import issue
 
 
 @pytest.fixture(autouse=True)
