@@ -12,7 +12,15 @@ from earwitness.cli.connection import Connection
 from earwitness.cli.options import Data, Directions, Explainer, Force, Json, Layer, Scorer
 from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepository, RecordingsTriton
 from earwitness.cli.sweep_plan import objectives_of, require_tunable, senses_of, settings_of
-from earwitness.cli.sweep_results import check_folder, follow, kept, print_sweep, sweep_document, write_sweep_folders
+from earwitness.cli.sweep_results import (
+    check_folder,
+    follow,
+    kept,
+    print_started,
+    print_sweep,
+    sweep_document,
+    write_sweep_folders,
+)
 from earwitness.cli.sweep_tuning import Tuning, require_optuna, show_tuned
 
 if TYPE_CHECKING:
@@ -26,6 +34,10 @@ RANGE = "NUMBER|LOW..HIGH"
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write when the sweep is over.")]
 ExampleCount = Annotated[
     int, typer.Option("--examples", min=1, help="Explanations with sound and picture of each example in --out.")
+]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it is over, or leave it running.")]
+RequestId = Annotated[
+    str | None, typer.Option(help="UUID4 of this request: sent again, it finds the sweep it started.")
 ]
 
 
@@ -85,10 +97,8 @@ def sweep(
     example_count: ExampleCount = 8,
     recordings: Recordings = None,
     force: Force = False,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it is over, or leave it running.")] = True,
-    request_id: Annotated[
-        str | None, typer.Option(help="UUID4 of this request: sent again, it finds the sweep it started.")
-    ] = None,
+    wait: Wait = True,
+    request_id: RequestId = None,
     explainer: Explainer = None,
     scorer: Scorer = None,
     triton: RecordingsTriton = None,
@@ -154,10 +164,7 @@ def sweep(
             plan = SweepPlan(model, objectives, values, seeds, first_seed)
             started = await client.create(plan, request_id=request_id)
             if not wait:
-                if json_output:
-                    console.print_json({"sweep": started.sweep_id, "state": started.state})
-                else:
-                    console.show(f"sweep {started.sweep_id} is {started.state}: `earwitness sweeps watch` follows it")
+                print_started(started, json_output=json_output)
                 return None
             await follow(client, started.sweep_id, update)
             found = await client.get(started.sweep_id)

@@ -55,7 +55,7 @@ async def follow(client: "SweepClient", sweep_id: str, update: console.Update) -
     if ended.state != "succeeded":
         raise SweepFailed(
             f"sweep {sweep_id} was {ended.state} with {ended.results_done} of {ended.result_count} results done: "
-            f"{ended.error or 'no reason given'}"
+            f"{ended.error or 'no reason given'}; `earwitness sweeps resume {sweep_id}` goes on with it"
         )
 
 
@@ -154,6 +154,7 @@ def sweep_document(found: "Sweep") -> dict[str, Any]:
         "search_duration_s": found.search_duration_s,
         "create_time": found.create_time.isoformat(),
         "end_time": found.end_time and found.end_time.isoformat(),
+        "resumed_from": found.resumed_from,
         "results": [
             {
                 "index": each.index,
@@ -167,6 +168,14 @@ def sweep_document(found: "Sweep") -> dict[str, Any]:
         ],
         "rankings": [asdict(each) for each in found.rankings],
     }
+
+
+def print_started(started: "SweepProgress", *, json_output: bool) -> None:
+    """What a command says of a sweep that it leaves running."""
+    if json_output:
+        console.print_json({"sweep": started.sweep_id, "state": started.state})
+    else:
+        console.show(f"sweep {started.sweep_id} is {started.state}: `earwitness sweeps watch` follows it")
 
 
 def print_sweep(found: "Sweep", out: Path | None = None, *, every: bool = False) -> None:

@@ -9,11 +9,12 @@ import typer
 from earwitness.cli import console
 from earwitness.cli.connection import Connection
 from earwitness.cli.options import Data, Explainer, Force, Json, Scorer
-from earwitness.cli.sweep import ExampleCount, Out
+from earwitness.cli.sweep import ExampleCount, Out, RequestId, Wait
 from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepository, RecordingsTriton
 from earwitness.cli.sweep_results import (
     check_folder,
     follow,
+    print_started,
     print_sweep,
     progress_document,
     progress_words,
@@ -24,7 +25,9 @@ from earwitness.cli.sweep_results import (
 if TYPE_CHECKING:
     from earwitness.client import Sweep, SweepProgress
 
-app = typer.Typer(name="sweeps", no_args_is_help=True, help="List, watch, cancel, rank, save and delete sweeps.")
+app = typer.Typer(
+    name="sweeps", no_args_is_help=True, help="List, watch, cancel, resume, rank, save and delete sweeps."
+)
 SweepId = Annotated[str, typer.Argument(help="A sweep; `earwitness sweeps list` names them.")]
 
 
@@ -125,10 +128,46 @@ def watch(
 
 
 @app.command()
+def resume(
+    context: typer.Context,
+    sweep: SweepId,
+    wait: Wait = True,
+    request_id: RequestId = None,
+    explainer: Explainer = None,
+    data: Data = None,
+    json_output: Json = False,
+) -> None:
+    """Go on with a sweep that failed or was cancelled, as a new sweep that begins with all that it has done.
+
+    What the new one finds is what the old one would have found; the old one stays until it is deleted.
+    """
+    connection: Connection = context.obj
+
+    async def ask(update: console.Update) -> "Sweep | None":
+        async with connection.sweeps(explainer, data) as client:
+            started = await client.resume(sweep, request_id=request_id)
+            if not wait:
+                print_started(started, json_output=json_output)
+                return None
+            console.say(f"sweep {sweep} goes on as {started.sweep_id}")
+            await follow(client, started.sweep_id, update)
+            return await client.get(started.sweep_id)
+
+    with console.progress("sweeping") as update:
+        found = asyncio.run(ask(update))
+    if found is None:
+        return
+    if json_output:
+        console.print_json(sweep_document(found))
+    else:
+        print_sweep(found)
+
+
+@app.command()
 def cancel(
     context: typer.Context, sweep: SweepId, explainer: Explainer = None, data: Data = None, json_output: Json = False
 ) -> None:
-    """Stop a sweep; the settings that are done are kept."""
+    """Stop a sweep; the settings that are done are kept, and `earwitness sweeps resume` goes on with it."""
     connection: Connection = context.obj
 
     async def ask() -> "SweepProgress":

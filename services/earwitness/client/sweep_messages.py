@@ -88,6 +88,7 @@ def sweep_value(message: pb.Sweep) -> sweeps.Sweep:
         search_duration_s=message.search_duration.ToTimedelta().total_seconds(),
         create_time=message.create_time.ToDatetime(UTC),
         end_time=message.end_time.ToDatetime(UTC) if message.HasField("end_time") else None,
+        resumed_from=message.resumed_from.removeprefix("sweeps/") or None,
     )
 
 

@@ -126,6 +126,7 @@ class Sweep:
     search_duration_s: float
     create_time: datetime
     end_time: datetime | None
+    resumed_from: str | None = None
 
     def results_of(self, objective_index: int) -> tuple[SweepResult, ...]:
         """All results of one objective, done or not."""

@@ -55,6 +55,15 @@ class SweepClient(ServiceClient):
             answer = await self._stub.CreateSweep(request, timeout=timeout_s, metadata=self._metadata)
         return sweep_messages.operation_value(answer)
 
+    async def resume(
+        self, sweep_id: str, *, request_id: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> SweepProgress:
+        """Start a sweep that goes on where a failed or cancelled one stopped; `request_id` as of `create`."""
+        request = pb.CreateSweepRequest(request_id=request_id or str(uuid4()), resume_from=resource("sweeps", sweep_id))
+        with failures(self.target):
+            answer = await self._stub.CreateSweep(request, timeout=timeout_s, metadata=self._metadata)
+        return sweep_messages.operation_value(answer)
+
     async def get(
         self, sweep_id: str, *, tensors: Sequence[int] | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> Sweep:

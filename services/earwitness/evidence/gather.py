@@ -55,7 +55,7 @@ async def choose(sweeps: SweepClient, explainer: ExplainerClient, sweep_ids: Seq
             done = sum(result.done for result in sweep.results)
             way_out = f"`earwitness sweeps watch {sweep_id}` follows it"
             if sweep.state in ("failed", "cancelled"):
-                way_out = "its settings cannot be compared; sweep again"
+                way_out = f"`earwitness sweeps resume {sweep_id}` goes on with it"
             raise FailedPrecondition(
                 f"sweep {sweep_id} is {sweep.state}, {done} of {len(sweep.results)} results are done; {way_out}"
             )

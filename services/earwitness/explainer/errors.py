@@ -12,7 +12,8 @@ EarwitnessError
 │   ├── UnknownFeatures      audio or pictures asked of a model whose features this version cannot read
 │   ├── ModelChanged         the model is not the one that was swept
 │   ├── ResultNotDone        a result of a sweep that has none yet
-│   └── SweepNotOver         a sweep that still runs or waits
+│   ├── SweepNotOver         a sweep that still runs or waits
+│   └── SweepNotResumable    a sweep that there is nothing to go on with
 ├── Aborted
 │   └── LeaseLost            another process runs this sweep now
 ├── ResourceExhausted
@@ -101,6 +102,12 @@ class SweepNotOver(FailedPrecondition):
 
     def __init__(self, sweep_id: str, state: str) -> None:
         super().__init__(f"sweeps/{sweep_id} is {state}; wait for its end, or cancel operations/{sweep_id}")
+
+
+class SweepNotResumable(FailedPrecondition):
+    """The sweep neither failed nor was cancelled, or has no checkpoints."""
+
+    reason = "SWEEP_NOT_RESUMABLE"
 
 
 class LeaseLost(Aborted):

@@ -163,7 +163,7 @@ def test_unfinished_sweep_is_refused(run: Run, detector: Served) -> None:
     evaluate = ("evaluate", "explanations", started, *recordings(RECORDINGS[0]), "--data", detector.data)
     assert f"0 of 1 results are done; `earwitness sweeps watch {started}`" in complaint(run(*evaluate))
     run("sweeps", "cancel", started, *data).json()
-    assert "is cancelled, 0 of 1 results are done; its settings cannot be compared" in complaint(run(*evaluate))
+    assert f"is cancelled, 0 of 1 results are done; `earwitness sweeps resume {started}`" in complaint(run(*evaluate))
 
 
 def test_missing_judge_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

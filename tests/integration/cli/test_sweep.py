@@ -84,8 +84,18 @@ def test_left_running_listed_cancelled_and_deleted(run: Run, stack: Served) -> N
     assert listed[started["sweep"]]["state"] in ("queued", "running")
     assert started["sweep"] in run("sweeps", "list", *data).stdout
     assert "cancel operations/" in run("sweeps", "delete", started["sweep"], *data).error()
-    assert run("sweeps", "cancel", started["sweep"], *data, "--json").json()["state"] == "cancelled"
-    assert "was cancelled with 0 of 1 results" in run("sweeps", "watch", started["sweep"], *data).error()
+    short = run("sweep", "tiny", *GRID, "-n", 2, "--no-wait", *data, "--json").json()["sweep"]
+    for each in (short, started["sweep"]):  # the first waits for the second
+        assert run("sweeps", "cancel", each, *data, "--json").json()["state"] == "cancelled"
+    said = run("sweeps", "watch", started["sweep"], *data).error()
+    assert "was cancelled with 0 of 1 results" in said
+    assert f"`earwitness sweeps resume {started['sweep']}` goes on with it" in said
+    resumed = run("sweeps", "resume", started["sweep"], "--no-wait", *data, "--json").json()["sweep"]
+    assert run("sweeps", "show", resumed, *data, "--json").json()["resumed_from"] == started["sweep"]
+    run("sweeps", "cancel", resumed, *data, "--json").json()
+    whole = run("sweeps", "resume", short, *data, "--json").json()
+    assert (whole["state"], whole["resumed_from"]) == ("succeeded", short)
+    assert all(result["done"] for result in whole["results"])
     assert run("sweeps", "delete", started["sweep"], *data, "--json").json() == {"deleted": started["sweep"]}
     assert "does not exist" in run("sweeps", "show", started["sweep"], *data).error()
 

@@ -46,6 +46,12 @@ class Sweeping:
         operation = await self.explainer.CreateSweep(request)
         return str(operation.name.removeprefix("operations/"))
 
+    async def resume(self, sweep_id: str, request_id: str | None = None) -> str:
+        """The id of the sweep that goes on from another."""
+        request = pb.CreateSweepRequest(request_id=request_id or str(uuid4()), resume_from=f"sweeps/{sweep_id}")
+        operation = await self.explainer.CreateSweep(request)
+        return str(operation.name.removeprefix("operations/"))
+
     async def wait(self, sweep_id: str, timeout_s: float = PATIENCE_S) -> operations_pb2.Operation:
         """The operation when it is done."""
         timeout = Duration()
@@ -63,6 +69,9 @@ class Sweeping:
 
     async def cancel(self, sweep_id: str) -> None:
         await self.operations.CancelOperation(operations_pb2.CancelOperationRequest(name=f"operations/{sweep_id}"))
+
+    async def delete(self, sweep_id: str) -> None:
+        await self.operations.DeleteOperation(operations_pb2.DeleteOperationRequest(name=f"operations/{sweep_id}"))
 
     async def explanations(
         self, sweep_id: str, index: int, *artefacts: int, rows: list[int] | None = None

@@ -128,6 +128,9 @@ async def test_cancel_keeps_what_is_done(tiny: TinyBundle) -> None:
         assert not any(result.done for result in (await sweeping.get(queued_id)).results)
         await sweeping.cancel(running_id)  # over: stays as it is
         started.backend.step_s = 0.0
+        resumed = await sweeping.resume(running_id)
+        assert (await sweeping.wait(resumed)).HasField("response")
+        assert all(result.done for result in (await sweeping.get(resumed)).results)
         assert (await sweeping.wait(await sweeping.create(sweep()))).HasField("response")  # the next one runs
 
 
@@ -157,8 +160,7 @@ async def test_operations_are_listed_in_pages_waited_for_and_deleted(tiny: TinyB
         for each in made:
             await sweeping.cancel(each)
             assert (await sweeping.wait(each)).done
-            name = f"operations/{each}"
-            await sweeping.operations.DeleteOperation(operations_pb2.DeleteOperationRequest(name=name))
+            await sweeping.delete(each)
             gone = await failure(sweeping.metadata(each))
             assert gone.reason == "SWEEP_NOT_FOUND"
 
@@ -315,8 +317,22 @@ async def test_names_and_indices_are_checked(explainer: Running) -> None:
     for call in (sweeping.get("none"), sweeping.metadata("none"), sweeping.cancel("none"), sweeping.until("none", 1)):
         refused = await failure(call)
         assert (refused.code, refused.resource_name) == (grpc.StatusCode.NOT_FOUND, "sweeps/none")
-    sweep_id = await sweeping.create(sweep())
+    request_id = str(uuid4())
+    sweep_id = await sweeping.create(sweep(), request_id)
     await sweeping.wait(sweep_id)
+    refused = await failure(sweeping.resume(sweep_id))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "SWEEP_NOT_RESUMABLE")
+    assert "succeeded: all its results are there" in refused.message
+    refused = await failure(sweeping.resume(sweep_id, request_id))
+    assert refused.violations[0].field == "request_id"
+    assert (await failure(sweeping.resume("none"))).resource_name == "sweeps/none"
+    for request, field in (
+        (pb.CreateSweepRequest(sweep=sweep(), resume_from=f"sweeps/{sweep_id}"), "sweep"),
+        (pb.CreateSweepRequest(resume_from=sweep_id), "resume_from"),
+    ):
+        request.request_id = str(uuid4())
+        refused = await failure(sweeping.explainer.CreateSweep(request))
+        assert refused.violations[0].field == field
     for index, rows, field in ((12, [], "result_index"), (0, [6], "row_indices[0]"), (0, [1, 1], "row_indices")):
         refused = await failure(sweeping.explanations(sweep_id, index, rows=rows))
         assert refused.violations[0].field == field

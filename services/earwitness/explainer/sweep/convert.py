@@ -28,9 +28,9 @@ _STATES = {
 }
 
 
-def sweep_id(name: str) -> str:
+def sweep_id(name: str, field: str = "name") -> str:
     """The id in "sweeps/{sweep}". Raises: InvalidArgument."""
-    return resource_id(name, SWEEPS, "name")
+    return resource_id(name, SWEEPS, field)
 
 
 def operation_id(name: str) -> str:
@@ -49,6 +49,18 @@ def canonical(message: pb.Sweep) -> bytes:
         settings_list=message.settings_list if message.HasField("settings_list") else None,
     )
     return asked.SerializeToString(deterministic=True)
+
+
+def resuming(record: SweepRecord) -> bytes:
+    """What `record` was asked, of a sweep that goes on from it."""
+    asked = pb.Sweep.FromString(record.request)
+    asked.resumed_from = f"{SWEEPS}/{record.sweep_id}"
+    return asked.SerializeToString(deterministic=True)
+
+
+def resumed_from(record: SweepRecord) -> str:
+    """The id of the sweep that `record` goes on from, "" for none."""
+    return pb.Sweep.FromString(record.request).resumed_from.removeprefix(f"{SWEEPS}/")
 
 
 def check_lengths(message: pb.Sweep, limits: SweepLimits) -> None:

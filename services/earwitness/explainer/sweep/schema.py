@@ -1,6 +1,6 @@
 """The tables of sweeps; `migrations/` creates and changes them.
 
-sweep 1─n sweep_block    one per block of rows; its state is the newest checkpoint, dropped when the sweep is over
+sweep 1─n sweep_block    one per block of rows; its state is the newest checkpoint, dropped when the sweep succeeds
       1─n sweep_curve    pieces of a block's trajectories, appended at checkpoints
       1─n sweep_result   one per objective and setting, written when it is done
       1─n sweep_ranking  one per objective with a reference

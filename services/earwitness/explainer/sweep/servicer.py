@@ -34,7 +34,12 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
     ) -> operations_pb2.Operation:
         """See the proto."""
         request_id = uuid4(request.request_id, "request_id")
-        return await _operation(self._sweeps, await self._sweeps.create(request_id, request.sweep))
+        if not request.resume_from:
+            return await _operation(self._sweeps, await self._sweeps.create(request_id, request.sweep))
+        if request.HasField("sweep"):
+            raise InvalidArgument("sweep", "is set beside resume_from, which asks for what that sweep asked; give one")
+        source = convert.sweep_id(request.resume_from, "resume_from")
+        return await _operation(self._sweeps, await self._sweeps.resume(request_id, source))
 
     async def GetSweep(self, request: pb.GetSweepRequest, context: ServicerContext) -> pb.GetSweepResponse:  # noqa: N802
         """See the proto."""

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.errors import LeaseLost, SweepNotFound, SweepNotOver, TooManySweeps
 from earwitness.explainer.sweep.record import NewSweep, Progress, State, SweepRecord
+from earwitness.explainer.sweep.resuming import begin_with, require_resumable
 from earwitness.explainer.sweep.schema import block, curve, ranking, result, sweep
 from earwitness.storage.database import Database
 
@@ -33,7 +34,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A block at a checkpoint; `state` None is a block that has none yet, or whose sweep is over."""
+    """A block at a checkpoint; `state` None is a block that has none yet, or whose sweep succeeded."""
 
     row_steps_done: int
     state: bytes | None
@@ -53,10 +54,11 @@ class SweepStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, new: NewSweep, max_waiting: int) -> SweepRecord:
-        """The new sweep, or the one that the same request made before.
+    def create(self, new: NewSweep, max_waiting: int, *, resume_from: str = "") -> SweepRecord:
+        """The new sweep, or the one that the same request made before; it begins with what `resume_from` left.
 
-        Raises: InvalidArgument when the request id belongs to another request; TooManySweeps.
+        Raises: InvalidArgument when the request id belongs to another request; TooManySweeps; SweepNotFound,
+        SweepNotResumable.
         """
         now = _now_us()
         values = {
@@ -87,14 +89,19 @@ class SweepStore:
                 waiting = select(func.count()).select_from(sweep).where(sweep.c.state.in_(_WAITING))
                 if (count := int(connection.execute(waiting).scalar_one())) >= max_waiting:
                     raise TooManySweeps(count)
+                source = _get(connection, resume_from, lock=True) if resume_from else None
+                if source is not None:
+                    require_resumable(connection, source)
                 connection.execute(insert(sweep).values(values))
-                stored = _get(connection, new.sweep_id)
-                parts = [
-                    {"sweep_key": stored.key, "number": number, "row_steps_done": 0}
-                    for number in range(new.block_count)
-                ]
-                connection.execute(insert(block), parts)
-                return stored
+                key = _get(connection, new.sweep_id).key
+                if source is not None:
+                    begin_with(connection, source, key)
+                else:
+                    parts = [
+                        {"sweep_key": key, "number": number, "row_steps_done": 0} for number in range(new.block_count)
+                    ]
+                    connection.execute(insert(block), parts)
+                return _get(connection, new.sweep_id)
         except IntegrityError:  # another server stored the same request at the same time
             with self._database.reading() as connection:
                 made = _same_request(connection, new)
@@ -131,7 +138,6 @@ class SweepStore:
             found = _get(connection, sweep_id, lock=True)
             if found.state is State.QUEUED:
                 _change(connection, sweep.c.key == found.key, **_over(State.CANCELLED, now))
-                _drop_states(connection, found.key)
             elif found.state is State.RUNNING and not found.cancelling:
                 _change(connection, sweep.c.key == found.key, cancelling=True)
             return _get(connection, sweep_id)
@@ -204,7 +210,7 @@ class SweepStore:
                 _change(connection, sweep.c.key == lease.key, results_done=sweep.c.results_done + 1)
 
     def finish(self, lease: Lease, state: State, error: bytes | None, progress: Progress) -> None:
-        """The sweep is over; its blocks' states are dropped. Raises: LeaseLost."""
+        """The sweep is over; what it needs to go on is dropped when it succeeded. Raises: LeaseLost."""
         with self._database.writing() as connection:
             _write(
                 connection,
@@ -216,7 +222,8 @@ class SweepStore:
                 **_over(state, _now_us()),
                 error=error,
             )
-            _drop_states(connection, lease.key)
+            if state is State.SUCCEEDED:
+                connection.execute(update(block).where(block.c.sweep_key == lease.key).values(state=None))
 
     def release(self, lease: Lease) -> None:
         """Give the sweep back to the queue; another's stays another's."""
@@ -309,10 +316,6 @@ def _change(connection: Connection, where: ColumnElement[bool], **values: Any) -
 
 def _over(state: State, now_us: int) -> dict[str, Any]:
     return {"state": state.value, "end_time_us": now_us, "lease": None, "lease_end_us": None}
-
-
-def _drop_states(connection: Connection, key: int) -> None:
-    connection.execute(update(block).where(block.c.sweep_key == key).values(state=None))
 
 
 def _record(row: Row[Any]) -> SweepRecord:

@@ -123,7 +123,7 @@ class Sweeps:
         layout.check_objectives(bundle)
         await self._rankings.check(bundle, layout)
         new = NewSweep(
-            sweep_id=f"s{datetime.now(UTC):%Y%m%d-%H%M%S}-{token_hex(3)}",
+            sweep_id=_new_id(),
             request_id=request_id,
             request=asked,
             model=request.model,
@@ -134,6 +134,33 @@ class Sweeps:
             result_count=request.result_count,
         )
         made = await asyncio.to_thread(self._store.create, new, self._settings.max_waiting_sweeps)
+        self._work.set()
+        return made
+
+    async def resume(self, request_id: str, sweep_id: str) -> SweepRecord:
+        """A new sweep that goes on from one that failed or was cancelled, or the one that the same request made before.
+
+        Raises: InvalidArgument for a request id of another request; SweepNotFound, SweepNotResumable; ModelNotFound,
+        ModelChanged; TooManySweeps; StoreUnavailable, InferenceUnavailable.
+        """
+        made = await asyncio.to_thread(self._store.find_request, request_id)
+        if made is not None and convert.resumed_from(made) == sweep_id:
+            return made
+        source = await self.get(sweep_id)
+        await self._bundle(source)
+        new = NewSweep(
+            sweep_id=_new_id(),
+            request_id=request_id,
+            request=convert.resuming(source),
+            model=source.model,
+            weights_sha256=source.weights_sha256,
+            block_rows=source.block_rows,
+            block_count=len(self._layout(source).blocks),
+            row_step_count=source.row_step_count,
+            result_count=source.result_count,
+        )
+        create = partial(self._store.create, new, self._settings.max_waiting_sweeps, resume_from=sweep_id)
+        made = await asyncio.to_thread(create)
         self._work.set()
         return made
 
@@ -376,6 +403,10 @@ class Sweeps:
         """Wake those who watch."""
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _new_id() -> str:
+    return f"s{datetime.now(UTC):%Y%m%d-%H%M%S}-{token_hex(3)}"
 
 
 async def _either(event: asyncio.Event, timeout_s: float) -> None:

@@ -977,6 +977,7 @@ class Sweep(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     SEARCH_DURATION_FIELD_NUMBER: _builtins.int
     ROW_STEP_COUNT_FIELD_NUMBER: _builtins.int
+    RESUMED_FROM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Output only. Resource name, "sweeps/{sweep}"."""
     model: _builtins.str
@@ -991,6 +992,8 @@ class Sweep(_message.Message):
     """Output only. Identity of the model that is swept."""
     row_step_count: _builtins.int
     """Output only. Steps in the checkpoint, summed over the rows."""
+    resumed_from: _builtins.str
+    """Output only. The sweep that this one goes on from, "sweeps/{sweep}", which may be deleted since; empty for none."""
     @_builtins.property
     def objectives(self) -> _containers.RepeatedCompositeFieldContainer[Global___SweepObjective]:
         """Required. What to search: 1 or more, none twice."""
@@ -1044,10 +1047,11 @@ class Sweep(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         search_duration: _duration_pb2.Duration | None = ...,
         row_step_count: _builtins.int = ...,
+        resumed_from: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "grid", b"grid", "plan", b"plan", "search_duration", b"search_duration", "settings_list", b"settings_list"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "first_seed", b"first_seed", "grid", b"grid", "model", b"model", "name", b"name", "objectives", b"objectives", "plan", b"plan", "rankings", b"rankings", "results", b"results", "row_step_count", b"row_step_count", "search_duration", b"search_duration", "seed_count", b"seed_count", "settings_list", b"settings_list", "state", b"state", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "first_seed", b"first_seed", "grid", b"grid", "model", b"model", "name", b"name", "objectives", b"objectives", "plan", b"plan", "rankings", b"rankings", "results", b"results", "resumed_from", b"resumed_from", "row_step_count", b"row_step_count", "search_duration", b"search_duration", "seed_count", b"seed_count", "settings_list", b"settings_list", "state", b"state", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_plan: _TypeAlias = _typing.Literal["grid", "settings_list"]  # noqa: Y015
     _WhichOneofArgType_plan: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
@@ -1383,21 +1387,27 @@ class CreateSweepRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SWEEP_FIELD_NUMBER: _builtins.int
+    RESUME_FROM_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required. A UUID of version 4: the same request sent again answers with the same operation."""
+    resume_from: _builtins.str
+    """Optional. Resource name, "sweeps/{sweep}", of a failed or cancelled sweep. The new sweep asks for the same and begins
+    with its results and checkpoints, so that it finds what that one would have found; that one stays as it is.
+    """
     @_builtins.property
     def sweep(self) -> Global___Sweep:
-        """Required. What to sweep."""
+        """Required, unless `resume_from` is given; then it must be unset. What to sweep."""
 
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         sweep: Global___Sweep | None = ...,
+        resume_from: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sweep", b"sweep"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "sweep", b"sweep"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "resume_from", b"resume_from", "sweep", b"sweep"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

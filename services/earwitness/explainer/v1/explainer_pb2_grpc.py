@@ -133,9 +133,11 @@ class ExplainerServiceServicer:
         restart. The operation's name is "operations/{sweep}": a sweep has one operation, so they share their id. It is
         served by google.longrunning.Operations: get, wait, list, cancel (what is done is kept) and delete (deletes the
         sweep with it; refused while it runs). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns
-        it. A failed or cancelled operation has an error; its sweep still holds what was done.
+        it. A failed or cancelled operation has an error and stays done; its sweep still holds what was done, and a new one
+        goes on from it where `resume_from` names it.
         Codes: OK, INVALID_ARGUMENT (also: a `request_id` used for another sweep), NOT_FOUND, FAILED_PRECONDITION (the
-        reference is of another model or layer), RESOURCE_EXHAUSTED (too many sweeps wait), UNAVAILABLE.
+        reference is of another model or layer; the sweep to go on from has not failed and was not cancelled, or its model
+        has changed since), RESOURCE_EXHAUSTED (too many sweeps wait), UNAVAILABLE.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -11,11 +11,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.errors import LeaseLost, SweepNotFound, SweepNotOver, TooManySweeps
+from earwitness.explainer.errors import LeaseLost, SweepNotFound, SweepNotOver, SweepNotResumable, TooManySweeps
 from earwitness.explainer.sweep.migration import SCHEMA
 from earwitness.explainer.sweep.record import NewSweep, Progress, State
 from earwitness.explainer.sweep.schema import metadata
-from earwitness.explainer.sweep.store import StoredResult, SweepStore
+from earwitness.explainer.sweep.store import Checkpoint, StoredResult, SweepStore
 from earwitness.scorer.migration import SCHEMA as SCORER_SCHEMA
 from earwitness.storage.database import Database
 from earwitness.storage.errors import SchemaOutdated
@@ -127,6 +127,40 @@ def test_results_are_counted_once_and_states_go_with_the_end(store: SweepStore) 
     assert [each.state for each in store.checkpoints(record.key)] == [None, None]
     assert store.curves(record.key, 1) == [b"curve"]
     assert store.claim("b", FOREVER, ["tiny"]) is None
+
+
+def test_one_that_failed_is_gone_on_with(database: Database, store: SweepStore) -> None:
+    store.create(new(), 2)
+    taken = store.claim("a", FOREVER, ["tiny"])
+    assert taken is not None
+    record, lease = taken
+    with pytest.raises(SweepNotResumable, match="s1 is running: it goes on by itself"):
+        store.create(new("s2"), 2, resume_from="s1")
+    for step, piece in ((0, b"curve 0"), (5, b"curve 5")):
+        store.checkpoint(lease, 0, 40, b"state", step, piece)
+    store.add_result(lease, 2, StoredResult(b"rows", b"tensors"))
+    store.finish(lease, State.FAILED, b"why", Progress(40, 9.0, 2.0))
+    assert [each.state for each in store.checkpoints(record.key)] == [b"state", None]
+
+    asked = new("s2")
+    made = store.create(asked, 1, resume_from="s1")
+    assert store.create(asked, 1, resume_from="s1") == made
+    assert (made.state, made.error, made.results_done, made.sequence) == (State.QUEUED, None, 1, 1)
+    assert (made.progress.row_steps_done, made.progress.search_s) == (40, 2.0)
+    store.delete("s1")  # nothing is shared
+    assert store.checkpoints(made.key) == [Checkpoint(40, b"state"), Checkpoint(0, None)]
+    assert store.curves(made.key, 0) == [b"curve 0", b"curve 5"]
+    assert store.results(made.key, tensors=True) == {2: StoredResult(b"rows", b"tensors")}
+
+    assert store.cancel("s2").state is State.CANCELLED  # while it waits, with checkpoints
+    assert store.create(new("s3"), 1, resume_from="s2").progress.row_steps_done == 40
+    with database.writing() as connection:
+        connection.execute(text("UPDATE sweep_block SET state = NULL"))  # as an earlier version left it
+    with pytest.raises(SweepNotResumable, match="s2 ended in an earlier version, which kept no checkpoints"):
+        store.create(new("s4"), 9, resume_from="s2")
+    with pytest.raises(SweepNotFound):
+        store.create(new("s4"), 9, resume_from="s1")
+    assert [each.sweep_id for each in store.page("", 10)] == ["s3", "s2"]
 
 
 def test_cancelled_where_it_stands(store: SweepStore) -> None:
