@@ -1,22 +1,26 @@
 """A sweep beside its settings searched one at a time: `bench_sweep.py [--json PATH]`.
 
-Both ways go through the same running services, in one run on one machine, with a shipped model:
+Three ways go through the same running services, in turns, in one run on one machine, with a shipped model:
 
 - sweep: CreateSweep over the grid, until all results are there;
-- alone: Explain for some of the settings, one after another, as without sweeps. The others are extrapolated: their
-  row-steps at the speed of these.
+- alone: Explain for one setting after another, all its rows together, as one would without sweeps;
+- row by row: Explain for one row after another, as the paper's authors searched.
 
-By default a slice of the paper's grid, its rates and priors with few steps and seeds; `--whole` is the grid itself,
-27 settings of 50 seeds.
+By default the sweep is of a slice of the paper's grid, its rates and priors with few steps and seeds; `--seeds 50` has
+the grid's batches, `--whole` is the grid itself, 27 settings of 50 seeds. Of the other two ways some settings are
+measured, before and after each sweep. Hours for the grid are its row-steps at the speed of each. What a call costs beside
+its steps weighs more in short searches, so these settings are of many steps (`--alone-steps`).
 """
 
 import argparse
 import asyncio
 import json
+import statistics
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ from earwitness.client import (
     ExplainerClient,
     Grid,
     Objective,
+    Row,
     Search,
     Settings,
     Sweep,
@@ -38,19 +43,16 @@ from earwitness.client import (
 from tests.benchmarks.bench_row_steps import machine
 
 PAPER_SEEDS = 50
+SWEEP, ALONE, ROW_BY_ROW = "sweep", "alone", "row by row"
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way of searching: seconds, and the row-steps done in them."""
+class Turn:
+    """One turn of one way: seconds, the row-steps done in them, and what was found, by (result, row)."""
 
     seconds: float
     row_steps: int
-
-    @property
-    def speed(self) -> float:
-        """Row-steps per second."""
-        return self.row_steps / self.seconds
+    activations: dict[tuple[int, int], float]
 
 
 def sweep_row_steps(grid: Grid, seeds: int) -> int:
@@ -63,7 +65,13 @@ def alone_row_steps(grid: Grid, seeds: int) -> int:
     return len(grid.learning_rates) * len(grid.prior_weights) * sum(grid.steps) * seeds
 
 
-async def swept(sweeps: SweepClient, plan: SweepPlan) -> tuple[Sweep, Way]:
+def settings_of(grid: Grid) -> list[Settings]:
+    """The settings in the order of a sweep's results."""
+    values = product(grid.learning_rates, grid.prior_weights, grid.steps)
+    return [Settings("adam", rate, prior, steps) for rate, prior, steps in values]
+
+
+async def swept(sweeps: SweepClient, plan: SweepPlan) -> tuple[Sweep, Turn]:
     began = time.perf_counter()
     started = await sweeps.create(plan)
     async for _ in sweeps.watch(started.sweep_id):
@@ -73,25 +81,33 @@ async def swept(sweeps: SweepClient, plan: SweepPlan) -> tuple[Sweep, Way]:
     if ended.state != "succeeded":
         raise SystemExit(f"sweep {ended.sweep_id} {ended.state}: {ended.error}")
     found = await sweeps.get(started.sweep_id)
-    return found, Way(seconds, found.row_step_count)
+    activations = {
+        (each.index, row): float(value) for each in found.results for row, value in enumerate(each.activations)
+    }
+    return found, Turn(seconds, found.row_step_count, activations)
 
 
-async def alone(
-    explainer: ExplainerClient, plan: SweepPlan, settings: Sequence[Settings]
-) -> tuple[list[np.ndarray], Way]:
-    objective = plan.objectives[0].objective
-    activations, seconds, row_steps = [], 0.0, 0
-    for each in settings:
-        search = Search.of(plan.model, objective, row_count=plan.seed_count, settings=each)
+async def explained(
+    explainer: ExplainerClient, plan: SweepPlan, chosen: Sequence[tuple[int, Settings, Sequence[int]]]
+) -> Turn:
+    """One Explain for each of `chosen`: the number of its result, its settings, its rows."""
+    activations, seconds, row_steps = {}, 0.0, 0
+    for number, settings, rows in chosen:
+        search = Search(plan.model, tuple(map(Row, rows)), plan.objectives[0].objective, settings)
         began = time.perf_counter()
         result = await explainer.explain(search)
         seconds += time.perf_counter() - began
         row_steps += result.summary.row_step_count
-        activations.append(result.activations())
-    return activations, Way(seconds, row_steps)
+        activations |= {(number, each.seed): each.activation for each in result.explanations}
+    return Turn(seconds, row_steps, activations)
 
 
 async def measure(options: argparse.Namespace, grid: Grid) -> dict[str, Any]:
+    every = settings_of(grid)
+    fit = [(number, each) for number, each in enumerate(every) if each.steps == options.alone_steps]
+    slices = options.turns + 1
+    picked = [fit[index] for index in np.linspace(0, len(fit) - 1, slices).round().astype(int)]
+    turns: dict[str, list[Turn]] = {SWEEP: [], ALONE: [], ROW_BY_ROW: []}
     with tempfile.TemporaryDirectory(prefix="earwitness-bench-") as work:
         settings = StackSettings(
             options.model_repository, Path(work), options.backend, ports=Ports(0, 0, 0, 0, 0, 0), inherit=False
@@ -102,56 +118,55 @@ async def measure(options: argparse.Namespace, grid: Grid) -> dict[str, Any]:
             SweepClient(stack.endpoints.explainer) as sweeps,
         ):
             model = await explainer.get_model(options.model)
-            objective = Objective(model.output_layer.name, 0)
-            plan = SweepPlan(model.name, [SweepObjective(objective)], grid, options.seeds)
-            warm = Search.of(model.name, objective, row_count=options.seeds, settings=Settings(steps=2))
-            await explainer.explain(warm)
-            found, together = await swept(sweeps, plan)
-            count = min(options.alone, len(found.results))
-            picked = [
-                found.results[index] for index in np.linspace(0, len(found.results) - 1, count).round().astype(int)
-            ]
-            activations, single = await alone(explainer, plan, [each.settings for each in picked])
+            plan = SweepPlan(model.name, [SweepObjective(Objective(model.output_layer.name, 0))], grid, options.seeds)
+            for rows in ([0], range(options.seeds)):  # warm, at each batch size
+                await explained(explainer, plan, [(0, Settings(steps=2), rows)])
+            for index, (number, each) in enumerate(picked):
+                turns[ALONE].append(await explained(explainer, plan, [(number, each, range(options.seeds))]))
+                single = [(number, each, [row]) for row in range(min(options.rows, options.seeds))]
+                turns[ROW_BY_ROW].append(await explained(explainer, plan, single))
+                if index < options.turns:
+                    found, turn = await swept(sweeps, plan)
+                    turns[SWEEP].append(turn)
             described = stack.endpoints.backend
-    difference = max(
-        float(np.abs(mine - each.activations).max()) for mine, each in zip(activations, picked, strict=True)
-    )
-    every = alone_row_steps(grid, options.seeds)
+    assert [each.settings.steps for each in found.results] == [each.steps for each in every]
+    expected = turns[SWEEP][-1].activations
+    others = [item for way in (ALONE, ROW_BY_ROW) for turn in turns[way] for item in turn.activations.items()]
+    paper = {SWEEP: sweep_row_steps(PAPER_GRID, PAPER_SEEDS)}
+    paper |= dict.fromkeys((ALONE, ROW_BY_ROW), alone_row_steps(PAPER_GRID, PAPER_SEEDS))
     return {
         "machine": machine(), "backend": described, "model": options.model,
-        "grid": {"settings": len(found.results), "steps": list(grid.steps), "seeds": options.seeds},
-        "sweep": {"seconds": together.seconds, "row_steps": together.row_steps, "row_steps_per_s": together.speed},
-        "alone": {
-            "settings_measured": count, "seconds": single.seconds, "row_steps": single.row_steps,
-            "row_steps_per_s": single.speed, "row_steps_of_all": every,
-            "seconds_of_all": single.seconds if count == len(found.results) else every / single.speed,
-            "extrapolated": count < len(found.results),
-        },
-        "largest_difference": difference,
-        "paper_grid": {
-            "sweep_row_steps": sweep_row_steps(PAPER_GRID, PAPER_SEEDS),
-            "sweep_seconds": sweep_row_steps(PAPER_GRID, PAPER_SEEDS) / together.speed,
-            "alone_row_steps": alone_row_steps(PAPER_GRID, PAPER_SEEDS),
-            "alone_seconds": alone_row_steps(PAPER_GRID, PAPER_SEEDS) / single.speed,
-        },
+        "grid": {"settings": len(every), "steps": list(grid.steps), "seeds": options.seeds},
+        "alone_steps": options.alone_steps,
+        "ways": {way: _figures(found, paper[way]) for way, found in turns.items()},
+        "largest_difference": max(abs(value - expected[place]) for place, value in others),
     }  # fmt: skip
 
 
-def print_figures(model: str, body: dict[str, Any]) -> None:
+def _figures(turns: Sequence[Turn], paper_row_steps: int) -> dict[str, Any]:
+    seconds, row_steps = sum(each.seconds for each in turns), sum(each.row_steps for each in turns)
+    speeds = [each.row_steps / each.seconds for each in turns]
+    return {
+        "turns": len(turns), "seconds": seconds, "row_steps": row_steps, "row_steps_per_s": row_steps / seconds,
+        "spread": (max(speeds) - min(speeds)) / statistics.median(speeds),
+        "paper_row_steps": paper_row_steps, "paper_hours": paper_row_steps * seconds / row_steps / 3600,
+    }  # fmt: skip
+
+
+def print_figures(body: dict[str, Any]) -> None:
     """The table, and what follows from it for the paper's grid."""
-    grid, sweep, single, paper = (body[name] for name in ("grid", "sweep", "alone", "paper_grid"))
-    part = f"{single['settings_measured']} of {grid['settings']} settings"
-    how = f"extrapolated from {part}" if single["extrapolated"] else "all measured"
-    print(f"{grid['settings']} settings × {grid['seeds']} seeds of {model}, {body['backend']}")
-    print("way     row-steps   seconds   row-steps/s")
-    print(f"sweep  {sweep['row_steps']:10} {sweep['seconds']:9.1f} {sweep['row_steps_per_s']:13.1f}")
-    ran = single["row_steps_of_all"], single["seconds_of_all"], single["row_steps_per_s"]
-    print("alone  {:10} {:9.1f} {:13.1f}   ".format(*ran) + how)
-    times = single["seconds_of_all"] / sweep["seconds"]
-    print(f"the sweep is {times:.2f} times as fast; activations differ by {body['largest_difference']:.1e} at most")
-    print("the paper's grid at these speeds, estimated:")
-    print(f"sweep  {paper['sweep_row_steps']:10} row-steps in {paper['sweep_seconds'] / 3600:.2f} h")
-    print(f"alone  {paper['alone_row_steps']:10} row-steps in {paper['alone_seconds'] / 3600:.2f} h")
+    grid, ways = body["grid"], body["ways"]
+    print(f"{grid['settings']} settings × {grid['seeds']} seeds of {body['model']}, {body['backend']}, in turns;")
+    print(f"alone and row by row: settings of {body['alone_steps']} steps. The last columns are the paper's grid,")
+    print(f"27 settings × {PAPER_SEEDS} seeds, estimated at these speeds")
+    print("way          turns  row-steps   seconds  row-steps/s  spread   paper's row-steps    hours")
+    for way, each in ways.items():
+        measured = f"{each['turns']:5} {each['row_steps']:10} {each['seconds']:9.1f} {each['row_steps_per_s']:12.1f}"
+        print(f"{way:12} {measured} {each['spread']:7.0%} {each['paper_row_steps']:19} {each['paper_hours']:8.2f}")
+    for way in (ALONE, ROW_BY_ROW):
+        times = ways[way]["paper_hours"] / ways[SWEEP]["paper_hours"]
+        print(f"the sweep takes the paper's grid {times:.2f} times as fast as its settings {way}")
+    print(f"activations of the same settings and seeds differ by {body['largest_difference']:.1e} at most")
 
 
 def main() -> None:
@@ -161,17 +176,24 @@ def main() -> None:
     parser.add_argument("--backend", choices=("triton", "local"), help="default: Triton where it can run")
     parser.add_argument("--steps", type=int, nargs="+", default=[5, 10, 20], help="step counts (default: 5 10 20)")
     parser.add_argument("--seeds", type=int, default=8, help="rows of each setting (default: 8)")
-    parser.add_argument("--alone", type=int, default=6, help="settings searched one at a time (default: 6)")
+    parser.add_argument("--turns", type=int, default=2, help="sweeps; slices go before, between and after (default: 2)")
+    parser.add_argument("--rows", type=int, default=2, help="rows of a slice that go one by one (default: 2)")
     parser.add_argument(
-        "--whole", action="store_true", help="the paper's grid itself: 450 000 row-steps, hours on a CPU"
+        "--alone-steps", type=int, help="steps of a slice's settings; default: the most, of --whole 100"
+    )
+    parser.add_argument(
+        "--whole", action="store_true", help="the paper's grid itself: 450 000 row-steps a turn, hours on a CPU"
     )
     parser.add_argument("--json", type=Path, help="write the figures and the machine's description here")
     options = parser.parse_args()
     grid = replace(PAPER_GRID, steps=tuple(options.steps))
     if options.whole:
         grid, options.seeds = PAPER_GRID, PAPER_SEEDS
+    options.alone_steps = options.alone_steps or (min(grid.steps) if options.whole else max(grid.steps))
+    if options.alone_steps not in grid.steps:
+        parser.error(f"--alone-steps {options.alone_steps} is not among the steps {grid.steps}")
     body = asyncio.run(measure(options, grid))
-    print_figures(options.model, body)
+    print_figures(body)
     if options.json:
         options.json.write_text(json.dumps(body, indent=2) + "\n")
 

@@ -4,15 +4,17 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.connection import Connection, inference_backend
+from earwitness.cli.connection import inference_backend
 from earwitness.cli.extra import extra
 from earwitness.cli.options import Data, Explainer, Force, Json, Triton
+from earwitness.cli.sweep_places import SweepPlaces, holds_archive, is_folder
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -32,7 +34,10 @@ def explanations(
     context: typer.Context,
     sources: Annotated[
         list[str],
-        typer.Argument(help="Finished sweeps (`earwitness sweeps list`); or two output folders of `explain`."),
+        typer.Argument(
+            help="Finished sweeps: ids (`earwitness sweeps list`), or folders that they were saved to. Or two output "
+            "folders of `explain`."
+        ),
     ],
     recordings: Annotated[
         list[Path] | None,
@@ -63,17 +68,22 @@ def explanations(
     shape of the grid is reproduced. Sweeps must be ranked. The judges listen for voices in music: of a model without an
     output labelled `vocal`, such as one of replayed speech, they are not asked, and all the rest is measured.
 
+    A sweep that was saved to a folder needs no explainer, which may have forgotten it: its sounds are made again by the
+    generator that Triton, or --model-repository, serves with the very weights that were swept.
+
     Given two folders of explanations instead, the judges say which of the two is more vocal.
 
     [bold]Examples[/bold]
 
       earwitness evaluate explanations s20270101-101500-a1b2c3 s20270101-111500-d4e5f6 --recordings songs --out evidence
 
+      earwitness evaluate explanations out/vocal out/non-vocal --recordings songs --model-repository model_repository
+
       earwitness evaluate explanations out/demo/maximise out/demo/minimise
     """
-    folders = [Path(each) for each in sources if "/" in each or Path(each).is_dir()]
+    folders = [Path(each) for each in sources if is_folder(each)]
     with extra("dev"):
-        if folders:
+        if not all(map(holds_archive, folders)):
             _judge(_two_folders(folders, sources), recordings, out, json_output)
             return
         if not recordings:
@@ -88,12 +98,10 @@ def explanations(
             check_free(out, force=force, marks=EVIDENCE_MARKS)
         found = find_recordings(recordings)
         listener = Listener(open_judges())  # a missing package is told before the work begins
-        connection: Connection = context.obj
+        places = SweepPlaces(context.obj, explainer, None, triton, model_repository, data)
         with console.progress("gathering") as update:
             backend = inference_backend(triton, model_repository, data)
-            gathered = asyncio.run(
-                _gather(connection, explainer, data, backend, sources, found, real_count, example_count, update)
-            )
+            gathered = asyncio.run(_gather(places, backend, sources, found, real_count, example_count, update))
             objectives = []
             for each in gathered:
                 objectives.append(listener.measure(each, update))
@@ -110,11 +118,9 @@ def explanations(
 
 
 async def _gather(
-    connection: Connection,
-    explainer: str | None,
-    data: Path | None,
+    places: SweepPlaces,
     backend: "InferenceBackend",
-    sweep_ids: Sequence[str],
+    sweeps: Sequence[str],
     recordings: Sequence[Path],
     real_count: int | None,
     example_count: int,
@@ -125,10 +131,10 @@ async def _gather(
 
     found = []
     try:
-        async with connection.explainer(explainer, data) as models, connection.sweeps(explainer, data) as sweeps:
-            for each in await choose(sweeps, models, sweep_ids):
+        async with AsyncExitStack() as opened:
+            sources = [await places.source(each, opened, backend, references=False) for each in sweeps]
+            for each in await choose(sources, backend):
                 gathered = await gather(
-                    sweeps,
                     backend,
                     each,
                     recordings,
@@ -148,10 +154,10 @@ def _two_folders(folders: Sequence[Path], sources: Sequence[str]) -> tuple[Path,
     for folder in folders:
         if (folder / "sweep.json").is_file():
             backend = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["summary"]["backend"]
-            raise InvalidArgument(
-                "sources",
-                f"{folder} holds a few explanations of a {backend}; give its id, the explainer has all of them",
-            )
+            whole = "give its id, the explainer has all of them"
+            if holds_archive(folder.absolute().parent):
+                whole = f"give {folder.parent}, which holds all of them"
+            raise InvalidArgument("sources", f"{folder} holds a few explanations of a {backend}; {whole}")
     if len(folders) != 2 or len(sources) != 2:
         raise InvalidArgument("sources", f"got {len(sources)}; give ids of sweeps, or two folders of explanations")
     return folders[0], folders[1]

@@ -131,6 +131,7 @@ def sweep(
       earwitness sweep svd-r1 --layer fc8 --unit 3 --unit 7 --direction random:1 --no-wait --json
     """
     from earwitness.client import SweepPlan
+    from earwitness.client.sweep_sources import LiveSweep
     from earwitness.client.tuning_values import TuningPlan
 
     senses = senses_of(maximise, both)
@@ -171,9 +172,8 @@ def sweep(
             if out is not None:
                 with kept(started.sweep_id):
                     scoring = await opened.enter_async_context(connection.scorer(scorer, data))
-                    await write_sweep_folders(
-                        client, models, scoring, found, out, example_count, real=real, update=update, force=force
-                    )
+                    source = LiveSweep(client, scoring, found, described)
+                    await write_sweep_folders(source, out, example_count, real=real, update=update, force=force)
             return found
 
     with console.progress("sweeping") as update:

@@ -31,7 +31,7 @@ RecordingsTriton = Annotated[
         "--triton",
         metavar="HOST:PORT",
         envvar="EARWITNESS_TRITON",
-        help="Where the classifier runs for --recordings. Default: the stack that runs here.",
+        help="Where the models run for --recordings, and for sounds of a folder. Default: the stack that runs here.",
         rich_help_panel=REAL,
     ),
 ]
@@ -39,7 +39,7 @@ RecordingsRepository = Annotated[
     Path | None,
     typer.Option(
         "--model-repository",
-        help="Instead of Triton: run the classifier for --recordings in this process, from this folder.",
+        help="Instead of Triton: run those models in this process, from this folder.",
         rich_help_panel=REAL,
     ),
 ]

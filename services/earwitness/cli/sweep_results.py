@@ -13,17 +13,9 @@ from earwitness.errors import EarwitnessError
 
 if TYPE_CHECKING:
     from earwitness.cli.sweep_excerpts import RealAudio
-    from earwitness.client import (
-        ExplainerClient,
-        Objective,
-        RankedBatch,
-        ScorerClient,
-        Sweep,
-        SweepClient,
-        SweepProgress,
-        SweepResult,
-    )
+    from earwitness.client import Objective, RankedBatch, Sweep, SweepClient, SweepProgress, SweepResult
     from earwitness.client.output import RealExcerpt
+    from earwitness.client.sweep_sources import SweepSource
 
 SETTING_COLUMNS = ("lr#", "λ#", "steps#", "optimiser", "activation, median#")
 SHOWN = 10
@@ -85,10 +77,7 @@ def progress_words(progress: "SweepProgress") -> str:
 
 
 async def write_sweep_folders(
-    client: "SweepClient",
-    explainer: "ExplainerClient",
-    scorer: "ScorerClient",
-    found: "Sweep",
+    source: "SweepSource",
     out: Path,
     example_count: int,
     *,
@@ -100,6 +89,7 @@ async def write_sweep_folders(
     from earwitness.client.output import write_sweep, write_sweeps
     from earwitness.client.sweeping import report_sweep
 
+    found, saved = source.sweep, await source.saved()
     objectives = [each.objective for each in found.objectives]
     excerpts: tuple[tuple[RealExcerpt, ...], ...] = ((),) * len(objectives)
     if real is not None:
@@ -107,14 +97,12 @@ async def write_sweep_folders(
     reports = {}
     for index, name in enumerate(_folder_names(objectives)):
         update(index, len(objectives), "examples made")
-        reports[name] = await report_sweep(
-            client, explainer, scorer, found, index, example_count=example_count, excerpts=excerpts[index]
-        )
+        reports[name] = await report_sweep(source, index, example_count=example_count, excerpts=excerpts[index])
     if len(reports) == 1:
         (report,) = reports.values()
-        await asyncio.to_thread(write_sweep, out, report, force=force)
+        await asyncio.to_thread(write_sweep, out, report, saved, force=force)
     else:
-        await asyncio.to_thread(write_sweeps, out, reports, force=force)
+        await asyncio.to_thread(write_sweeps, out, reports, saved, force=force)
 
 
 def check_folder(out: Path, objective_count: int, *, force: bool) -> None:

@@ -99,20 +99,21 @@ class Tuning:
     ) -> None:
         from earwitness.client.output import new_directory
         from earwitness.client.output.sweep import write_sweep_files
-        from earwitness.client.tuning import report_tuned
+        from earwitness.client.sweep_archive import ARCHIVE_FILE, write_archive
+        from earwitness.client.tuning import report_tuned, save_tuned
 
         assert self.out is not None
         excerpts: tuple[RealExcerpt, ...] = ()
         if self.real is not None:
             (excerpts,) = await self.real.excerpts(plan.model, [plan.objective.objective], self.example_count, update)
-        report = await report_tuned(
-            sweeps, explainer, scorer, plan, tuned, example_count=self.example_count, excerpts=excerpts
-        )
+        saved = await save_tuned(explainer, scorer, plan, tuned)
+        report = await report_tuned(sweeps, saved, plan, tuned, example_count=self.example_count, excerpts=excerpts)
 
         def write(out: Path) -> None:
             with new_directory(out, force=True, marks=(STUDY_FILE,)) as folder:
                 shutil.copyfile(out / STUDY_FILE, folder / STUDY_FILE)
-                write_sweep_files(report, folder)
+                write_archive(saved, folder)
+                write_sweep_files(report, folder, archive=ARCHIVE_FILE)
 
         await asyncio.to_thread(write, self.out)
 

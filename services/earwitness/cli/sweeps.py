@@ -2,15 +2,17 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from earwitness.cli import console
 from earwitness.cli.connection import Connection
-from earwitness.cli.options import Data, Explainer, Force, Json, Scorer
+from earwitness.cli.options import Data, Explainer, Force, Json, Scorer, Triton
 from earwitness.cli.sweep import ExampleCount, Out, RequestId, Wait
 from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepository, RecordingsTriton
+from earwitness.cli.sweep_places import SweepPlaces, is_folder
 from earwitness.cli.sweep_results import (
     check_folder,
     follow,
@@ -21,6 +23,7 @@ from earwitness.cli.sweep_results import (
     sweep_document,
     write_sweep_folders,
 )
+from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from earwitness.client import Sweep, SweepProgress
@@ -29,6 +32,9 @@ app = typer.Typer(
     name="sweeps", no_args_is_help=True, help="List, watch, cancel, resume, rank, save and delete sweeps."
 )
 SweepId = Annotated[str, typer.Argument(help="A sweep; `earwitness sweeps list` names them.")]
+SweepOrFolder = Annotated[
+    str, typer.Argument(help="A sweep; `earwitness sweeps list` names them. Or a folder that one was saved to (--out).")
+]
 
 
 @app.command("list")
@@ -63,7 +69,7 @@ def list_sweeps(
 @app.command()
 def show(
     context: typer.Context,
-    sweep: SweepId,
+    sweep: SweepOrFolder,
     every: Annotated[bool, typer.Option("--all", help="Every setting, not the first ones alone.")] = False,
     out: Out = None,
     example_count: ExampleCount = 8,
@@ -76,24 +82,25 @@ def show(
     data: Data = None,
     json_output: Json = False,
 ) -> None:
-    """What a sweep has found so far; with --out, its folder as `earwitness sweep --out` writes it."""
-    connection: Connection = context.obj
+    """What a sweep has found so far; with --out, its folder as `earwitness sweep --out` writes it.
+
+    The folder holds the sweep itself (sweep.npz): it outlives the explainer's database, can be taken to other machines,
+    and stands for the sweep's id here, in [bold]earwitness sweeps rank[/bold] and in [bold]earwitness evaluate
+    explanations[/bold].
+    """
+    places = SweepPlaces(context.obj, explainer, scorer, triton, model_repository, data)
     real = RealAudio.of(recordings, out, triton, model_repository, data)
 
     async def ask(update: console.Update) -> "Sweep":
+        if out is None:
+            return await places.read(sweep)
         async with AsyncExitStack() as opened:
-            client = await opened.enter_async_context(connection.sweeps(explainer, data))
-            found = await client.get(sweep)
-            if out is not None:
-                check_folder(out, len(found.objectives), force=force)
-                models = await opened.enter_async_context(connection.explainer(explainer, data))
-                scoring = await opened.enter_async_context(connection.scorer(scorer, data))
-                if real is not None:
-                    await real.check(found.model, found.weights_sha256)
-                await write_sweep_folders(
-                    client, models, scoring, found, out, example_count, real=real, update=update, force=force
-                )
-            return found
+            source = await places.source(sweep, opened)
+            check_folder(out, len(source.sweep.objectives), force=force)
+            if real is not None:
+                await real.check(source.sweep.model, source.sweep.weights_sha256)
+            await write_sweep_folders(source, out, example_count, real=real, update=update, force=force)
+            return source.sweep
 
     with console.progress("reading") as update:
         found = asyncio.run(ask(update))
@@ -188,28 +195,54 @@ def cancel(
 @app.command()
 def rank(
     context: typer.Context,
-    sweep: SweepId,
+    sweep: SweepOrFolder,
     references: Annotated[
         list[str] | None,
         typer.Option("--reference", "-r", help="In place of the sweep's own: one for each objective in turn."),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Of a folder: another to write with the new ranking.")
+    ] = None,
+    example_count: ExampleCount = 8,
+    force: Force = False,
     explainer: Explainer = None,
+    scorer: Scorer = None,
+    triton: Triton = None,
+    model_repository: Annotated[
+        Path | None, typer.Option(help="Instead of Triton: make sounds for --out in this process, from this folder.")
+    ] = None,
     data: Data = None,
     json_output: Json = False,
 ) -> None:
-    """Rank the settings of a sweep that is over, again or for the first time."""
-    connection: Connection = context.obj
+    """Rank the settings of a sweep that is over, again or for the first time.
 
-    async def ask() -> "Sweep":
-        async with connection.sweeps(explainer, data) as client:
-            await client.rank(sweep, references or [])
-            return await client.get(sweep)
+    The explainer keeps the ranking of its sweep. A folder stays as it is: --out writes another.
+    """
+    places = SweepPlaces(context.obj, explainer, scorer, triton, model_repository, data)
+    if out is not None and not is_folder(sweep):
+        raise InvalidArgument(
+            "out", "is for folders; the explainer keeps the ranking, `earwitness sweeps show` writes it"
+        )
 
-    found = asyncio.run(ask())
+    async def ask(update: console.Update) -> "Sweep":
+        async with AsyncExitStack() as opened:
+            if not is_folder(sweep):
+                client = await opened.enter_async_context(places.connection.sweeps(explainer, data))
+                await client.rank(sweep, references or [])
+                return await client.get(sweep)
+            scoring = await opened.enter_async_context(places.connection.scorer(scorer, data))
+            source = await places.ranked(sweep, opened, scoring, references or [])
+            if out is not None:
+                check_folder(out, len(source.sweep.objectives), force=force)
+                await write_sweep_folders(source, out, example_count, real=None, update=update, force=force)
+            return source.sweep
+
+    with console.progress("ranking") as update:
+        found = asyncio.run(ask(update))
     if json_output:
-        console.print_json(sweep_document(found))
+        console.print_json({**sweep_document(found), "out": out and out.absolute()})
     else:
-        print_sweep(found)
+        print_sweep(found, out)
 
 
 @app.command()

@@ -99,6 +99,12 @@ class SweepResult:
     latents: FloatArray | None = None
     layer_activations: FloatArray | None = None
 
+    @classmethod
+    def to_do(cls, index: int, objective_index: int, settings: Settings) -> "SweepResult":
+        """One that is not done."""
+        nothing = np.empty(0, np.int64)
+        return cls(index, objective_index, settings, False, np.empty(0, np.float32), nothing, nothing)
+
 
 @dataclass(frozen=True)
 class SweepRanking:

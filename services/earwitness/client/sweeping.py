@@ -1,11 +1,11 @@
 """A sweep that is over as reports, one for each objective: what `earwitness sweep --out` writes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
+from earwitness.client.explainer import ALL_ARTEFACTS
 from earwitness.client.output.report import (
     Examples,
     Outcome,
@@ -14,14 +14,17 @@ from earwitness.client.output.report import (
     SweepReport,
     example_ranks,
 )
-from earwitness.client.scorer import ScorerClient
-from earwitness.client.sweep_values import Sweep, SweepObjective, SweepResult
-from earwitness.client.sweeps import SweepClient
-from earwitness.client.values import Model, Objective, RankedBatch, SearchSummary
+from earwitness.client.sweep_sources import SweepSource
+from earwitness.client.sweep_values import SweepObjective, SweepResult
+from earwitness.client.values import Explanation, Model, Objective, RankedBatch, Reference, SearchSummary
 from earwitness.errors import FailedPrecondition
 
 STRONGEST = "strongest"
 """Example of a sweep without ranking: the setting with the most extreme activations."""
+
+
+Explain = Callable[["Candidate", Sequence[int]], Awaitable[tuple[Explanation, ...]]]
+"""The explanations, with artefacts, of some rows of a candidate's result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +37,7 @@ class Candidate:
 
 
 async def report_sweep(
-    sweeps: SweepClient,
-    explainer: ExplainerClient,
-    scorer: ScorerClient | None,
-    sweep: Sweep,
+    source: SweepSource,
     objective_index: int,
     *,
     example_count: int = 8,
@@ -46,8 +46,9 @@ async def report_sweep(
     """The report of one objective; its examples, the best, the median and the worst setting, are made with sound and
     picture of the first `example_count` seeds. `excerpts`, of `top_excerpts`, are set beside them.
 
-    `scorer` is needed where the objective is ranked. Raises: RpcFailure; FailedPrecondition when nothing is done.
+    Raises: FailedPrecondition when nothing is done; as the source.
     """
+    sweep = source.sweep
     asked = sweep.objectives[objective_index]
     results = [result for result in sweep.results_of(objective_index) if result.done]
     if not results:
@@ -55,11 +56,15 @@ async def report_sweep(
     ranking = sweep.ranking_of(objective_index)
     ranked = {int(each.id): each for each in ranking.batches} if ranking else {}
     against = None
-    if ranking is not None and ranked and scorer is not None:
-        against = await ranked_against(scorer, asked, ranking.reference_version)
+    if ranking is not None and ranked and (reference := await source.reference(objective_index)) is not None:
+        against = ranked_against(reference, asked, ranking.reference_version)
+
+    async def explain(candidate: Candidate, rows: Sequence[int]) -> tuple[Explanation, ...]:
+        return await source.explanations(candidate.result.index, artefacts=ALL_ARTEFACTS, rows=rows)
+
     return await report_candidates(
-        sweeps,
-        await explainer.get_model(sweep.model),
+        explain,
+        source.model,
         asked.objective,
         tuple(sweep.seeds),
         [Candidate(sweep.sweep_id, each, ranked.get(each.index)) for each in results],
@@ -75,7 +80,7 @@ async def report_sweep(
 
 
 async def report_candidates(
-    sweeps: SweepClient,
+    explain: Explain,
     model: Model,
     objective: Objective,
     seeds: tuple[int, ...],
@@ -88,7 +93,7 @@ async def report_candidates(
     example_count: int,
     excerpts: Sequence[RealExcerpt],
 ) -> SweepReport:
-    """The report of settings that one sweep or several hold; see `report_sweep`. Raises: RpcFailure."""
+    """The report of settings that one sweep or several hold; see `report_sweep`. Raises: as `explain`."""
     outcomes = [Outcome(each.result.settings, each.result.activations, each.ranked) for each in candidates]
     places = {each.ranked.rank: index for index, each in enumerate(candidates) if each.ranked}
     if places:
@@ -99,9 +104,7 @@ async def report_candidates(
     rows = range(min(example_count, len(seeds)))
     examples = []
     for name, index in chosen.items():
-        each = candidates[index]
-        found = await sweeps.explanations(each.sweep_id, each.result.index, artefacts=ALL_ARTEFACTS, rows=rows)
-        examples.append(Examples(name, outcomes[index], found))
+        examples.append(Examples(name, outcomes[index], await explain(candidates[index], rows)))
     return SweepReport(
         model=model,
         objective=objective,
@@ -116,9 +119,8 @@ async def report_candidates(
     )
 
 
-async def ranked_against(scorer: ScorerClient, asked: SweepObjective, version: str) -> RankedAgainst:
-    """The version, `NAME/versions/N`, that an objective was ranked against. Raises: RpcFailure."""
-    reference = await scorer.get_reference(version.partition("/")[0])
+def ranked_against(reference: Reference, asked: SweepObjective, version: str) -> RankedAgainst:
+    """The version, `NAME/versions/N`, of a reference that an objective was ranked against."""
     found = next(each for each in reference.versions if each.name.endswith(version))
     return RankedAgainst(reference, found, None if asked.whole_layer else asked.objective.unit)
 

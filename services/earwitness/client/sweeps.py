@@ -13,7 +13,7 @@ from earwitness.client.channel import Tls
 from earwitness.client.errors import RpcFailure, failures
 from earwitness.client.names import resource
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
-from earwitness.client.sweep_values import Sweep, SweepPlan, SweepProgress, SweepRanking
+from earwitness.client.sweep_values import Sweep, SweepPlan, SweepProgress, SweepRanking, SweepResult
 from earwitness.client.values import Artefact, Explanation
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.v1 import explainer_pb2_grpc as rpc
@@ -21,6 +21,8 @@ from earwitness.explainer.v1 import explainer_pb2_grpc as rpc
 REOPEN_S = 1.0
 """Between tries to open a watch again."""
 RANK_TIMEOUT_S = 600.0
+RESULTS_AT_ONCE = 4
+"""Results whose tensors come in one answer."""
 
 
 class SweepClient(ServiceClient):
@@ -75,6 +77,15 @@ class SweepClient(ServiceClient):
         with failures(self.target):
             answer = await self._stub.GetSweep(request, timeout=timeout_s, metadata=self._metadata)
         return sweep_messages.sweep_value(answer.sweep)
+
+    async def results(self, sweep_id: str, indices: Sequence[int]) -> tuple[SweepResult, ...]:
+        """Results that are done, with their tensors."""
+        found: list[SweepResult] = []
+        for start in range(0, len(indices), RESULTS_AT_ONCE):
+            part = indices[start : start + RESULTS_AT_ONCE]
+            answer = await self.get(sweep_id, tensors=part)
+            found += [answer.results[index] for index in part]
+        return tuple(found)
 
     async def progress(self, sweep_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> SweepProgress:
         """How a sweep goes, with the error that ended it."""

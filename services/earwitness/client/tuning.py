@@ -4,20 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from earwitness.client.explainer import ExplainerClient
+from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
 from earwitness.client.names import short
 from earwitness.client.output.report import RealExcerpt, SweepReport
+from earwitness.client.saved_sweep import SavedSweep
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.study import Batch, Study
-from earwitness.client.sweep_values import Sweep, SweepPlan, SweepProgress
+from earwitness.client.sweep_values import Sweep, SweepPlan, SweepProgress, SweepRanking
 from earwitness.client.sweeping import Candidate, ranked_against, report_candidates
 from earwitness.client.sweeps import SweepClient
 from earwitness.client.tuning_values import TuningPlan
-from earwitness.client.values import FloatArray, SearchSummary, Settings
+from earwitness.client.values import Explanation, FloatArray, SearchSummary, Settings
 from earwitness.errors import EarwitnessError, FailedPrecondition, InvalidArgument
-
-RESULTS_AT_ONCE = 4
-"""Results whose tensors come in one answer."""
 
 Update = Callable[[SweepProgress, int], None]
 """Told how the sweep of a batch goes, and the trials done before it."""
@@ -86,22 +84,50 @@ async def tune(
     return await _ranked(sweeps, scorer, plan, study)
 
 
+async def save_tuned(explainer: ExplainerClient, scorer: ScorerClient, plan: TuningPlan, tuned: Tuned) -> SavedSweep:
+    """All settings of all batches as one sweep, whose id names all of theirs. Raises: RpcFailure."""
+    now = datetime.now(UTC)
+    places = [replace(each.ranked, id=str(index)) for index, each in enumerate(tuned.candidates) if each.ranked]
+    sweep = Sweep(
+        sweep_id=", ".join(tuned.sweep_ids),
+        model=plan.model,
+        weights_sha256=plan.weights_sha256,
+        objectives=(plan.objective,),
+        seeds=range(plan.first_seed, plan.first_seed + plan.seed_count),
+        state="succeeded",
+        results=tuple(replace(each.result, index=index) for index, each in enumerate(tuned.candidates)),
+        rankings=(SweepRanking(0, tuned.reference_version, tuple(places), ""),),
+        row_step_count=tuned.row_step_count,
+        search_duration_s=tuned.search_duration_s,
+        create_time=now,
+        end_time=now,
+    )
+    reference = await scorer.get_reference(tuned.reference_version.partition("/")[0])
+    return SavedSweep(sweep, await explainer.get_model(plan.model), (reference,))
+
+
 async def report_tuned(
     sweeps: SweepClient,
-    explainer: ExplainerClient,
-    scorer: ScorerClient,
+    saved: SavedSweep,
     plan: TuningPlan,
     tuned: Tuned,
     *,
     example_count: int = 8,
     excerpts: Sequence[RealExcerpt] = (),
 ) -> SweepReport:
-    """The report of all settings; see `report_sweep`. Raises: RpcFailure."""
+    """The report of all settings, `saved` by `save_tuned`; see `report_sweep`. Raises: RpcFailure."""
+    (reference,) = saved.references
+    assert reference is not None
+
+    async def explain(candidate: Candidate, rows: Sequence[int]) -> tuple[Explanation, ...]:
+        result = candidate.result
+        return await sweeps.explanations(candidate.sweep_id, result.index, artefacts=ALL_ARTEFACTS, rows=rows)
+
     return await report_candidates(
-        sweeps,
-        await explainer.get_model(plan.model),
+        explain,
+        saved.model,
         plan.objective.objective,
-        tuple(range(plan.first_seed, plan.first_seed + plan.seed_count)),
+        tuple(saved.sweep.seeds),
         tuned.candidates,
         setting_count=len(tuned.candidates),
         summary=SearchSummary(
@@ -111,8 +137,8 @@ async def report_tuned(
             plan.weights_sha256,
             f"{tuned.trial_count} trials in {len(tuned.sweep_ids)} sweeps",
         ),
-        finished=datetime.now(UTC),
-        against=await ranked_against(scorer, plan.objective, tuned.reference_version),
+        finished=saved.sweep.create_time,
+        against=ranked_against(reference, plan.objective, tuned.reference_version),
         example_count=example_count,
         excerpts=excerpts,
     )
@@ -155,10 +181,8 @@ async def _ranked(sweeps: SweepClient, scorer: ScorerClient, plan: TuningPlan, s
         sweep = await _sweep(sweeps, plan, batch, study.trial_count, None)
         held.append(sweep)
         new = [index for index, settings in enumerate(batch.settings) if settings not in candidates]
-        for start in range(0, len(new), RESULTS_AT_ONCE):
-            part = new[start : start + RESULTS_AT_ONCE]
-            results = (await sweeps.get(sweep.sweep_id, tensors=part)).results
-            candidates |= {batch.settings[index]: Candidate(sweep.sweep_id, results[index]) for index in part}
+        results = await sweeps.results(sweep.sweep_id, new)
+        candidates |= {batch.settings[each.index]: Candidate(sweep.sweep_id, each) for each in results}
     found = list(candidates.values())
     asked = plan.objective
     assert asked.reference is not None

@@ -7,16 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from earwitness.client.excerpts import top_excerpts
-from earwitness.client.explainer import ExplainerClient
 from earwitness.client.output.report import Examples, Outcome, RealExcerpt, example_ranks
-from earwitness.client.references import bundle_of
-from earwitness.client.sweep_values import Sweep
-from earwitness.client.sweeps import SweepClient
-from earwitness.client.values import Artefact, Explanation, FloatArray, Model, Objective
+from earwitness.client.sweep_sources import SweepSource, profile_of, require_weights
+from earwitness.client.values import Artefact, Explanation, FloatArray, Objective
 from earwitness.errors import FailedPrecondition, InvalidArgument
 from earwitness.evidence.distances import MIN_ROWS
 from earwitness.evidence.values import PLACES, Gathered
-from earwitness.features import FeatureProfile, profile_from_dict
+from earwitness.features import AUDIO_SEED, FeatureProfile
 from earwitness.inference.backend import InferenceBackend
 
 Progress = Callable[[int, int, str], None]
@@ -27,30 +24,28 @@ REAL_PER_ROW = 2
 """Real excerpts for each explanation of a setting: so as many of them as there are explanations have as many others
 to be compared with."""
 MIN_REAL = 2 * MIN_ROWS
-SOUND_SEED = 0
-"""Griffin-Lim's first phases, as of the explanations' sounds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
     """An objective of a finished, ranked sweep; `indices` are the results to be judged, by place in the ranking."""
 
-    sweep: Sweep
-    model: Model
+    source: SweepSource
     objective: Objective
     outcomes: tuple[Outcome, ...]
     indices: dict[str, int]
 
 
-async def choose(sweeps: SweepClient, explainer: ExplainerClient, sweep_ids: Sequence[str]) -> tuple[Chosen, ...]:
+async def choose(sources: Sequence[SweepSource], backend: InferenceBackend) -> tuple[Chosen, ...]:
     """Every objective of the sweeps.
 
     Raises: FailedPrecondition for a sweep that is not finished, or not ranked, or whose model is served with other
-    weights now; InvalidArgument for an objective that is there twice or a model without a sound; RpcFailure.
+    weights now, by the explainer or by `backend`; InvalidArgument for an objective that is there twice or a model
+    without a sound; InferenceUnavailable.
     """
     found: list[Chosen] = []
-    for sweep_id in sweep_ids:
-        sweep = await sweeps.get(sweep_id)
+    for source in sources:
+        sweep, sweep_id = source.sweep, source.sweep.sweep_id
         if sweep.state != "succeeded":
             done = sum(result.done for result in sweep.results)
             way_out = f"`earwitness sweeps watch {sweep_id}` follows it"
@@ -59,22 +54,22 @@ async def choose(sweeps: SweepClient, explainer: ExplainerClient, sweep_ids: Seq
             raise FailedPrecondition(
                 f"sweep {sweep_id} is {sweep.state}, {done} of {len(sweep.results)} results are done; {way_out}"
             )
-        model = await explainer.get_model(sweep.model)
+        model = source.model
         if model.weights_sha256 != sweep.weights_sha256:
             raise FailedPrecondition(
                 f"sweep {sweep_id} is of {sweep.model} with weights {sweep.weights_sha256[:12]}, those served now are "
                 f"{model.weights_sha256[:12]}; sweep again"
             )
-        _profile(model)
+        profile_of(model)
+        await require_weights(backend, sweep)
         for index, asked in enumerate(sweep.objectives):
-            if any((each.sweep.model, each.objective) == (sweep.model, asked.objective) for each in found):
+            if any((each.source.model.name, each.objective) == (sweep.model, asked.objective) for each in found):
                 raise InvalidArgument("sweep", f"{sweep.model}: {asked.objective} is there twice; give it once")
-            found.append(_chosen(sweep, model, index))
+            found.append(_chosen(source, index))
     return tuple(found)
 
 
 async def gather(
-    sweeps: SweepClient,
     backend: InferenceBackend,
     chosen: Chosen,
     recordings: Sequence[Path],
@@ -86,25 +81,19 @@ async def gather(
     """All explanations of the settings to be judged, with sound (the first `example_count` with a picture too), and the
     `real_count` real excerpts that activate the objective most.
 
-    Raises: FailedPrecondition when `backend` serves other weights; InvalidArgument for recordings with too few
-    excerpts; AudioError; InferenceUnavailable; RpcFailure.
+    Raises: InvalidArgument for recordings with too few excerpts; AudioError; InferenceUnavailable; as the source.
     """
-    bundle = await bundle_of(backend, chosen.model.name)
-    if bundle.weights_sha256 != chosen.model.weights_sha256:
-        raise FailedPrecondition(
-            f"{backend.description} serves {bundle.name} with weights {bundle.weights_sha256[:12]}, the explainer with "
-            f"{chosen.model.weights_sha256[:12]}; let both use one model repository"
-        )
-    count = REAL_PER_ROW * len(chosen.sweep.seeds) if real_count is None else real_count
+    sweep, model = chosen.source.sweep, chosen.source.model
+    count = REAL_PER_ROW * len(sweep.seeds) if real_count is None else real_count
     (excerpts,) = await top_excerpts(
         backend,
-        model=chosen.model.name,
+        model=model.name,
         objectives=[chosen.objective],
         recordings=recordings,
         count=count,
         on_progress=lambda done, total: on_progress(done, total, "finding real excerpts"),
     )
-    profile = _profile(chosen.model)
+    profile = profile_of(model)
     if len(excerpts) < MIN_REAL:
         seconds = profile.sample_count(profile.excerpt_shape[1]) / profile.sample_rate_hz
         raise InvalidArgument(
@@ -114,12 +103,12 @@ async def gather(
         )
     judged = []
     for name, index in chosen.indices.items():
-        explanations = await _explanations(sweeps, chosen.sweep, index, example_count, PLACES[name], on_progress)
+        explanations = await _explanations(chosen.source, index, example_count, PLACES[name], on_progress)
         outcome = next(each for each in chosen.outcomes if each.ranked and each.ranked.id == str(index))
         judged.append(Examples(PLACES[name], outcome, explanations))
     return Gathered(
-        sweep_id=chosen.sweep.sweep_id,
-        model=chosen.model,
+        sweep_id=sweep.sweep_id,
+        model=model,
         objective=chosen.objective,
         outcomes=chosen.outcomes,
         judged=tuple(judged),
@@ -129,21 +118,22 @@ async def gather(
 
 
 async def _explanations(
-    sweeps: SweepClient, sweep: Sweep, index: int, example_count: int, place: str, on_progress: Progress
+    source: SweepSource, index: int, example_count: int, place: str, on_progress: Progress
 ) -> tuple[Explanation, ...]:
     found: list[Explanation] = []
-    count = len(sweep.seeds)
+    count = len(source.sweep.seeds)
     rows = list(range(count))
     parts = [rows[:example_count]] if example_count else []
     parts += [rows[start : start + ROWS_AT_ONCE] for start in range(example_count, count, ROWS_AT_ONCE)]
     for part in parts:
         artefacts: tuple[Artefact, ...] = ("audio",) if part[0] >= example_count else ("audio", "picture")
-        found += await sweeps.explanations(sweep.sweep_id, index, artefacts=artefacts, rows=part)
+        found += await source.explanations(index, artefacts=artefacts, rows=part)
         on_progress(len(found), count, f"sounds of the {place} setting")
     return tuple(found)
 
 
-def _chosen(sweep: Sweep, model: Model, index: int) -> Chosen:
+def _chosen(source: SweepSource, index: int) -> Chosen:
+    sweep = source.sweep
     objective, ranking = sweep.objectives[index].objective, sweep.ranking_of(index)
     if ranking is None or not ranking.batches:
         why = f" ({ranking.error})" if ranking is not None and ranking.error else ""
@@ -161,19 +151,12 @@ def _chosen(sweep: Sweep, model: Model, index: int) -> Chosen:
         if result.index in ranked
     )
     places = {name: int(by_rank[rank - 1].id) for name, rank in example_ranks(len(by_rank)).items()}
-    return Chosen(sweep, model, objective, outcomes, places)
-
-
-def _profile(model: Model) -> FeatureProfile:
-    try:
-        return profile_from_dict(model.features)
-    except ValueError as err:
-        raise InvalidArgument("model", f"{model.name} has no features that can be heard ({err})") from err
+    return Chosen(source, objective, outcomes, places)
 
 
 def _sounds(profile: FeatureProfile, excerpts: Sequence[RealExcerpt], on_progress: Progress) -> tuple[FloatArray, ...]:
     sounds = []
     for done, each in enumerate(excerpts, 1):
-        sounds.append(profile.invert(each.spectrogram, SOUND_SEED).waveform)
+        sounds.append(profile.invert(each.spectrogram, AUDIO_SEED).waveform)
         on_progress(done, len(excerpts), "sounds of real excerpts")
     return tuple(np.asarray(each, np.float32) for each in sounds)

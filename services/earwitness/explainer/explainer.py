@@ -17,12 +17,12 @@ from earwitness.explainer.errors import ModelNotFound, NonFiniteModel, UnknownFe
 from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.plan import Artefact, Limits, Plan, PlannedRow, Search, check_limits, plan_search
 from earwitness.explainer.probe import GradientProbe
-from earwitness.explainer.render import Audio, Renderer
+from earwitness.explainer.render import Renderer
 from earwitness.explainer.search import Budget, Progress, search
 from earwitness.explainer.served import ServedBundle
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.state import Outcome, Trajectory
-from earwitness.features import FeatureProfile, profile_from_dict
+from earwitness.features import Audio, FeatureProfile, profile_from_dict
 from earwitness.inference.backend import FloatArray, InferenceBackend
 from earwitness.inference.metadata import BundleMetadata
 

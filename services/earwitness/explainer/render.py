@@ -1,37 +1,21 @@
 """Pictures and sound of a spectrogram, made in worker threads; librosa and matplotlib are loaded when first needed."""
 
 import asyncio
-import io
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
 from earwitness.explainer.plan import Artefact
-from earwitness.features import FeatureProfile, render_picture
+from earwitness.features import Audio, FeatureProfile, render_audio, render_picture
 from earwitness.inference.backend import FloatArray
 
-AUDIO_SEED = 0
-"""Griffin–Lim's first phases: fixed, so that the same spectrogram has the same sound."""
-LOUDEST_LEVEL = 40.0
-"""Log-magnitudes (natural) above this are brought down together before inversion: e^88 is the end of float32."""
 FIRST_RENDER_S = {Artefact.AUDIO: 2.0, Artefact.PICTURE: 1.0}
 """Expected seconds of one artefact before one was made: mostly the loading of the libraries."""
 MEMORY = 0.5
 """Weight of the past in the running mean of rendering times."""
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Audio:
-    """A 16-bit mono WAV file and the factor that its samples were multiplied with."""
-
-    wav: bytes
-    gain: float
 
 
 class Renderer:
@@ -67,14 +51,3 @@ class Renderer:
         result, seconds = await asyncio.get_running_loop().run_in_executor(self._pool, run)
         self._seconds[artefact] = MEMORY * self._seconds[artefact] + (1 - MEMORY) * seconds
         return result
-
-
-def render_audio(profile: FeatureProfile, spectrogram: FloatArray) -> Audio:
-    """The sound of `spectrogram` [bands, frames], whose peak is brought near full scale."""
-    import soundfile
-
-    lowered = max(0.0, float(spectrogram.max()) - LOUDEST_LEVEL / profile.amplitude_exponent)
-    inverted = profile.invert(spectrogram - np.float32(lowered), AUDIO_SEED)
-    file = io.BytesIO()
-    soundfile.write(file, inverted.waveform, inverted.sample_rate_hz, format="WAV", subtype="PCM_16")
-    return Audio(file.getvalue(), float(inverted.gain * np.exp(-lowered * profile.amplitude_exponent)))

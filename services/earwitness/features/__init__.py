@@ -14,9 +14,12 @@ from earwitness.features.profile import (
     profile_from_dict,
     with_excerpt_frames,
 )
+from earwitness.features.sound import AUDIO_SEED, Audio, render_audio
 
 __all__ = [
+    "AUDIO_SEED",
     "PROFILES",
+    "Audio",
     "AudioError",
     "ConstantQProfile",
     "Decoded",
@@ -30,6 +33,7 @@ __all__ = [
     "get_profile",
     "load_audio",
     "profile_from_dict",
+    "render_audio",
     "render_picture",
     "resample",
     "with_excerpt_frames",

@@ -37,12 +37,13 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def sweeps(detector: Served) -> list[str]:
-    """A ranked sweep of each sense."""
+    """A ranked sweep of each sense, saved to a folder named by it."""
     found = []
     for sense, name in SENSES.items():
         data = ("--data", detector.data, "--json")
         invoke("reference", "build", name, *RECORDINGS, f"--{name}", 10, *data).json()
-        found.append(invoke("sweep", "svd-r1", f"--{sense}", *GRID, "-r", name, *data).json()["sweep"])
+        out = ("-o", detector.data / sense, "--examples", 1)
+        found.append(invoke("sweep", "svd-r1", f"--{sense}", *GRID, "-r", name, *out, *data).json()["sweep"])
     return found
 
 
@@ -93,6 +94,23 @@ def test_judged_printed_and_written(run: Run, detector: Served, sweeps: list[str
     assert document["likenesses"] == []
     assert_plays(out / "index.html", sounds=8, pictures=8, folder=tmp_path)
     assert "is not empty" in complaint(run(*words))
+
+
+def test_saved_sweeps_are_judged_like_live_ones_where_no_explainer_is(
+    run: Run, detector: Served, sweeps: list[str], tmp_path: Path
+) -> None:
+    judge = ("evaluate", "explanations", *recordings(*RECORDINGS), "--examples", 1, "--real", 6, "--json")
+    saved = [shutil.copytree(detector.data / sense, tmp_path / sense) for sense in SENSES]
+    found = run(*judge, *saved, "--data", tmp_path, "--model-repository", ROOT / "model_repository").json()
+    live = run(*judge, *sweeps, "--data", detector.data).json()
+    for document in (found, live):
+        del document["finished"], document["out"]
+    assert found == live
+    other = ("--data", tmp_path, "--model-repository", detector.tiny.repository)
+    assert "got 'svd-r1'; " in complaint(run(*judge, *saved, *other))
+    assert "is there twice; give it once" in complaint(run(*judge, saved[0], sweeps[0], "--data", detector.data))
+    said = complaint(run(*judge, saved[0] / "best", saved[1]))
+    assert "got 2; give ids of sweeps, or two folders" in said
 
 
 def assert_plays(page: Path, *, sounds: int, pictures: int, folder: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from earwitness.client.output import write_index, write_run, write_sweep, write_sweeps
 from earwitness.features import write_wav
 from tests.unit.client.runs import run as example
-from tests.unit.client.sweeps import PAPER, sweep
+from tests.unit.client.sweeps import PAPER, SAVED, sweep
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -56,7 +56,7 @@ def test_index_opens(browser: str, tmp_path: Path) -> None:
 
 
 def test_sweep_opens_light_and_dark_with_its_grid(browser: str, tmp_path: Path) -> None:
-    write_sweep(tmp_path / "out", sweep())
+    write_sweep(tmp_path / "out", sweep(), SAVED)
     page = tmp_path / "out/index.html"
     light = photograph(browser, page, tmp_path / "light.png")
     dark = photograph(browser, page, tmp_path / "dark.png", "--blink-settings=preferredColorScheme=0")
@@ -69,7 +69,7 @@ def test_sweep_opens_light_and_dark_with_its_grid(browser: str, tmp_path: Path) 
 
 
 def test_several_objectives_open(browser: str, tmp_path: Path) -> None:
-    write_sweeps(tmp_path / "out", {"up": sweep(), "down": sweep(PAPER, "minimise")})
+    write_sweeps(tmp_path / "out", {"up": sweep(), "down": sweep(PAPER, "minimise")}, SAVED)
     image = photograph(browser, tmp_path / "out/index.html", tmp_path / "both.png")
     yellow = np.array([253, 231, 37]) / 255
     rows = np.flatnonzero((np.abs(image - yellow).max(axis=2) < 0.02).any(axis=1))
@@ -86,7 +86,7 @@ def test_sounds_and_pictures_of_a_sweep_load(browser: str, tmp_path: Path) -> No
         for each in report.examples
     )
     excerpts = tuple(replace(each, audio_wav=sound.read_bytes()) for each in report.excerpts)
-    write_sweep(tmp_path / "out", replace(report, examples=examples, excerpts=excerpts))
+    write_sweep(tmp_path / "out", replace(report, examples=examples, excerpts=excerpts), SAVED)
     probe = tmp_path / "out/probe.html"  # the page, and a question to it
     html = (tmp_path / "out/index.html").read_text().replace(' loading="lazy"', "")
     question = """<script>addEventListener("load", async () => {

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
+from tests.helpers.tiny_bundle import write_tiny_bundle
 from tests.integration.cli.conftest import Run
 from tests.integration.cli.served import Served, write_recording
 
@@ -60,6 +62,37 @@ def test_swept_ranked_and_written(run: Run, stack: Served, music: Path, tmp_path
     assert 'src="real/001.wav"' in (out / "index.html").read_text()
     assert "is not empty" in run(*words).error()
 
+    # The folder stands for the sweep: the same figures, ranked anew, explanations made again from their latents.
+    local = ("--model-repository", stack.tiny.repository, "--data", tmp_path)  # where no explainer is
+    assert run("sweeps", "show", out, *local, "--json").json() == {**document, "out": None}
+    again = tmp_path / "again"
+    run("sweeps", "show", out, "-o", again, "--examples", 1, *local, "--json").json()
+    for name in ("sweep.csv", "best/000.wav", "median/000.wav", "worst/000.wav"):
+        assert (again / name).read_bytes() == (out / name).read_bytes(), name
+    assert (again / "worst/000.png").is_file()
+    with np.load(again / "best/explanations.npz") as mine, np.load(out / "best/explanations.npz") as theirs:
+        for name in ("latents", "spectrograms", "activations", "layer_activations", "best_steps", "settings"):
+            np.testing.assert_array_equal(mine[name], theirs[name][:1])
+    assert run("sweeps", "rank", out, *data, "--json").json()["rankings"] == document["rankings"]
+    run("reference", "build", "all", "-m", "tiny", music, *data, "--json").json()
+    words = ("sweeps", "rank", out, "-r", "all", "-o", tmp_path / "other", "--examples", 1, *data)
+    other = run(*words, "--json").json()
+    assert (
+        other["rankings"] == run("sweeps", "rank", document["sweep"], "-r", "all", *data, "--json").json()["rankings"]
+    )
+    assert run("sweeps", "rank", document["sweep"], *data, "--json").json()["rankings"] == document["rankings"]
+    assert run("sweeps", "show", tmp_path / "other", "--json").json()["rankings"] == other["rankings"]
+    assert json.loads((tmp_path / "other/sweep.json").read_text())["reference"]["version"].endswith("all/versions/1")
+    changed = write_tiny_bundle(tmp_path / "changed", seed=1)
+    words = ("sweeps", "show", out, "-o", tmp_path / "new", "--model-repository", changed.repository)
+    assert (
+        f"serves tiny with weights {changed.metadata.weights_sha256[:12]}, sweep {document['sweep']} is of"
+        in run(*words).error()
+    )
+    assert "got 2; the sweep has 1 objectives" in run("sweeps", "rank", out, "-r", "all", "-r", "top", *data).error()
+    assert "is for folders" in run("sweeps", "rank", document["sweep"], "-o", tmp_path / "new", *data).error()
+    assert "has no sweep.npz" in run("sweeps", "show", out / "best").error()
+
     shown = run("sweeps", "show", document["sweep"], *data).stdout
     assert "noise floor" in shown
     again = run("sweeps", "show", document["sweep"], "-o", out, "--force", "--examples", 1, *data, "--json").json()
@@ -112,7 +145,7 @@ def test_several_objectives_in_one_sweep(run: Run, stack: Served, tmp_path: Path
     assert "minimise fc2[1]" in shown.stdout
     assert "maximise fc2[+1·3 -0.5·0]" in shown.stdout
     names = [f"fc2-{target}-{sense}" for target in ("1", "direction0", "direction1") for sense in SENSES]
-    assert {path.name for path in out.iterdir()} == {*names, "index.html", "objectives.json"}
+    assert {path.name for path in out.iterdir()} == {*names, "index.html", "objectives.json", "sweep.npz"}
     assert (out / "fc2-1-minimise" / "strongest" / "000.png").is_file()
     document = json.loads((out / "objectives.json").read_text())
     assert list(document) == names
@@ -200,6 +233,13 @@ def test_open_ranges_and_a_study_that_goes_on(run: Run, stack: Served, music: Pa
     assert "5 trials in 3 sweeps" in shown.stdout
     assert {"study.log", "sweep.csv", "best", "worst", "real", "index.html"} <= {path.name for path in out.iterdir()}
     assert "5 trials in 3 sweeps" in (out / "index.html").read_text()
+    saved = run("sweeps", "show", out, "--json").json()
+    ranked = run("sweeps", "rank", out, *data, "--json").json()["rankings"]
+    assert ranked == saved["rankings"]
+    assert (
+        saved["rankings"][0]["batches"][0]["score"]["distance"]
+        == json.loads((out / "sweep.json").read_text())["outcomes"][0]["score"]["distance"]
+    )
     again = run(*words, "--trials", 5, "--json").json()
     assert again["sweeps"][:2] == first["sweeps"]
     assert len(again["results"]) >= len(first["results"]) + 2

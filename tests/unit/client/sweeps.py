@@ -6,6 +6,8 @@ from itertools import product
 import numpy as np
 
 from earwitness.client.output import Examples, Outcome, RankedAgainst, RealExcerpt, SweepReport, example_ranks
+from earwitness.client.saved_sweep import SavedSweep
+from earwitness.client.sweep_values import Sweep, SweepObjective, SweepRanking, SweepResult
 from earwitness.client.values import (
     Objective,
     RankedBatch,
@@ -22,6 +24,10 @@ from tests.unit.client.runs import MODEL, NOW, PNG, WEIGHTS, explanation, score
 SEEDS = tuple(range(5))
 STEPS, RATES, PRIORS = (100, 500, 1000), (0.1, 0.01, 0.001), (0.1, 0.01, 0.001)
 PAPER = tuple(Settings("adam", rate, prior, steps, 0.0) for rate, prior, steps in product(RATES, PRIORS, STEPS))
+
+VERSION = ReferenceVersion("references/top50/versions/2", 400, 50, NOW, 1.0, 9.0)
+IDENTITY = ReferenceIdentity(MODEL.name, WEIGHTS, "fc9", 2, MODEL.feature_profile)
+REFERENCE = Reference("top50", IDENTITY, Selection("top", 0, 50), "a & b", 400, 7, (VERSION,), "etag", NOW)
 
 
 def distance_of(settings: Settings) -> float:
@@ -44,13 +50,37 @@ def outcomes_of(settings: tuple[Settings, ...], *, ranked: bool = True) -> tuple
     return tuple(found)
 
 
+def saved_of(*senses: Sense, settings: tuple[Settings, ...] = PAPER, undone: int = 1) -> SavedSweep:
+    """The same as a saved sweep of an objective for each sense, its last `undone` settings not done."""
+    outcomes, results, rankings = outcomes_of(settings), [], []
+    for objective in range(len(senses)):
+        for number, each in enumerate(outcomes):
+            index = objective * len(outcomes) + number
+            if number >= len(outcomes) - undone:
+                results.append(SweepResult.to_do(index, objective, each.settings))
+                continue
+            rng = np.random.default_rng(index)
+            results.append(
+                SweepResult(
+                    index, objective, each.settings, True, each.activations, rng.integers(0, 9, len(SEEDS)),
+                    rng.integers(-1, 9, len(SEEDS)), rng.standard_normal((len(SEEDS), 4), np.float32),
+                    rng.standard_normal((len(SEEDS), 2 + objective), np.float32),
+                )
+            )  # fmt: skip
+        places = [replace(each.ranked, id=str(index)) for index, each in enumerate(outcomes[:-undone]) if each.ranked]
+        rankings.append(SweepRanking(objective, "top50/versions/2", tuple(places), ""))
+    objectives = [SweepObjective(Objective("fc9", 0, sense), "top50") for sense in senses]
+    found = Sweep(
+        "s1", MODEL.name, WEIGHTS, tuple(objectives), range(3, 3 + len(SEEDS)), "cancelled", tuple(results),
+        tuple(rankings), 43200, 12.5, NOW, NOW, "s0",
+    )  # fmt: skip
+    return SavedSweep(found, MODEL, (REFERENCE,) * len(senses))
+
+
 def sweep(
     settings: tuple[Settings, ...] = PAPER, sense: Sense = "maximise", *, ranked: bool = True, excerpts: int = 3
 ) -> SweepReport:
     outcomes = outcomes_of(settings, ranked=ranked)
-    version = ReferenceVersion("references/top50/versions/2", 400, 50, NOW, 1.0, 9.0)
-    identity = ReferenceIdentity(MODEL.name, WEIGHTS, "fc9", 2, MODEL.feature_profile)
-    reference = Reference("top50", identity, Selection("top", 0, 50), "a & b", 400, 7, (version,), "etag", NOW)
     examples = []
     for name, rank in example_ranks(len(outcomes)).items():
         outcome = next(each for each in outcomes if each.ranked is None or each.ranked.rank == rank)
@@ -65,7 +95,7 @@ def sweep(
         setting_count=len(settings),
         summary=SearchSummary("completed", 43200, 12.5, WEIGHTS, "onnxruntime in process"),
         finished=NOW,
-        against=RankedAgainst(reference, version, 0) if ranked else None,
+        against=RankedAgainst(REFERENCE, VERSION, 0) if ranked else None,
         excerpts=tuple(
             RealExcerpt(
                 f"song & {index}.ogg, {index}.5 s", 8.0 - index, np.zeros((2, 3), np.float32), b"RIFF....WAVE", PNG
@@ -73,3 +103,6 @@ def sweep(
             for index in range(excerpts)
         ),
     )
+
+
+SAVED = saved_of("maximise")

@@ -16,7 +16,7 @@ from earwitness.client.output.words import percent, settings_line
 from earwitness.client.values import Settings
 from earwitness.errors import InvalidArgument
 from tests.unit.client.runs import names
-from tests.unit.client.sweeps import PAPER, RATES, SEEDS, distance_of, sweep
+from tests.unit.client.sweeps import PAPER, RATES, SAVED, SEEDS, distance_of, sweep
 from tests.unit.client.test_output import Page, check_page
 
 BEST, WORST = min(PAPER, key=distance_of), max(PAPER, key=distance_of)
@@ -32,17 +32,17 @@ OPEN_RANGES = tuple(
 def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the paper's grid, to be read."""
     folder = tmp_path_factory.mktemp("sweep") / "out"
-    write_sweep(folder, sweep())
+    write_sweep(folder, sweep(), SAVED)
     return folder
 
 
 def page_of(report: SweepReport, folder: Path) -> Page:
-    write_sweep(folder, report)
+    write_sweep(folder, report, SAVED)
     return check_page(folder / "index.html")
 
 
 def test_folder_holds_everything(paper: Path) -> None:
-    tables = {"sweep.csv", "sweep.json", "grid.png", "index.html"}
+    tables = {"sweep.csv", "sweep.json", "sweep.npz", "grid.png", "index.html"}
     assert names(paper) == tables | {"best", "median", "worst", "real"}
     each = {f"{index:03d}.{suffix}" for index in range(2) for suffix in ("wav", "png")}
     for name in ("best", "median", "worst"):
@@ -79,7 +79,7 @@ def test_table_has_a_line_for_each_setting_best_first(paper: Path) -> None:
 def test_document(tmp_path: Path) -> None:
     report = sweep()
     diverged = replace(report.outcomes[0], activations=np.array([1, np.nan, 3, 2, np.inf], np.float32))
-    write_sweep(tmp_path / "out", replace(report, outcomes=(diverged, *report.outcomes[1:])))
+    write_sweep(tmp_path / "out", replace(report, outcomes=(diverged, *report.outcomes[1:])), SAVED)
     document = json.loads((tmp_path / "out/sweep.json").read_text())
     assert document["objective"] == {"layer": "fc9", "unit": 0, "sense": "maximise", "direction": None}
     assert document["reference"]["version"] == "references/top50/versions/2"
@@ -95,7 +95,14 @@ def test_page_shows_and_plays_everything(paper: Path) -> None:
     page = check_page(paper / "index.html")
     played = {f"{name}/{index:03d}.wav" for name in ("best", "median", "worst", "real") for index in range(2)}
     assert set(page.links) >= played | {each.replace(".wav", ".png") for each in played}
-    assert set(page.links) >= {"sweep.csv", "sweep.json", "grid.png", "worst/trajectory.csv", "real/002.wav"}
+    assert set(page.links) >= {
+        "sweep.csv",
+        "sweep.json",
+        "sweep.npz",
+        "grid.png",
+        "worst/trajectory.csv",
+        "real/002.wav",
+    }
     for words in (
         "svd-<r1>", "sweep of maximise fc9[0]: vocal", "27 settings", "5 seeds", "135 sounds",
         f"Best setting: {settings_line(BEST)}", "best of 27 settings with a probability of 75 %", "probability best",
@@ -178,7 +185,7 @@ def test_without_a_reference_nothing_is_ranked(tmp_path: Path) -> None:
     for words in ("FID", "probability best", "nearest to real audio", "real audio"):
         assert words not in page.words, words
     assert "rank" not in (tmp_path / "out/sweep.csv").read_text()
-    assert names(tmp_path / "out") == {"sweep.csv", "sweep.json", "grid.png", "index.html", "best"}
+    assert names(tmp_path / "out") == {"sweep.csv", "sweep.json", "sweep.npz", "grid.png", "index.html", "best"}
 
 
 def test_a_sweep_that_ended_early_says_so(tmp_path: Path) -> None:
@@ -201,27 +208,27 @@ def test_one_setting_and_distances_at_the_ends(tmp_path: Path, distance: float, 
 
 
 def test_an_earlier_sweep_is_replaced_only_when_asked(tmp_path: Path) -> None:
-    write_sweep(tmp_path / "out", sweep(PAPER[:3]))
+    write_sweep(tmp_path / "out", sweep(PAPER[:3]), SAVED)
     with pytest.raises(InvalidArgument, match="--force"):
-        write_sweep(tmp_path / "out", sweep())
-    write_sweep(tmp_path / "out", sweep(), force=True)
+        write_sweep(tmp_path / "out", sweep(), SAVED)
+    write_sweep(tmp_path / "out", sweep(), SAVED, force=True)
     assert len((tmp_path / "out/sweep.csv").read_text().splitlines()) == 28
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes").write_text("x")
     with pytest.raises(InvalidArgument):
-        write_sweep(tmp_path / "mine", sweep(), force=True)
+        write_sweep(tmp_path / "mine", sweep(), SAVED, force=True)
     assert names(tmp_path / "mine") == {"notes"}
 
 
 def test_several_objectives_have_a_page_over_them(tmp_path: Path) -> None:
     reports = {"fc9-0-maximise": sweep(), "fc9-0-minimise": sweep(PAPER[:9], "minimise")}
-    write_sweeps(tmp_path / "out", reports)
-    assert names(tmp_path / "out") == {*reports, "index.html", "objectives.json"}
+    write_sweeps(tmp_path / "out", reports, SAVED)
+    assert names(tmp_path / "out") == {*reports, "index.html", "objectives.json", "sweep.npz"}
     for folder in reports:
         assert "sweep.csv" in names(tmp_path / "out" / folder)
-        check_page(tmp_path / "out" / folder / "index.html")
+        assert "../sweep.npz" in check_page(tmp_path / "out" / folder / "index.html").links
     page = check_page(tmp_path / "out/index.html")
-    assert {f"{folder}/index.html" for folder in reports} | {"objectives.json"} <= set(page.links)
+    assert {f"{folder}/index.html" for folder in reports} | {"objectives.json", "sweep.npz"} <= set(page.links)
     for words in ("sweep of 2 objectives", "maximise fc9[0]", "minimise fc9[0]", "vocal", settings_line(BEST), "75 %"):
         assert words in page.words, words
     html = (tmp_path / "out/index.html").read_text()
@@ -231,8 +238,8 @@ def test_several_objectives_have_a_page_over_them(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "out/objectives.json").read_text())
     assert document["fc9-0-maximise"]["best"]["settings"]["learning_rate"] == BEST.learning_rate
     with pytest.raises(InvalidArgument, match="--force"):
-        write_sweeps(tmp_path / "out", reports)
-    write_sweeps(tmp_path / "out", {"fc9-0-maximise": sweep(ranked=False)}, force=True)
+        write_sweeps(tmp_path / "out", reports, SAVED)
+    write_sweeps(tmp_path / "out", {"fc9-0-maximise": sweep(ranked=False)}, SAVED, force=True)
     assert "without a reference none is chosen" in check_page(tmp_path / "out/index.html").words
     assert "fc9-0-minimise" not in names(tmp_path / "out")
 

@@ -10,8 +10,8 @@ import soundfile
 from matplotlib.image import imread
 
 from earwitness.explainer.plan import AUDIO_TAIL_S, PNG_BYTES_MAX, Artefact
-from earwitness.explainer.render import Renderer, render_audio
-from earwitness.features import FeatureProfile, get_profile, render_picture
+from earwitness.explainer.render import Renderer
+from earwitness.features import FeatureProfile, get_profile, render_audio, render_picture
 
 PROFILE = get_profile("log-mel-80@1")
 SHAPE = PROFILE.excerpt_shape

@@ -14,6 +14,8 @@ from earwitness.client.output.folder import write_explanations, write_json
 from earwitness.client.output.report import Outcome, RealExcerpt, SweepReport
 from earwitness.client.output.sweep_page import write_sweep_page
 from earwitness.client.output.sweeps_page import write_sweeps_page
+from earwitness.client.saved_sweep import SavedSweep
+from earwitness.client.sweep_archive import ARCHIVE_FILE, write_archive
 from earwitness.client.values import Score, Settings
 
 SWEEP_MARKS = ("sweep.json", "sweep.csv")
@@ -25,32 +27,38 @@ SCORE_COLUMNS = {"rank": "covariance_rank"}
 """Where a score's field is named otherwise in the table: its `rank` is the setting's place."""
 
 
-def write_sweep(directory: Path, report: SweepReport, *, force: bool = False) -> None:
-    """Write the folder: `sweep.csv` and `sweep.json` (every setting with all its figures), `grid.png`, a folder of
-    explanations for each of the examples, `real/` with the excerpts, and `index.html`, which shows and plays all of it.
+def write_sweep(directory: Path, report: SweepReport, saved: SavedSweep, *, force: bool = False) -> None:
+    """Write the folder: `sweep.csv` and `sweep.json` (every setting with all its figures), `sweep.npz` (the sweep with
+    every latent: see `sweep_archive`), `grid.png`, a folder of explanations for each of the examples, `real/` with the
+    excerpts, and `index.html`, which shows and plays all of it.
 
     The folder appears whole or not at all. Raises: InvalidArgument when it holds something and `force` is not given.
     """
     with new_directory(directory, force=force, marks=SWEEP_MARKS) as folder:
-        write_sweep_files(report, folder)
+        write_archive(saved, folder)
+        write_sweep_files(report, folder, archive=ARCHIVE_FILE)
 
 
-def write_sweeps(directory: Path, reports: Mapping[str, SweepReport], *, force: bool = False) -> None:
+def write_sweeps(
+    directory: Path, reports: Mapping[str, SweepReport], saved: SavedSweep, *, force: bool = False
+) -> None:
     """Write the folder of a sweep of several objectives: in it one folder for each, named by the key, as `write_sweep`
-    writes it; `objectives.json`, what each one chose; and `index.html`, which shows all of them at a glance.
+    writes it; `sweep.npz`, which holds all of them; `objectives.json`, what each one chose; and `index.html`, which
+    shows all of them at a glance.
 
     The folder appears whole or not at all. Raises: InvalidArgument when it holds something and `force` is not given.
     """
     with new_directory(directory, force=force, marks=SWEEPS_MARKS) as folder:
         for name, report in reports.items():
             (folder / name).mkdir()
-            write_sweep_files(report, folder / name)
+            write_sweep_files(report, folder / name, archive=f"../{ARCHIVE_FILE}")
+        write_archive(saved, folder)
         write_json({name: _choice_document(report) for name, report in reports.items()}, folder / "objectives.json")
         write_sweeps_page(reports, folder / "index.html")
 
 
-def write_sweep_files(report: SweepReport, folder: Path) -> None:
-    """What `write_sweep` writes, into a folder that is there."""
+def write_sweep_files(report: SweepReport, folder: Path, *, archive: str) -> None:
+    """What `write_sweep` writes into a folder that is there, beside the archive, whose path from it is `archive`."""
     from earwitness.client.output.grid import Grid, write_grid_png
 
     _write_table(report.best_first, folder / "sweep.csv")
@@ -61,7 +69,7 @@ def write_sweep_files(report: SweepReport, folder: Path) -> None:
         write_explanations(examples.explanations, origin, folder / examples.name)
     _write_excerpts(report.excerpts, folder / REAL_FOLDER)
     write_grid_png(Grid.of(report.best_first), f"{report.model.name}: {report.objective}", folder / "grid.png")
-    write_sweep_page(report, folder, REAL_FOLDER)
+    write_sweep_page(report, folder, REAL_FOLDER, archive)
 
 
 def sweep_document(report: SweepReport) -> dict[str, Any]:

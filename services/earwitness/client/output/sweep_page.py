@@ -48,7 +48,7 @@ class Side:
     colour: str
 
 
-def write_sweep_page(report: SweepReport, folder: Path, real_folder: str) -> None:
+def write_sweep_page(report: SweepReport, folder: Path, real_folder: str, archive: str) -> None:
     """Write `index.html` into the sweep's folder; it shows and plays the files beside and below it."""
     from earwitness.client.output.grid import Grid, grid_svg
 
@@ -65,6 +65,7 @@ def write_sweep_page(report: SweepReport, folder: Path, real_folder: str) -> Non
         folder / "index.html",
         {
             "report": report,
+            "archive": archive,
             "colour": COLOURS[report.objective.sense],
             "best": best,
             "best_words": settings_line(outcomes[0].settings),
