@@ -8,7 +8,7 @@ Three ways go through the same running services, in turns, in one run on one mac
 
 By default the sweep is of a slice of the paper's grid, its rates and priors with few steps and seeds; `--seeds 50` has
 the grid's batches, `--whole` is the grid itself, 27 settings of 50 seeds. Of the other two ways some settings are
-measured, before and after each sweep. Hours for the grid are its row-steps at the speed of each. What a call costs beside
+measured, before and after each sweep. The hours of the grid are its row-steps at these speeds. What a call costs beside
 its steps weighs more in short searches, so these settings are of many steps (`--alone-steps`).
 """
 

@@ -152,6 +152,8 @@ async def _gather(
 def _two_folders(folders: Sequence[Path], sources: Sequence[str]) -> tuple[Path, Path]:
     """Raises: InvalidArgument for anything else than two folders of explanations."""
     for folder in folders:
+        if holds_archive(folder):
+            raise InvalidArgument("sources", f"{folder} holds a sweep, others do not; give sweeps alone")
         if (folder / "sweep.json").is_file():
             backend = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["summary"]["backend"]
             whole = "give its id, the explainer has all of them"

