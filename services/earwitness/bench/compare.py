@@ -13,6 +13,13 @@ HARDWARE = ("processor", "processors", "memory_gib")
 """Of a machine's description: what has to be the same. Versions are what one compares."""
 UNSEEN = ("model",)
 """Of a plan: compared on their own."""
+OF_STEP = {"calls_per_s": "calls/s", "row_steps_per_s": "row-steps/s"}
+OF_KIND = {"p50_s": "p50", "p99_s": "p99"}
+CONCLUSIONS = (
+    ("knee", "calls_per_s", "calls/s at the knee"),
+    ("overload", "slowdown", "p99 under overload over unloaded"),
+    ("overload", "refused_p99_s", "p99 of refusals under overload, s"),
+)
 Document = Mapping[str, Any]
 
 
@@ -66,7 +73,7 @@ def read_document(path: Path) -> Document:
 def compare(first: Document, second: Document) -> Comparison:
     """Every figure that both have, the second over the first."""
     ratios = []
-    for part, meaning in (("closed", "{clients:g} clients"), ("triton", "Triton alone, {clients:g} clients")):
+    for part, meaning in (("closed", "clients {clients}"), ("triton", "Triton alone, clients {clients}")):
         others = {step["clients"]: step for step in second[part]}
         for step in first[part]:
             if step["clients"] in others:
@@ -75,28 +82,28 @@ def compare(first: Document, second: Document) -> Comparison:
     for share, step in zip(first["plan"]["rate_shares"], first["opened"], strict=True):
         if share in shares:
             ratios += _of_step(f"{share:g} times the best rate", step, second["opened"][shares.index(share)])
-    for name, what in (("knee", "calls_per_s"), ("overload", "slowdown"), ("overload", "refused_p99_s")):
-        one, other = ((each["conclusions"][name] or {}).get(what) for each in (first, second))
-        ratios.append(Ratio(f"{name}: {what}", one, other))
+    for part, name, what in CONCLUSIONS:
+        one, other = ((each["conclusions"][part] or {}).get(name) for each in (first, second))
+        ratios.append(Ratio(what, one, other))
     return Comparison(tuple(_differences(first, second)), tuple(ratios))
 
 
 def _of_step(where: str, first: Document, second: Document) -> list[Ratio]:
-    found = [Ratio(f"{where}: {what}", first[what], second[what]) for what in ("calls_per_s", "row_steps_per_s")]
+    found = [Ratio(f"{where}: {what}", first[name], second[name]) for name, what in OF_STEP.items()]
     others = {each["kind"]: each for each in second["kinds"]}
     for each in first["kinds"]:
         if other := others.get(each["kind"]):
-            found += [Ratio(f"{where}: {each['kind']} {what}", each[what], other[what]) for what in ("p50_s", "p99_s")]
+            found += [
+                Ratio(f"{where}: {what} of {each['kind']}, s", each[name], other[name])
+                for name, what in OF_KIND.items()
+            ]
     return found
 
 
 def _differences(first: Document, second: Document) -> list[str]:
     """What has to be the same and is not, in words."""
     pairs = {
-        **{
-            f"machine, {name.replace('_', ' ')}": [each["machine"][name] for each in (first, second)]
-            for name in HARDWARE
-        },
+        **{f"machine: {name}": [each["machine"][name] for each in (first, second)] for name in HARDWARE},
         "model": [each["plan"]["model"] for each in (first, second)],
         "weights": [each["weights_sha256"][:12] for each in (first, second)],
         "models run on": [each["backend"].split()[0] for each in (first, second)],

@@ -25,8 +25,8 @@ class Knee:
         if self.clients == self.best_clients:
             return f"The knee is at {_clients(self.clients)}: {self.calls_per_s:.3g} calls/s, the most there were."
         return (
-            f"The knee is at {_clients(self.clients)}: {self.calls_per_s:.3g} calls/s, within {TOLERANCE:.0%} of the "
-            f"best, {self.best_calls_per_s:.3g} with {_clients(self.best_clients)}."
+            f"The knee is at {_clients(self.clients)}: {self.calls_per_s:.3g} calls/s, within {100 * TOLERANCE:.0f} % of "
+            f"the best, {self.best_calls_per_s:.3g} with {_clients(self.best_clients)}."
         )
 
 
@@ -53,7 +53,7 @@ class Overload:
         """In a sentence."""
         said = (
             f"At {self.begun_per_s:.3g} calls/s, {self.times_best:.3g} times the best, {self.calls_per_s:.3g} a second "
-            f"succeeded and {self.refused_share:.0%} were refused"
+            f"succeeded and {100 * self.refused_share:.0f} % were refused"
         )
         if self.refused_p50_s is not None and self.refused_p99_s is not None:
             soon_ms, late_ms = 1e3 * self.refused_p50_s, 1e3 * self.refused_p99_s
@@ -87,7 +87,7 @@ def conclude(report: BenchReport) -> Conclusions:
         calls = "scores and sweeps among the calls" if report.plan.mix.get("score") else "sweeps among them"
         sentences.append(
             f"Through the services {through:.4g} row-steps/s at best, {calls if report.plan.sweeping else 'searches'}; "
-            f"Triton alone {alone:.4g}: the services keep {share:.0%} of it."
+            f"Triton alone {alone:.4g}: the services keep {100 * share:.0f} % of it."
         )
     overload = _overload(report)
     sentences += [overload.words] if overload else []

@@ -35,8 +35,7 @@ def figures(
     """
     kinds: tuple[Kind, ...] = ("infer",) if load == "triton" else (*CLIENT_KINDS, "sweep")
     of_clients = tuple(kind for kind in kinds if kind != "sweep")
-    served = model.replace("-", "_")
-    search = f"{served}_search"
+    search = f"{model.replace('-', '_')}_search"
     found = tuple(each for each in (_kind(kind, window, whole, search) for kind in kinds) if each is not None)
     known = window.has(f"{BEGUN}_total")
     ended = [codes_of(window.rates, kind, search) for kind in of_clients]
@@ -61,7 +60,7 @@ def figures(
         kinds=found,
         searches_running=window.mean("explainer_searches_in_flight"),
         searches_waiting=window.mean("explainer_queue_depth"),
-        triton_busy_share=_triton_busy(window, served),
+        triton_busy_share=_triton_busy(window, search),
         triton_queue_s=window.increase("nv_inference_queue_duration_us", model=search) / 1e6 / requests
         if requests
         else None,
@@ -120,21 +119,17 @@ def _kind(kind: Kind, window: Window, whole: Window, search: str) -> KindFigures
     )
 
 
-def _triton_busy(window: Window, served: str) -> float | None:
-    """The share of the time in which the bundle's models ran.
+def _triton_busy(window: Window, model: str) -> float | None:
+    """The share of the time in which a served model ran; above 1 where several instances of it run side by side.
 
     Triton adds a run's time once for each request of its batch, so it is shared out again.
     """
-    busy = None
-    for role in ("generator", "classifier", "search"):
-        model = f"{served}_{role}"
-        requests = window.increase("nv_inference_request_success", model=model)
-        if requests:
-            runs = window.increase("nv_inference_exec_count", model=model)
-            parts = ("compute_input", "compute_infer", "compute_output")
-            ran = sum(window.rate(f"nv_inference_{part}_duration_us", model=model) for part in parts)
-            busy = (busy or 0.0) + ran / 1e6 * runs / requests
-    return busy
+    requests = window.increase("nv_inference_request_success", model=model)
+    if not requests:
+        return None
+    parts = ("compute_input", "compute_infer", "compute_output")
+    ran_us = sum(window.rate(f"nv_inference_{part}_duration_us", model=model) for part in parts)
+    return ran_us / 1e6 * window.increase("nv_inference_exec_count", model=model) / requests
 
 
 def _cpu(window: Window) -> dict[str, float]:

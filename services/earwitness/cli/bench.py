@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import tempfile
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -196,25 +195,29 @@ def bench(
 async def _measure(
     plan: "Plan", watch: "Watch", connection: Connection, running: "Target | None", settings: StackSettings | None
 ) -> "BenchReport":
-    """Ended by SIGTERM as by Ctrl-C, with all that was started."""
+    """All that was started ends with Ctrl-C or SIGTERM."""
     from earwitness.bench.run import run_bench
 
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         with console.progress("starting") as update:
-            async with AsyncExitStack() as opened:
-                target = running
-                if target is None:
-                    assert settings is not None
-                    stack = Stack(
-                        settings, say=console.say, fetching=lambda share: update(share, 1.0, "fetching Triton")
-                    )
-                    await opened.enter_async_context(stack)
-                    target = _target(stack.endpoints, "A stack of its own, with the services' defaults")
-                token, tls = (connection.token, connection.tls) if running else (None, None)
-                return await run_bench(plan, target, watch, token=token, tls=tls, on_progress=update)
+            if running is not None:
+                return await run_bench(
+                    plan, running, watch, token=connection.token, tls=connection.tls, on_progress=update
+                )
+            assert settings is not None
+            async with (
+                Stack(settings, say=console.say, fetching=lambda share: update(share, 1.0, "fetching Triton")) as stack,
+                asyncio.TaskGroup() as tasks,
+            ):
+                watching = tasks.create_task(stack.watch())
+                target = _target(stack.endpoints, "A stack of its own, with the services' defaults")
+                report = await run_bench(plan, target, watch, on_progress=update)
+                watching.cancel()
+            return report
     except asyncio.CancelledError:
         raise typer.Abort from None
 
