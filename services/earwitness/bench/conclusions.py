@@ -3,11 +3,16 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from earwitness.bench.values import CLIENT_KINDS, BenchReport, StepFigures
 
 TOLERANCE = 0.05
 """A throughput so near to the best is as good."""
+FEW_CALLS = 20
+"""Fewer in a step say little."""
+FOREIGN_SHARE = 0.1
+"""More of the machine than this, used by others, disturbs."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,8 @@ class Knee:
         if self.clients == self.best_clients:
             return f"The knee is at {_clients(self.clients)}: {self.calls_per_s:.3g} calls/s, the most there were."
         return (
-            f"The knee is at {_clients(self.clients)}: {self.calls_per_s:.3g} calls/s, within {100 * TOLERANCE:.0f} % of "
-            f"the best, {self.best_calls_per_s:.3g} with {_clients(self.best_clients)}."
+            f"The knee is at {_clients(self.clients)}: {self.calls_per_s:.3g} calls/s, within {100 * TOLERANCE:.0f} % "
+            f"of the best, {self.best_calls_per_s:.3g} with {_clients(self.best_clients)}."
         )
 
 
@@ -86,12 +91,30 @@ def conclude(report: BenchReport) -> Conclusions:
         share = through / alone
         calls = "scores and sweeps among the calls" if report.plan.mix.get("score") else "sweeps among them"
         sentences.append(
-            f"Through the services {through:.4g} row-steps/s at best, {calls if report.plan.sweeping else 'searches'}; "
-            f"Triton alone {alone:.4g}: the services keep {100 * share:.0f} % of it."
+            f"Through the services {through:.3g} row-steps/s at best, {calls if report.plan.sweeping else 'searches'}; "
+            f"Triton alone {alone:.3g}: the services keep {100 * share:.0f} % of it."
         )
     overload = _overload(report)
     sentences += [overload.words] if overload else []
+    return Conclusions(knee, triton_knee, share, overload, (*sentences, *_reservations(report)))
+
+
+def _reservations(report: BenchReport) -> list[str]:
+    """Why the figures may not be what they seem."""
+    sentences = []
     steps = (*report.closed, *report.triton, *report.opened)
+    fewest = min(report.closed, key=lambda each: each.calls_per_s * each.window_s, default=None)
+    if fewest is not None and fewest.calls_per_s * fewest.window_s < FEW_CALLS:
+        sentences.append(
+            f"With {_clients(fewest.clients)} only {fewest.calls_per_s * fewest.window_s:.0f} calls succeeded in the "
+            "measured time, which is too few to trust: give --seconds more, or make searches smaller."
+        )
+    others = [each.cpu_cores["others"] for each in steps if "others" in each.cpu_cores]
+    if others and mean(others) > FOREIGN_SHARE * report.machine["processors"]:
+        sentences.append(
+            f"Other programs used {mean(others):.2g} of the {report.machine['processors']} processors: these are not "
+            "the figures of a quiet machine."
+        )
     if errors := sum(each.errors for each in steps):
         sentences.append(f"{errors} calls failed, other than by being refused.")
     apart = [each for each in steps if each.calls_by_clients not in (None, each.calls_by_servers)]
@@ -106,7 +129,7 @@ def conclude(report: BenchReport) -> Conclusions:
             f"The clients began {slow[-1].begun_per_s:.3g} calls/s where {slow[-1].planned_per_s:.3g} were planned: "
             "more --processes, or another machine for them."
         )
-    return Conclusions(knee, triton_knee, share, overload, tuple(sentences))
+    return sentences
 
 
 def knee_of(steps: Sequence[StepFigures], tolerance: float = TOLERANCE) -> Knee | None:

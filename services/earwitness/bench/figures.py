@@ -120,16 +120,17 @@ def _kind(kind: Kind, window: Window, whole: Window, search: str) -> KindFigures
 
 
 def _triton_busy(window: Window, model: str) -> float | None:
-    """The share of the time in which a served model ran; above 1 where several instances of it run side by side.
+    """About the share of the time in which a served model ran.
 
-    Triton adds a run's time once for each request of its batch, so it is shared out again.
+    Triton adds a run's time once for each request of its batch, so it is shared out again: exact where batches are of
+    one size, too much where they are not, or where one run overlaps the beginning; so at most 1.
     """
     requests = window.increase("nv_inference_request_success", model=model)
     if not requests:
         return None
     parts = ("compute_input", "compute_infer", "compute_output")
     ran_us = sum(window.rate(f"nv_inference_{part}_duration_us", model=model) for part in parts)
-    return ran_us / 1e6 * window.increase("nv_inference_exec_count", model=model) / requests
+    return min(1.0, ran_us / 1e6 * window.increase("nv_inference_exec_count", model=model) / requests)
 
 
 def _cpu(window: Window) -> dict[str, float]:

@@ -155,7 +155,7 @@ def _finished(figure: Figure, axes: Axes) -> Figure:
     axes.spines[["left", "bottom"]].set_color(INK)
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        legend = figure.legend(handles, labels, loc="outside upper center", ncols=6, fontsize=9, frameon=False)
+        legend = figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=9, frameon=False)
         for text in legend.get_texts():
             text.set_color(INK)
     return figure

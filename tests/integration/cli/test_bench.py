@@ -1,4 +1,4 @@
-"""`earwitness bench` for real: its own stack with Triton, its own Prometheus and clients; refusals, and what is left."""
+"""`earwitness bench` for real: its own stack with Triton, its own Prometheus, its own clients; refusals; Ctrl-C."""
 
 import csv
 import os
@@ -57,7 +57,7 @@ def test_servers_count_what_the_clients_call(run: Run, models: Path, tmp_path: P
         assert step["row_steps_per_s"] > 0.8 * 6 * explained  # 2 rows of 3 steps, and the sweep's
     for step in triton:
         assert step["row_steps_per_s"] == pytest.approx(2 * step["calls_per_s"])
-        assert 0 < step["triton_busy_share"] < 1.5
+        assert 0 < step["triton_busy_share"] <= 1
         assert step["triton_batch_rows"] >= 2
     assert found["backend"].startswith("triton at ")
     assert found["conclusions"]["knee"]["clients"] in (1, 2)

@@ -1,5 +1,7 @@
 """The knee, the overload, and what is said of them."""
 
+from dataclasses import replace
+
 import pytest
 
 from earwitness.bench.conclusions import conclude, knee_of
@@ -61,6 +63,16 @@ def test_clients_that_fall_behind_errors_and_other_callers_are_said() -> None:
     assert "failed" not in quiet
     assert "other calls" not in quiet
     assert "planned" not in quiet
+
+
+def test_few_calls_and_a_machine_that_has_else_to_do_are_said() -> None:
+    busy = replace(step(1, 2.0), cpu_cores={"explainer": 0.1, "others": 1.5})
+    said = " ".join(conclude(report([busy, step(2, 4.0)])).sentences)
+    assert "With 1 client only 16 calls succeeded in the measured time" in said
+    assert "Other programs used 0.78 of the 2 processors" in said
+    quiet = " ".join(conclude(report([step(1, 3.0)])).sentences)
+    assert "only" not in quiet
+    assert "Other programs" not in quiet
 
 
 def test_what_is_busiest_is_the_saturation() -> None:
