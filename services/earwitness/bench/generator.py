@@ -1,7 +1,7 @@
 """A process that makes load: `python -m earwitness.bench.generator`, told what to do in JSON lines on stdin.
 
-The first line says where to call and with what (`Setup`); the answer is the port of this process' metrics. Every other
-line is an `Order`, answered when its last call has come back. It ends with its stdin.
+The first line says where to call and with what (`Setup`); the answer is the port of this process' metrics. Then come
+pairs: an `Order`, and any line that ends it, answered when its last call has come back. It ends with its stdin.
 """
 
 import asyncio
@@ -59,8 +59,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class Order:
-    """`seconds` of load: closed loops of the clients numbered from `first`, or calls at `rate_per_s` unless that is 0.
+    """Load: closed loops of the clients numbered from `first`, or calls at `rate_per_s` unless that is 0.
 
+    It goes on until it is ended, `seconds` at most.
     With `sweeping` one sweep after another runs behind them.
     """
 
@@ -91,38 +92,36 @@ class Generator:
         )
         self._row_steps = Counter(ROW_STEPS, "Row-steps of calls that succeeded.", ["kind"], registry=registry)
 
-    async def carry_out(self, order: Order) -> None:
-        """Return when the last call has its answer."""
-        until = asyncio.get_running_loop().time() + order.seconds
+    async def carry_out(self, order: Order, ended: asyncio.Event) -> None:
+        """Begin no call when `ended` is set; return when the last one has its answer."""
+        asyncio.get_running_loop().call_later(order.seconds, ended.set)
         kinds: tuple[Kind, ...] = ("infer",) if order.load == "triton" else self._round
         async with asyncio.TaskGroup() as tasks:
             if order.rate_per_s:
-                tasks.create_task(self._open_loop(kinds, order.rate_per_s, until))
+                tasks.create_task(self._open_loop(kinds, order.rate_per_s, ended))
             else:
                 for number in range(order.first, order.first + order.clients):
-                    tasks.create_task(self._closed_loop(kinds, number, until))
+                    tasks.create_task(self._closed_loop(kinds, number, ended))
             if order.sweeping:
-                tasks.create_task(self._closed_loop(("sweep",), 0, until))
+                tasks.create_task(self._closed_loop(("sweep",), 0, ended))
 
-    async def _closed_loop(self, kinds: tuple[Kind, ...], number: int, until: float) -> None:
+    async def _closed_loop(self, kinds: tuple[Kind, ...], number: int, ended: asyncio.Event) -> None:
         """A client that calls again when it has its answer, or when a refusal says that it may."""
         loop = asyncio.get_running_loop()
         for kind in itertools.islice(itertools.cycle(kinds), number % len(kinds), None):
-            if loop.time() >= until:
-                return
             wait_s = await self._timed(kind, loop.time())
-            await asyncio.sleep(min(wait_s, max(0.0, until - loop.time())))
+            if await _within(wait_s, ended):
+                return
 
-    async def _open_loop(self, kinds: tuple[Kind, ...], rate_per_s: float, until: float) -> None:
+    async def _open_loop(self, kinds: tuple[Kind, ...], rate_per_s: float, ended: asyncio.Event) -> None:
         """Calls at random moments (Poisson), each timed from when it was due: being late is a delay like any other."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         async with asyncio.TaskGroup() as tasks:
             for kind in itertools.cycle(kinds):
                 due += self._rng.exponential(1 / rate_per_s)
-                if due >= until:
+                if await _within(due - loop.time(), ended):
                     return
-                await asyncio.sleep(max(0.0, due - loop.time()))
                 tasks.create_task(self._timed(kind, due))
 
     async def _timed(self, kind: Kind, due: float) -> float:
@@ -144,6 +143,15 @@ class Generator:
         return wait_s
 
 
+async def _within(seconds: float, ended: asyncio.Event) -> bool:
+    """Whether the end came, or comes in so many seconds; returns then, or after them."""
+    if seconds > 0:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await ended.wait()
+    return ended.is_set()
+
+
 async def serve() -> None:
     """Carry out what stdin says until it ends, or until SIGTERM: then what goes on is given up."""
     loop = asyncio.get_running_loop()
@@ -161,7 +169,11 @@ async def serve() -> None:
             generator = Generator(setup, calls, registry)
             _say({"port": metrics.port})
             while line := await lines.readline():
-                await generator.carry_out(Order(**json.loads(line)))
+                ended = asyncio.Event()
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(generator.carry_out(Order(**json.loads(line)), ended))
+                    await lines.readline()
+                    ended.set()
                 _say({"done": True})
     finally:
         metrics.close()

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,14 +29,17 @@ class Child:
     ended: "asyncio.Task[int]"
     log: Path
 
-    async def tell(self, line: str) -> dict[str, Any]:
-        """Its answer to a line, a setup or an order.
+    def tell(self, line: str) -> None:
+        """Give it a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+
+    async def answer(self) -> dict[str, Any]:
+        """Its answer to a setup, or to the end of an order.
 
         Raises: BenchError when it ends instead.
         """
-        assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(f"{line}\n".encode())
         answer = await self.process.stdout.readline()
         if not answer:
             tail = " | ".join(self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
@@ -62,9 +64,9 @@ class Generators:
         async with AsyncExitStack() as starting:
             for number in range(self._count):
                 self._children.append(await self._start(number, starting))
-            setups = [replace(self._setup, seed=number * SEEDS_EACH) for number in range(self._count)]
-            answers = await self._tell_all([each.line() for each in setups])
-            self.metrics = [f"127.0.0.1:{answer['port']}" for answer in answers]
+            for number, child in enumerate(self._children):
+                child.tell(replace(self._setup, seed=number * SEEDS_EACH).line())
+            self.metrics = [f"127.0.0.1:{answer['port']}" for answer in await self._answers()]
             self._exit = starting.pop_all()
         return self
 
@@ -73,16 +75,23 @@ class Generators:
     ) -> None:
         await self._exit.aclose()
 
-    async def carry_out(self, order: Order) -> None:
-        """Share an order out; return when the last call of all of them has its answer.
+    def begin(self, order: Order) -> None:
+        """Share an order out."""
+        for child, part in zip(self._children, shared(order, self._count), strict=True):
+            child.tell(json.dumps(asdict(part)))
 
-        Raises: BenchError when a process ends instead.
+    async def end(self) -> None:
+        """End the order; return when the last call of all of them has its answer.
+
+        Raises: BenchError when a process ended instead.
         """
-        await self._tell_all([json.dumps(asdict(each)) for each in shared(order, self._count)])
+        for child in self._children:
+            child.tell("end")
+        await self._answers()
 
-    async def _tell_all(self, lines: Sequence[str]) -> list[dict[str, Any]]:
+    async def _answers(self) -> list[dict[str, Any]]:
         async with asyncio.TaskGroup() as tasks:
-            answers = [tasks.create_task(child.tell(line)) for child, line in zip(self._children, lines, strict=True)]
+            answers = [tasks.create_task(child.answer()) for child in self._children]
         return [each.result() for each in answers]
 
     async def _start(self, number: int, starting: AsyncExitStack) -> Child:

@@ -69,8 +69,8 @@ class Prometheus:
         """
         return Window(await self._series(f"{UP}|{names}", begin, end), jobs)
 
-    async def scraped(self, since: float, jobs: Mapping[str, int], patience_s: float) -> None:
-        """Return when every target of the jobs, so many of each, has been scraped after a moment.
+    async def scraped(self, since: float, jobs: Mapping[str, int], patience_s: float, *, times: int = 1) -> None:
+        """Return when every target of the jobs, so many of each, has been scraped so often after a moment.
 
         Raises: BenchError naming what cannot be scraped.
         """
@@ -78,7 +78,7 @@ class Prometheus:
         while True:
             now = await self.now()
             found = await self._series(UP, since, max(now, since + POLL_S))
-            scraped = [each.labels.get("job", "") for each in found if 1 in each.samples.values()]
+            scraped = [each.instance[0] for each in found if list(each.samples.values()).count(1) >= times]
             missing = [job for job, count in jobs.items() if scraped.count(job) < count]
             if not missing:
                 return

@@ -1,20 +1,25 @@
 """`earwitness bench` for real: its own stack with Triton, its own Prometheus, its own clients; refusals; Ctrl-C."""
 
+import asyncio
 import csv
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from earwitness.bench.conclusions import conclude
+from earwitness.bench.errors import BenchError
 from earwitness.bench.prometheus import PrometheusServer, find_prometheus
 from earwitness.bench.run import Watch, run_bench
 from earwitness.bench.values import Plan, Target
+from earwitness.client import ScorerClient, SweepClient
 from earwitness.explainer.server import build_server as build_explainer
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.scorer.server import build_server as build_scorer
@@ -74,54 +79,78 @@ def test_servers_count_what_the_clients_call(run: Run, models: Path, tmp_path: P
     assert "calls/s at the knee" in run("bench", "--compare", out, out).stdout
 
 
-async def test_refusals_are_counted_and_timed(models: Path, tmp_path: Path) -> None:
-    """One search at a time and none that waits: more calls than it takes are refused, and those admitted stay quick."""
+@asynccontextmanager
+async def small_services(models: Path, folder: Path) -> AsyncIterator[Target]:
+    """Both services in this process; one search at a time, and none that waits."""
     settings = ExplainerSettings(
-        port=0, metrics_port=0, backend="local", model_repository=models, data_dir=tmp_path, local_threads=1,
+        port=0, metrics_port=0, backend="local", model_repository=models, data_dir=folder, local_threads=1,
         max_concurrent_searches=1, max_waiting_searches=0,
     )  # fmt: skip
     async with (
         await build_explainer(settings) as explainer,
-        await build_scorer(ScorerSettings(port=0, metrics_port=0, data_dir=tmp_path)) as scorer,
+        await build_scorer(ScorerSettings(port=0, metrics_port=0, data_dir=folder)) as scorer,
     ):
         ports = {"explainer": explainer.metrics_port, "scorer": scorer.metrics_port}
-        target = Target(
-            f"127.0.0.1:{explainer.port}", f"127.0.0.1:{scorer.port}", None,
-            {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}, {}, "of a test",
-        )  # fmt: skip
-        plan = Plan(
-            "tiny", clients=(1,), rate_shares=(3.0,), mix={"explain": 1}, sweeping=False, rows=8, steps=40,
-            seconds=1.5, warm_up_s=0.2,
-        )  # fmt: skip
-        program = find_prometheus(None)
-        report = await run_bench(plan, target, Watch(tmp_path / "watch", program))
-        (unloaded,), (flooded,) = report.closed, report.opened
-        for step in (unloaded, flooded):
-            assert step.calls_by_servers == step.calls_by_clients
-            assert step.errors == 0
-        assert set(unloaded.kinds[0].codes) == {"OK"}
-        (calls,) = flooded.kinds
-        assert set(calls.codes) == {"OK", "RESOURCE_EXHAUSTED"}
-        assert 0.2 < flooded.refused_share < 1
-        assert calls.refused_p50_s is not None
-        overload = conclude(report).overload
-        assert overload is not None
-        assert overload.refused_share == flooded.refused_share
-        assert overload.slowdown is not None
+        metrics = {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
+        yield Target(f"127.0.0.1:{explainer.port}", f"127.0.0.1:{scorer.port}", None, metrics, {}, "of a test")
 
-        # The same by a Prometheus that watches the services already, and knows nothing of the clients.
-        targets = {name: [f"127.0.0.1:{port}"] for name, port in ports.items()}
-        async with PrometheusServer(program, tmp_path / "own", targets, scrape_s=0.25) as prometheus:
+
+async def test_refusals_are_counted_and_timed(models: Path, tmp_path: Path) -> None:
+    """More calls than the explainer takes are refused; those admitted stay quick."""
+    plan = Plan(
+        "tiny", clients=(1,), rate_shares=(3.0,), mix={"explain": 1}, sweeping=False, rows=8, steps=40,
+        seconds=1.5, warm_up_s=0.2,
+    )  # fmt: skip
+    async with small_services(models, tmp_path) as target:
+        report = await run_bench(plan, target, Watch(tmp_path / "watch", find_prometheus(None)))
+    (unloaded,), (flooded,) = report.closed, report.opened
+    for step in (unloaded, flooded):
+        assert step.calls_by_servers == step.calls_by_clients
+        assert step.errors == 0
+    assert set(unloaded.kinds[0].codes) == {"OK"}
+    (calls,) = flooded.kinds
+    assert set(calls.codes) == {"OK", "RESOURCE_EXHAUSTED"}
+    assert 0.2 < flooded.refused_share < 1
+    assert calls.refused_p50_s is not None
+    overload = conclude(report).overload
+    assert overload is not None
+    assert overload.refused_share == flooded.refused_share
+    assert overload.slowdown is not None
+
+
+async def test_prometheus_that_watches_already_is_asked(models: Path, tmp_path: Path) -> None:
+    """It knows nothing of the clients: times are the servers'. One that does not know the services is refused."""
+    plan = Plan("tiny", clients=(2,), rate_shares=(), mix={"score": 1}, sweeping=False, seconds=1.5, warm_up_s=0.2)
+    async with small_services(models, tmp_path) as target:
+        targets = {name: [url.split("/")[2]] for name, url in target.metrics.items()}
+        async with PrometheusServer(find_prometheus(None), tmp_path / "own", targets, scrape_s=0.25) as prometheus:
             await prometheus.scraped(await prometheus.now(), {"explainer": 1, "scorer": 1}, PATIENCE_S)
-            seen = await run_bench(
-                Plan("tiny", clients=(2,), rate_shares=(), mix={"score": 1}, sweeping=False, seconds=1.5),
-                target,
-                Watch(tmp_path / "again", running=prometheus.url),
-            )
-        (step,) = seen.closed
-        assert (step.calls_by_clients, step.begun_per_s) == (None, None)
-        assert step.calls_per_s > 0
-        assert 0 < (step.kinds[0].p99_s or 0) < PATIENCE_S
+            report = await run_bench(plan, target, Watch(tmp_path / "watch", running=prometheus.url))
+            with pytest.raises(BenchError, match="has not scraped the explainer"):
+                await run_bench(plan, target, Watch(tmp_path / "watch", running=prometheus.url, labels='job="x"'))
+    (step,) = report.closed
+    assert (step.calls_by_clients, step.begun_per_s) == (None, None)
+    assert step.calls_per_s > 0
+    assert 0 < (step.kinds[0].p99_s or 0) < PATIENCE_S
+
+
+async def test_nothing_is_left_in_the_stack_of_one_that_is_given_up(models: Path, tmp_path: Path) -> None:
+    plan = Plan("tiny", clients=(1,), mix={"score": 1}, rows=4, steps=10_000, seconds=300)
+    async with (
+        small_services(models, tmp_path) as target,
+        SweepClient(target.explainer) as sweeps,
+        ScorerClient(target.scorer) as scorer,
+    ):
+        running = asyncio.create_task(run_bench(plan, target, Watch(tmp_path / "watch", find_prometheus(None))))
+        while not await sweeps.list():
+            assert not running.done()
+            await asyncio.sleep(0.1)
+        assert len(await scorer.list_references()) == 1
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert await sweeps.list() == ()
+        assert await scorer.list_references() == []
 
 
 def test_ctrl_c_ends_all_that_was_started(models: Path, tmp_path: Path) -> None:
