@@ -23,6 +23,7 @@ from earwitness.bench.load import Generators
 from earwitness.bench.machine import CpuCollector, describe_machine
 from earwitness.bench.prometheus import Prometheus, PrometheusServer
 from earwitness.bench.values import BenchReport, Load, Plan, StepFigures, Target
+from earwitness.bench.window import Window
 from earwitness.client import (
     ExplainerClient,
     Model,
@@ -169,42 +170,52 @@ class _Runner:
         plan = self._plan
         words = "Triton alone, " if load == "triton" else ""
         words += f"{clients} client{'s' * (clients > 1)}" if rate_per_s is None else f"{rate_per_s:.3g} calls/s"
-        quiet = await self._scraped(self._now())
+        quiet = self._now()
+        await self._scraped(quiet)
         order = Order(
             load=load,
             clients=clients,
             first=0,
             rate_per_s=rate_per_s or 0.0,
-            seconds=plan.warm_up_s + plan.seconds + PATIENCE_S,
+            seconds=plan.warm_up_s + plan.seconds + 2 * PATIENCE_S,
             sweeping=plan.sweeping and load == "mixed",
         )
+
+        def seen(window: Window, whole: Window) -> StepFigures:
+            return figures(
+                load,
+                clients,
+                rate_per_s,
+                window=window,
+                whole=whole,
+                model=plan.model,
+                processors=os.cpu_count() or 1,
+            )
+
         async with asyncio.TaskGroup() as tasks:
             telling = tasks.create_task(self._tell(words))
             self._generators.begin(order)
             await asyncio.sleep(plan.warm_up_s)
             begin = self._now()
             await asyncio.sleep(plan.seconds)
-            await self._scraped(begin, times=2)  # a machine that is too busy to be watched is watched longer
-            end = self._now()
+            while True:  # a machine that is too busy for one answer, or one scrape, is measured longer
+                await self._scraped(begin, times=2)
+                end = self._now()
+                window = await self._read(begin, end)
+                if seen(window, window).calls_per_s or end > begin + plan.seconds + PATIENCE_S:
+                    break
+                await asyncio.sleep(TICK_S)
             await self._generators.end()
             telling.cancel()
-        over = await self._scraped(self._now())
+        await self._scraped(self._now())
         self._done += 1
-        prometheus = self._prometheus
-        return figures(
-            load,
-            clients,
-            rate_per_s,
-            window=await prometheus.window(METRICS, begin, end, self._jobs),
-            whole=await prometheus.window(METRICS, quiet, max(over, self._now()), self._jobs),
-            model=plan.model,
-            processors=os.cpu_count() or 1,
-        )
+        return seen(window, await self._read(quiet, self._now()))
 
-    async def _scraped(self, since: float, *, times: int = 1) -> float:
-        """`since`, when every target has been scraped so often after it."""
+    async def _read(self, begin: float, end: float) -> Window:
+        return await self._prometheus.window(METRICS, begin, end, self._jobs)
+
+    async def _scraped(self, since: float, *, times: int = 1) -> None:
         await self._prometheus.scraped(since, self._jobs, PATIENCE_S + self._plan.seconds, times=times)
-        return since
 
     async def _tell(self, words: str) -> None:
         begun = time.monotonic()

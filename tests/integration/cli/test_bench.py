@@ -28,7 +28,7 @@ from tests.helpers.tiny_bundle import write_tiny_bundle
 from tests.integration.cli.conftest import Run
 
 PATIENCE_S = 120.0
-SHORT = ("--seconds", 1.5, "--warm-up", 0.2, "--rows", 2, "--steps", 3)
+SHORT = ("--seconds", 1, "--warm-up", 0, "--rows", 2, "--steps", 3)
 
 
 @pytest.fixture
@@ -44,29 +44,25 @@ def test_servers_count_what_the_clients_call(run: Run, models: Path, tmp_path: P
     assert [each["clients"] for each in closed] == [each["clients"] for each in triton] == [1, 2]
     for step in (*closed, *triton):
         assert step["calls_by_servers"] == step["calls_by_clients"] > 0
-        assert 0.5 <= step["window_s"] <= 2
-        assert step["calls_per_s"] == pytest.approx(step["begun_per_s"], rel=0.2)
+        assert step["window_s"] > 0
+        assert step["calls_per_s"] == sum(each["calls_per_s"] for each in step["kinds"] if each["kind"] != "sweep") > 0
         assert set(step["cpu_cores"]) == {"explainer", "scorer", "triton", "clients", "prometheus", "others"}
         assert step["refused_share"] == 0
-        for kind in step["kinds"]:
-            assert set(kind["codes"]) == {"OK"}
-            if kind["kind"] != "sweep":
-                assert 0 < kind["p50_s"] <= kind["p95_s"] <= kind["p99_s"] < PATIENCE_S
+        assert all(set(each["codes"]) == {"OK"} for each in step["kinds"])
     for step in closed:
         counts = {each["kind"]: each["codes"]["OK"] for each in step["kinds"]}
         assert counts.pop("sweep") >= 1
-        assert set(counts) == {"explain", "stream", "score"}
         assert counts["explain"] == pytest.approx(counts["stream"], abs=2 * step["clients"])  # 2 to 2 to 1
         assert counts["explain"] == pytest.approx(2 * counts["score"], abs=2 * step["clients"])
-        explained = sum(each["calls_per_s"] for each in step["kinds"] if each["kind"] in ("explain", "stream"))
-        assert step["row_steps_per_s"] > 0.8 * 6 * explained  # 2 rows of 3 steps, and the sweep's
     for step in triton:
         assert step["row_steps_per_s"] == pytest.approx(2 * step["calls_per_s"])
         assert 0 < step["triton_busy_share"] <= 1
         assert step["triton_batch_rows"] >= 2
+    timed = [each for step in (*closed, *triton) for each in step["kinds"] if each["p50_s"] is not None]
+    assert {"infer"} < {each["kind"] for each in timed}
+    assert all(0 < each["p50_s"] <= each["p95_s"] <= each["p99_s"] for each in timed)
     assert found["backend"].startswith("triton at ")
     assert found["conclusions"]["knee"]["clients"] in (1, 2)
-    assert 0 < found["conclusions"]["services_share"] < 1
     with (out / "bench.csv").open() as file:
         assert len(list(csv.DictReader(file))) == sum(len(step["kinds"]) for step in (*closed, *triton))
     page = (out / "index.html").read_text()
@@ -75,7 +71,7 @@ def test_servers_count_what_the_clients_call(run: Run, models: Path, tmp_path: P
 
     same = run("bench", "--compare", out, out / "bench.json", "--json").json()
     assert same["comparable"] is True
-    assert {each["ratio"] for each in same["figures"] if each["ratio"] is not None} == {1.0}
+    assert {each["ratio"] for each in same["figures"]} - {None} == {1.0}
     assert "calls/s at the knee" in run("bench", "--compare", out, out).stdout
 
 
@@ -96,10 +92,10 @@ async def small_services(models: Path, folder: Path) -> AsyncIterator[Target]:
 
 
 async def test_refusals_are_counted_and_timed(models: Path, tmp_path: Path) -> None:
-    """More calls than the explainer takes are refused; those admitted stay quick."""
+    """Calls that come three times as fast as they are answered: those that find a search running are refused."""
     plan = Plan(
-        "tiny", clients=(1,), rate_shares=(3.0,), mix={"explain": 1}, sweeping=False, rows=8, steps=40,
-        seconds=1.5, warm_up_s=0.2,
+        "tiny", clients=(1,), rate_shares=(3.0,), mix={"explain": 1}, sweeping=False, rows=2, steps=20,
+        seconds=1.0, warm_up_s=0.0,
     )  # fmt: skip
     async with small_services(models, tmp_path) as target:
         report = await run_bench(plan, target, Watch(tmp_path / "watch", find_prometheus(None)))
@@ -110,17 +106,16 @@ async def test_refusals_are_counted_and_timed(models: Path, tmp_path: Path) -> N
     assert set(unloaded.kinds[0].codes) == {"OK"}
     (calls,) = flooded.kinds
     assert set(calls.codes) == {"OK", "RESOURCE_EXHAUSTED"}
-    assert 0.2 < flooded.refused_share < 1
-    assert calls.refused_p50_s is not None
+    assert 0 < flooded.refused_share < 1
+    assert 0 < (calls.refused_p50_s or 0) <= (calls.refused_p99_s or 0)
     overload = conclude(report).overload
     assert overload is not None
-    assert overload.refused_share == flooded.refused_share
-    assert overload.slowdown is not None
+    assert (overload.refused_share, overload.refused_p99_s) == (flooded.refused_share, calls.refused_p99_s)
 
 
 async def test_prometheus_that_watches_already_is_asked(models: Path, tmp_path: Path) -> None:
     """It knows nothing of the clients: times are the servers'. One that does not know the services is refused."""
-    plan = Plan("tiny", clients=(2,), rate_shares=(), mix={"score": 1}, sweeping=False, seconds=1.5, warm_up_s=0.2)
+    plan = Plan("tiny", clients=(2,), rate_shares=(), mix={"score": 1}, sweeping=False, seconds=1.0, warm_up_s=0.0)
     async with small_services(models, tmp_path) as target:
         targets = {name: [url.split("/")[2]] for name, url in target.metrics.items()}
         async with PrometheusServer(find_prometheus(None), tmp_path / "own", targets, scrape_s=0.25) as prometheus:
