@@ -87,11 +87,12 @@ jamendo: $(DEV) ## train as published on the Jamendo set, evaluate: make jamendo
 	@$(BIN)/earwitness evaluate classifier $(TRAINED)/svd-jamendo/best.pt --corpus $(TRAINED)/corpus-jamendo \
 	  --table $(TRAINED)/svd-jamendo/files.csv
 
-bench: $(DEV) ## speed of the service beside PyTorch, of sweeps, of the scorer beside SciPy; JSON into out/bench
+bench: tools ## speed of the service beside PyTorch, of sweeps, of the scorer beside SciPy, throughput; into out/bench
 	@mkdir -p out/bench
 	@$(BIN)/python -m tests.benchmarks.bench_row_steps --json out/bench/row_steps.json
 	@$(BIN)/python -m tests.benchmarks.bench_sweep --json out/bench/sweep.json
 	@$(BIN)/python -m tests.benchmarks.bench_frechet --json out/bench/frechet.json
+	@$(BIN)/earwitness bench svd-r1 --out out/bench/throughput --force
 
 protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/
 	@$(BIN)/python protos/generate.py --out services

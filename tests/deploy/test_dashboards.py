@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
+from earwitness.bench.prometheus import Prometheus, PrometheusServer
 from earwitness.explainer.server import build_server as build_explainer
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.v1 import explainer_pb2 as pb
@@ -25,7 +26,6 @@ from earwitness.scorer.server import build_server as build_scorer
 from earwitness.scorer.settings import ScorerSettings
 from earwitness.scorer.v1 import scorer_pb2_grpc
 from tests.deploy.chart import ROOT, tool
-from tests.helpers.prometheus import Prometheus, prometheus
 from tests.helpers.tiny_bundle import write_tiny_bundle
 from tests.integration.explainer.running import search, seeds
 from tests.integration.explainer.sweeping import Sweeping, sweep
@@ -36,6 +36,7 @@ DASHBOARDS = sorted(FOLDER.glob("*.json"))
 QUIET = {"Calls that failed"}
 """Panels that are empty where nothing is wrong."""
 PATIENCE_S = 60.0
+SCRAPE_S = 0.5
 
 
 def panels(path: Path) -> list[tuple[str, list[str]]]:
@@ -74,11 +75,11 @@ async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pro
         explainer = await build_explainer(settings)
         async with scorer, explainer:
             targets = {
-                "earwitness-explainer": f"127.0.0.1:{explainer.metrics_port}",
-                "earwitness-scorer": f"127.0.0.1:{scorer.metrics_port}",
-                "earwitness-triton": triton.metrics_url.removeprefix("http://").removesuffix("/metrics"),
+                "earwitness-explainer": [f"127.0.0.1:{explainer.metrics_port}"],
+                "earwitness-scorer": [f"127.0.0.1:{scorer.metrics_port}"],
+                "earwitness-triton": [triton.metrics_url.removeprefix("http://").removesuffix("/metrics")],
             }
-            with prometheus(tool("prometheus"), folder, targets) as server:
+            async with PrometheusServer(tool("prometheus"), folder / "watch", targets, scrape_s=SCRAPE_S) as server:
                 working = asyncio.create_task(work(explainer.port, scorer.port))
                 yield server
                 working.cancel()
@@ -113,7 +114,7 @@ async def test_prometheus_answers_every_query(watched: Prometheus, path: Path) -
     for title, queries in panels(path):
         for query in queries:
             asked = query.replace("$namespace", ".*").replace("$__rate_interval", "10s")
-            while not await asyncio.to_thread(watched.query, asked):
+            while not await watched.query(asked):
                 if title in QUIET:
                     break
                 assert time.monotonic() < give_up, f"{title} stays empty: {asked}"

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from earwitness import __version__
 from earwitness.cli import (
+    bench,
     corpus,
     data,
     demo,
@@ -140,7 +141,7 @@ def root(
     context.obj = Connection(token_file, tls_ca, tls_certificate, tls_key)
 
 
-for _command in (up, doctor, models, explain, sweep, score, eer, export, demo):
+for _command in (up, doctor, models, explain, sweep, score, eer, export, demo, bench):
     _command.register(app)
 for _group in (sweeps, reference, train, evaluate, study, corpus, data):
     app.add_typer(_group.app)

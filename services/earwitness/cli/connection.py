@@ -100,21 +100,21 @@ class Connection:
         """A client of the explainer at `target`, or of the stack that runs here."""
         from earwitness.client import ExplainerClient
 
-        address = target or _address(data, lambda stack: stack.explainer, DEFAULT_EXPLAINER)
+        address = target or address_of(data, lambda stack: stack.explainer, DEFAULT_EXPLAINER)
         return ExplainerClient(address, **self._credentials())
 
     def sweeps(self, target: str | None, data: Path | None) -> "SweepClient":
         """A client of the sweeps of the explainer at `target`, or of the stack that runs here."""
         from earwitness.client import SweepClient
 
-        address = target or _address(data, lambda stack: stack.explainer, DEFAULT_EXPLAINER)
+        address = target or address_of(data, lambda stack: stack.explainer, DEFAULT_EXPLAINER)
         return SweepClient(address, **self._credentials())
 
     def scorer(self, target: str | None, data: Path | None) -> "ScorerClient":
         """A client of the scorer at `target`, or of the stack that runs here."""
         from earwitness.client import ScorerClient
 
-        address = target or _address(data, lambda stack: stack.scorer, DEFAULT_SCORER)
+        address = target or address_of(data, lambda stack: stack.scorer, DEFAULT_SCORER)
         return ScorerClient(address, **self._credentials())
 
     def _credentials(self) -> dict[str, Any]:
@@ -136,11 +136,11 @@ def inference_backend(triton: str | None, model_repository: Path | None, data: P
         model_repository = None if triton else Path(running.model_repository)
     if model_repository is not None:
         return open_backend("local", model_repository=model_repository)
-    address = triton or _address(data, lambda stack: stack.triton or DEFAULT_TRITON, DEFAULT_TRITON)
+    address = triton or address_of(data, lambda stack: stack.triton or DEFAULT_TRITON, DEFAULT_TRITON)
     return open_backend("triton", triton_url=address)
 
 
-def _address(data: Path | None, of: Callable[[Endpoints], str], default: str) -> str:
+def address_of(data: Path | None, of: Callable[[Endpoints], str], default: str) -> str:
     """Where the stack that runs with this folder has a service; `default` where no folder was named and none runs.
 
     Raises: InvalidArgument when a folder was named and no stack runs with it: another's answers would be taken for its.

@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from earwitness.cli.connection import STATE_FILE, Endpoints, hold
 from earwitness.errors import EarwitnessError
+from earwitness.processes import stop, with_parent
 
 if TYPE_CHECKING:
     from earwitness.client import Tls
@@ -208,7 +208,7 @@ class Stack:
         log_file.parent.mkdir(exist_ok=True)
         with log_file.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *_with_parent(),
+                *with_parent(),
                 *(sys.executable, "-m", f"earwitness.{service}"),
                 env={**self._environment(), **{f"{prefix}{key}": str(value) for key, value in settings.items()}},
                 stdin=asyncio.subprocess.DEVNULL,
@@ -218,7 +218,7 @@ class Stack:
             )
         ended = asyncio.create_task(process.wait())
         self._ended[service] = ended
-        self._exit.push_async_callback(_stop, process, ended)
+        self._exit.push_async_callback(stop, process, ended, STOP_GRACE_S)
         return process.pid
 
     def _scorer_authority(self) -> dict[str, object]:
@@ -307,24 +307,3 @@ def choose_ports(host: str, ports: Ports, backend: Backend | None) -> Ports:
                 ) from err
             chosen[name] = int(probe.getsockname()[1])
     return replace(ports, **chosen)
-
-
-def _with_parent() -> Sequence[str]:
-    """On Linux, the start of a command that makes the child end with this process, however that ends."""
-    if sys.platform != "linux":
-        return ()
-    from earwitness.inference.tritonserver import LAUNCHER
-
-    return (sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()))
-
-
-async def _stop(process: asyncio.subprocess.Process, ended: "asyncio.Task[int]") -> None:
-    """SIGTERM, and SIGKILL after the grace time."""
-    with suppress(ProcessLookupError):
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-    try:
-        await asyncio.wait_for(asyncio.shield(ended), STOP_GRACE_S)
-    except TimeoutError:
-        process.kill()
-        await ended

@@ -22,6 +22,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from earwitness.inference.backend import InferenceUnavailable
 from earwitness.inference.repository import ONNX_BACKEND
 from earwitness.inference.triton_install import SHARED_MEMORY, TritonInstall, library_path
+from earwitness.processes import with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +32,6 @@ SHM_FIRST_BYTES = 2**20
 SHM_GROWTH_BYTES = 2**22
 STUB_MODULES = ("numpy", "onnxruntime", "earwitness")
 """What the python-based backend imports, from wherever this process has it."""
-
-LAUNCHER = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: the server ends with the thread that started it
-if os.getppid() != int(sys.argv[1]): sys.exit('the parent process ended')
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 class TritonStartError(InferenceUnavailable):
@@ -134,7 +128,7 @@ class TritonServer:
             log_file.parent.mkdir(parents=True, exist_ok=True)
             with log_file.open("wb") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid())),
+                    *with_parent(),
                     *self._command(_assemble_backends(self._install, self._scratch)),
                     env=self._environment(),
                     stdin=asyncio.subprocess.DEVNULL,
@@ -193,7 +187,7 @@ class TritonServer:
 
     def _watch_stubs(self, server: int) -> None:
         """Triton calls a model ready whose stub has died, and never starts the stub again."""
-        for stub in _process_group(server) - {server}:
+        for stub in process_group(server) - {server}:
             with suppress(ProcessLookupError):
                 handle = os.pidfd_open(stub)
                 self._stubs[handle] = stub
@@ -299,7 +293,7 @@ def _bindable(host: str, port: int, probes: ExitStack) -> int:
     return int(probe.getsockname()[1])
 
 
-def _process_group(leader: int) -> set[int]:
+def process_group(leader: int) -> set[int]:
     """Process ids of the group."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):

@@ -13,7 +13,7 @@ from earwitness.errors import InvalidArgument
 from earwitness.rpc.errors import RpcFailure
 
 COMMANDS = {
-    "up", "models", "explain", "reference", "score", "train", "export", "evaluate", "corpus", "demo", "eer",
+    "up", "models", "explain", "reference", "score", "train", "export", "evaluate", "corpus", "demo", "eer", "bench",
 }  # fmt: skip
 HEAVY = {"torch", "onnx", "onnxruntime", "numpy", "grpc", "matplotlib", "librosa", "sqlalchemy", "pydantic", "jinja2"}
 

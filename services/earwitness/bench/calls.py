@@ -1,0 +1,185 @@
+"""The calls that the load is made of, on one connection to each server, as the clients of users make them."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from earwitness.bench.errors import BenchError
+from earwitness.bench.values import Kind
+from earwitness.client import (
+    ExplainerClient,
+    Grid,
+    Objective,
+    ScorerClient,
+    Search,
+    Settings,
+    SweepClient,
+    SweepObjective,
+    SweepPlan,
+)
+from earwitness.client.channel import Tls
+from earwitness.inference.metadata import BundleMetadata
+from earwitness.inference.triton import TritonBackend
+
+CALL_TIMEOUT_S = 60.0
+SCORED_ROWS = 50
+"""As many explanations as a setting of the paper's sweeps has."""
+SWEEP_RATES = (0.1, 0.01)
+"""A sweep tries these learning rates."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the servers are, and what opens them."""
+
+    explainer: str
+    scorer: str
+    triton: str | None
+    token: str | None
+    tls: Tls | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every call asks for: searches of `rows` rows and `steps` steps, scores of a layer against a reference."""
+
+    model: str
+    weights_sha256: str
+    objective_layer: str
+    rows: int
+    steps: int
+    score_layer: str
+    score_units: int
+    reference: str
+
+
+class Calls:
+    """Makes calls of every kind; an asynchronous context manager."""
+
+    def __init__(self, access: Access, work: Work, seed: int) -> None:
+        self._work = work
+        self._access = access
+        self._next_seed = seed
+        self._exit = AsyncExitStack()
+        rng = np.random.default_rng(seed)
+        self._activations = rng.standard_normal((SCORED_ROWS, work.score_units)).astype(np.float32)
+        self._bundle: BundleMetadata | None = None
+
+    async def __aenter__(self) -> Self:
+        access = self._access
+        self._explainer = ExplainerClient(access.explainer, token=access.token, tls=access.tls)
+        self._sweeps = SweepClient(access.explainer, token=access.token, tls=access.tls)
+        self._scorer = ScorerClient(access.scorer, token=access.token, tls=access.tls)
+        for client in (self._explainer, self._sweeps, self._scorer):
+            await self._exit.enter_async_context(client)
+        if access.triton is not None:
+            self._triton = TritonBackend(access.triton)
+            self._exit.push_async_callback(self._triton.close)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._exit.aclose()
+
+    async def make(self, kind: Kind) -> int:
+        """Make one call and wait for its answer; the row-steps done.
+
+        Raises: RpcFailure, EarwitnessError or TimeoutError as the clients do.
+        """
+        match kind:
+            case "explain":
+                found = await self._explainer.explain(self._search(), timeout_s=CALL_TIMEOUT_S)
+                return found.summary.row_step_count
+            case "stream":
+                found = await self._explainer.explain(
+                    self._search(), on_progress=lambda progress: None, timeout_s=CALL_TIMEOUT_S
+                )
+                return found.summary.row_step_count
+            case "score":
+                await self._score()
+                return 0
+            case "sweep":
+                return await self._sweep()
+            case "infer":
+                return await self._infer()
+
+    def _seeds(self, count: int) -> int:
+        """The first of so many seeds that no other call of this process had."""
+        first = self._next_seed
+        self._next_seed += count
+        return first
+
+    def _search(self) -> Search:
+        work = self._work
+        return Search.of(
+            work.model,
+            Objective(work.objective_layer, unit=0),
+            row_count=work.rows,
+            seed=self._seeds(work.rows),
+            settings=Settings(steps=work.steps),
+        )
+
+    async def _score(self) -> None:
+        work = self._work
+        await self._scorer.score(
+            self._activations,
+            reference=work.reference,
+            model=work.model,
+            weights_sha256=work.weights_sha256,
+            layer=work.score_layer,
+            timeout_s=CALL_TIMEOUT_S,
+        )
+
+    async def _sweep(self) -> int:
+        """A sweep from its creation to its end; deleted then."""
+        work = self._work
+        plan = SweepPlan(
+            work.model,
+            [SweepObjective(Objective(work.objective_layer, unit=0))],
+            Grid(SWEEP_RATES, (0.001,), (work.steps,)),
+            seed_count=work.rows,
+            first_seed=self._seeds(work.rows),
+        )
+        latest = await self._sweeps.create(plan)
+        try:
+            async for progress in self._sweeps.watch(latest.sweep_id):
+                latest = progress
+        except asyncio.CancelledError:
+            await self._sweeps.cancel(latest.sweep_id)
+            async for _ in self._sweeps.watch(latest.sweep_id):
+                pass
+            raise
+        finally:
+            await self._sweeps.delete(latest.sweep_id)
+        if latest.state != "succeeded":
+            raise BenchError(f"sweep {latest.sweep_id} {latest.state}: {latest.error}")
+        return latest.row_steps_done
+
+    async def _infer(self) -> int:
+        """One step of a search of as many rows, by Triton's search model."""
+        work = self._work
+        bundle = self._bundle or await self._bundle_of(work.model)
+        self._bundle = bundle
+        rows = work.rows
+        weights = np.zeros((rows, bundle.unit_count), np.float32)
+        weights[:, bundle.output_layer.first_unit] = 1
+        latents = np.random.default_rng(self._seeds(rows)).standard_normal((rows, bundle.latent_size))
+        inputs = {
+            "z": latents.astype(np.float32),
+            "unit_weights": weights,
+            "prior_weight": np.full((rows, 1), 0.001, np.float32),
+        }
+        await self._triton.infer(
+            bundle.served_name("search"), inputs, ("activation", "objective", "gradient"), timeout_s=CALL_TIMEOUT_S
+        )
+        return rows
+
+    async def _bundle_of(self, model: str) -> BundleMetadata:
+        bundles: Sequence[BundleMetadata] = await self._triton.bundles()
+        return next(bundle for bundle in bundles if bundle.name == model)

@@ -1,0 +1,301 @@
+"""`earwitness bench`: how much a stack takes, and what it does then."""
+
+import asyncio
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from earwitness.cli import console
+from earwitness.cli.bench_results import print_comparison, print_report
+from earwitness.cli.connection import (
+    DEFAULT_EXPLAINER,
+    DEFAULT_SCORER,
+    Connection,
+    Endpoints,
+    address_of,
+    data_folder,
+    repository_folder,
+)
+from earwitness.cli.options import SERVICES, Data, Explainer, Force, Json, ModelRepository, Scorer, Triton
+from earwitness.cli.stack import Ports, Stack, StackSettings, check_repository
+from earwitness.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from earwitness.bench.run import Watch
+    from earwitness.bench.values import BenchReport, Plan, Target
+
+FREE_PORTS = Ports(0, 0, 0, 0, 0, 0)
+LOAD, WATCH = "The load", "The Prometheus that watches"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(bench)
+
+
+def bench(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="Model to search.")] = "svd-r1",
+    clients: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Clients of each closed loop.", rich_help_panel=LOAD)
+    ] = "1,2,4,8,16,32",
+    rates: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE,...|none",
+            help="Rates of the open loops, as shares of the most calls/s of the closed ones; 10 is an overload.",
+            rich_help_panel=LOAD,
+        ),
+    ] = "0.5,0.8,10",
+    mix: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND=N,...",
+            help="Calls of a client's round: explain (unary), stream (with progress), score.",
+            rich_help_panel=LOAD,
+        ),
+    ] = "explain=2,stream=2,score=1",
+    sweep: Annotated[
+        bool, typer.Option("--sweep/--no-sweep", help="One sweep after another behind them.", rich_help_panel=LOAD)
+    ] = True,
+    triton_alone: Annotated[
+        bool,
+        typer.Option(
+            "--triton-alone/--no-triton-alone",
+            help="Then Triton's search model, past the services.",
+            rich_help_panel=LOAD,
+        ),
+    ] = True,
+    rows: Annotated[int, typer.Option(help="Rows of a search, and of a call to Triton.", rich_help_panel=LOAD)] = 2,
+    steps: Annotated[int, typer.Option(help="Steps of a search.", rich_help_panel=LOAD)] = 5,
+    seconds: Annotated[float, typer.Option(help="Measured time of each step.", rich_help_panel=LOAD)] = 8.0,
+    warm_up: Annotated[float, typer.Option(help="Seconds of load before it.", rich_help_panel=LOAD)] = 2.0,
+    processes: Annotated[int, typer.Option(help="Processes that make the load.", rich_help_panel=LOAD)] = 2,
+    prometheus: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The program. Default: the one on PATH.", rich_help_panel=WATCH),
+    ] = None,
+    prometheus_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Instead of starting one: one that scrapes the stack already. Times are then those of the servers, by "
+            "coarser histograms.",
+            rich_help_panel=WATCH,
+        ),
+    ] = None,
+    select: Annotated[
+        str,
+        typer.Option(
+            metavar="LABELS", help="""What of it is the stack, e.g. 'namespace="audio"'.""", rich_help_panel=WATCH
+        ),
+    ] = "",
+    backend: Annotated[
+        Literal["triton", "local"] | None,
+        typer.Option(help="Where models of the stack that is started run. Default: Triton where it can run."),
+    ] = None,
+    model_repository: ModelRepository = None,
+    explainer: Explainer = None,
+    scorer: Scorer = None,
+    triton: Triton = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=URL",
+            help="Metrics of the explainer, the scorer, triton; for each.",
+            rich_help_panel=SERVICES,
+        ),
+    ] = None,
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write: page, pictures, table, figures.")
+    ] = None,
+    force: Force = False,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="A B", help="Measure nothing: compare the bench.json of two runs, B over A."),
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Load a stack step by step, and say what it takes: throughput, latencies, refusals, what is busiest, the knee.
+
+    Starts a stack of its own with the services' defaults, a Prometheus that watches it, and processes that call it:
+    more and more clients, then Triton alone, then calls at fixed rates, one of them far too high. Every figure is read
+    back from Prometheus. With --data, --explainer, --scorer or --triton the stack that runs there is loaded instead,
+    whatever its settings; a reference and sweeps are made in it and deleted.
+
+    [bold]Examples[/bold]
+
+      earwitness bench --out out/bench
+
+      earwitness bench svd-r2 --clients 1,4 --rates none --rows 50 --seconds 30
+
+      earwitness bench --data ~/.local/share/earwitness --mix explain=1 --no-sweep
+
+      earwitness bench --compare before/bench.json after/bench.json
+    """
+    if compare is not None:
+        print_comparison(*compare, json_output=json_output)
+        return
+    from earwitness.bench.prometheus import Prometheus, find_prometheus
+    from earwitness.bench.report import BENCH_MARKS, bench_document, write_bench
+    from earwitness.bench.run import Watch
+    from earwitness.bench.values import Plan
+
+    plan = Plan(
+        model=model,
+        clients=tuple(_whole("clients", each) for each in clients.split(",")),
+        rate_shares=() if rates == "none" else tuple(_number("rates", each) for each in rates.split(",")),
+        mix=dict(_share(each) for each in mix.split(",")),
+        sweeping=sweep,
+        triton_alone=triton_alone,
+        rows=rows,
+        steps=steps,
+        seconds=seconds,
+        warm_up_s=warm_up,
+        processes=processes,
+    )
+    if out is not None:
+        from earwitness.client.output import check_free
+
+        check_free(out, force=force, marks=BENCH_MARKS)
+    if prometheus_url is not None:
+        Prometheus(prometheus_url)  # a wrong address is told before the work begins
+    program = None if prometheus_url is not None else find_prometheus(prometheus)
+    connection: Connection = context.obj
+    running = None
+    if explainer or scorer or triton or data:
+        if backend:
+            raise InvalidArgument("backend", "is for a stack that is started; the one that runs has its own")
+        running = _running(explainer, scorer, triton, data, metrics or [], prometheus_url is not None)
+    with tempfile.TemporaryDirectory(prefix="earwitness-bench-") as scratch:
+        watch = Watch(Path(scratch, "watch"), program, prometheus_url, select)
+        settings = None
+        if running is None:
+            if metrics or prometheus_url:
+                raise InvalidArgument(
+                    "metrics" if metrics else "prometheus_url",
+                    "is of a stack that runs: say which (--data, or --explainer and --scorer)",
+                )
+            settings = _own(repository_folder(model_repository), Path(scratch, "stack"), backend, model)
+        report = asyncio.run(_measure(plan, watch, connection, running, settings))
+    if out is not None:
+        write_bench(out, report, force=force)
+    if json_output:
+        console.print_json({**bench_document(report), "out": out and out.absolute()})
+        return
+    print_report(report)
+    if out is not None:
+        console.show(f"look: {(out / 'index.html').absolute().as_uri()}")
+
+
+async def _measure(
+    plan: "Plan", watch: "Watch", connection: Connection, running: "Target | None", settings: StackSettings | None
+) -> "BenchReport":
+    """All that was started ends with Ctrl-C or SIGTERM."""
+    from earwitness.bench.run import run_bench
+
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        with console.progress("starting") as update:
+            if running is not None:
+                return await run_bench(
+                    plan, running, watch, token=connection.token, tls=connection.tls, on_progress=update
+                )
+            assert settings is not None
+            async with (
+                Stack(settings, say=console.say, fetching=lambda share: update(share, 1.0, "fetching Triton")) as stack,
+                asyncio.TaskGroup() as tasks,
+            ):
+                watching = tasks.create_task(stack.watch())
+                target = _target(stack.endpoints, "A stack of its own, with the services' defaults")
+                report = await run_bench(plan, target, watch, on_progress=update)
+                watching.cancel()
+            return report
+    except asyncio.CancelledError:
+        raise typer.Abort from None
+
+
+def _own(repository: Path, data: Path, backend: Literal["triton", "local"] | None, model: str) -> StackSettings:
+    """Raises: InvalidArgument for a model that the repository does not have; RepositoryError, StackError."""
+    from earwitness.inference.metadata import complete_bundles
+    from earwitness.inference.repository import read_repository
+
+    check_repository(repository)
+    served = read_repository(repository)
+    names = [each.name for each in complete_bundles({name: each.parameters for name, each in served.items()})]
+    if model not in names:
+        raise InvalidArgument("model", f"got {model!r}; {repository} has {', '.join(names)}")
+    return StackSettings(repository, data, backend, ports=FREE_PORTS, inherit=False)
+
+
+def _running(
+    explainer: str | None,
+    scorer: str | None,
+    triton: str | None,
+    data: Path | None,
+    metrics: list[str],
+    watched: bool,
+) -> "Target":
+    """The stack that runs somewhere.
+
+    Raises: InvalidArgument when it is not said where its metrics are, and no Prometheus has them.
+    """
+    known = Endpoints.read(data_folder(data))
+    addresses = (
+        explainer or address_of(data, lambda stack: stack.explainer, DEFAULT_EXPLAINER),
+        scorer or address_of(data, lambda stack: stack.scorer, DEFAULT_SCORER),
+    )
+    if known is not None and addresses == (known.explainer, known.scorer) and triton in (None, known.triton):
+        return _target(known, f"The stack that runs with {data_folder(data)}", dict(map(_metrics, metrics)))
+    from earwitness.bench.values import Target
+
+    said = dict(map(_metrics, metrics))
+    needed = {"explainer", "scorer", *(["triton"] if triton else [])}
+    if not watched and (missing := sorted(needed - set(said))):
+        raise InvalidArgument(
+            "metrics", f"say where the {missing[0]} shows them: --metrics {missing[0]}=http://HOST:PORT/metrics"
+        )
+    return Target(*addresses, triton, said, {}, f"Explainer at {addresses[0]}, scorer at {addresses[1]}")
+
+
+def _target(endpoints: Endpoints, words: str, metrics: dict[str, str] | None = None) -> "Target":
+    from earwitness.bench.values import Target
+
+    shown = {**endpoints.metrics, **(metrics or {})}
+    return Target(endpoints.explainer, endpoints.scorer, endpoints.triton, shown, endpoints.process_ids, words)
+
+
+def _whole(field: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidArgument(field, f"got {text!r}; give whole numbers with commas between, e.g. 1,2,4") from None
+
+
+def _number(field: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidArgument(field, f"got {text!r}; give numbers with commas between, e.g. 0.5,10") from None
+
+
+def _share(text: str) -> tuple[str, int]:
+    kind, _, count = text.partition("=")
+    return kind, _whole("mix", count or "1")
+
+
+def _metrics(text: str) -> tuple[str, str]:
+    name, _, url = text.partition("=")
+    if name not in ("explainer", "scorer", "triton") or not url.startswith("http://"):
+        raise InvalidArgument(
+            "metrics",
+            f"got {text!r}; give explainer=, scorer= or triton= and a URL, e.g. http://127.0.0.1:9101/metrics",
+        )
+    return name, url
