@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.helpers.machine import machine
 from tests.fuzz.draw import Rpc, every_rpc
-from tests.fuzz.run import Report, fuzz
+from tests.fuzz.run import Report, fuzz, ordinary_faults
 from tests.fuzz.stage import staged
 
 MIB = 2**20
@@ -33,9 +33,12 @@ async def run(rpcs: Sequence[Rpc], seed: int, indices: range, folder: Path) -> l
             while waiting:
                 rpc = waiting.pop(0)
                 await stage.prepare(rpc.method.name)
-                reports.append(await fuzz(rpc, stage, seed, indices))
-                print_line(reports[-1])
-                if reports[-1].crash:
+                report = await fuzz(rpc, stage, seed, indices)
+                reports.append(report)
+                if not report.crash:
+                    report.findings += await ordinary_faults(rpc, stage)
+                print_line(report)
+                if report.crash:
                     break
     return reports
 

@@ -22,7 +22,7 @@ RIGHT, BY_FIELD = 0.12, 0.62
 """Shares of the requests that are right, and that have wrong fields; the others have wrong bytes."""
 BREAKS_OFF = 0.03
 """Share of the callers' streams that end in the middle."""
-SHOWN_CHARS = 2000
+SHOWN_CHARS, SHOWN_MESSAGES = 2000, 4
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Request:
     breaks_off: bool = False
 
     def show(self, rpc: Rpc) -> str:
-        """How to send it again, its bytes, and what they say."""
+        """How to send it again, the bytes of its first messages, and what they say."""
         shown = [f"again: python -m tests.fuzz --rpc '{rpc.name}' --seed {self.seed} --only {self.index}"]
-        for data in self.messages:
+        for data in self.messages[:SHOWN_MESSAGES]:
             shown.append(f"bytes: {data!r}"[:SHOWN_CHARS])
             try:
                 message = GetMessageClass(rpc.method.input_type).FromString(data)

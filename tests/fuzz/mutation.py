@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from earwitness.types.v1.tensor_pb2 import Tensor
 from tests.fuzz.values import NUMBER_BYTES, scalar
 
-MANY = (2, 3, 5, 17, 1001, 3000)
+MANY = (2, 3, 5, 17, 1001, 3000, 100_000)
 """How often an entry of a list is repeated."""
 MAX_MANY_BYTES = 200_000
 DEPTH = 4
@@ -83,7 +83,7 @@ def _mutate_list(message: Any, field: FieldDescriptor, random: Random, names: tu
         return
     if way < 0.5 and before:
         again = random.choice(before)
-        size = again.ByteSize() if field.message_type is not None else 8
+        size = again.ByteSize() if field.message_type is not None else 1
         entries.extend([again] * min(random.choice(MANY), max(1, MAX_MANY_BYTES // (size + 1))))
         return
     if way < 0.6:

@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from earwitness.client.errors import RpcFailure, answer_lost
 from earwitness.rpc.context import REQUEST_ID_KEY
 from tests.fuzz.answers import Answer, faults
 from tests.fuzz.draw import Request, Rpc, draw
@@ -103,7 +104,15 @@ async def fuzz(rpc: Rpc, stage: Stage, seed: int, indices: Iterable[int]) -> Rep
 
 
 async def send(rpc: Rpc, channel: grpc.aio.Channel, request: Request) -> Answer:
-    """The messages as they are, by a call that knows nothing of their types. To the wire all calls are streams."""
+    """The messages as they are, sent again when grpc.aio loses the answer: one to a stream that it came before."""
+    while True:
+        answer = await _send(rpc, channel, request)
+        if not (rpc.method.client_streaming and answer_lost(RpcFailure(answer.code, answer.message))):
+            return answer
+
+
+async def _send(rpc: Rpc, channel: grpc.aio.Channel, request: Request) -> Answer:
+    """By a call that knows nothing of the messages' types. To the wire all calls are streams."""
     began = perf_counter()
     call: Any = None
 
@@ -131,13 +140,18 @@ async def send(rpc: Rpc, channel: grpc.aio.Channel, request: Request) -> Answer:
     return Answer(await call.code(), await call.details() or "", trailers, responses, perf_counter() - began)
 
 
+async def ordinary_faults(rpc: Rpc, stage: Stage) -> list[Finding]:
+    """Whether ordinary calls are still answered as before anything wrong was asked, the last time of `rpc`."""
+    if await stage.ordinary() == stage.expected:
+        return []
+    return [Finding(rpc, "ordinary calls are answered in another way than before")]
+
+
 async def _aftermath(stage: Stage, effects: Effects) -> AsyncIterator[str]:
-    """Faults of the servers after the requests: health, what they keep, what they answer to ordinary calls."""
+    """Faults of the servers after the requests: what they keep, and their health."""
     async for fault in effects.faults():
         yield fault
     for server, channel in stage.channels.items():
         answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
             yield f"the {server} is not SERVING any more"
-    if await stage.ordinary() != stage.expected:
-        yield "ordinary calls are answered in another way than before"

@@ -50,7 +50,7 @@ LIMITS = {
     "OMP_NUM_THREADS": 1,
     "OPENBLAS_NUM_THREADS": 1,
 }
-VICTIMS = 40
+VICTIMS = 16
 SWEEP = Grid(learning_rates=(0.1,), prior_weights=(0.001,), steps=(1, 2))
 References = Mapping[str, tuple[int, int, int]]
 """For each name the counts of rows, shards and versions."""
@@ -129,7 +129,7 @@ class Stage:
         for _ in range(VICTIMS // 2):
             self.victims.append(await self.sweep(model, SWEEP, None))
         slow = Grid(learning_rates=tuple(0.01 * (1 + each) for each in range(12)), prior_weights=(0.0,), steps=(20,))
-        for _ in range(8):
+        for _ in range(3):
             self.victims.append((await self.sweeping.create(plan(model, slow, None, 2))).sweep_id)
 
     async def sweep(self, model: Model, grid: Grid, reference: str | None) -> str:
