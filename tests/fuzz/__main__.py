@@ -13,10 +13,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.helpers.machine import machine
 from tests.fuzz.draw import Rpc, every_rpc
 from tests.fuzz.run import Report, fuzz, ordinary_faults
 from tests.fuzz.stage import staged
+from tests.helpers.machine import machine
 
 MIB = 2**20
 SHOWN = 20
@@ -95,10 +95,8 @@ def main() -> None:
     for finding in findings[:SHOWN]:
         print(f"\n{finding}")
     crashes = sum(bool(report.crash) for report in reports)
-    print(
-        f"{sum(report.count for report in reports)} requests, {sum(map(defects, reports))} INTERNALs, {crashes} crashes,"
-        f" {len(findings)} findings"
-    )
+    count, internals = sum(report.count for report in reports), sum(map(defects, reports))
+    print(f"{count} requests, {internals} INTERNALs, {crashes} crashes, {len(findings)} findings")
     if options.json:
         body = {"machine": machine(), "seed": options.seed, "rpcs": [figures(report) for report in reports]}
         options.json.write_text(json.dumps(body, indent=2) + "\n")

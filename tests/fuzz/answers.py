@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import grpc
+import numpy as np
+from google.longrunning import operations_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
-from google.longrunning import operations_pb2
 
 from earwitness.explainer.v1 import explainer_pb2
 from earwitness.rpc.context import REQUEST_ID_KEY
@@ -25,6 +26,8 @@ EXPECTED = frozenset(
     }
 )
 """Every neighbour is there and there is time enough: nothing is unavailable, late, unimplemented or internal."""
+MAY_FAIL_WITH = (Code.CANCELLED.value[0], Code.FAILED_PRECONDITION.value[0])
+"""A sweep that was taken up: cancelled, or of a model that is not fit for it."""
 TRAILERS_BYTES = 8192
 """More than this gRPC's peers refuse, and a proxy may refuse less."""
 REASON = re.compile(r"[A-Z][A-Z0-9_]{1,61}[A-Z0-9]")
@@ -99,9 +102,10 @@ def _status_faults(method: MethodDescriptor, answer: Answer) -> Iterator[str]:
         yield from _violation_faults(method, detail)
     elif isinstance(detail, error_details_pb2.ResourceInfo) and not (detail.resource_type and detail.resource_name):
         yield f"ResourceInfo names nothing: {detail}"
-    elif isinstance(detail, error_details_pb2.RetryInfo):
-        if detail.retry_delay.ToMilliseconds() <= 0 or PUSHBACK_KEY not in trailers:
-            yield "a retry is asked for without saying when"
+    elif isinstance(detail, error_details_pb2.RetryInfo) and not (
+        detail.retry_delay.ToMilliseconds() > 0 and PUSHBACK_KEY in trailers
+    ):
+        yield "a retry is asked for without saying when"
 
 
 def _violation_faults(method: MethodDescriptor, detail: error_details_pb2.BadRequest) -> Iterator[str]:
@@ -135,13 +139,8 @@ def _response_faults(response_class: type[Message], data: bytes) -> Iterator[str
             yield f"{field.full_name} of the answer is {value}"
             return
     for operation in _operations(response):
-        if operation.HasField("error") and operation.error.code not in (Code.CANCELLED.value[0], *_failed_codes()):
+        if operation.HasField("error") and operation.error.code not in MAY_FAIL_WITH:
             yield f"{operation.name} failed with {operation.error.code}: {operation.error.message}"
-
-
-def _failed_codes() -> tuple[int, ...]:
-    """What a sweep that was taken up may end with."""
-    return tuple(code.value[0] for code in (Code.FAILED_PRECONDITION,))
 
 
 def _operations(response: Message) -> Sequence[operations_pb2.Operation]:
@@ -152,12 +151,11 @@ def _operations(response: Message) -> Sequence[operations_pb2.Operation]:
 
 def _floats(message: Message) -> Iterator[tuple[FieldDescriptor, float]]:
     """Every number with a fraction in a message, tensors' among them; not what was asked for in a sweep."""
-    import numpy as np
-
     for field, value in message.ListFields():
         entries = value if field.is_repeated else [value]
         if isinstance(message, Tensor) and field.name == "data":
-            yield from ((field, float(each)) for each in np.frombuffer(value, "<f4" if message.datatype == "FP32" else "<f8"))
+            numbers = np.frombuffer(value, "<f4" if message.datatype == "FP32" else "<f8")
+            yield from ((field, float(each)) for each in numbers)
         elif field.cpp_type in (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE):
             yield from ((field, each) for each in entries)
         elif field.message_type is not None and not isinstance(message, explainer_pb2.Settings):

@@ -118,9 +118,9 @@ def _rearranged(messages: list[bytes], random: Random) -> list[bytes]:
             [],
             messages[:place],
             messages[:place] + messages[place + 1 :],
-            messages + [messages[place]],
+            [*messages, messages[place]],
             messages[::-1],
             [messages[0]] * 3,
-            messages + [b""],
+            [*messages, b""],
         )
     )

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from google.longrunning import operations_pb2
 
-from earwitness.explainer.v1 import explainer_pb2
 from earwitness.scorer.v1 import scorer_pb2
 from tests.fuzz.answers import Answer
 from tests.fuzz.draw import Request, Rpc

@@ -14,8 +14,9 @@ MANY = (2, 3, 5, 17, 1001, 3000, 100_000)
 MAX_MANY_BYTES = 200_000
 DEPTH = 4
 SHAPES: tuple[tuple[int, ...], ...] = (
-    (), (0,), (1,), (-1, 2), (0, 2), (1, 2), (2, 0), (2**32, 2**32), (2**62, 4), (2**63 - 1, 2), (-(2**63), 1), (1,) * 500, (1, 1, 20),
-)  # fmt: skip
+    *((), (0,), (1,), (-1, 2), (0, 2), (1, 2), (2, 0), (1, 1, 20), (1,) * 500),
+    *((2**32, 2**32), (2**62, 4), (2**63 - 1, 2), (-(2**63), 1)),
+)
 Slot = tuple[Message, FieldDescriptor]
 
 
@@ -122,7 +123,8 @@ def _mutate_tensor(tensor: Tensor, random: Random) -> None:
     """Type, shape and bytes that are at odds, and numbers that are none."""
     way = random.random()
     if way < 0.4:
-        shape = random.choice((*SHAPES, tuple(reversed(tensor.shape)), (len(tensor.data) // 4 or 1, 1), (*tensor.shape, 1)))
+        others = (tuple(reversed(tensor.shape)), (len(tensor.data) // 4 or 1, 1), (*tensor.shape, 1))
+        shape = random.choice((*SHAPES, *others))
         del tensor.shape[:]
         tensor.shape.extend(shape)
     elif way < 0.55:

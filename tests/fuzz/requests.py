@@ -80,7 +80,9 @@ def artefacts(random: Random) -> list[int]:
 
 def sweep(random: Random, stage: Stage) -> explainer.Sweep:
     aims = [explainer.SweepObjective(objective=objective(random)) for _ in range(random.choice((1, 1, 2)))]
-    made = explainer.Sweep(model=stage.model, objectives=aims, seed_count=random.randint(1, 3), first_seed=random.getrandbits(8))
+    made = explainer.Sweep(
+        model=stage.model, objectives=aims, seed_count=random.randint(1, 3), first_seed=random.getrandbits(8)
+    )
     if random.random() < 0.2:
         aims[0].objective.CopyFrom(explainer.Objective(layer="fc3", unit=0, sense=1))
         aims[0].reference = stage.reference("whole")
@@ -99,7 +101,9 @@ def selection(random: Random, unit_count: int) -> scorer.Selection:
     kind = random.choice(("all", "top", "bottom"))
     if kind == "all":
         return scorer.Selection(all=scorer.Selection.All())
-    return scorer.Selection(**{kind: scorer.Selection.Extreme(unit=random.randrange(unit_count), k=random.randint(2, 20))})
+    return scorer.Selection(
+        **{kind: scorer.Selection.Extreme(unit=random.randrange(unit_count), k=random.randint(2, 20))}
+    )
 
 
 def creation(random: Random, stage: Stage) -> scorer.CreateReferenceRequest:
@@ -148,7 +152,8 @@ def ranking(random: Random, stage: Stage) -> scorer.RankRequest:
     ]
     made = scorer.RankRequest(
         reference=stage.reference(random.choice(("whole", "top"))),
-        model=stage.model, weights_sha256=stage.weights_sha256, layer="fc3", batches=batches, seed=random.getrandbits(8),
+        model=stage.model, weights_sha256=stage.weights_sha256, layer="fc3",
+        batches=batches, seed=random.getrandbits(8),
     )  # fmt: skip
     if random.random() < 0.7:
         made.unit = random.randrange(OUTPUTS)
@@ -185,9 +190,10 @@ EXPLAINER: Mapping[str, Baseline] = {
     ],
     "GetSweep": lambda random, stage: [
         explainer.GetSweepRequest(
-            name=f"sweeps/{random.choice(stage.sweeps)}", view=random.randrange(4),
+            name=f"sweeps/{random.choice(stage.sweeps)}",
+            view=random.randrange(4),
             result_indices=random.choice(([], [0], [0, 1])),
-        )  # fmt: skip
+        )
     ],
     "WatchSweep": lambda random, stage: [
         explainer.WatchSweepRequest(name=f"sweeps/{random.choice(stage.sweeps)}", after=random.choice((0, 1)))
@@ -202,13 +208,12 @@ EXPLAINER: Mapping[str, Baseline] = {
 OPERATIONS: Mapping[str, Baseline] = {
     "ListOperations": lambda random, stage: [
         lro.ListOperationsRequest(
-            name=random.choice(("", "operations")), page_size=random.choice((0, 1, 2)),
+            name=random.choice(("", "operations")),
+            page_size=random.choice((0, 1, 2)),
             page_token=stage.token(random, "operations"),
-        )  # fmt: skip
+        )
     ],
-    "GetOperation": lambda random, stage: [
-        lro.GetOperationRequest(name=f"operations/{random.choice(stage.sweeps)}")
-    ],
+    "GetOperation": lambda random, stage: [lro.GetOperationRequest(name=f"operations/{random.choice(stage.sweeps)}")],
     "WaitOperation": lambda random, stage: [waiting(random, stage)],
     "CancelOperation": lambda random, stage: [
         lro.CancelOperationRequest(name=f"operations/{random.choice(stage.victims)}")
@@ -230,9 +235,10 @@ SCORER: Mapping[str, Baseline] = {
     ],
     "ListReferences": lambda random, stage: [
         scorer.ListReferencesRequest(
-            page_size=random.choice((0, 1, 2)), page_token=stage.token(random, "references"),
+            page_size=random.choice((0, 1, 2)),
+            page_token=stage.token(random, "references"),
             model=random.choice(("", stage.model)),
-        )  # fmt: skip
+        )
     ],
     "Score": lambda random, stage: [scoring(random, stage)],
     "Rank": lambda random, stage: [ranking(random, stage)],

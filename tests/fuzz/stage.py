@@ -1,6 +1,5 @@
 """What the fuzzed servers hold: the stack on the tiny bundle, references and sweeps to name, and how they are now."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -32,6 +31,7 @@ from earwitness.explainer.server import OPERATIONS_NAME
 from earwitness.explainer.server import SERVICE_NAME as EXPLAINER_NAME
 from earwitness.scorer.server import SERVICE_NAME as SCORER_NAME
 from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
+from tests.helpers.processes import resident_bytes
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
 LAYER = "fc3"
@@ -141,8 +141,9 @@ class Stage:
 
     async def settle(self) -> None:
         """Return when no sweep runs or waits."""
-        while any(each.state in ("queued", "running") for each in await self.sweeping.list()):
-            await asyncio.sleep(0.1)
+        for each in await self.sweeping.list():
+            async for _ in self.sweeping.watch(each.sweep_id):
+                pass
 
     async def references_now(self) -> References:
         return {
@@ -197,10 +198,6 @@ def plan(model: Model, grid: Grid, reference: str | None, seed_count: int) -> Sw
 
 def activations(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((count, 2)).astype(np.float32)
-
-
-def resident_bytes(process_id: int) -> int:
-    return int(Path(f"/proc/{process_id}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @asynccontextmanager

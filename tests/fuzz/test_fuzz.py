@@ -1,19 +1,11 @@
 """A few hundred fuzzed requests to every RPC of real services; `make fuzz` sends 10 000."""
 
-import asyncio
-import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
-import pytest
-from google.protobuf.message_factory import GetMessageClass
-
-from tests.fuzz.answers import Answer, faults
-from tests.fuzz.draw import draw, every_rpc
+from tests.fuzz.draw import every_rpc
 from tests.fuzz.run import fuzz, ordinary_faults
-from tests.fuzz.stage import Stage, staged
+from tests.fuzz.stage import staged
 
 SEED = 20
 REQUESTS = 200
@@ -39,5 +31,3 @@ async def test_every_rpc_answers_whatever_it_is_asked(tmp_path: Path) -> None:
         assert not findings, "\n\n".join(map(str, findings))
         assert {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "ABORTED", "FAILED_PRECONDITION"} <= codes.keys()
         assert max(stage.memory_bytes().values()) < MEMORY_BYTES
-
-
