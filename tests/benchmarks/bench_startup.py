@@ -152,10 +152,10 @@ def main() -> None:
     print(f"medians of {options.starts} starts; targets: {TARGET_S:g} s, {TARGET_MIB:g} MiB, no torch")
     print(f"{'service':20} {'seconds':>8} {'slowest':>8} {'CPU s':>6} {'MiB':>6} {'threads':>8}  torch")
     for each in figures:
+        loaded = "LOADED" if each.torch else "no"
         print(
             f"{each.service:20} {each.seconds:8.2f} {each.slowest_s:8.2f} {each.processor_s:6.2f}"
-            f" {each.resident_mib:6.0f} {each.thread_count:8}  {'LOADED' if each.torch else 'no'}{'' if each.met else '  MISSED'}",
-            flush=True,
+            f" {each.resident_mib:6.0f} {each.thread_count:8}  {loaded:6}{'' if each.met else ' MISSED'}"
         )
     if options.json:
         body = {"machine": machine(), "figures": [asdict(each) for each in figures]}

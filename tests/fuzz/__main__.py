@@ -77,11 +77,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--requests", type=int, default=10_000, help="requests to each RPC (default: 10000)")
     parser.add_argument("--seed", type=int, default=0, help="draws the requests (default: 0)")
-    parser.add_argument("--rpc", help="one RPC alone, as the table names it")
+    parser.add_argument("--rpc", help="one RPC alone, as the table names it, or one server's")
     parser.add_argument("--only", type=int, help="one request alone, by its number")
     parser.add_argument("--json", type=Path, help="write the figures, the findings and the machine's description here")
     options = parser.parse_args()
-    rpcs = [each for each in every_rpc() if options.rpc in (None, each.name)]
+    rpcs = [each for each in every_rpc() if options.rpc in (None, each.server, each.name)]
     if not rpcs:
         parser.error(f"--rpc: no such RPC; there are {', '.join(each.name for each in every_rpc())}")
     indices = range(options.requests) if options.only is None else range(options.only, options.only + 1)

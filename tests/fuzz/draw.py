@@ -20,6 +20,8 @@ from tests.fuzz.wire import mangle
 
 RIGHT, BY_FIELD = 0.12, 0.62
 """Shares of the requests that are right, and that have wrong fields; the others have wrong bytes."""
+REARRANGED = 0.3
+"""Share of the callers' streams whose messages are not those, or not in that order; fewer where one is wanted."""
 BREAKS_OFF = 0.03
 """Share of the callers' streams that end in the middle."""
 SHOWN_CHARS, SHOWN_MESSAGES = 2000, 4
@@ -93,11 +95,10 @@ def draw(rpc: Rpc, seed: int, index: int, stage: Stage) -> Request:
     if way > RIGHT + BY_FIELD:
         place = random.randrange(len(data))
         data[place] = mangle(data[place], random, lambda: _foreign(random, stage))
-    if rpc.method.client_streaming:
-        if way > RIGHT and random.random() < 0.3:
-            data = _rearranged(data, random)
-        if random.random() < BREAKS_OFF:
-            return Request(seed, index, tuple(data[: random.randrange(len(data) + 1)][:-1]), breaks_off=True)
+    if way > RIGHT and random.random() < (REARRANGED if rpc.method.client_streaming else REARRANGED / 10):
+        data = _rearranged(data, random)
+    if rpc.method.client_streaming and random.random() < BREAKS_OFF:
+        return Request(seed, index, tuple(data[: random.randrange(len(data) + 1)][:-1]), breaks_off=True)
     return Request(seed, index, tuple(data))
 
 

@@ -16,7 +16,7 @@ FLOATS = (
 DOUBLES = (*FLOATS, 5e-324, 1.7976931348623157e308, -1.7976931348623157e308, 3.5e38)
 TEXTS = (
     *("", " ", "\n", "\t", "\0", "a", "A", "0", "-", "/", "//", ".", "..", "*", "%", "%s%n", "{0}", "${x}", "\\"),
-    *("'", '"', "../../etc/passwd", "models/../models/tiny", "models/..%2f..", "/dev/zero", "file:///etc/passwd", "C:\\x"),
+    *("'", '"', "../../etc/passwd", "models/../models/tiny", "models/..%2f..", "/dev/zero", "file:///etc/passwd"),
     *("models/", "references/", "sweeps/", "operations/", "operations", "models/TINY", "models/tiny/", " models/tiny"),
     *("models/tiny\n", "models/tiny\0", "models/tiny_search", "models/none", "references/none", "sweeps/none"),
     *("references/whole/versions/1", "references/whole/versions/0", "references/whole/versions/-1"),
@@ -26,7 +26,7 @@ TEXTS = (
     *("ünïcödé", "моделі/тест", "模型", "🎧", "a\u0301", "\u202e", "\ufeff", "\ufffd", "\U0010ffff", "ﬀ", "İ", "ß"),
     *("FP16", "FP32", "FP64", "fp32", "INT64", "BYTES", "conv1", "fc2", "fc3", "CONV1", "fc3 "),
     *("00000000-0000-0000-0000-000000000000", "6f4c1f0e-8c43-1b5e-9d5a-0c9f2e7d1a34"),
-    *("6F4C1F0E-8C43-4B5E-9D5A-0C9F2E7D1A34", "{6f4c1f0e-8c43-4b5e-9d5a-0c9f2e7d1a34}", "6f4c1f0e8c434b5e9d5a0c9f2e7d1a34", "not-a-uuid"),
+    *("6F4C1F0E-8C43-4B5E-9D5A-0C9F2E7D1A34", "{6f4c1f0e-8c43-4b5e-9d5a-0c9f2e7d1a34}", "not-a-uuid"),
     *("ab" * 32, "AB" * 32, "ab" * 31, "gg" * 32, "Z2FyYmFnZQ==", "====", "AAAA", '"0000000000000000"', "W/\"x\""),
 )  # fmt: skip
 LENGTHS = (62, 63, 64, 199, 200, 201, 999, 1000, 1001, 9000, 100_000)
