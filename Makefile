@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint tools protos models jamendo bench clean
+.PHONY: help install demo test lint tools protos models jamendo bench fuzz soak clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,6 +15,8 @@ DEV := $(VENV)/.dev
 WORKERS ?= 4
 # Where `make models` keeps corpus and checkpoints; SONGS=folder adds figures on real songs to the model card.
 TRAINED ?= out/models
+REQUESTS ?= 10000
+MINUTES ?= 20
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -90,9 +92,17 @@ jamendo: $(DEV) ## train as published on the Jamendo set, evaluate: make jamendo
 bench: tools ## speed of the service beside PyTorch, of sweeps, of the scorer beside SciPy, throughput; into out/bench
 	@mkdir -p out/bench
 	@$(BIN)/python -m tests.benchmarks.bench_row_steps --json out/bench/row_steps.json
+	@$(BIN)/python -m tests.benchmarks.bench_startup --json out/bench/startup.json
 	@$(BIN)/python -m tests.benchmarks.bench_sweep --json out/bench/sweep.json
 	@$(BIN)/python -m tests.benchmarks.bench_frechet --json out/bench/frechet.json
 	@$(BIN)/earwitness bench svd-r1 --out out/bench/throughput --force
+
+fuzz: $(DEV) ## 10 000 fuzzed requests to every RPC of real services (REQUESTS=N): what is no proper answer, and by what
+	@mkdir -p out/bench
+	@$(BIN)/python -m tests.fuzz --requests $(REQUESTS) --json out/bench/fuzz.json
+
+soak: $(DEV) ## the whole stack under mixed load for 20 minutes (MINUTES=N): what grows; pictures into out/bench/soak
+	@$(BIN)/python -m tests.benchmarks.soak --minutes $(MINUTES) --out out/bench/soak
 
 protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/
 	@$(BIN)/python protos/generate.py --out services

@@ -7,7 +7,8 @@ import grpc
 
 from earwitness.rpc.errors import RpcFailure, error_from_rpc
 
-__all__ = ["RpcFailure", "failures", "malformed"]
+__all__ = ["RpcFailure", "answer_lost", "failures", "malformed"]
+_LOST = "Internal error from Core"
 
 
 @contextmanager
@@ -23,6 +24,15 @@ def failures(target: str) -> Iterator[None]:
         if failure.code is grpc.StatusCode.UNAVAILABLE and not failure.reason:
             failure.message = f"{target} cannot be reached ({failure.message.rsplit(': ', 1)[-1]})"
         raise failure from err
+
+
+def answer_lost(failure: RpcFailure) -> bool:
+    """True where the server's answer to a stream of ours was lost on our side.
+
+    grpc.aio does so at times when an answer comes before the last message: a write fails, and the status after it is
+    not read any more. A server's own INTERNAL has a reason.
+    """
+    return failure.code is grpc.StatusCode.INTERNAL and not failure.reason and failure.message == _LOST
 
 
 def malformed(target: str, description: str) -> RpcFailure:

@@ -8,7 +8,7 @@ import numpy as np
 
 from earwitness.client import scorer_messages as messages
 from earwitness.client.channel import Tls
-from earwitness.client.errors import failures
+from earwitness.client.errors import RpcFailure, answer_lost, failures
 from earwitness.client.names import resource
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
 from earwitness.client.values import (
@@ -27,6 +27,9 @@ from earwitness.scorer.v1 import scorer_pb2_grpc as rpc
 
 RANK_TIMEOUT_S = 120.0
 """Deadline of a ranking, which takes longer the more batches and units there are."""
+
+ATTEMPTS = 8
+"""To append a shard whose answer is lost, as one in six of those may be that come early."""
 
 
 class ScorerClient(ServiceClient):
@@ -93,11 +96,18 @@ class ScorerClient(ServiceClient):
             row_count=len(activations),
             sha256=hashlib.sha256(data).hexdigest(),
         )
-        with failures(self.target):
-            answer = await self._stub.AppendActivations(
-                messages.shard_messages(header, data), timeout=timeout_s, metadata=self._metadata
-            )
-        return not answer.duplicate
+        attempts_left = ATTEMPTS
+        while True:
+            attempts_left -= 1
+            try:
+                with failures(self.target):
+                    answer = await self._stub.AppendActivations(
+                        messages.shard_messages(header, data), timeout=timeout_s, metadata=self._metadata
+                    )
+                return not answer.duplicate
+            except RpcFailure as failure:
+                if not (attempts_left and answer_lost(failure)):
+                    raise
 
     async def freeze_reference(
         self, name: str, *, etag: str = "", timeout_s: float = DEFAULT_TIMEOUT_S

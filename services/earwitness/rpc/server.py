@@ -20,8 +20,8 @@ from earwitness.rpc.caller_limits import CallerLimitInterceptor
 from earwitness.rpc.context import RequestInterceptor
 from earwitness.rpc.errors import ErrorInterceptor
 from earwitness.rpc.health import Health, Healthy
-from earwitness.rpc.interceptor import CallInterceptor
 from earwitness.rpc.metrics import MetricsInterceptor, MetricsServer
+from earwitness.rpc.one_message import OneMessageInterceptor
 from earwitness.rpc.roles import ROLES
 from earwitness.rpc.settings import ServerSettings
 from earwitness.rpc.tls import server_credentials
@@ -181,10 +181,11 @@ class RpcServer:
         except TimeoutError:
             _logger.warning("cancelled calls did not end within %g s", UNWIND_S)
 
-    def _interceptors(self) -> list[CallInterceptor]:
+    def _interceptors(self) -> list[grpc.aio.ServerInterceptor]:
         """Outermost first. What refuses calls is inside of errors, which sends what it raises."""
         settings = self.settings
         return [
+            OneMessageInterceptor(),
             RequestInterceptor(),
             MetricsInterceptor(self.registry),
             ErrorInterceptor(self.registry),

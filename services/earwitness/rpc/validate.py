@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
+from google.protobuf.duration_pb2 import Duration
+
 from earwitness.errors import InvalidArgument
 
 DEFAULT_PAGE_SIZE = 50
@@ -17,6 +19,8 @@ MAX_PAGE_SIZE = 1000
 RESOURCE_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST_BYTES = 8
+_MAX_DURATION_S = 315_576_000_000
+"""10 000 years, the most that a Duration may be."""
 
 Number = TypeVar("Number", int, float)
 Item = TypeVar("Item")
@@ -78,9 +82,21 @@ def require_range(
     )
     if not inside:
         bounds = {"at least": at_least, "greater than": above, "at most": at_most, "less than": below}
-        allowed = " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
-        raise InvalidArgument(field, f"is {value:g}; must be {allowed or 'finite'}")
+        allowed = " and ".join(f"{words} {_printed(bound)}" for words, bound in bounds.items() if bound is not None)
+        raise InvalidArgument(field, f"is {_printed(value)}; must be {allowed or 'finite'}")
     return value
+
+
+def duration_s(value: Duration, field: str) -> float:
+    """Seconds of a time to wait.
+
+    Raises: InvalidArgument for one below 0, and for numbers that are no duration.
+    """
+    if not (0 <= value.seconds <= _MAX_DURATION_S and 0 <= value.nanos < 1_000_000_000):
+        raise InvalidArgument(
+            field, f"is {value.seconds} s and {value.nanos} ns; must be 0 to {_MAX_DURATION_S} s and 0 to 999999999 ns"
+        )
+    return float(value.seconds + value.nanos / 1e9)
 
 
 def require_text(value: str, field: str, *, max_chars: int, min_chars: int = 0) -> str:
@@ -172,6 +188,11 @@ def page(
 
 def _digest(filters: str, key: str) -> bytes:
     return hashlib.blake2b(f"{len(filters)}:{filters}{key}".encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+def _printed(number: float) -> str:
+    """Integers in full: 1000001 is not 1e+06."""
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def _quoted(text: str) -> str:

@@ -8,6 +8,7 @@ import grpc.aio
 import numpy as np
 import pytest
 from google.longrunning import operations_pb2
+from google.protobuf.duration_pb2 import Duration
 
 from earwitness.explainer.sweep.runner import MAX_FAILURES
 from earwitness.explainer.v1 import explainer_pb2 as pb
@@ -340,9 +341,22 @@ async def test_names_and_indices_are_checked(explainer: Running) -> None:
     assert [result.done for result in basic.results] == [True] * len(basic.results) == [True] * 12
     assert not basic.results[0].activations
     assert basic.grid == GRID
-    some = pb.GetSweepRequest(name=f"sweeps/{sweep_id}", result_indices=[3])
+    # More than a database takes in one statement: answered with UNAVAILABLE once.
+    some = pb.GetSweepRequest(name=f"sweeps/{sweep_id}", result_indices=[3] * 100_000)
     found = (await sweeping.explainer.GetSweep(some)).sweep
     assert [len(result.activations) for result in found.results] == [0, 0, 0, 6] + [0] * 8
+
+
+async def test_a_wait_of_no_time_at_all_is_refused(explainer: Running) -> None:
+    """What protobuf itself cannot turn into seconds was answered with INTERNAL once."""
+    sweeping = Sweeping.of(explainer.channel)
+    name = f"operations/{await sweeping.create(sweep())}"
+    for seconds, nanos in ((-(2**63), 1000), (2**63 - 1, 0), (0, -1)):
+        request = operations_pb2.WaitOperationRequest(name=name, timeout=Duration(seconds=seconds, nanos=nanos))
+        refused = await failure(sweeping.operations.WaitOperation(request))
+        assert (refused.code, refused.violations[0].field) == (grpc.StatusCode.INVALID_ARGUMENT, "timeout")
+    longest = operations_pb2.WaitOperationRequest(name=name, timeout=Duration(seconds=315_576_000_000))
+    assert (await sweeping.operations.WaitOperation(longest)).done
 
 
 async def test_failures_of_the_models_that_pass_cost_nothing(tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,25 @@ async def test_bytes_that_are_no_message_are_an_invalid_argument(service: Runnin
     assert error_from_rpc(caught.value).violations[0].field == "request"
 
 
+@pytest.mark.parametrize("kind", ["Unary", "ServerStream"])
+@pytest.mark.parametrize("count", [0, 1, 2])
+async def test_a_request_of_another_number_of_messages_than_one_is_answered(
+    service: Running, kind: str, count: int
+) -> None:
+    """Without any, the caller waited for ever: grpc.aio does not answer."""
+    messages = [StringValue(value=str(number)).SerializeToString() for number in range(count)]
+    call = service.channel.stream_stream(f"/probe.v1.ProbeService/{kind}")(iter(messages), timeout=PATIENCE_S)
+    if count:
+        assert StringValue.FromString([each async for each in call][-1]).value == "0"
+        return
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        _ = [each async for each in call]
+    failure = error_from_rpc(caught.value)
+    assert (failure.code, failure.violations[0].field) == (grpc.StatusCode.INVALID_ARGUMENT, "request")
+    assert failure.request_id
+    assert (await service.call("Unary", "next"))[0] == ["next"]
+
+
 async def test_an_unknown_method_is_said_to_be_unknown(service: Running) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.call("Nonsense", "x")

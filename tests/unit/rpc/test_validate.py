@@ -4,6 +4,7 @@ import math
 from base64 import urlsafe_b64decode
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,7 @@ def test_ranges() -> None:
     [
         (0, {"at_least": 1, "at_most": 256}, "is 0; must be at least 1 and at most 256"),
         (257, {"at_least": 1, "at_most": 256}, "is 257"),
+        (1_000_001, {"at_most": 1_000_000}, "is 1000001; must be at most 1000000"),
         (0.0, {"above": 0, "at_most": 10}, "greater than 0 and at most 10"),
         (1.0, {"at_least": 0, "below": 1}, "less than 1"),
         (math.nan, {"at_least": 0}, "is nan"),
@@ -59,6 +61,15 @@ def test_ranges() -> None:
 def test_out_of_range(value: float, bounds: dict[str, float], words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
         validate.require_range(value, "f", **bounds)
+
+
+def test_durations() -> None:
+    assert validate.duration_s(Duration(), "timeout") == 0
+    assert validate.duration_s(Duration(seconds=2, nanos=500_000_000), "timeout") == 2.5
+    # Each of the first four raises OverflowError or ValueError in protobuf's own conversion, or gives nonsense.
+    for seconds, nanos in ((-(2**63), 0), (2**63 - 1, 0), (315_576_000_001, 0), (1, 10**9), (0, -1), (-1, 0)):
+        with pytest.raises(InvalidArgument, match=f"timeout: is {seconds} s and {nanos} ns; must be 0 to"):
+            validate.duration_s(Duration(seconds=seconds, nanos=nanos), "timeout")
 
 
 def test_text() -> None:

@@ -15,7 +15,7 @@ from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.v1 import explainer_pb2_grpc
 from earwitness.rpc.context import time_remaining_s
 from earwitness.rpc.interceptor import ServicerContext
-from earwitness.rpc.validate import page_request, uuid4
+from earwitness.rpc.validate import duration_s, page_request, uuid4
 
 BASIC = View()
 RETURN_MARGIN_S = 0.1
@@ -105,7 +105,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         left_s = time_remaining_s(context)
         limits = [] if left_s is None else [left_s - RETURN_MARGIN_S]
         if request.HasField("timeout"):
-            limits.append(request.timeout.ToTimedelta().total_seconds())
+            limits.append(duration_s(request.timeout, "timeout"))
         record = await self._sweeps.wait(convert.operation_id(request.name), min(limits) if limits else None)
         return await _operation(self._sweeps, record)
 

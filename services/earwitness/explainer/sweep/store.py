@@ -19,6 +19,8 @@ from earwitness.explainer.sweep.resuming import begin_with, require_resumable
 from earwitness.explainer.sweep.schema import block, curve, ranking, result, sweep
 from earwitness.storage.database import Database
 
+_PARAMETERS = 10_000
+"""Of one statement: SQLite takes 32 766, PostgreSQL twice as many."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WAITING = (State.QUEUED.value, State.RUNNING.value)
 
@@ -258,10 +260,13 @@ class SweepStore:
         """The results that are done, of those with `numbers` unless that is None."""
         columns = [result.c.number, result.c.rows, *([result.c.tensors] if tensors else [])]
         query = select(*columns).where(result.c.sweep_key == key)
+        queries = [query]
         if numbers is not None:
-            query = query.where(result.c.number.in_(numbers))
+            wanted = sorted(set(numbers))
+            starts = range(0, len(wanted), _PARAMETERS)
+            queries = [query.where(result.c.number.in_(wanted[start : start + _PARAMETERS])) for start in starts]
         with self._database.reading() as connection:
-            rows = connection.execute(query).all()
+            rows = [row for each in queries for row in connection.execute(each)]
         return {row.number: StoredResult(row.rows, row.tensors if tensors else b"") for row in rows}
 
     def results_done(self, key: int) -> frozenset[int]:
