@@ -15,6 +15,7 @@ class ExplainerSettings(ServerSettings):
     """Read once, in `__main__`."""
 
     model_config = SettingsConfigDict(env_prefix="EARWITNESS_EXPLAINER_")
+    trace_service = "earwitness-explainer"
 
     port: int = Field(default=50051, ge=0, le=65535)
     """Port of the gRPC server; 0 takes a free one."""

@@ -10,6 +10,7 @@ from typing import Protocol
 import grpc
 import grpc.aio
 
+from earwitness import tracing
 from earwitness.errors import FailedPrecondition, InvalidArgument, Unavailable
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray
@@ -132,8 +133,9 @@ class ScorerRanker:
         """See `Ranker`."""
         name, _, version = reference.partition("/versions/")
         request = scorer_pb2.GetReferenceRequest(name=name)
-        with self._failures(field):
-            answer = await self._stub.GetReference(request, timeout=CHECK_TIMEOUT_S, metadata=self._metadata())
+        with self._failures(field), tracing.call(SCORER, "GetReference", {}) as span:
+            metadata = (*self._metadata(), *span.headers)
+            answer = await self._stub.GetReference(request, timeout=CHECK_TIMEOUT_S, metadata=metadata)
         found = answer.reference
         versions = [each.name for each in found.versions]
         if not versions or (version and reference not in versions):
@@ -163,8 +165,9 @@ class ScorerRanker:
                 for index, rows in batches.items()
             ],
         )
-        with self._failures("reference"):
-            answer = await self._stub.Rank(request, timeout=RANK_TIMEOUT_S, metadata=self._metadata())
+        with self._failures("reference"), tracing.call(SCORER, "Rank", {"earwitness.batches": len(batches)}) as span:
+            metadata = (*self._metadata(), *span.headers)
+            answer = await self._stub.Rank(request, timeout=RANK_TIMEOUT_S, metadata=metadata)
         ranked = [
             pb.RankedResult(
                 result_index=int(each.id),
