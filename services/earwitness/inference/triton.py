@@ -20,6 +20,7 @@ from earwitness.inference.backend import (
 )
 from earwitness.inference.metadata import BundleMetadata, complete_bundles
 from earwitness.inference.repository import parameter_texts
+from earwitness.rpc.channel import ClientTls, Dialled
 
 CONTROL_TIMEOUT_S = 5.0
 """For questions about the server, which it answers without running a model."""
@@ -43,16 +44,16 @@ CHANNEL_OPTIONS = (
 
 
 class TritonBackend:
-    """A Triton server at `url` (host:port of its gRPC endpoint), an `InferenceBackend`.
+    """A Triton server at `url` (host:port of its gRPC endpoint), an `InferenceBackend`; in plain text without `tls`.
 
     Nothing is asked of the server before the first call. Metadata of bundles are kept for as long as the connection
     lasts: a restarted server may serve other models.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: ClientTls | None = None) -> None:
+        """Raises: FailedPrecondition, OSError for TLS files that cannot be used."""
         self._url = url
-        self._channel: grpc.aio.Channel | None = None
-        self._stub: service_pb2_grpc.GRPCInferenceServiceStub | None = None
+        self._server = Dialled(url, service_pb2_grpc.GRPCInferenceServiceStub, CHANNEL_OPTIONS, tls)
         self._version: str | None = None
         self._configs: dict[tuple[str, str], Any] = {}
         """Configurations of served models by name and version; "" is the newest."""
@@ -104,9 +105,7 @@ class TritonBackend:
 
     async def close(self) -> None:
         """Close the connection; a later call opens it again."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close()
+        await self._server.close()
 
     async def _infer(
         self, served_name: str, inputs: Mapping[str, FloatArray], outputs: Sequence[str], timeout_s: float | None
@@ -157,13 +156,10 @@ class TritonBackend:
         return answer
 
     async def _call(self, method: str, request: Any, timeout_s: float | None, metadata: tracing.Headers = ()) -> Any:
-        if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._url, options=CHANNEL_OPTIONS)
-            self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        if self._channel.get_state() is not grpc.ChannelConnectivity.READY:
+        if not self._server.connected:
             # A lost connection is only made again by a call, so no restart between two calls goes unnoticed.
             self._forget()
-        return await getattr(self._stub, method)(request, timeout=timeout_s, metadata=metadata)
+        return await getattr(self._server.stub, method)(request, timeout=timeout_s, metadata=metadata)
 
     def _forget(self) -> None:
         self._configs.clear()
