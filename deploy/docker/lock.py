@@ -12,12 +12,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "requirements"
 REQUIREMENTS: Mapping[str, Sequence[str]] = {
-    "explainer": [".[postgresql]"],
+    "explainer": [".[postgresql,tracing]"],
     # What it imports: a third of what the package as a whole requires. A test runs it on these alone.
     "scorer": [
         "alembic", "googleapis-common-protos", "grpcio", "grpcio-health-checking", "grpcio-reflection",
-        "grpcio-status", "numpy", "prometheus-client", "protobuf", "psycopg[binary]", "pydantic-settings",
-        "pyjwt[crypto]", "python-json-logger", "sqlalchemy", "threadpoolctl",
+        "grpcio-status", "numpy", "opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk", "prometheus-client",
+        "protobuf", "psycopg[binary]", "pydantic-settings", "pyjwt[crypto]", "python-json-logger", "sqlalchemy",
+        "threadpoolctl",
     ],
     "trainer": [".[train,sweep]"],
     "gpu": ["onnxruntime-gpu[cuda,cudnn]"],

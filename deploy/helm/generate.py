@@ -18,8 +18,8 @@ from earwitness.scorer.settings import ScorerSettings
 CHART = Path(__file__).parent / "earwitness"
 SERVICES: Mapping[str, type[ServerSettings]] = {"explainer": ExplainerSettings, "scorer": ScorerSettings}
 OWN = re.compile(
-    r"host|(metrics_|health_)?port|(scorer_)?tls_\w+|(scorer_)?token_file|scorer_address|database_url|data_dir|backend"
-    r"|triton_url|model_repository"
+    r"host|(metrics_|health_)?port|((scorer|triton)_)?tls_\w+|(scorer_)?token_file|scorer_address|database_url|data_dir|backend"
+    r"|triton_url|model_repository|trace_endpoint"
 )
 """Settings that follow from other values of the chart."""
 REQUIRED = ("drain_notice_s", "drain_s")

@@ -59,8 +59,8 @@ class Machine:
 
 @asynccontextmanager
 async def machine(rendered: Rendered, folder: Path, triton: str) -> AsyncIterator[Machine]:
-    """Runs scorer and explainer as their pods say, until their readiness probes are content."""
-    write_secrets(folder)
+    """Runs scorer and explainer as their pods say, on the secrets in `folder`, until their readiness probes are
+    content."""
     services = [pods for name in ("scorer", "explainer") for pods in rendered.servers() if pods.component == name]
     ports = {(pods.component, name): free_port() for pods in services for name in pods.ports}
     addresses = {"earwitness-triton:8001": triton}

@@ -243,6 +243,9 @@ def egress(rendered: Rendered, component: str) -> list[tuple[int, str | None]]:
         ("external-triton", "explainer", [(8001, None)]),
         ("pvc", "explainer", [(50052, "scorer")]),
         ("extras", "scorer", [(4317, None)]),
+        ("tracing", "explainer", [(8001, "triton"), (50052, "scorer"), (4318, None)]),
+        ("tracing", "scorer", [(4318, None)]),
+        ("tracing", "triton", [(4318, None)]),
     ],
 )
 def test_pods_reach_whom_they_must(

@@ -35,6 +35,8 @@ DOCKER = ROOT / "deploy/docker"
 DOCKERFILES = ("python.Dockerfile", "triton.Dockerfile")
 USER = 10001
 PATIENCE_S = 120.0
+NOWHERE = {"trace_endpoint": "http://127.0.0.1:1"}
+"""A setting that takes the packages of an extra."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BAKE = json.loads((DOCKER / "bake.json").read_text())["target"]
 
@@ -117,7 +119,9 @@ def test_services_carry_no_torch() -> None:
     assert "torch" in pins("trainer")
 
 
-@pytest.mark.parametrize(("image", "extras"), [("explainer", ["postgresql"]), ("trainer", ["train", "sweep"])])
+@pytest.mark.parametrize(
+    ("image", "extras"), [("explainer", ["postgresql", "tracing"]), ("trainer", ["train", "sweep"])]
+)
 def test_pins_are_what_the_package_asks_for(image: str, extras: list[str]) -> None:
     pinned = {name.replace("_", "-"): version for name, version in pins(image).items()}
     wanted = [*PROJECT["dependencies"], *(each for extra in extras for each in PROJECT["optional-dependencies"][extra])]
@@ -223,7 +227,10 @@ def installed() -> Iterator[Installed]:
 
 
 async def test_the_scorer_runs_on_its_packages_alone(installed: Installed) -> None:
-    async with installed.running("scorer") as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with (
+        installed.running("scorer", **NOWHERE) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
         scorer = Running(scorer_pb2_grpc.ScorerServiceStub(channel), channel, CollectorRegistry())
         await scorer.frozen_reference(rows_of(64))
         answer = await scorer.stub.Score(scoring(rows_of(32, seed=1)))
@@ -242,7 +249,7 @@ async def test_the_explainer_runs_on_its_packages_alone(with_explainer: Installe
     models.mkdir()
     write_tiny_bundle(models)
     async with (
-        with_explainer.running("explainer", backend="local", model_repository=str(models)) as port,
+        with_explainer.running("explainer", backend="local", model_repository=str(models), **NOWHERE) as port,
         ExplainerClient(f"127.0.0.1:{port}") as explainer,
     ):
         search = Search.of("tiny", Objective("fc3", unit=0), row_count=1, settings=Settings(steps=2))

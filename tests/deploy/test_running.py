@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -15,13 +16,13 @@ import yaml
 from earwitness.explainer.sweep.migration import SCHEMA as EXPLAINER_SCHEMA
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.triton_install import fetch_tritonserver, library_path
-from earwitness.inference.tritonserver import TritonServer
+from earwitness.inference.tritonserver import TritonServer, trace_options
 from earwitness.rpc.errors import error_from_rpc
 from earwitness.scorer.migration import SCHEMA as SCORER_SCHEMA
 from earwitness.storage.database import Database
 from earwitness.storage.errors import SchemaOutdated
-from tests.deploy.chart import ROOT, Chart, Rendered, objects, values_file
-from tests.deploy.running import Machine, Samples, machine, run_test_pod, scrape, start
+from tests.deploy.chart import ROOT, Chart, Rendered, objects, values_file, values_of
+from tests.deploy.running import Machine, Samples, machine, run_test_pod, scrape, start, write_secrets
 from tests.helpers.postgresql import PostgresServer
 from tests.helpers.tiny_bundle import write_tiny_bundle
 from tests.integration.explainer.sweeping import Sweeping, sweep
@@ -48,14 +49,22 @@ class Running:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(chart: Chart, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
-    """On a real Triton."""
-    repository = tmp_path_factory.mktemp("models")
+    """On a real Triton, which asks for certificates as its pod's does."""
+    repository, folder = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("machine")
     write_tiny_bundle(repository)
+    write_secrets(folder)
     changes = "tests.model=tiny,explainer.settings.drain_notice_s=0,scorer.settings.drain_notice_s=0"
     rendered = objects(chart.render("--values", values_file("mtls"), "--set", changes))
+    secured = [
+        argument.replace("/etc/earwitness", str(folder))
+        for argument in triton_arguments(rendered)
+        if argument.startswith(("--grpc-use-ssl", "--grpc-server-", "--grpc-root-"))
+    ]
+    assert len(secured) == 4
+    shown = credentials(folder, certificate=True)
     async with (
-        TritonServer(fetch_tritonserver(), repository) as triton,
-        machine(rendered, tmp_path_factory.mktemp("machine"), triton.grpc_url) as here,
+        TritonServer(fetch_tritonserver(), repository, options=secured, credentials=shown) as triton,
+        machine(rendered, folder, triton.grpc_url) as here,
     ):
         status = await run_test_pod(rendered, here)
         exported = {**SYNTHETIC, **here.scrape("scorer"), **here.scrape("explainer"), **scrape(triton.metrics_url)}
@@ -83,20 +92,31 @@ async def test_the_migration_jobs_prepare_an_empty_database(chart: Chart, postgr
         database.close()
 
 
-def test_tritons_arguments_are_its_own(chart: Chart) -> None:
+def triton_arguments(rendered: Rendered) -> list[str]:
+    """Of Triton's container."""
+    (pods,) = [each for each in rendered.servers() if each.component == "triton"]
+    return list(pods.spec["containers"][0]["args"])
+
+
+@pytest.mark.parametrize("variant", ["default", "mtls", "tls", "tracing"])
+def test_tritons_arguments_are_its_own(chart: Chart, variant: str) -> None:
     """Of the real program; the chart's newer one takes them too."""
     install = fetch_tritonserver()
     loader = {"LD_LIBRARY_PATH": library_path()}
     known = subprocess.run([install.server, "--help"], env=loader, capture_output=True, text=True)
     flags = set(re.findall(r"--[\w-]+", known.stdout + known.stderr))
-    (pods,) = [each for each in chart.variant("default").servers() if each.component == "triton"]
-    arguments = pods.spec["containers"][0]["args"]
+    arguments = triton_arguments(chart.variant(variant))
     assert len(arguments) > 8
     assert {argument.partition("=")[0] for argument in arguments} <= flags
 
 
-def credentials(here: Machine, *, certificate: bool) -> grpc.ChannelCredentials:
-    files = [here.folder / "tls" / name for name in ("ca.crt", "tls.key", "tls.crt")]
+def test_triton_traces_as_on_one_machine(chart: Chart) -> None:
+    expected = trace_options(values_of("tracing")["tracing"]["endpoint"])
+    assert [each for each in triton_arguments(chart.variant("tracing")) if "trace" in each] == expected
+
+
+def credentials(folder: Path, *, certificate: bool) -> grpc.ChannelCredentials:
+    files = [folder / "tls" / name for name in ("ca.crt", "tls.key", "tls.crt")]
     return grpc.ssl_channel_credentials(*(each.read_bytes() for each in files[: 3 if certificate else 1]))
 
 
@@ -113,7 +133,9 @@ async def test_the_explainer_reaches_the_scorer_with_certificate_and_token(runni
     message.objectives[0].reference = "references/nothing"
     headers = (("authorization", "Bearer one-token"),)
     port = running.here.ports["explainer", "grpc"]
-    async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials(running.here, certificate=True)) as channel:
+    async with grpc.aio.secure_channel(
+        f"127.0.0.1:{port}", credentials(running.here.folder, certificate=True)
+    ) as channel:
         request = pb.CreateSweepRequest(request_id="5e9ea4a9-9b8a-4d3f-9b5e-0f6b8a4c8f10", sweep=message)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await Sweeping.of(channel).explainer.CreateSweep(request, metadata=headers)
@@ -127,7 +149,9 @@ async def test_the_explainer_reaches_the_scorer_with_certificate_and_token(runni
 async def test_strangers_stay_outside(running: Running, component: str) -> None:
     target = f"127.0.0.1:{running.here.ports[component, 'grpc']}"
     for certificate, code in ((True, grpc.StatusCode.UNAUTHENTICATED), (False, grpc.StatusCode.UNAVAILABLE)):
-        async with grpc.aio.secure_channel(target, credentials(running.here, certificate=certificate)) as channel:
+        async with grpc.aio.secure_channel(
+            target, credentials(running.here.folder, certificate=certificate)
+        ) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await channel.unary_unary("/earwitness.explainer.v1.ExplainerService/ListModels")(b"", timeout=60)
             assert caught.value.code() is code

@@ -15,7 +15,7 @@ TYPOS = (
     "models.image.digest", "database.url", "database.sqlite.storage", "database.postgresql.password", "auth.token",
     "tls.key", "networkPolicy.client", "podDisruptionBudget.minAvailable", "topologySpread.maxSkew",
     "serviceAccount.label", "monitoring.alerts", "monitoring.serviceMonitors.port", "monitoring.rules.url",
-    "monitoring.dashboards.folder", "keda.url", "tests.models", "imagePullSecret",
+    "monitoring.dashboards.folder", "tracing.url", "keda.url", "tests.models", "imagePullSecret",
 )  # fmt: skip
 WRONG: tuple[tuple[str, Any], ...] = (
     ("nameOverride", "Not A Name"),
@@ -74,6 +74,13 @@ WRONG: tuple[tuple[str, Any], ...] = (
     ("topologySpread.whenUnsatisfiable", "Never"),
     ("monitoring.serviceMonitors.interval", "often"),
     ("monitoring.rules.runbookUrl", ""),
+    ("tls.triton", "yes"),
+    ("explainer.settings.triton_tls_ca", "/etc/ca.pem"),
+    ("scorer.settings.trace_endpoint", "http://collector:4318"),
+    ("tracing.endpoint", "collector:4318"),
+    ("tracing.endpoint", "http://collector"),  # the network policy goes by the port
+    ("tracing.endpoint", "http://collector:4318/v1/traces"),
+    ("tracing.ratio", 1.5),
     ("keda.prometheusUrl", "prometheus:9090"),
     ("tests.model", "../svd"),
 )
@@ -82,6 +89,7 @@ NEEDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("models.s3.url", {"models": {"source": "s3"}}),
     ("database.postgresql.existingSecret", {"database": {"kind": "postgresql"}}),
     ("tls.existingSecret", {"tls": {"mutual": True}}),
+    ("tls.existingSecret", {"tls": {"triton": True}}),
 )
 CLASHES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("explainer.replicas above 1 and explainer.autoscaling need database.kind", {"explainer": {"replicas": 2}}),

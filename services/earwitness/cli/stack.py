@@ -55,6 +55,8 @@ class Ports:
 class StackSettings:
     """What to run. `backend` None is Triton where it can run, in process elsewhere; it is fetched into `cache`.
 
+    `trace_endpoint` is the address of a collector that all of it sends traces to.
+
     The services read every other setting from their environment variables; with `inherit` false they get the defaults.
     """
 
@@ -65,6 +67,7 @@ class StackSettings:
     host: str = "127.0.0.1"
     ports: Ports = Ports()
     tls: "Tls | None" = None
+    trace_endpoint: str = ""
     inherit: bool = True
 
 
@@ -131,6 +134,8 @@ class Stack:
         if triton is not None:
             metrics["triton"] = triton.metrics_url
         environment = {"HOST": settings.host, "LOG_FORMAT": "text"}
+        if settings.trace_endpoint:
+            environment["TRACE_ENDPOINT"] = settings.trace_endpoint
         scorer_id = await self._spawn(
             "scorer",
             {**environment, "PORT": ports.scorer, "METRICS_PORT": ports.scorer_metrics, "DATA_DIR": settings.data},
@@ -168,7 +173,7 @@ class Stack:
     async def _start_triton(self, ports: Ports) -> "TritonServer | None":
         """The running server, or None where it cannot run and `backend` leaves the choice."""
         from earwitness.inference.triton_install import TritonInstallError, fetch_tritonserver, missing_requirements
-        from earwitness.inference.tritonserver import TritonServer, TritonStartError
+        from earwitness.inference.tritonserver import TritonServer, TritonStartError, trace_options
 
         settings = self.settings
         try:
@@ -188,6 +193,7 @@ class Stack:
             host=settings.host,
             grpc_port=ports.triton,
             metrics_port=ports.triton_metrics,
+            options=trace_options(settings.trace_endpoint) if settings.trace_endpoint else (),
             log_file=self._log_file("triton"),
         )
         try:

@@ -43,6 +43,9 @@ def up(
     explainer_metrics_port: Annotated[int, _port("Metrics of the explainer.")] = Ports.explainer_metrics,
     scorer_metrics_port: Annotated[int, _port("Metrics of the scorer.")] = Ports.scorer_metrics,
     triton_metrics_port: Annotated[int, _port("Metrics of Triton.")] = Ports.triton_metrics,
+    trace_endpoint: Annotated[
+        str, typer.Option(help="Collector of traces (OTLP over HTTP), e.g. http://localhost:4318. Default: no traces.")
+    ] = "",
     json_output: Json = False,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C: Triton, scorer, explainer, metrics.
@@ -56,6 +59,8 @@ def up(
       earwitness up
 
       earwitness up --backend local --model-repository my_models --explainer-port 6000
+
+      earwitness up --trace-endpoint http://localhost:4318
     """
     connection: Connection = context.obj
     settings = StackSettings(
@@ -67,6 +72,7 @@ def up(
             explainer_port, scorer_port, triton_port, explainer_metrics_port, scorer_metrics_port, triton_metrics_port
         ),
         tls=connection.tls,
+        trace_endpoint=trace_endpoint,
     )
     asyncio.run(_serve(settings, json_output))
 

@@ -8,6 +8,7 @@ from typing import Self
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from earwitness import tracing
 from earwitness.client.channel import Tls, open_channel
 from earwitness.client.errors import failures
 from earwitness.rpc.context import TIME_KEY, VERSION_KEY
@@ -40,7 +41,12 @@ class ServiceClient:
         """
         self.target = target
         self._channel = open_channel(target, tls=tls, service=self.service, idempotent_methods=self.idempotent_methods)
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._credentials = (("authorization", f"Bearer {token}"),) if token else ()
+
+    @property
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        """Of each call: our token, and the trace that the caller is in where it traces with OpenTelemetry."""
+        return (*self._credentials, *tracing.headers())
 
     async def serving(self, *, timeout_s: float = 5.0) -> bool:
         """True when the service says SERVING on the standard health service; never raises for one that is down."""

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from earwitness import tracing
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.admission import Admission
 from earwitness.explainer.errors import ModelNotFound, NonFiniteModel, UnknownFeatures
@@ -120,9 +121,11 @@ class Explainer:
         async with self._admission.slot():
             self._metrics.rows_in_flight.inc(len(plan.rows))
             try:
-                await self._probe.check(bundle, plan.layers, served.evaluate)
-                outcome = await self._run(plan, served, self._budget(end_s, artefacts, len(plan.rows)), on_progress)
-                found = await self._found(plan, outcome, artefacts, profile, served, Budget(end_s))
+                with tracing.span("search", _about(plan)) as span:
+                    await self._probe.check(bundle, plan.layers, served.evaluate)
+                    outcome = await self._run(plan, served, self._budget(end_s, artefacts, len(plan.rows)), on_progress)
+                    span.tell({"earwitness.stopped_by": outcome.stopped_by.value})
+                    found = await self._found(plan, outcome, artefacts, profile, served, Budget(end_s))
                 self._count_explanations(found)
                 return found
             finally:
@@ -252,6 +255,16 @@ class Explainer:
             picture_png=picture,
             trajectory=outcome.trajectories[index] if Artefact.TRAJECTORY in found.artefacts else None,
         )
+
+
+def _about(plan: Plan) -> dict[str, tracing.Value]:
+    """What a trace says of a search."""
+    return {
+        "earwitness.model": plan.bundle.name,
+        "earwitness.layers": ",".join(layer.name for layer in plan.layers),
+        "earwitness.rows": len(plan.rows),
+        "earwitness.steps": plan.step_count,
+    }
 
 
 def _profile(bundle: BundleMetadata, artefacts: frozenset[Artefact]) -> FeatureProfile | None:

@@ -31,13 +31,15 @@ async def build_server(settings: ExplainerSettings, backend: InferenceBackend | 
     A backend that is given stays its owner's to close.
 
     Raises: RepositoryError for a model repository that cannot be read; StoreUnavailable; SchemaOutdated for a
-    PostgreSQL database, which `migrate` changes and a server does not.
+    PostgreSQL database, which `migrate` changes and a server does not; FailedPrecondition, OSError for certificates
+    and tokens to show Triton or the scorer that cannot be used.
     """
     server = RpcServer(settings, CollectorRegistry())
     if backend is None:
         backend = open_backend(
             settings.backend,
             triton_url=settings.triton_url,
+            triton_tls=settings.triton_tls,
             model_repository=settings.model_repository,
             threads=settings.local_threads,
         )
@@ -49,13 +51,7 @@ async def build_server(settings: ExplainerSettings, backend: InferenceBackend | 
     server.on_stop(explainer.close)
     ranker = None
     if settings.scorer_address:
-        ranker = ScorerRanker(
-            settings.scorer_address,
-            token_file=settings.scorer_token_file,
-            tls_ca=settings.scorer_tls_ca,
-            tls_certificate=settings.scorer_tls_certificate,
-            tls_key=settings.scorer_tls_key,
-        )
+        ranker = ScorerRanker(settings.scorer_address, token_file=settings.scorer_token_file, tls=settings.scorer_tls)
     sweeps = Sweeps(explainer, SweepStore(database), settings, ranker)
     server.on_start(sweeps.start)
     server.on_drain(sweeps.drain)

@@ -7,6 +7,7 @@ from pydantic import Field, FilePath, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from earwitness.folders import data_folder
+from earwitness.rpc.channel import ClientTls
 from earwitness.rpc.settings import ServerSettings
 from earwitness.storage.database import require_url
 
@@ -15,6 +16,7 @@ class ExplainerSettings(ServerSettings):
     """Read once, in `__main__`."""
 
     model_config = SettingsConfigDict(env_prefix="EARWITNESS_EXPLAINER_")
+    trace_service = "earwitness-explainer"
 
     port: int = Field(default=50051, ge=0, le=65535)
     """Port of the gRPC server; 0 takes a free one."""
@@ -24,6 +26,12 @@ class ExplainerSettings(ServerSettings):
     """Where models run: on a Triton server, or in this process with ONNX Runtime."""
     triton_url: str = "127.0.0.1:8001"
     """Address of Triton's gRPC service; for the backend triton."""
+    triton_tls_ca: FilePath | None = None
+    """PEM file of the authority of Triton's certificate; turns TLS to Triton on."""
+    triton_tls_certificate: FilePath | None = None
+    """PEM file with this explainer's certificate for Triton, where that wants mutual TLS."""
+    triton_tls_key: FilePath | None = None
+    """PEM file with that certificate's private key."""
     model_repository: Path = Path("model_repository")
     """Folder with the served models; for the backend local."""
     local_threads: int | None = Field(default=None, ge=1)
@@ -90,12 +98,28 @@ class ExplainerSettings(ServerSettings):
         return require_url(url) if url else url
 
     @model_validator(mode="after")
-    def _scorer_tls_is_complete(self) -> Self:
-        if (self.scorer_tls_certificate is None) != (self.scorer_tls_key is None):
-            raise ValueError("scorer_tls_certificate and scorer_tls_key go together: give both or none")
-        if self.scorer_tls_certificate is not None and self.scorer_tls_ca is None:
-            raise ValueError("scorer_tls_certificate needs scorer_tls_ca")
+    def _client_tls_is_complete(self) -> Self:
+        for name in ("triton", "scorer"):
+            authority, certificate, key = (getattr(self, f"{name}_tls_{each}") for each in ("ca", "certificate", "key"))
+            if (certificate is None) != (key is None):
+                raise ValueError(f"{name}_tls_certificate and {name}_tls_key go together: give both or none")
+            if certificate is not None and authority is None:
+                raise ValueError(f"{name}_tls_certificate needs {name}_tls_ca")
         return self
+
+    @property
+    def triton_tls(self) -> ClientTls | None:
+        """How Triton is reached; None in plain text."""
+        if self.triton_tls_ca is None:
+            return None
+        return ClientTls(self.triton_tls_ca, self.triton_tls_certificate, self.triton_tls_key)
+
+    @property
+    def scorer_tls(self) -> ClientTls | None:
+        """How the scorer is reached; None in plain text."""
+        if self.scorer_tls_ca is None:
+            return None
+        return ClientTls(self.scorer_tls_ca, self.scorer_tls_certificate, self.scorer_tls_key)
 
     @property
     def store_url(self) -> str:

@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from earwitness import tracing
 from earwitness.inference.backend import (
     FloatArray,
     InferenceFailed,
@@ -19,10 +20,12 @@ from earwitness.inference.backend import (
 )
 from earwitness.inference.metadata import BundleMetadata, complete_bundles
 from earwitness.inference.repository import parameter_texts
+from earwitness.rpc.channel import ClientTls, Dialled
 
 CONTROL_TIMEOUT_S = 5.0
 """For questions about the server, which it answers without running a model."""
 
+SERVICE = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 DEAD_STUB = "is not healthy"
 """Triton's words, with status INTERNAL, for a model whose python backend process has died."""
 FULL_QUEUE = "Exceeds maximum queue size"
@@ -41,16 +44,16 @@ CHANNEL_OPTIONS = (
 
 
 class TritonBackend:
-    """A Triton server at `url` (host:port of its gRPC endpoint), an `InferenceBackend`.
+    """A Triton server at `url` (host:port of its gRPC endpoint), an `InferenceBackend`; in plain text without `tls`.
 
     Nothing is asked of the server before the first call. Metadata of bundles are kept for as long as the connection
     lasts: a restarted server may serve other models.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: ClientTls | None = None) -> None:
+        """Raises: FailedPrecondition, OSError for TLS files that cannot be used."""
         self._url = url
-        self._channel: grpc.aio.Channel | None = None
-        self._stub: service_pb2_grpc.GRPCInferenceServiceStub | None = None
+        self._server = Dialled(url, service_pb2_grpc.GRPCInferenceServiceStub, CHANNEL_OPTIONS, tls)
         self._version: str | None = None
         self._configs: dict[tuple[str, str], Any] = {}
         """Configurations of served models by name and version; "" is the newest."""
@@ -102,9 +105,7 @@ class TritonBackend:
 
     async def close(self) -> None:
         """Close the connection; a later call opens it again."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close()
+        await self._server.close()
 
     async def _infer(
         self, served_name: str, inputs: Mapping[str, FloatArray], outputs: Sequence[str], timeout_s: float | None
@@ -115,8 +116,15 @@ class TritonBackend:
             request.raw_input_contents.append(np.ascontiguousarray(array, dtype="<f4").tobytes())
         for name in outputs:
             request.outputs.add(name=name)
+        about: dict[str, tracing.Value] = {
+            "server.address": self._url,
+            "earwitness.served_model": served_name,
+            "earwitness.rows": len(next(iter(inputs.values()))),
+        }
         try:
-            response = await self._call("ModelInfer", request, timeout_s)
+            # A search makes many calls, and Triton traces each that has our headers, whatever they say.
+            with tracing.call(SERVICE, "ModelInfer", about, repeats=served_name) as span:
+                response = await self._call("ModelInfer", request, timeout_s, span.headers)
         except grpc.aio.AioRpcError as err:
             raise self._failure(served_name, err) from err
         return _decode(served_name, response, outputs)
@@ -147,14 +155,11 @@ class TritonBackend:
             raise self._unavailable(err) from err
         return answer
 
-    async def _call(self, method: str, request: Any, timeout_s: float | None) -> Any:
-        if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._url, options=CHANNEL_OPTIONS)
-            self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        if self._channel.get_state() is not grpc.ChannelConnectivity.READY:
+    async def _call(self, method: str, request: Any, timeout_s: float | None, metadata: tracing.Headers = ()) -> Any:
+        if not self._server.connected:
             # A lost connection is only made again by a call, so no restart between two calls goes unnoticed.
             self._forget()
-        return await getattr(self._stub, method)(request, timeout=timeout_s)
+        return await getattr(self._server.stub, method)(request, timeout=timeout_s, metadata=metadata)
 
     def _forget(self) -> None:
         self._configs.clear()

@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 import uuid
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,10 +51,22 @@ def backend_source() -> Path:
     raise TritonStartError(f"the Triton backend {ONNX_BACKEND!r} is neither in {packaged} nor in {checkout}")
 
 
+def trace_options(endpoint: str) -> list[str]:
+    """Options of a Triton that sends the collector at `endpoint` traces of calls with a `traceparent`, of no others."""
+    return [
+        "--trace-config=mode=opentelemetry",
+        f"--trace-config=opentelemetry,url={endpoint.rstrip('/')}/v1/traces",
+        "--trace-config=opentelemetry,resource=service.name=earwitness-triton",
+        "--trace-config=level=TIMESTAMPS",
+        "--trace-config=rate=0",
+    ]
+
+
 class TritonServer:
     """A Triton server on this machine, serving one model repository; an asynchronous context manager.
 
     A port of 0 is replaced by a free one at the start. `http_port` None leaves HTTP out, nothing here needs it.
+    `options` are more of Triton's own; where they turn TLS on, it is asked with `credentials` whether it is ready.
     """
 
     def __init__(
@@ -65,6 +78,8 @@ class TritonServer:
         grpc_port: int = 0,
         metrics_port: int = 0,
         http_port: int | None = None,
+        options: Sequence[str] = (),
+        credentials: grpc.ChannelCredentials | None = None,
         log_file: Path | None = None,
         start_timeout_s: float = 120.0,
         stop_grace_s: float = 10.0,
@@ -75,6 +90,8 @@ class TritonServer:
         self.http_port = http_port
         self._install = install
         self._repository = model_repository.resolve()
+        self._options = tuple(options)
+        self._credentials = credentials
         self._log_file = log_file
         self._start_timeout_s = start_timeout_s
         self._stop_grace_s = stop_grace_s
@@ -200,7 +217,10 @@ class TritonServer:
             self._process.kill()
 
     async def _wait_ready(self, ended: "asyncio.Task[int]") -> None:
-        async with grpc.aio.insecure_channel(self.grpc_url) as channel:
+        url, credentials = self.grpc_url, self._credentials
+        async with (
+            grpc.aio.secure_channel(url, credentials) if credentials else grpc.aio.insecure_channel(url) as channel
+        ):
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             try:
                 async with asyncio.timeout(self._start_timeout_s):
@@ -241,6 +261,7 @@ class TritonServer:
             f"--backend-config=python,shm-region-prefix-name={self._region_prefix}",
             f"--backend-config=python,shm-default-byte-size={SHM_FIRST_BYTES}",
             f"--backend-config=python,shm-growth-byte-size={SHM_GROWTH_BYTES}",
+            *self._options,
         ]
 
     def _environment(self) -> dict[str, str]:

@@ -1,10 +1,14 @@
-"""Logging of a service: text or JSON lines on standard error, each with the request id of its call."""
+"""Logging of a service: text or JSON lines on standard error, each with the request id of its call.
+
+Where calls are traced, JSON lines have `trace_id` and `span_id` too.
+"""
 
 import logging
 from typing import Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
+from earwitness import tracing
 from earwitness.rpc.context import request_id
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
@@ -14,7 +18,7 @@ _JSON = "%(levelname)s %(name)s %(request_id)s %(message)s"
 def setup_logging(log_format: Literal["text", "json"] = "text", level: str = "INFO") -> None:
     """Send the root logger to standard error, replacing its handlers."""
     handler = logging.StreamHandler()
-    handler.addFilter(_add_request_id)
+    handler.addFilter(_add_ids)
     handler.setFormatter(
         JsonFormatter(_JSON, rename_fields={"levelname": "level", "name": "logger"}, timestamp=True)
         if log_format == "json"
@@ -23,6 +27,8 @@ def setup_logging(log_format: Literal["text", "json"] = "text", level: str = "IN
     logging.basicConfig(handlers=[handler], level=level, force=True)
 
 
-def _add_request_id(record: logging.LogRecord) -> bool:
+def _add_ids(record: logging.LogRecord) -> bool:
     record.request_id = request_id() or "-"
+    if traced := tracing.ids():
+        record.trace_id, record.span_id = traced
     return True

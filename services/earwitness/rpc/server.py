@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+from earwitness import tracing
 from earwitness.errors import Unavailable
 from earwitness.rpc.admission import AdmissionInterceptor
 from earwitness.rpc.auth import AuthInterceptor, Credentials, StaticTokens
@@ -25,6 +26,7 @@ from earwitness.rpc.one_message import OneMessageInterceptor
 from earwitness.rpc.roles import ROLES
 from earwitness.rpc.settings import ServerSettings
 from earwitness.rpc.tls import server_credentials
+from earwitness.rpc.tracing import Exporter, TracingInterceptor
 
 Register = Callable[[grpc.aio.Server], None]
 Hook = Callable[[], Awaitable[None]]
@@ -65,6 +67,7 @@ class RpcServer:
         self._health_server: grpc.aio.Server | None = None
         self._health: Health | None = None
         self._metrics: MetricsServer | None = None
+        self._exporter: Exporter | None = None
 
     def add(self, service_name: str, register: Register, healthy: Healthy) -> None:
         """Serve a service, given by its full name; before `start`. `healthy` is asked every second and may raise."""
@@ -85,9 +88,12 @@ class RpcServer:
     async def start(self) -> int:
         """Listen; returns the port. Every health status is true by then.
 
-        Raises: CannotListen; FailedPrecondition for a token file without tokens; OSError for a file not readable.
+        Raises: CannotListen; FailedPrecondition for a token file without tokens, or traces without their packages;
+        OSError for a file not readable.
         """
         settings = self.settings
+        if settings.trace_endpoint:
+            self._exporter = Exporter(settings.trace_endpoint, settings.trace_service)
         self._health = Health({name: healthy for name, (_, healthy) in self._services.items()})
         self._server = grpc.aio.server(interceptors=self._interceptors(), options=_options(settings))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -112,8 +118,9 @@ class RpcServer:
         await self._server.start()
         if self._health_server is not None:
             await self._health_server.start()
-        for begin in self._starters:
-            await begin()
+        with tracing.tracing_with(self._exporter.tracer if self._exporter else None):
+            for begin in self._starters:
+                await begin()
         _logger.info("listening on %s:%d, metrics port %s", settings.host, self.port, self.metrics_port)
         return self.port
 
@@ -153,6 +160,9 @@ class RpcServer:
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
             self._metrics = None
+        if self._exporter is not None:
+            await self._exporter.close()
+            self._exporter = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -186,6 +196,7 @@ class RpcServer:
         settings = self.settings
         return [
             OneMessageInterceptor(),
+            *([TracingInterceptor(self._exporter)] if self._exporter else []),
             RequestInterceptor(),
             MetricsInterceptor(self.registry),
             ErrorInterceptor(self.registry),

@@ -1,8 +1,9 @@
 """`ServerSettings`: what both servers can be told; read once, in `__main__`."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, FilePath, model_validator
+from pydantic import Field, FilePath, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -14,6 +15,9 @@ class ServerSettings(BaseSettings):
     model_config = SettingsConfigDict(
         use_attribute_docstrings=True, frozen=True, cli_kebab_case=True, cli_implicit_flags=True
     )
+
+    trace_service: ClassVar[str] = "earwitness"
+    """Name of the service in its traces, unless OTEL_SERVICE_NAME gives another."""
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for all interfaces."""
@@ -68,6 +72,16 @@ class ServerSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe message that is logged."""
 
+    trace_endpoint: str = ""
+    """Where traces go: the address of an OpenTelemetry collector that takes OTLP over HTTP, such as
+    http://localhost:4318; unset: none are made. Needs the extra `tracing`. What is kept, headers and certificates are
+    set by OpenTelemetry's own variables, such as OTEL_TRACES_SAMPLER."""
+
+    @field_validator("trace_endpoint")
+    @classmethod
+    def _endpoint_is_http(cls, endpoint: str) -> str:
+        return require_endpoint(endpoint) if endpoint else endpoint
+
     @model_validator(mode="after")
     def _tls_is_complete(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -81,3 +95,14 @@ class ServerSettings(BaseSettings):
         if self.jwt_jwks_file is not None and not (self.jwt_issuer and self.jwt_audience):
             raise ValueError("jwt_jwks_file needs jwt_issuer and jwt_audience: tokens for others would be taken")
         return self
+
+
+def require_endpoint(endpoint: str) -> str:
+    """`endpoint` when traces can be sent there.
+
+    Raises: ValueError.
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"got {endpoint!r}; give an address such as http://localhost:4318")
+    return endpoint

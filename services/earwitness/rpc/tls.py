@@ -22,7 +22,7 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> 
     files = [certificate, key, *([client_ca] if client_ca else [])]
 
     def read() -> grpc.ServerCertificateConfiguration:
-        _require_pair(certificate, key, client_ca)
+        require_pair(certificate, key, client_ca)
         return grpc.ssl_server_certificate_configuration(
             [(key.read_bytes(), certificate.read_bytes())], client_ca.read_bytes() if client_ca else None
         )
@@ -42,12 +42,13 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> 
     return grpc.dynamic_ssl_server_credentials(served, fetch, require_client_authentication=client_ca is not None)
 
 
-def _require_pair(certificate: Path, key: Path, client_ca: Path | None) -> None:
+def require_pair(certificate: Path, key: Path, authority: Path | None) -> None:
+    """Raises: FailedPrecondition for PEM files that do not fit together or are broken; OSError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(certificate, key)
-        if client_ca is not None:
-            context.load_verify_locations(client_ca)
+        if authority is not None:
+            context.load_verify_locations(authority)
     except ssl.SSLError as err:
         raise FailedPrecondition(
             f"the TLS files {certificate.name}, {key.name} do not fit together or are broken ({err.reason or err})"

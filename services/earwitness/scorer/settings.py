@@ -14,6 +14,7 @@ class ScorerSettings(ServerSettings):
     """Settings of `python -m earwitness.scorer`."""
 
     model_config = SettingsConfigDict(env_prefix="EARWITNESS_SCORER_")
+    trace_service = "earwitness-scorer"
 
     port: int = Field(default=50052, ge=0, le=65535)
     """Port of the gRPC server; 0 takes a free one."""

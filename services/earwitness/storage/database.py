@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from earwitness import tracing
 from earwitness.storage.errors import StoreUnavailable
 from earwitness.storage.metrics import Access, StoreMetrics
 
@@ -68,7 +69,8 @@ class Database:
     def _counted(self, access: Access) -> Iterator[None]:
         start, failed = perf_counter(), False
         try:
-            yield
+            with tracing.repeated(f"store {access}", {}):
+                yield
         except StoreUnavailable:
             failed = True
             raise

@@ -23,14 +23,16 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.backend, settings.max_concurrent_searches) == ("local", 7)
 
 
-def test_a_certificate_for_the_scorer_needs_its_key_and_its_authority(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whom", ["scorer", "triton"])
+def test_a_certificate_to_show_needs_its_key_and_an_authority(tmp_path: Path, whom: str) -> None:
     file = tmp_path / "file.pem"
     file.touch()
-    for given in ({"scorer_tls_certificate": file}, {"scorer_tls_key": file, "scorer_tls_ca": file}):
-        with pytest.raises(ValidationError, match="scorer_tls_certificate and scorer_tls_key go together"):
+    certificate, key, authority = (f"{whom}_tls_{each}" for each in ("certificate", "key", "ca"))
+    for given in ({certificate: file}, {key: file, authority: file}):
+        with pytest.raises(ValidationError, match=f"{certificate} and {key} go together"):
             ExplainerSettings(**given)
-    with pytest.raises(ValidationError, match="scorer_tls_certificate needs scorer_tls_ca"):
-        ExplainerSettings(scorer_tls_certificate=file, scorer_tls_key=file)
+    with pytest.raises(ValidationError, match=f"{certificate} needs {authority}"):
+        ExplainerSettings(**{certificate: file, key: file})
 
 
 def test_the_server_starts_without_the_heavy_libraries() -> None:

@@ -100,6 +100,11 @@ readinessProbe:
 - {name: {{ $prefix }}TLS_CLIENT_CA, value: /etc/earwitness/tls/ca.crt}
 {{- end }}
 {{- end }}{{ end }}
+{{- with .root.Values.tracing }}{{ if .endpoint }}
+- {name: {{ $prefix }}TRACE_ENDPOINT, value: {{ .endpoint | quote }}}
+- {name: OTEL_TRACES_SAMPLER, value: parentbased_traceidratio}
+- {name: OTEL_TRACES_SAMPLER_ARG, value: {{ .ratio | quote }}}
+{{- end }}{{ end }}
 {{- range $setting, $value := (index .root.Values .name).settings }}
 - name: {{ $prefix }}{{ upper $setting }}
   # Numbers by toJson: printed as they are, large ones would come as 1e+07.
@@ -127,6 +132,10 @@ readinessProbe:
 {{- if .Values.auth.existingSecret }}
 - {name: auth, mountPath: /etc/earwitness/auth, readOnly: true}
 {{- end }}
+{{- include "earwitness.tlsMount" . }}
+{{- end }}
+
+{{- define "earwitness.tlsMount" -}}
 {{- if .Values.tls.existingSecret }}
 - {name: tls, mountPath: /etc/earwitness/tls, readOnly: true}
 {{- end }}
@@ -142,6 +151,10 @@ readinessProbe:
       - {key: {{ .tokensKey }}, path: tokens}
       - {key: {{ .clientKey }}, path: client}
 {{- end }}{{ end }}
+{{- include "earwitness.tlsVolume" . }}
+{{- end }}
+
+{{- define "earwitness.tlsVolume" -}}
 {{- with .Values.tls.existingSecret }}
 - name: tls
   secret: {secretName: {{ . }}, defaultMode: 0440}

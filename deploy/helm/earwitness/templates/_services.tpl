@@ -11,6 +11,13 @@
 - {name: EARWITNESS_EXPLAINER_MODEL_REPOSITORY, value: {{ include "earwitness.modelsPath" .root }}}
 {{- else -}}
 - {name: EARWITNESS_EXPLAINER_TRITON_URL, value: {{ include "earwitness.tritonAddress" .root | quote }}}
+{{- with $values.tls }}{{ if .triton }}
+- {name: EARWITNESS_EXPLAINER_TRITON_TLS_CA, value: /etc/earwitness/tls/ca.crt}
+{{- if .mutual }}
+- {name: EARWITNESS_EXPLAINER_TRITON_TLS_CERTIFICATE, value: /etc/earwitness/tls/tls.crt}
+- {name: EARWITNESS_EXPLAINER_TRITON_TLS_KEY, value: /etc/earwitness/tls/tls.key}
+{{- end }}
+{{- end }}{{ end }}
 {{- end }}
 {{- if $values.scorer.enabled }}
 - {name: EARWITNESS_EXPLAINER_SCORER_ADDRESS, value: {{ include "earwitness.address" (dict "root" .root "name" "scorer") | quote }}}

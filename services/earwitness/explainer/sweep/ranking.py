@@ -10,10 +10,12 @@ from typing import Protocol
 import grpc
 import grpc.aio
 
+from earwitness import tracing
 from earwitness.errors import FailedPrecondition, InvalidArgument, Unavailable
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray
 from earwitness.rpc import tensors
+from earwitness.rpc.channel import ClientTls, Dialled
 from earwitness.rpc.errors import error_from_rpc
 from earwitness.rpc.files import Watched
 from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
@@ -101,13 +103,11 @@ class ScorerRanker:
         address: str,
         *,
         token_file: Path | None = None,
-        tls_ca: Path | None = None,
-        tls_certificate: Path | None = None,
-        tls_key: Path | None = None,
+        tls: ClientTls | None = None,
     ) -> None:
-        """Opens no connection yet. TLS with `tls_ca`, mutual TLS with the other two as well.
+        """Opens no connection yet; in plain text without `tls`.
 
-        Raises: OSError for a file that cannot be read.
+        Raises: FailedPrecondition, OSError for files that cannot be used.
         """
         self._address = address
         self._token = Watched([token_file], lambda: _read_token(token_file)) if token_file else None
@@ -117,23 +117,17 @@ class ScorerRanker:
             ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
             ("grpc.service_config", json.dumps({"methodConfig": [{"name": methods, "retryPolicy": RETRY}]})),
         ]
-        if tls_ca is None:
-            self._channel = grpc.aio.insecure_channel(address, options=options)
-        else:
-            credentials = grpc.ssl_channel_credentials(
-                tls_ca.read_bytes(),
-                tls_key.read_bytes() if tls_key else None,
-                tls_certificate.read_bytes() if tls_certificate else None,
-            )
-            self._channel = grpc.aio.secure_channel(address, credentials, options=options)
-        self._stub: scorer_pb2_grpc.ScorerServiceAsyncStub = scorer_pb2_grpc.ScorerServiceStub(self._channel)
+        self._scorer: Dialled[scorer_pb2_grpc.ScorerServiceAsyncStub] = Dialled(
+            address, scorer_pb2_grpc.ScorerServiceStub, options, tls
+        )
 
     async def check(self, reference: str, origin: Activations, unit: int | None, field: str) -> None:
         """See `Ranker`."""
         name, _, version = reference.partition("/versions/")
         request = scorer_pb2.GetReferenceRequest(name=name)
-        with self._failures(field):
-            answer = await self._stub.GetReference(request, timeout=CHECK_TIMEOUT_S, metadata=self._metadata())
+        with self._failures(field), tracing.call(SCORER, "GetReference", {}) as span:
+            metadata = (*self._metadata(), *span.headers)
+            answer = await self._scorer.stub.GetReference(request, timeout=CHECK_TIMEOUT_S, metadata=metadata)
         found = answer.reference
         versions = [each.name for each in found.versions]
         if not versions or (version and reference not in versions):
@@ -163,8 +157,9 @@ class ScorerRanker:
                 for index, rows in batches.items()
             ],
         )
-        with self._failures("reference"):
-            answer = await self._stub.Rank(request, timeout=RANK_TIMEOUT_S, metadata=self._metadata())
+        with self._failures("reference"), tracing.call(SCORER, "Rank", {"earwitness.batches": len(batches)}) as span:
+            metadata = (*self._metadata(), *span.headers)
+            answer = await self._scorer.stub.Rank(request, timeout=RANK_TIMEOUT_S, metadata=metadata)
         ranked = [
             pb.RankedResult(
                 result_index=int(each.id),
@@ -182,7 +177,7 @@ class ScorerRanker:
 
     async def close(self) -> None:
         """See `Ranker`."""
-        await self._channel.close()
+        await self._scorer.close()
 
     @contextmanager
     def _failures(self, field: str) -> Iterator[None]:

@@ -34,7 +34,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class NewSweep:
-    """A sweep to be stored; `request` is its message, the same bytes for the same sweep."""
+    """A sweep to be stored; `request` is its message, the same bytes for the same sweep, and `traceparent` the span of
+    the call that brought it, "" where there is none."""
 
     sweep_id: str
     request_id: str
@@ -45,6 +46,7 @@ class NewSweep:
     block_count: int
     row_step_count: int
     result_count: int
+    traceparent: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class SweepRecord:
     create_time: datetime
     update_time: datetime
     end_time: datetime | None
+    traceparent: str = ""
 
     @property
     def time_left_s(self) -> float | None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from earwitness import tracing
 from earwitness.errors import EarwitnessError
 from earwitness.explainer.errors import LeaseLost, NonFiniteModel
 from earwitness.explainer.search import Budget, Evaluate, Progress, require_searchable, search
@@ -181,12 +182,15 @@ class SweepRunner:
     async def _search_block(self, number: int) -> None:
         block = self._active[number] = await self._block(number)
         pause_s = FIRST_PAUSE_S
-        while not block.state.done:
-            try:
-                await self._advance(block)
-            except PASSING as err:
-                pause_s = await self._pause(err, pause_s)
-        await self._keep(block)
+        about = {"earwitness.block": number, "earwitness.rows": len(block.state.plan.rows)}
+        with tracing.span("sweep block", about) as span:
+            while not block.state.done:
+                try:
+                    await self._advance(block)
+                except PASSING as err:
+                    pause_s = await self._pause(err, pause_s)
+            await self._keep(block)
+            span.tell({"earwitness.row_steps": block.state.row_step_count})
         self._row_steps[number] = block.state.row_step_count
         del self._active[number]
 

@@ -72,6 +72,7 @@ sweep = Table(
     Column("end_time_us", BigInteger, nullable=True),
     Column("lease", String(36), nullable=True),
     Column("lease_end_us", BigInteger, nullable=True),
+    Column("traceparent", String(55), nullable=True),
     # The queue is read from it every second.
     Index(None, "state", "key"),
     sqlite_autoincrement=True,

@@ -82,6 +82,7 @@ class SweepStore:
             "search_us": 0,
             "create_time_us": now,
             "update_time_us": now,
+            "traceparent": new.traceparent or None,
         }
         try:
             with self._database.writing() as connection:
@@ -342,6 +343,7 @@ def _record(row: Row[Any]) -> SweepRecord:
         create_time=_time(row.create_time_us),
         update_time=_time(row.update_time_us),
         end_time=None if row.end_time_us is None else _time(row.end_time_us),
+        traceparent=row.traceparent or "",
     )
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from secrets import token_hex
 from uuid import uuid4
 
+from earwitness import tracing
 from earwitness.errors import EarwitnessError, Internal, InvalidArgument, Unavailable
 from earwitness.explainer.errors import LeaseLost, ModelChanged, ResultNotDone, SweepNotOver
 from earwitness.explainer.explainer import Explainer, Explanation
@@ -132,6 +133,7 @@ class Sweeps:
             block_count=len(layout.blocks),
             row_step_count=layout.row_step_count,
             result_count=request.result_count,
+            traceparent=tracing.traceparent(),
         )
         made = await asyncio.to_thread(self._store.create, new, self._settings.max_waiting_sweeps)
         self._work.set()
@@ -313,7 +315,11 @@ class Sweeps:
             try:
                 claimed = await self._claim()
                 if claimed is not None:
-                    await self._run(*claimed)
+                    record, lease = claimed
+                    about = {"earwitness.sweep": record.sweep_id, "earwitness.model": record.model}
+                    with tracing.span("sweep", about, cause=record.traceparent) as span:
+                        state = await self._run(record, lease)
+                        span.tell({"earwitness.state": state.value})
                     continue
                 failing = False
             except (Unavailable, LeaseLost) as err:  # whatever it was, it is tried again
@@ -330,9 +336,12 @@ class Sweeps:
         models = [bundle.name for bundle in await self._explainer.models()]
         return await asyncio.to_thread(self._store.claim, self._holder, self._settings.sweep_lease_s, models)
 
-    async def _run(self, record: SweepRecord, lease: Lease) -> None:
-        """One sweep to its end. Raises: StoreUnavailable, InferenceUnavailable, LeaseLost; CancelledError when the
-        process ends, its checkpoints left."""
+    async def _run(self, record: SweepRecord, lease: Lease) -> State:
+        """One sweep to its end; how it ended.
+
+        Raises: StoreUnavailable, InferenceUnavailable, LeaseLost; CancelledError when the process ends, its checkpoints
+        left.
+        """
         runner: SweepRunner | None = None
         state, error = State.FAILED, None
         try:
@@ -365,6 +374,7 @@ class Sweeps:
         self._explainer.count_sweep(state.value)
         _logger.info("sweeps/%s %s in %.1f s", record.sweep_id, state.value, progress.search_s)
         self._tell()
+        return state
 
     def _runner(self, record: SweepRecord, lease: Lease, layout: Layout, bundle: BundleMetadata) -> SweepRunner:
         served = self._explainer.serve(bundle)
