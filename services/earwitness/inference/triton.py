@@ -16,6 +16,7 @@ from earwitness.inference.backend import (
     InferenceUnavailable,
     ModelNotServed,
     in_batches,
+    require_weights,
 )
 from earwitness.inference.metadata import BundleMetadata, complete_bundles
 from earwitness.inference.repository import parameter_texts
@@ -44,13 +45,14 @@ class TritonBackend:
     """A Triton server at `url` (host:port of its gRPC endpoint), an `InferenceBackend`.
 
     Nothing is asked of the server before the first call. Metadata of bundles are kept for as long as the connection
-    lasts: a restarted server may serve other models.
+    lasts: a restarted server, or another one behind the same name, may serve other models.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._channel: grpc.aio.Channel | None = None
         self._stub: service_pb2_grpc.GRPCInferenceServiceStub | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._version: str | None = None
         self._configs: dict[tuple[str, str], Any] = {}
         """Configurations of served models by name and version; "" is the newest."""
@@ -75,6 +77,7 @@ class TritonBackend:
         inputs: Mapping[str, FloatArray],
         outputs: Sequence[str],
         *,
+        weights_sha256: str | None = None,
         timeout_s: float | None = None,
     ) -> dict[str, FloatArray]:
         """The named outputs of one served model for a batch; see `InferenceBackend.infer`. The arrays are read-only.
@@ -88,7 +91,10 @@ class TritonBackend:
         try:
             async with asyncio.timeout(timeout_s):
                 config = await self._config_of(served_name)
-                return await in_batches(run, inputs, config.max_batch_size or sys.maxsize)
+                found = await in_batches(run, inputs, config.max_batch_size or sys.maxsize)
+                # Looked at after the answer: what was known before it is forgotten if it came over another connection.
+                require_weights(served_name, parameter_texts(await self._config_of(served_name)), weights_sha256)
+                return found
         except TimeoutError as err:
             raise TimeoutError(f"{served_name} did not answer within {timeout_s} s") from err
 
@@ -103,8 +109,11 @@ class TritonBackend:
     async def close(self) -> None:
         """Close the connection; a later call opens it again."""
         channel, self._channel = self._channel, None
+        if self._watcher is not None:
+            self._watcher.cancel()
         if channel is not None:
             await channel.close()
+        self._forget()
 
     async def _infer(
         self, served_name: str, inputs: Mapping[str, FloatArray], outputs: Sequence[str], timeout_s: float | None
@@ -151,10 +160,14 @@ class TritonBackend:
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self._url, options=CHANNEL_OPTIONS)
             self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        if self._channel.get_state() is not grpc.ChannelConnectivity.READY:
-            # A lost connection is only made again by a call, so no restart between two calls goes unnoticed.
-            self._forget()
+            self._watcher = asyncio.create_task(self._watch(self._channel))
         return await getattr(self._stub, method)(request, timeout=timeout_s)
+
+    async def _watch(self, channel: grpc.aio.Channel) -> None:
+        """Forget what the server said as soon as its connection is lost: before an answer comes over the next one."""
+        while True:
+            await channel.wait_for_state_change(channel.get_state())
+            self._forget()
 
     def _forget(self) -> None:
         self._configs.clear()

@@ -29,7 +29,7 @@ from earwitness.explainer.sweep.runner import Pace, SweepRunner
 from earwitness.explainer.sweep.store import Lease, SweepStore
 from earwitness.explainer.sweep.values import SweepLimits, check_request
 from earwitness.explainer.v1 import explainer_pb2 as pb
-from earwitness.inference.backend import FloatArray
+from earwitness.inference.backend import FloatArray, ModelExchanged
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc.errors import status_of
 from earwitness.storage.errors import StoreUnavailable
@@ -289,7 +289,7 @@ class Sweeps:
                     await self._run(*claimed)
                     continue
                 failing = False
-            except (Unavailable, LeaseLost) as err:  # whatever it was, it is tried again
+            except (Unavailable, LeaseLost, ModelExchanged) as err:  # whatever it was, it is tried again
                 if not failing:
                     _logger.warning("sweeps wait: %s", err.message)
                 failing = True
@@ -304,8 +304,8 @@ class Sweeps:
         return await asyncio.to_thread(self._store.claim, self._holder, self._settings.sweep_lease_s, models)
 
     async def _run(self, record: SweepRecord, lease: Lease) -> None:
-        """One sweep to its end. Raises: StoreUnavailable, InferenceUnavailable, LeaseLost; CancelledError when the
-        process ends, its checkpoints left."""
+        """One sweep to its end. Raises: StoreUnavailable, InferenceUnavailable, LeaseLost, ModelExchanged;
+        CancelledError when the process ends, its checkpoints left."""
         runner: SweepRunner | None = None
         state, error = State.FAILED, None
         try:
@@ -322,7 +322,7 @@ class Sweeps:
             raise
         except (StoreUnavailable, LeaseLost):
             raise
-        except Unavailable:
+        except (Unavailable, ModelExchanged):  # of an exchanged model the next try tells what it is
             await asyncio.to_thread(self._store.release, lease)
             raise
         except EarwitnessError as err:
