@@ -2,13 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
-import numpy as np
-from prometheus_client import CollectorRegistry
 
 from earwitness.client import ExplainerClient, Objective, ScorerClient, Search, Selection, Settings
 from earwitness.client.explaining import explain_and_score
@@ -16,75 +13,33 @@ from earwitness.client.output import Run
 from earwitness.client.references import identity_of
 from earwitness.explainer.v1 import explainer_pb2
 from earwitness.rpc.errors import RpcFailure
-from earwitness.scorer.frechet import factor_rows, frechet_distance
-from earwitness.scorer.v1 import scorer_pb2 as pb
-from earwitness.scorer.v1 import scorer_pb2_grpc
+from tests.faults.appending import CALLERS, Appending, scorer_process
 from tests.faults.searches import close, sweep, until_steps
 from tests.faults.tally import Tally
-from tests.helpers.services import Service, service
+from tests.helpers.services import service
 from tests.helpers.tiny_bundle import OUTPUTS, TinyBundle
 from tests.integration.explainer.sweeping import Sweeping
-from tests.integration.scorer.running import Running, creation, parts, rows_of, scoring
+from tests.integration.scorer.running import creation, rows_of
 
-SHARD_ROWS = 50
-CALLERS, SHARDS_EACH = 6, 10
 STEPS = 1000
-
-
-@asynccontextmanager
-async def scoring_process(**settings: object) -> AsyncIterator[tuple[Service, Running]]:
-    """A scorer as a process, and its stub."""
-    async with service("scorer", **settings) as started:
-        yield started, Running(scorer_pb2_grpc.ScorerServiceStub(started.channel), started.channel, CollectorRegistry())
-
-
-def shards() -> Iterator[int]:
-    return iter(range(CALLERS * SHARDS_EACH))
-
-
-async def append(scorer: Running, number: int) -> int:
-    """Send a shard; the rows that the reference has then."""
-    rows = rows_of(SHARD_ROWS, seed=number)
-    return (await scorer.append(parts(rows, shard_id=f"shard {number}"))).row_count
 
 
 async def test_scorer_stopped(tally: Tally, tmp_path: Path) -> None:
     """SIGTERM under load: what is acknowledged is there after it, and counts once however often it is sent again."""
-    acknowledged: set[int] = set()
-
-    async def append_all(scorer: Running, numbers: Iterator[int]) -> None:
-        for number in numbers:
-            if not isinstance(await tally.call(append(scorer, number)), RpcFailure):
-                acknowledged.add(number)
-
-    async with scoring_process(data_dir=tmp_path, drain_notice_s=0) as (process, scorer):
+    appending = Appending(tally)
+    async with scorer_process(data_dir=tmp_path, drain_notice_s=0) as (process, scorer):
         await scorer.stub.CreateReference(creation())
-        numbers = shards()
-        appending = [asyncio.create_task(append_all(scorer, numbers)) for _ in range(CALLERS)]
-        while len(acknowledged) < CALLERS:  # noqa: ASYNC110 -- the callers have no event
+        sending = asyncio.create_task(appending.run(scorer))
+        while len(appending.acknowledged) < CALLERS:  # noqa: ASYNC110 -- the callers have no event
             await asyncio.sleep(0.005)
         process.process.send_signal(signal.SIGTERM)
         tally.injections += 1
-        await asyncio.gather(*appending)
+        await sending
         assert await process.ended() == 0
     assert tally.retryable["UNAVAILABLE"] > 0
-    async with scoring_process(data_dir=tmp_path) as (_, scorer):
-        kept = (await scorer.stub.GetReference(pb.GetReferenceRequest(name="references/r"))).reference.row_count
-        assert kept <= SHARD_ROWS * (len(acknowledged) + CALLERS)
-        tally.judge(kept >= SHARD_ROWS * len(acknowledged))
-        numbers = shards()
-        await asyncio.gather(*(append_all(scorer, numbers) for _ in range(CALLERS)))
-        tally.judge(await counts_once(scorer))
-
-
-async def counts_once(scorer: Running) -> bool:
-    """Whether the reference is of every shard's rows, each once."""
-    version = (await scorer.stub.FreezeReference(pb.FreezeReferenceRequest(name="references/r"))).version
-    rows = np.concatenate([rows_of(SHARD_ROWS, seed=number) for number in shards()])
-    batch = rows_of(20, seed=999)
-    score = (await scorer.stub.Score(scoring(batch))).score
-    expected = frechet_distance(batch, factor_rows(rows)).distance
-    return bool(version.row_count == len(rows) and np.isclose(score.distance, expected, rtol=1e-9))
+    async with scorer_process(data_dir=tmp_path) as (_, scorer):
+        await appending.judge_kept(scorer)
+        await appending.judge_whole(scorer)
 
 
 async def test_scorer_down(tiny: TinyBundle, tally: Tally, tmp_path: Path) -> None:
@@ -93,7 +48,7 @@ async def test_scorer_down(tiny: TinyBundle, tally: Tally, tmp_path: Path) -> No
     asked = Search.of("tiny", Objective("fc3", 0), row_count=4, settings=Settings(steps=STEPS))
     with_reference = sweep(4, STEPS, reference="references/r")
     async with AsyncExitStack() as opened:
-        process, _ = await opened.enter_async_context(scoring_process(data_dir=tmp_path))
+        process, _ = await opened.enter_async_context(scorer_process(data_dir=tmp_path))
         explainer = await opened.enter_async_context(
             service("explainer", data_dir=tmp_path, scorer_address=process.address, **models)
         )
@@ -129,7 +84,7 @@ async def test_scorer_down(tiny: TinyBundle, tally: Tally, tmp_path: Path) -> No
         assert isinstance(refused, RpcFailure)
         assert refused.reason == "SCORER_UNAVAILABLE"
 
-        await opened.enter_async_context(scoring_process(data_dir=tmp_path, port=process.port))
+        await opened.enter_async_context(scorer_process(data_dir=tmp_path, port=process.port))
         again = await tally.call(explain_and_score(client, asked, scorer=scorer, reference="r", artefacts=()))
         assert isinstance(again, Run)
         assert again.scoring is not None
