@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 
 from earwitness.rpc.errors import RpcFailure, error_from_rpc
+from tests.helpers.services import PATIENCE_S
 
 HANG_S = 120.0
 """A call without an end after so long hangs: no wait that is promised here is half as long on an idle machine."""
@@ -57,6 +58,18 @@ class Tally:
         self.ok += 1
         self.judge(right(answer))
         return answer
+
+    async def persist(
+        self, make: Callable[[], Awaitable[Answer]], right: Callable[[Answer], bool] = lambda _: True
+    ) -> Answer:
+        """Count calls until one goes well, as a caller makes them who does what the statuses tell; its answer."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                found = await self.call(make(), right)
+                assert found is not None, "a call hangs"
+                if not isinstance(found, RpcFailure):
+                    return found
+                await asyncio.sleep(0.5)
 
     def judge(self, right: bool) -> None:
         """Count a result that is looked at after its call."""

@@ -3,15 +3,16 @@
 import asyncio
 import resource
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
 
+from earwitness.explainer.sweep.migration import SCHEMA as EXPLAINER_SCHEMA
 from earwitness.rpc.errors import RpcFailure
+from earwitness.scorer.migration import SCHEMA as SCORER_SCHEMA
+from earwitness.storage.database import Database
 from tests.faults.appending import BY_NAME, CALLERS, SHARDS, Appending, scorer_process
 from tests.faults.searches import close, explain, latents, like, search, sweep, until_steps
 from tests.faults.tally import Tally
@@ -21,7 +22,7 @@ from tests.helpers.tiny_bundle import TinyBundle
 from tests.integration.explainer.sweeping import Sweeping, array
 from tests.integration.scorer.running import creation
 
-BEFORE, DURING = range(2 * CALLERS), range(2 * CALLERS, SHARDS)
+BEFORE, DURING = range(CALLERS), range(CALLERS, SHARDS)
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 Undo = Callable[[], object]
 
@@ -57,7 +58,7 @@ async def test_sqlite(tally: Tally, tmp_path: Path, disturb: Callable[[Service, 
         assert len(appending.acknowledged) == len(BEFORE)
         undo = disturb(process, folder)
         tally.injections += 1
-        await appending.run(scorer, DURING, timeout_s=1)
+        await appending.run(scorer, DURING, timeout_s=0.4)
         assert sum(tally.retryable.values()) > 0
         reading = await tally.call(scorer.stub.GetReference(BY_NAME))
         assert isinstance(reading, RpcFailure) == (disturb is move)
@@ -73,22 +74,24 @@ async def test_postgresql_killed(tiny: TinyBundle, tally: Tally, tmp_path: Path)
     steps, appending = 3000, Appending(tally)
     with postgres_server() as server:
         url = server.create_database()
-        for name in ("explainer", "scorer"):
-            migrate = [sys.executable, "-m", f"earwitness.{name}", "migrate", f"--database-url={url}"]
-            await asyncio.to_thread(subprocess.run, migrate, check=True)
+        database = Database(url)
+        for schema in (EXPLAINER_SCHEMA, SCORER_SCHEMA):
+            schema.migrate(database)
+        database.close()
         async with (
             scorer_process(database_url=url) as (_, scorer),
             service("explainer", database_url=url, **models, **pace) as explainer,
         ):
             expected = latents(await explain(explainer.channel, search(range(4), steps)))
-            sweeping = Sweeping.of(explainer.channel)
-            sweep_id = await sweeping.create(sweep(4, steps))
             await scorer.stub.CreateReference(creation())
             await appending.run(scorer, BEFORE)
+            sweeping = Sweeping.of(explainer.channel)
+            sweep_id = await sweeping.create(sweep(4, steps))
             await until_steps(explainer, 100)
             sending = asyncio.create_task(appending.run(scorer, DURING))
             await asyncio.to_thread(server.stop)
             tally.injections += 1
+            assert not await explainer.metric("explainer_sweeps_total", state="succeeded"), "too late"
             await sending
             found = await tally.call(explain(explainer.channel, search([0], steps)), like(expected))
             assert not isinstance(found, RpcFailure)

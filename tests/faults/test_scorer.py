@@ -14,14 +14,14 @@ from earwitness.client.references import identity_of
 from earwitness.explainer.v1 import explainer_pb2
 from earwitness.rpc.errors import RpcFailure
 from tests.faults.appending import CALLERS, Appending, scorer_process
-from tests.faults.searches import close, sweep, until_steps
+from tests.faults.searches import close, sweep
 from tests.faults.tally import Tally
 from tests.helpers.services import service
 from tests.helpers.tiny_bundle import OUTPUTS, TinyBundle
 from tests.integration.explainer.sweeping import Sweeping
 from tests.integration.scorer.running import creation, rows_of
 
-STEPS = 1000
+STEPS = 3000
 
 
 async def test_scorer_stopped(tally: Tally, tmp_path: Path) -> None:
@@ -44,13 +44,14 @@ async def test_scorer_stopped(tally: Tally, tmp_path: Path) -> None:
 
 async def test_scorer_down(tiny: TinyBundle, tally: Tally, tmp_path: Path) -> None:
     """Explanations and sweeps are not lost with their scores: both can be had when the scorer is back."""
-    models = {"backend": "local", "model_repository": tiny.repository, "local_threads": 1, "sweep_yield_s": 0}
+    models = {"backend": "local", "model_repository": tiny.repository, "local_threads": 1}
+    pace = {"sweep_yield_s": 0, "progress_interval_s": 0.01}
     asked = Search.of("tiny", Objective("fc3", 0), row_count=4, settings=Settings(steps=STEPS))
     with_reference = sweep(4, STEPS, reference="references/r")
     async with AsyncExitStack() as opened:
         process, _ = await opened.enter_async_context(scorer_process(data_dir=tmp_path))
         explainer = await opened.enter_async_context(
-            service("explainer", data_dir=tmp_path, scorer_address=process.address, **models)
+            service("explainer", data_dir=tmp_path, scorer_address=process.address, **models, **pace)
         )
         client = await opened.enter_async_context(ExplainerClient(explainer.address))
         scorer = await opened.enter_async_context(ScorerClient(process.address))
@@ -65,10 +66,12 @@ async def test_scorer_down(tiny: TinyBundle, tally: Tally, tmp_path: Path) -> No
         assert not ranked.error
 
         disturbed_id = await sweeping.create(with_reference)
-        explaining = asyncio.create_task(
-            tally.call(explain_and_score(client, asked, scorer=scorer, reference="r", artefacts=()))
+        begun = asyncio.Event()
+        call = explain_and_score(
+            client, asked, scorer=scorer, reference="r", artefacts=(), on_progress=lambda _: begun.set()
         )
-        await until_steps(explainer, 20)
+        explaining = asyncio.create_task(tally.call(call))
+        await begun.wait()
         await process.kill()
         tally.injections += 1
         run = await explaining
