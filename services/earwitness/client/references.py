@@ -189,7 +189,8 @@ async def layer_activations(
     batches = []
     for start in range(0, len(excerpts), BATCH_ROWS):
         batch = np.ascontiguousarray(excerpts[start : start + BATCH_ROWS], np.float32)
-        batches.append((await backend.infer(served_name, {"spectrogram": batch}, [layer]))[layer])
+        inputs, weights = {"spectrogram": batch}, bundle.weights_sha256
+        batches.append((await backend.infer(served_name, inputs, [layer], weights_sha256=weights))[layer])
     return np.concatenate(batches)
 
 

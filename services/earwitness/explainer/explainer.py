@@ -108,7 +108,7 @@ class Explainer:
 
         Raises: InvalidArgument, ModelNotFound, UnknownFeatures before any work; TooManySearches; ZeroGradient,
         FrozenGradient, WrongGradient, NonFiniteModel; NothingSearchedYet, TimeoutError; InferenceUnavailable,
-        InferenceFailed.
+        InferenceFailed; ModelExchanged when other weights are served since the search was planned.
         """
         end_s = math.inf if time_left_s is None else time.monotonic() + time_left_s
         check_limits(request, self._limits)

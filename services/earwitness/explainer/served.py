@@ -18,7 +18,8 @@ Observe = Callable[[Role, float, str], None]
 class ServedBundle:
     """Calls the models of `bundle` with at most `max_batch` rows at once, `calls_in_flight` calls at a time.
 
-    A call without an answer after `call_timeout_s` seconds means that the backend is unavailable.
+    A call without an answer after `call_timeout_s` seconds means that the backend is unavailable; an answer of other
+    weights than the bundle's is none, but ModelExchanged.
     """
 
     def __init__(
@@ -90,7 +91,13 @@ class ServedBundle:
             limit_s = min(end_s - begun, self._call_timeout_s)
             failure = ""
             try:
-                return await self._backend.infer(self._bundle.served_name(role), inputs, outputs, timeout_s=limit_s)
+                return await self._backend.infer(
+                    self._bundle.served_name(role),
+                    inputs,
+                    outputs,
+                    weights_sha256=self._bundle.weights_sha256,
+                    timeout_s=limit_s,
+                )
             except EarwitnessError as err:
                 failure = err.reason
                 raise

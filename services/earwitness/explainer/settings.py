@@ -7,7 +7,7 @@ from pydantic import Field, FilePath, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from earwitness.folders import data_folder
-from earwitness.rpc.channel import ClientTls
+from earwitness.rpc.dialled import ClientTls
 from earwitness.rpc.settings import ServerSettings
 from earwitness.storage.database import require_url
 

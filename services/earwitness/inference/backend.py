@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.errors import Internal, NotFound, ResourceExhausted, Unavailable
-from earwitness.inference.metadata import BundleMetadata
+from earwitness.errors import Aborted, Internal, NotFound, ResourceExhausted, Unavailable
+from earwitness.inference.metadata import BundleMetadata, weights_in
 
 FloatArray = NDArray[np.float32]
 
@@ -32,6 +32,19 @@ class ModelNotServed(NotFound):
 
     def __init__(self, served_name: str, hint: str) -> None:
         super().__init__("earwitness.ServedModel", served_name, hint)
+
+
+class ModelExchanged(Aborted):
+    """Other weights are served under the model's name since its bundle was asked for."""
+
+    reason = "MODEL_EXCHANGED"
+
+    def __init__(self, served_name: str, expected: str, found: str | None) -> None:
+        has = f"weights {found[:12]}" if found else "no weights of a bundle"
+        super().__init__(
+            f"{served_name} has {has} now, this began with weights {expected[:12]}: the model was exchanged meanwhile; "
+            "ask again, of the model as it is now"
+        )
 
 
 class InferenceFailed(Internal):
@@ -59,14 +72,16 @@ class InferenceBackend(Protocol):
         inputs: Mapping[str, FloatArray],
         outputs: Sequence[str],
         *,
+        weights_sha256: str | None = None,
         timeout_s: float | None = None,
     ) -> dict[str, FloatArray]:
         """The named outputs of one served model for a batch; every array is float32 with the batch first.
 
-        A batch of more rows than the model's max_batch_size is run in several.
+        A batch of more rows than the model's max_batch_size is run in several. With `weights_sha256`, that of the
+        model's bundle, the answer is of those weights or there is none: a search never mixes two versions of a model.
 
-        Raises: InferenceUnavailable; InferenceOverloaded; ModelNotServed; InferenceFailed; TimeoutError after
-        `timeout_s` seconds.
+        Raises: InferenceUnavailable; InferenceOverloaded; ModelNotServed; ModelExchanged; InferenceFailed;
+        TimeoutError after `timeout_s` seconds.
         """
 
     async def ready(self) -> bool:
@@ -74,6 +89,12 @@ class InferenceBackend(Protocol):
 
     async def close(self) -> None:
         """Release connections and sessions."""
+
+
+def require_weights(served_name: str, parameters: Mapping[str, str], expected: str | None) -> None:
+    """Raises: ModelExchanged unless the served model of those config.pbtxt parameters has the expected weights."""
+    if expected is not None and (found := weights_in(parameters)) != expected:
+        raise ModelExchanged(served_name, expected, found)
 
 
 async def in_batches(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from earwitness.inference.backend import InferenceBackend
-from earwitness.rpc.channel import ClientTls
+from earwitness.rpc.dialled import ClientTls
 
 BackendKind = Literal["triton", "local"]
 

@@ -15,6 +15,7 @@ from earwitness.inference.backend import (
     InferenceUnavailable,
     ModelNotServed,
     in_batches,
+    require_weights,
 )
 from earwitness.inference.metadata import BundleMetadata, complete_bundles
 from earwitness.inference.repository import RepositoryError, ServedModel, read_repository
@@ -58,6 +59,7 @@ class LocalBackend:
         inputs: Mapping[str, FloatArray],
         outputs: Sequence[str],
         *,
+        weights_sha256: str | None = None,
         timeout_s: float | None = None,
     ) -> dict[str, FloatArray]:
         """The named outputs of one served model for a batch; see `InferenceBackend.infer`.
@@ -68,6 +70,7 @@ class LocalBackend:
         if served_name not in self._models:
             raise ModelNotServed(served_name, f"{self._repository} has {', '.join(sorted(self._models))}")
         model = self._models[served_name]
+        require_weights(served_name, model.served.parameters, weights_sha256)
 
         async def run(batch: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
             return await model.infer(model.served.check(batch, list(outputs)), outputs)

@@ -116,6 +116,20 @@ class BundleMetadata:
         return metadata
 
 
+def weights_in(parameters: Mapping[str, str]) -> str | None:
+    """The weights that a served model's config.pbtxt parameters tell of; None for a model that is of no bundle."""
+    try:
+        return _described(parameters[BUNDLE_PARAMETER]).weights_sha256
+    except (KeyError, MetadataError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _described(body: str) -> BundleMetadata:
+    """Asked at every call of a model, so kept. Raises: MetadataError."""
+    return BundleMetadata.from_parameters({BUNDLE_PARAMETER: body})
+
+
 def _check(bundle: BundleMetadata) -> None:
     """Raises: MetadataError naming the model and the first field whose value cannot be."""
 

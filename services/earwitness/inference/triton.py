@@ -17,10 +17,11 @@ from earwitness.inference.backend import (
     InferenceUnavailable,
     ModelNotServed,
     in_batches,
+    require_weights,
 )
 from earwitness.inference.metadata import BundleMetadata, complete_bundles
 from earwitness.inference.repository import parameter_texts
-from earwitness.rpc.channel import ClientTls, Dialled
+from earwitness.rpc.dialled import ClientTls, Dialled
 
 CONTROL_TIMEOUT_S = 5.0
 """For questions about the server, which it answers without running a model."""
@@ -47,13 +48,16 @@ class TritonBackend:
     """A Triton server at `url` (host:port of its gRPC endpoint), an `InferenceBackend`; in plain text without `tls`.
 
     Nothing is asked of the server before the first call. Metadata of bundles are kept for as long as the connection
-    lasts: a restarted server may serve other models.
+    lasts: a restarted server, or another one behind the same name, may serve other models.
     """
 
     def __init__(self, url: str, tls: ClientTls | None = None) -> None:
         """Raises: FailedPrecondition, OSError for TLS files that cannot be used."""
         self._url = url
-        self._server = Dialled(url, service_pb2_grpc.GRPCInferenceServiceStub, CHANNEL_OPTIONS, tls)
+        # What the server said is forgotten as soon as its connection is lost: before an answer comes over the next one.
+        self._server = Dialled(
+            url, service_pb2_grpc.GRPCInferenceServiceStub, CHANNEL_OPTIONS, tls, on_change=self._forget
+        )
         self._version: str | None = None
         self._configs: dict[tuple[str, str], Any] = {}
         """Configurations of served models by name and version; "" is the newest."""
@@ -78,6 +82,7 @@ class TritonBackend:
         inputs: Mapping[str, FloatArray],
         outputs: Sequence[str],
         *,
+        weights_sha256: str | None = None,
         timeout_s: float | None = None,
     ) -> dict[str, FloatArray]:
         """The named outputs of one served model for a batch; see `InferenceBackend.infer`. The arrays are read-only.
@@ -91,7 +96,10 @@ class TritonBackend:
         try:
             async with asyncio.timeout(timeout_s):
                 config = await self._config_of(served_name)
-                return await in_batches(run, inputs, config.max_batch_size or sys.maxsize)
+                found = await in_batches(run, inputs, config.max_batch_size or sys.maxsize)
+                # Looked at after the answer: what was known before it is forgotten if it came over another connection.
+                require_weights(served_name, parameter_texts(await self._config_of(served_name)), weights_sha256)
+                return found
         except TimeoutError as err:
             raise TimeoutError(f"{served_name} did not answer within {timeout_s} s") from err
 
@@ -106,6 +114,7 @@ class TritonBackend:
     async def close(self) -> None:
         """Close the connection; a later call opens it again."""
         await self._server.close()
+        self._forget()
 
     async def _infer(
         self, served_name: str, inputs: Mapping[str, FloatArray], outputs: Sequence[str], timeout_s: float | None
@@ -156,9 +165,6 @@ class TritonBackend:
         return answer
 
     async def _call(self, method: str, request: Any, timeout_s: float | None, metadata: tracing.Headers = ()) -> Any:
-        if not self._server.connected:
-            # A lost connection is only made again by a call, so no restart between two calls goes unnoticed.
-            self._forget()
         return await getattr(self._server.stub, method)(request, timeout=timeout_s, metadata=metadata)
 
     def _forget(self) -> None:

@@ -1,98 +1,36 @@
-"""Channels from a service to another server: plain text, TLS or mutual TLS, made anew when certificates change."""
+"""What the channels to our servers have in common, whoever opens them: balance, keepalive, what is tried again."""
 
-import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+import json
+from collections.abc import Sequence
+from typing import Any
 
-import grpc
-import grpc.aio
+KEEPALIVE_TIME_S = 60
+KEEPALIVE_TIMEOUT_S = 20
+"""A server that hangs, or a network that does, is taken for unavailable after both together."""
+MAX_RECONNECT_S = 2
+"""A server that is back is found again within so long; gRPC's own default is two minutes, when it was away for some."""
 
-from earwitness.rpc.files import Watched
-from earwitness.rpc.tls import require_pair
-
-RETIRED_S = 600.0
-"""What calls on a channel that was replaced have to finish."""
-Stub = TypeVar("Stub")
-
-
-@dataclass(frozen=True)
-class ClientTls:
-    """PEM files: the authority that is trusted, and what is shown where the other side wants mutual TLS."""
-
-    authority: Path
-    certificate: Path | None = None
-    key: Path | None = None
-
-    @property
-    def files(self) -> list[Path]:
-        """All that there are."""
-        return [each for each in (self.authority, self.certificate, self.key) if each is not None]
-
-    def read(self) -> grpc.ChannelCredentials:
-        """Raises: FailedPrecondition for files that do not fit together; OSError."""
-        if self.certificate is None or self.key is None:
-            return grpc.ssl_channel_credentials(self.authority.read_bytes())
-        require_pair(self.certificate, self.key, self.authority)
-        return grpc.ssl_channel_credentials(
-            self.authority.read_bytes(), self.key.read_bytes(), self.certificate.read_bytes()
-        )
+RETRY_POLICY = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.2s",
+    "maxBackoff": "2s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
 
 
-class Dialled(Generic[Stub]):
-    """A channel to `address`, HOST:PORT, and the stub on it; opened by the first call, and by one after `close`.
-
-    Once the files of `tls` have changed, new calls take a new channel; those in flight end on the one before.
-    """
-
-    def __init__(
-        self,
-        address: str,
-        make_stub: Callable[[grpc.aio.Channel], Stub],
-        options: Sequence[tuple[str, Any]],
-        tls: ClientTls | None = None,
-    ) -> None:
-        """Raises: FailedPrecondition, OSError for files that cannot be used."""
-        self._address = address
-        self._make_stub = make_stub
-        self._options = options
-        self._credentials = None if tls is None else Watched(tls.files, tls.read)
-        self._used: grpc.ChannelCredentials | None = None
-        self._open: tuple[grpc.aio.Channel, Stub] | None = None
-        self._retired: set[asyncio.Task[None]] = set()
-
-    @property
-    def stub(self) -> Stub:
-        """For the next call."""
-        return self._current()[1]
-
-    @property
-    def connected(self) -> bool:
-        """Whether the next call finds a connection that was there before."""
-        return self._current()[0].get_state() is grpc.ChannelConnectivity.READY
-
-    async def close(self) -> None:
-        """Close the connection; calls in flight are cancelled."""
-        opened, self._open = self._open, None
-        for task in self._retired:
-            task.cancel()
-        if opened is not None:
-            await opened[0].close()
-
-    def _current(self) -> tuple[grpc.aio.Channel, Stub]:
-        credentials = None if self._credentials is None else self._credentials.current()
-        if self._open is not None and credentials is not self._used:
-            retiring = asyncio.get_running_loop().create_task(self._open[0].close(RETIRED_S))
-            self._retired.add(retiring)
-            retiring.add_done_callback(self._retired.discard)
-            self._open = None
-        if self._open is None:
-            address, options, self._used = self._address, self._options, credentials
-            channel = (
-                grpc.aio.insecure_channel(address, options)
-                if credentials is None
-                else grpc.aio.secure_channel(address, credentials, options)
-            )
-            self._open = (channel, self._make_stub(channel))
-        return self._open
+def channel_options(service: str, idempotent_methods: Sequence[str], max_response_bytes: int) -> list[tuple[str, Any]]:
+    """Options of a channel that retries the idempotent methods of `service` while it is unavailable."""
+    methods = [{"service": service, "method": method} for method in idempotent_methods]
+    return [
+        # Several replicas behind one name share the calls.
+        ("grpc.lb_policy_name", "round_robin"),
+        ("grpc.max_receive_message_length", max_response_bytes),
+        ("grpc.keepalive_time_ms", KEEPALIVE_TIME_S * 1000),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_S * 1000),
+        ("grpc.enable_retries", 1),
+        ("grpc.service_config", json.dumps({"methodConfig": [{"name": methods, "retryPolicy": RETRY_POLICY}]})),
+    ]

@@ -36,14 +36,14 @@ class Database:
         self._metrics = metrics
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        if self.is_sqlite:
-            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        self._file = _File(Path(str(parsed.database))) if self.is_sqlite else None
         connect = {} if self.is_sqlite else _postgresql_limits()
         self.engine: Engine = create_engine(
             parsed, pool_size=POOL_SIZE, pool_pre_ping=not self.is_sqlite, connect_args=connect
         )
-        if self.is_sqlite:
-            event.listen(self.engine, "connect", _prepare_sqlite)
+        if self._file is not None:
+            event.listen(self.engine, "do_connect", self._file.before_connecting)
+            event.listen(self.engine, "connect", self._file.prepare)
             event.listen(self.engine, "begin", _begin_sqlite)
         # SQLite's readers see one state by themselves.
         one_state = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
@@ -53,7 +53,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction for several reads of one state. Raises: StoreUnavailable."""
-        with self._counted("read"), _failures(), self._reader.begin() as connection:
+        with self._transaction("read", self._reader) as connection:
             yield connection
 
     @contextmanager
@@ -62,8 +62,20 @@ class Database:
 
         Raises: StoreUnavailable; sqlalchemy's IntegrityError for a constraint.
         """
-        with self._counted("write"), _failures(), self._writer.begin() as connection:
+        with self._transaction("write", self._writer) as connection:
             yield connection
+
+    @contextmanager
+    def _transaction(self, access: Access, engine: Engine) -> Iterator[Connection]:
+        with self._counted(access), _failures():
+            self._require_file()
+            with engine.begin() as connection:
+                yield connection
+            self._require_file()  # it may have gone meanwhile, and what went with it must not be acknowledged
+
+    def _require_file(self) -> None:
+        if self._file is not None:
+            self._file.require()
 
     @contextmanager
     def _counted(self, access: Access) -> Iterator[None]:
@@ -111,16 +123,48 @@ def _postgresql_limits() -> dict[str, Any]:
     }
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:
-    # The driver's own transactions begin late and commit at DDL: ours are begun by `_begin_sqlite`.
-    connection.isolation_level = None
-    for pragma in (
-        f"busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}",
-        "journal_mode = WAL",
-        "synchronous = FULL",  # what was acknowledged survives a power cut, too
-        "foreign_keys = ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+class _File:
+    """A SQLite database's file: that which the first connection opened, or none.
+
+    SQLite itself would write on to a file that was deleted, or make an empty one in its place.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Makes the file's folder."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._inode: tuple[int, int] | None = None
+
+    def before_connecting(self, *of_sqlalchemy: Any) -> None:
+        """Raises: as `require`, where the driver would make an empty file."""
+        self.require()
+
+    def prepare(self, connection: sqlite3.Connection, record: Any) -> None:
+        """What a new connection needs."""
+        # The driver's own transactions begin late and commit at DDL: ours are begun by `_begin_sqlite`.
+        connection.isolation_level = None
+        for pragma in (
+            f"busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}",
+            "journal_mode = WAL",
+            "synchronous = FULL",  # what was acknowledged survives a power cut, too
+            "foreign_keys = ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        self._inode = self._found()
+
+    def require(self) -> None:
+        """Raises: sqlite3.OperationalError when the file is gone, or another one is in its place."""
+        if self._inode is not None and self._found() != self._inode:
+            raise sqlite3.OperationalError(
+                f"{self._path} is not the file that was opened; put that back, or start the service again with this one"
+            )
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -133,6 +177,6 @@ def _begin_sqlite(connection: Connection) -> None:
 def _failures() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeoutError) as err:
+    except (OperationalError, InterfaceError, PoolTimeoutError, sqlite3.OperationalError) as err:
         _logger.warning("the database cannot be used: %s", err)
         raise StoreUnavailable() from err

@@ -10,7 +10,7 @@ from earwitness.inference.backend import InferenceUnavailable
 from earwitness.inference.triton import TritonBackend
 from earwitness.inference.triton_install import TritonInstall
 from earwitness.inference.tritonserver import TritonServer
-from earwitness.rpc.channel import ClientTls
+from earwitness.rpc.dialled import ClientTls
 from tests.helpers.certificates import Pair, issue
 from tests.helpers.tiny_bundle import write_tiny_bundle
 

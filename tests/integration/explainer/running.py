@@ -55,6 +55,7 @@ class Slowed:
         inputs: Mapping[str, FloatArray],
         outputs: Sequence[str],
         *,
+        weights_sha256: str | None = None,
         timeout_s: float | None = None,
     ) -> dict[str, FloatArray]:
         if not self.reachable:
@@ -67,7 +68,9 @@ class Slowed:
                 if self.failing > 0:
                     self.failing -= 1
                     raise InferenceFailed("the server left out the outputs ['activation']")
-            return await self.inner.infer(served_name, inputs, outputs, timeout_s=timeout_s)
+            return await self.inner.infer(
+                served_name, inputs, outputs, weights_sha256=weights_sha256, timeout_s=timeout_s
+            )
 
     async def ready(self) -> bool:
         return self.reachable and await self.inner.ready()

@@ -1,18 +1,15 @@
 """A sweep in an explainer that is killed again and again: nothing saved is lost, nothing is counted twice."""
 
 import asyncio
-import re
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.request import urlopen
 from uuid import uuid4
 
 import grpc
-import grpc.aio
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -21,6 +18,7 @@ from earwitness.explainer.sweep.store import SweepStore
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.storage.database import Database
 from tests.helpers.postgresql import PostgresServer
+from tests.helpers.services import Service, service
 from tests.helpers.tiny_bundle import TinyBundle
 from tests.integration.explainer.running import PATIENCE_S
 from tests.integration.explainer.running import running as running_in_process
@@ -36,28 +34,11 @@ SETTINGS = {
 
 
 @asynccontextmanager
-async def process(tiny: TinyBundle, **place: object) -> AsyncIterator[tuple[asyncio.subprocess.Process, Sweeping, str]]:
-    """The explainer as a process, its stubs, and its metrics' URL; `place` is its `data_dir` or `database_url`."""
-    words = {"backend": "local", "model_repository": tiny.repository, "local_threads": 1, "port": 0, "metrics_port": 0}
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in (words | SETTINGS | place).items()]
-    started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "earwitness.explainer", *options, stderr=asyncio.subprocess.PIPE
-    )
-    assert started.stderr is not None
-    try:
-        ports = None
-        while ports is None:
-            line = (await asyncio.wait_for(started.stderr.readline(), PATIENCE_S)).decode()
-            assert line, "the explainer ended"
-            ports = re.search(r"listening on 127\.0\.0\.1:(\d+), metrics port (\d+)", line)
-        reading = asyncio.create_task(started.stderr.read())
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports[1]}") as channel:
-            yield started, Sweeping.of(channel), f"http://127.0.0.1:{ports[2]}/metrics"
-    finally:
-        if started.returncode is None:
-            started.kill()
-        await started.wait()
-    await reading
+async def process(tiny: TinyBundle, **place: object) -> AsyncIterator[tuple[Service, Sweeping]]:
+    """The explainer as a process, and its stubs; `place` is its `data_dir` or `database_url`."""
+    models = {"backend": "local", "model_repository": tiny.repository, "local_threads": 1}
+    async with service("explainer", **models, **SETTINGS, **place) as started:
+        yield started, Sweeping.of(started.channel)
 
 
 def saved_row_steps(url: str, sweep_id: str) -> int:
@@ -69,11 +50,9 @@ def saved_row_steps(url: str, sweep_id: str) -> int:
     return saved
 
 
-async def evaluations(url: str) -> int:
+async def evaluations(explainer: Service) -> int:
     """Row-steps that a process has evaluated, iterate 0 of each row among them."""
-    text = (await asyncio.to_thread(lambda: urlopen(url).read())).decode()
-    found = re.search(r'^explainer_row_steps_total\{model="tiny"\} (\S+)', text, re.MULTILINE)
-    return int(float(found[1])) if found else 0
+    return int(await explainer.metric("explainer_row_steps_total", model="tiny"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -89,22 +68,22 @@ async def undisturbed(tiny: TinyBundle) -> pb.Sweep:
 async def test_stopped_killed_and_started_again(tiny: TinyBundle, undisturbed: pb.Sweep, tmp_path: Path) -> None:
     sweep_id, saved = "", 0
     for part, number in ((0.2, signal.SIGTERM), (0.5, signal.SIGKILL)):
-        async with process(tiny, data_dir=tmp_path) as (running, sweeping, _):
+        async with process(tiny, data_dir=tmp_path) as (running, sweeping):
             sweep_id = sweep_id or await sweeping.create(MESSAGE)
             seen = await sweeping.until(sweep_id, int(part * ROWS * STEPS))
-            running.send_signal(number)
-            assert await asyncio.wait_for(running.wait(), PATIENCE_S) == (0 if number is signal.SIGTERM else -number)
+            running.process.send_signal(number)
+            assert await running.ended() == (0 if number is signal.SIGTERM else -number)
         before, saved = saved, saved_row_steps(f"sqlite:///{tmp_path / 'explainer.db'}", sweep_id)
         assert before < saved < ROWS * STEPS
         if number is signal.SIGTERM:
             assert saved >= seen.row_steps_done
 
-    async with process(tiny, data_dir=tmp_path) as (_, sweeping, metrics):
+    async with process(tiny, data_dir=tmp_path) as (running, sweeping):
         resumed = await sweeping.until(sweep_id, saved)
         assert resumed.row_steps_done >= saved
         assert (await sweeping.wait(sweep_id)).HasField("response")
         # What was saved is not done again; each row may evaluate one iterate that is no step.
-        assert await evaluations(metrics) <= ROWS * STEPS - saved + ROWS
+        assert await evaluations(running) <= ROWS * STEPS - saved + ROWS
         found = await sweeping.get(sweep_id)
         paths = await sweeping.explanations(sweep_id, 3, pb.ARTEFACT_TRAJECTORY)
     assert found.row_step_count == ROWS * STEPS
@@ -132,17 +111,16 @@ async def test_failed_resumed_killed_and_started_again(
     assert not all(done)
 
     request_id = str(uuid4())
-    async with process(tiny, data_dir=tmp_path) as (running, sweeping, _):
+    async with process(tiny, data_dir=tmp_path) as (running, sweeping):
         resumed = await sweeping.resume(failed, request_id)
         seen = await sweeping.until(resumed, saved + (ROWS * STEPS - saved) // 3)
         assert seen.row_steps_done < ROWS * STEPS
-        running.kill()
-        await running.wait()
+        await running.kill()
     rest = ROWS * STEPS - saved_row_steps(url, resumed)
     assert 0 < rest < ROWS * STEPS - saved
-    async with process(tiny, data_dir=tmp_path) as (_, sweeping, metrics):
+    async with process(tiny, data_dir=tmp_path) as (running, sweeping):
         assert (await sweeping.wait(resumed)).HasField("response")
-        assert await evaluations(metrics) <= rest + ROWS
+        assert await evaluations(running) <= rest + ROWS
         found = await sweeping.get(resumed)
         paths = await sweeping.explanations(resumed, 3, pb.ARTEFACT_TRAJECTORY)
         assert (await sweeping.get(failed)).SerializeToString() == left.SerializeToString()
@@ -172,15 +150,14 @@ async def test_another_explainer_takes_over_what_a_killed_one_ran(tiny: TinyBund
     url = postgresql.create_database()
     migrate = [sys.executable, "-m", "earwitness.explainer", "migrate", f"--database-url={url}"]
     await asyncio.to_thread(subprocess.run, migrate, check=True, timeout=PATIENCE_S)
-    async with process(tiny, database_url=url) as (first, asked, _):
+    async with process(tiny, database_url=url) as (first, asked):
         sweep_id = await asked.create(MESSAGE)
         await asked.until(sweep_id, ROWS * STEPS // 5)
-        async with process(tiny, database_url=url) as (_, other, metrics):
-            assert await evaluations(metrics) == 0
-            first.kill()
-            await first.wait()
-            saved = saved_row_steps(url, sweep_id)
-            assert 0 < saved < ROWS * STEPS
+        first.process.send_signal(signal.SIGSTOP)  # or it might be done before the second has started
+        saved = saved_row_steps(url, sweep_id)
+        assert 0 < saved < ROWS * STEPS
+        async with process(tiny, database_url=url) as (second, other):
+            await first.kill()
             assert (await other.wait(sweep_id)).HasField("response")
-            assert ROWS * STEPS - saved <= await evaluations(metrics) <= ROWS * STEPS - saved + ROWS
+            assert ROWS * STEPS - saved <= await evaluations(second) <= ROWS * STEPS - saved + ROWS
             assert len((await other.get(sweep_id)).results) == 4

@@ -97,12 +97,14 @@ class Running:
     registry: CollectorRegistry
     port: int = 0
 
-    async def append(self, messages: Iterable[pb.AppendActivationsRequest]) -> pb.AppendActivationsResponse:
+    async def append(
+        self, messages: Iterable[pb.AppendActivationsRequest], timeout_s: float | None = None
+    ) -> pb.AppendActivationsResponse:
         async def stream() -> AsyncIterator[pb.AppendActivationsRequest]:
             for message in messages:
                 yield message
 
-        response: pb.AppendActivationsResponse = await self.stub.AppendActivations(stream())
+        response: pb.AppendActivationsResponse = await self.stub.AppendActivations(stream(), timeout=timeout_s)
         return response
 
     async def refusal(self, method: str, request: Any) -> RpcFailure:

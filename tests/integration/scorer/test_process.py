@@ -1,15 +1,12 @@
 """The scorer as a process: it starts light, stops clean, and loses nothing to SIGKILL."""
 
 import asyncio
-import re
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import grpc
 import grpc.aio
 import numpy as np
 import pytest
@@ -19,30 +16,17 @@ from earwitness.scorer.frechet import factor_rows, frechet_distance
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.scorer.v1 import scorer_pb2_grpc
 from tests.helpers.postgresql import PostgresServer
+from tests.helpers.services import Service, service
 from tests.integration.scorer.running import Running, creation, parts, rows_of, scoring
 
 SHARDS = 40
 
 
 @asynccontextmanager
-async def process(data_dir: Path, *more: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Running]]:
-    command = ["-m", "earwitness.scorer", "--port", "0", "--metrics-port", "0", "--data-dir", str(data_dir), *more]
-    started = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.PIPE)
-    assert started.stderr is not None
-    try:
-        port = None
-        while port is None:
-            line = (await asyncio.wait_for(started.stderr.readline(), 60)).decode()
-            assert line, "the scorer ended"
-            port = re.search(r"listening on 127\.0\.0\.1:(\d+)", line)
-        draining = asyncio.create_task(started.stderr.read())
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port[1]}") as channel:
-            yield started, Running(scorer_pb2_grpc.ScorerServiceStub(channel), channel, CollectorRegistry())
-    finally:
-        if started.returncode is None:
-            started.kill()
-        await started.wait()
-    await draining
+async def process(**place: object) -> AsyncIterator[tuple[Service, Running]]:
+    """The scorer as a process, and its stub; `place` is its `data_dir` or `database_url`."""
+    async with service("scorer", **place) as started:
+        yield started, Running(scorer_pb2_grpc.ScorerServiceStub(started.channel), started.channel, CollectorRegistry())
 
 
 def shard(index: int) -> list[pb.AppendActivationsRequest]:
@@ -59,7 +43,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
             acknowledged.add(index)
 
     for attempt in range(2):
-        async with process(tmp_path) as (running, scorer):
+        async with process(data_dir=tmp_path) as (running, scorer):
             if attempt == 0:
                 await scorer.stub.CreateReference(creation())
             elif acknowledged:
@@ -67,12 +51,11 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
                 assert 50 * len(acknowledged) <= row_count <= 50 * (len(acknowledged) + 1)
             appending = asyncio.create_task(append_all(scorer))
             await asyncio.sleep(float(generator.uniform(0.05, 0.3)))
-            running.kill()
-            assert await running.wait() == -signal.SIGKILL
+            await running.kill()
             await asyncio.gather(appending, return_exceptions=True)
             error = appending.exception() if not appending.cancelled() else None
             assert error is None or (isinstance(error, grpc.aio.AioRpcError) and "UNAVAILABLE" in str(error.code()))
-    async with process(tmp_path) as (running, scorer):
+    async with process(data_dir=tmp_path) as (running, scorer):
         await append_all(scorer)
         version = (await scorer.stub.FreezeReference(pb.FreezeReferenceRequest(name="references/r"))).version
         assert version.row_count == 50 * SHARDS
@@ -80,8 +63,8 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
         score = (await scorer.stub.Score(scoring(batch))).score
         rows = np.concatenate([rows_of(50, seed=index) for index in range(SHARDS)])
         np.testing.assert_allclose(score.distance, frechet_distance(batch, factor_rows(rows)).distance, rtol=1e-9)
-        running.terminate()
-        assert await asyncio.wait_for(running.wait(), 30) == 0
+        running.process.terminate()
+        assert await running.ended() == 0
 
 
 def test_the_service_needs_no_heavy_library() -> None:
@@ -111,10 +94,10 @@ def test_a_file_that_is_no_database_stops_the_start_with_one_line(tmp_path: Path
     assert "the database cannot be used: file is not a database; repair it, or choose another" in line
 
 
-async def test_replicas_on_one_postgresql_append_to_one_reference(tmp_path: Path, postgresql: PostgresServer) -> None:
+async def test_replicas_on_one_postgresql_append_to_one_reference(postgresql: PostgresServer) -> None:
     """Each appends every shard, in an order of its own; one is killed on the way. Every shard counts once."""
-    database = f"--database-url={postgresql.create_database()}"
-    migrate = [sys.executable, "-m", "earwitness.scorer", "migrate", database]
+    url = postgresql.create_database()
+    migrate = [sys.executable, "-m", "earwitness.scorer", "migrate", f"--database-url={url}"]
     await asyncio.to_thread(subprocess.run, migrate, check=True, timeout=60)
     order = np.random.default_rng(1)
 
@@ -123,14 +106,14 @@ async def test_replicas_on_one_postgresql_append_to_one_reference(tmp_path: Path
             await scorer.append(shard(index))
 
     async with (
-        process(tmp_path / "a", database) as (killed, first),
-        process(tmp_path / "b", database) as (_, second),
-        process(tmp_path / "c", database) as (_, third),
+        process(database_url=url) as (killed, first),
+        process(database_url=url) as (_, second),
+        process(database_url=url) as (_, third),
     ):
         await first.stub.CreateReference(creation())
         appending = [asyncio.create_task(append_all(scorer)) for scorer in (first, second, third)]
         await asyncio.sleep(0.2)
-        killed.kill()
+        await killed.kill()
         _, *others = await asyncio.gather(*appending, return_exceptions=True)
         assert others == [None, None]
         frozen = pb.FreezeReferenceRequest(name="references/r")

@@ -44,9 +44,11 @@ class Altered:
         inputs: Mapping[str, FloatArray],
         outputs: Sequence[str],
         *,
+        weights_sha256: str | None = None,
         timeout_s: float | None = None,
     ) -> dict[str, FloatArray]:
         self.calls.append(served_name)
+        # Without the weights: those of an altered bundle are not the inner one's.
         found = await self.inner.infer(served_name, inputs, outputs, timeout_s=timeout_s)
         return {name: self.answer(name, array) for name, array in found.items()}
 
@@ -156,11 +158,12 @@ class Slow(Altered):
         inputs: Mapping[str, FloatArray],
         outputs: Sequence[str],
         *,
+        weights_sha256: str | None = None,
         timeout_s: float | None = None,
     ) -> dict[str, FloatArray]:
         async with asyncio.timeout(timeout_s):
             await asyncio.sleep(self.seconds[served_name.rpartition("_")[2]])
-        return await super().infer(served_name, inputs, outputs)
+        return await super().infer(served_name, inputs, outputs, weights_sha256=weights_sha256)
 
 
 @pytest.mark.parametrize("time_left_s", [1.0, 1.02, 1.04, 1.06])

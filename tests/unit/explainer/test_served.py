@@ -67,7 +67,7 @@ class Hanging:
     def __init__(self):
         self.cancelled = 0
 
-    async def infer(self, served_name, inputs, outputs, *, timeout_s=None):
+    async def infer(self, served_name, inputs, outputs, *, weights_sha256=None, timeout_s=None):
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.sleep(60)

@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earwitness.inference.backend import InferenceBackend, InferenceFailed, InferenceUnavailable, ModelNotServed
+from earwitness.inference.backend import (
+    InferenceBackend,
+    InferenceFailed,
+    InferenceUnavailable,
+    ModelExchanged,
+    ModelNotServed,
+)
 from earwitness.inference.factory import open_backend
 from earwitness.inference.local import LocalBackend
 from earwitness.inference.repository import RepositoryError
@@ -110,3 +116,17 @@ def test_a_repository_that_cannot_be_served_is_refused_at_once(tmp_path: Path):
         LocalBackend(tmp_path)
     with pytest.raises(ValueError, match="model_repository"):
         open_backend("local")
+
+
+async def test_other_weights_than_those_asked_for_give_no_answer(tmp_path: Path):
+    bundle = write_tiny_bundle(tmp_path)
+    write_probe_model(tmp_path)
+    backend = LocalBackend(tmp_path)
+    z = {"z": np.ones((2, 6))}
+    own = bundle.metadata.weights_sha256
+    assert "spectrogram" in await backend.infer("tiny_generator", z, ["spectrogram"], weights_sha256=own)
+    with pytest.raises(ModelExchanged, match=f"tiny_generator has weights {own[:12]} now, .* weights abcdefabcdef"):
+        await backend.infer("tiny_generator", z, ["spectrogram"], weights_sha256="abcdef" * 10)
+    with pytest.raises(ModelExchanged, match="probe has no weights of a bundle now"):
+        await backend.infer("probe", probe_inputs(1), ["y"], weights_sha256=own)
+    await backend.close()

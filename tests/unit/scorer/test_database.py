@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import OperationalError
 
 from earwitness.scorer.migration import SCHEMA
 from earwitness.scorer.store import ReferenceStore
@@ -43,6 +44,39 @@ def test_sqlite_is_durable(tmp_path: Path) -> None:
                    for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")}  # fmt: skip
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
     database.close()
+
+
+def test_a_file_that_is_gone_is_neither_written_nor_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLite would write on to a file without a name, and acknowledge what nobody finds again."""
+    file, away = tmp_path / "scorer.db", tmp_path / "away"
+    database = Database(f"sqlite:///{file}")
+    SCHEMA.migrate(database)
+    store = ReferenceStore(database)
+    made = store.create(str(uuid4()), new_reference())
+    file.rename(away)
+    with pytest.raises(StoreUnavailable):
+        store.delete("r", "")
+    database.close()  # its connections, so that the next one is a new one
+    with pytest.raises(StoreUnavailable):
+        store.get("r")
+    with pytest.raises(OperationalError, match="is not the file that was opened"):
+        database.engine.connect()
+    assert not file.exists()
+    file.write_bytes(away.read_bytes())
+    with pytest.raises(StoreUnavailable):
+        store.get("r")
+    away.replace(file)
+    assert store.get("r") == made
+
+    def goes_meanwhile() -> None:
+        with database.writing() as connection:
+            connection.execute(text("DELETE FROM reference"))
+            file.rename(away)
+
+    with pytest.raises(StoreUnavailable):
+        goes_meanwhile()
+    database.close()
+    assert "is not the file that was opened" in caplog.text
 
 
 def test_a_postgresql_that_crashes_is_unavailable_until_it_is_back(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,5 @@
 """Who ranks the settings of a sweep: a `Ranker`, and the one that asks the scorer over gRPC."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from earwitness.errors import FailedPrecondition, InvalidArgument, Unavailable
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray
 from earwitness.rpc import tensors
-from earwitness.rpc.channel import ClientTls, Dialled
+from earwitness.rpc.channel import channel_options
+from earwitness.rpc.dialled import ClientTls, Dialled
 from earwitness.rpc.errors import error_from_rpc
 from earwitness.rpc.files import Watched
 from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
@@ -26,13 +26,6 @@ MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 SCORER = scorer_pb2.DESCRIPTOR.services_by_name["ScorerService"].full_name
 AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
 """Answers of the scorer that say nothing about the reference."""
-RETRY = {
-    "maxAttempts": 4,
-    "initialBackoff": "0.2s",
-    "maxBackoff": "2s",
-    "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
-}
 
 
 class ScorerUnavailable(Unavailable):
@@ -111,12 +104,7 @@ class ScorerRanker:
         """
         self._address = address
         self._token = Watched([token_file], lambda: _read_token(token_file)) if token_file else None
-        methods = [{"service": SCORER, "method": method} for method in ("GetReference", "Rank")]
-        options = [
-            ("grpc.lb_policy_name", "round_robin"),
-            ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
-            ("grpc.service_config", json.dumps({"methodConfig": [{"name": methods, "retryPolicy": RETRY}]})),
-        ]
+        options = channel_options(SCORER, ("GetReference", "Rank"), MAX_RESPONSE_BYTES)
         self._scorer: Dialled[scorer_pb2_grpc.ScorerServiceAsyncStub] = Dialled(
             address, scorer_pb2_grpc.ScorerServiceStub, options, tls
         )

@@ -104,7 +104,7 @@ class SweepRunner:
         """Search to the end; False when it was cancelled, its results kept. A cancelled task leaves checkpoints.
 
         Raises: ZeroGradient, NonFiniteModel, InferenceFailed, ModelNotServed: it cannot go on; LeaseLost,
-        StoreUnavailable: not now.
+        StoreUnavailable, ModelExchanged: not now.
         """
         searching = asyncio.create_task(self._search())
         watching = asyncio.create_task(self._watch())

@@ -30,7 +30,7 @@ from earwitness.explainer.sweep.runner import Pace, SweepRunner
 from earwitness.explainer.sweep.store import Lease, SweepStore
 from earwitness.explainer.sweep.values import SweepLimits, check_request
 from earwitness.explainer.v1 import explainer_pb2 as pb
-from earwitness.inference.backend import FloatArray
+from earwitness.inference.backend import FloatArray, ModelExchanged
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc.errors import status_of
 from earwitness.storage.errors import StoreUnavailable
@@ -322,7 +322,7 @@ class Sweeps:
                         span.tell({"earwitness.state": state.value})
                     continue
                 failing = False
-            except (Unavailable, LeaseLost) as err:  # whatever it was, it is tried again
+            except (Unavailable, LeaseLost, ModelExchanged) as err:  # whatever it was, it is tried again
                 if not failing:
                     _logger.warning("sweeps wait: %s", err.message)
                 failing = True
@@ -339,8 +339,8 @@ class Sweeps:
     async def _run(self, record: SweepRecord, lease: Lease) -> State:
         """One sweep to its end; how it ended.
 
-        Raises: StoreUnavailable, InferenceUnavailable, LeaseLost; CancelledError when the process ends, its checkpoints
-        left.
+        Raises: StoreUnavailable, InferenceUnavailable, LeaseLost, ModelExchanged; CancelledError when the process ends,
+        its checkpoints left.
         """
         runner: SweepRunner | None = None
         state, error = State.FAILED, None
@@ -358,7 +358,7 @@ class Sweeps:
             raise
         except (StoreUnavailable, LeaseLost):
             raise
-        except Unavailable:
+        except (Unavailable, ModelExchanged):  # of an exchanged model the next try tells what it is
             await asyncio.to_thread(self._store.release, lease)
             raise
         except EarwitnessError as err:

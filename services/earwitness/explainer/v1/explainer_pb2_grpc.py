@@ -113,8 +113,8 @@ class ExplainerServiceServicer:
         """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
         `summary.stopped_by`. A cancelled call stops within one step.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
-        NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, DEADLINE_EXCEEDED (before the first step
-        was done).
+        NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
+        other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,7 +163,7 @@ class ExplainerServiceServicer:
     def StreamSweepExplanations(self, request, context):
         """The explanations of one result of a sweep, made from the stored latents, in the order of the seeds.
         Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, or the model has changed
-        since), RESOURCE_EXHAUSTED, UNAVAILABLE.
+        since), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (it changes right now).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,8 +50,8 @@ class ExplainerServiceStub:
     """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
     `summary.stopped_by`. A cancelled call stops within one step.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
-    NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, DEADLINE_EXCEEDED (before the first step
-    was done).
+    NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
+    other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
     """
     StreamExplain: _grpc.UnaryStreamMultiCallable[_explainer_pb2.StreamExplainRequest, _explainer_pb2.StreamExplainResponse]
     """The same search, telling its progress: any number of `progress`, then one `explanation` for each row in the order
@@ -80,7 +80,7 @@ class ExplainerServiceStub:
     StreamSweepExplanations: _grpc.UnaryStreamMultiCallable[_explainer_pb2.StreamSweepExplanationsRequest, _explainer_pb2.StreamSweepExplanationsResponse]
     """The explanations of one result of a sweep, made from the stored latents, in the order of the seeds.
     Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, or the model has changed
-    since), RESOURCE_EXHAUSTED, UNAVAILABLE.
+    since), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (it changes right now).
     """
     RankSweep: _grpc.UnaryUnaryMultiCallable[_explainer_pb2.RankSweepRequest, _explainer_pb2.RankSweepResponse]
     """Ranks the settings of a sweep that is over, again or for the first time.
@@ -109,8 +109,8 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
     `summary.stopped_by`. A cancelled call stops within one step.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
-    NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, DEADLINE_EXCEEDED (before the first step
-    was done).
+    NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
+    other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
     """
     StreamExplain: _aio.UnaryStreamMultiCallable[_explainer_pb2.StreamExplainRequest, _explainer_pb2.StreamExplainResponse]  # type: ignore[assignment]
     """The same search, telling its progress: any number of `progress`, then one `explanation` for each row in the order
@@ -139,7 +139,7 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     StreamSweepExplanations: _aio.UnaryStreamMultiCallable[_explainer_pb2.StreamSweepExplanationsRequest, _explainer_pb2.StreamSweepExplanationsResponse]  # type: ignore[assignment]
     """The explanations of one result of a sweep, made from the stored latents, in the order of the seeds.
     Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, or the model has changed
-    since), RESOURCE_EXHAUSTED, UNAVAILABLE.
+    since), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (it changes right now).
     """
     RankSweep: _aio.UnaryUnaryMultiCallable[_explainer_pb2.RankSweepRequest, _explainer_pb2.RankSweepResponse]  # type: ignore[assignment]
     """Ranks the settings of a sweep that is over, again or for the first time.
@@ -183,8 +183,8 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
         `summary.stopped_by`. A cancelled call stops within one step.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
-        NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, DEADLINE_EXCEEDED (before the first step
-        was done).
+        NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
+        other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
         """
 
     @_abc_1.abstractmethod
@@ -243,7 +243,7 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_explainer_pb2.StreamSweepExplanationsResponse], _abc.AsyncIterator[_explainer_pb2.StreamSweepExplanationsResponse]]:
         """The explanations of one result of a sweep, made from the stored latents, in the order of the seeds.
         Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, or the model has changed
-        since), RESOURCE_EXHAUSTED, UNAVAILABLE.
+        since), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (it changes right now).
         """
 
     @_abc_1.abstractmethod
