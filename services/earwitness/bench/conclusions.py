@@ -106,8 +106,8 @@ def _reservations(report: BenchReport) -> list[str]:
     fewest = min(report.closed, key=lambda each: each.calls_per_s * each.window_s, default=None)
     if fewest is not None and fewest.calls_per_s * fewest.window_s < FEW_CALLS:
         sentences.append(
-            f"With {_clients(fewest.clients)} only {fewest.calls_per_s * fewest.window_s:.0f} calls succeeded in the "
-            "measured time, which is too few to trust: give --seconds more, or make searches smaller."
+            f"With {_clients(fewest.clients)} {fewest.calls_per_s * fewest.window_s:.0f} of the calls succeeded in the "
+            "measured time, too few to trust: give --seconds more, or make searches smaller."
         )
     others = [each.cpu_cores["others"] for each in steps if "others" in each.cpu_cores]
     if others and mean(others) > FOREIGN_SHARE * report.machine["processors"]:

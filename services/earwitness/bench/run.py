@@ -4,25 +4,21 @@ import asyncio
 import os
 import time
 import uuid
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
-from prometheus_client import CollectorRegistry
 
 from earwitness.bench.calls import Access, Work
 from earwitness.bench.errors import BenchError
-from earwitness.bench.figures import METRICS, OF_EXPLAINER, OF_SCORER, OF_TRITON, figures
+from earwitness.bench.figures import METRICS, figures
 from earwitness.bench.generator import Order
 from earwitness.bench.load import Generators
-from earwitness.bench.machine import CpuCollector, describe_machine
-from earwitness.bench.prometheus import Prometheus, PrometheusServer
+from earwitness.bench.machine import describe_machine
+from earwitness.bench.prometheus import Prometheus
 from earwitness.bench.values import BenchReport, Load, Plan, StepFigures, Target
+from earwitness.bench.watch import Watch, watching
 from earwitness.bench.window import Window
 from earwitness.client import (
     ExplainerClient,
@@ -35,31 +31,13 @@ from earwitness.client import (
     Settings,
 )
 from earwitness.client.channel import Tls
-from earwitness.rpc.metrics import MetricsServer
 
-SCRAPE_S = 1.0
-SCRAPES_A_STEP = 3
-"""A shorter step is scraped more often, to have so many."""
 PATIENCE_S = 30.0
-LOOK_BACK_S = 300.0
 REFERENCE_ROWS = 200
 TICK_S = 0.25
 SETTLE_S = 3.0
 """What a step takes beside its own time, about: the last calls' answers, and the scrapes that see them."""
 OnProgress = Callable[[float, float, str], None]
-
-
-@dataclass(frozen=True)
-class Watch:
-    """The Prometheus to ask: a program to start, or `running`, the address of one that scrapes the stack already.
-
-    `labels` narrows what a running one is asked for. Data and logs of what is started go to `folder`.
-    """
-
-    folder: Path
-    program: Path | None = None
-    running: str | None = None
-    labels: str = ""
 
 
 async def run_bench(
@@ -109,7 +87,7 @@ async def run_bench(
                 plan.processes,
                 watch.folder,
             ) as generators,
-            _watching(plan, target, watch, generators) as (prometheus, jobs),
+            watching(plan, target, watch, generators) as (prometheus, jobs),
         ):
             runner = _Runner(plan, target, generators, prometheus, jobs, on_progress)
             closed, triton, opened = await runner.run()
@@ -247,54 +225,3 @@ async def _reference(scorer: ScorerClient, model: Model) -> AsyncIterator[tuple[
         yield name, layer.name
     finally:
         await scorer.delete_reference(name)
-
-
-@asynccontextmanager
-async def _watching(
-    plan: Plan, target: Target, watch: Watch, generators: Generators
-) -> AsyncIterator[tuple[Prometheus, dict[str, int]]]:
-    """The Prometheus to ask, and the jobs whose every target it is to have scraped, with how many they are."""
-    if watch.running is not None:
-        prometheus = Prometheus(watch.running, watch.labels)
-        needed = {"explainer": OF_EXPLAINER, "scorer": OF_SCORER}
-        if plan.triton_alone and target.triton is not None:
-            needed["triton"] = OF_TRITON
-        yield prometheus, await _jobs_of(prometheus, plan.seconds, needed)
-        return
-    assert watch.program is not None
-    async with AsyncExitStack() as opened:
-        targets = {f"earwitness-{name}": [urlsplit(url).netloc] for name, url in target.metrics.items()}
-        targets["earwitness-bench"] = generators.metrics
-        if target.process_ids:  # the stack runs on this machine
-            registry = CollectorRegistry()
-            triton = target.process_ids.get("triton")
-            registry.register(CpuCollector({} if triton is None else {"triton": triton}))
-            machine = MetricsServer("127.0.0.1", 0, registry)
-            opened.callback(machine.close)
-            targets["machine"] = [f"127.0.0.1:{machine.port}"]
-        server = PrometheusServer(
-            watch.program, watch.folder, targets, scrape_s=min(SCRAPE_S, plan.seconds / SCRAPES_A_STEP)
-        )
-        prometheus = await opened.enter_async_context(server)
-        yield prometheus, {job: len(addresses) for job, addresses in targets.items()}
-
-
-async def _jobs_of(prometheus: Prometheus, seconds: float, needed: Mapping[str, str]) -> dict[str, int]:
-    """The jobs of a running Prometheus that show metrics, by what shows them, and how many targets each has.
-
-    Raises: BenchError when one is missing, or scraped too seldom for steps of so many seconds.
-    """
-    now = await prometheus.now()
-    found = await prometheus.window("|".join(needed.values()), now - LOOK_BACK_S, now)
-    jobs: Counter[str] = Counter()
-    for name, metric in needed.items():
-        if not found.instances(metric):
-            raise BenchError(f"Prometheus at {prometheus.url} has not scraped the {name} in the last five minutes")
-        jobs.update(job for job, _ in found.instances(metric))
-        least_s = SCRAPES_A_STEP * found.interval_s(metric)
-        if seconds < least_s:
-            raise BenchError(
-                f"Prometheus at {prometheus.url} scrapes the {name} every {least_s / SCRAPES_A_STEP:.0f} s: give steps "
-                f"of at least --seconds {least_s:.0f}, or let one be started (--prometheus FILE)"
-            )
-    return dict(jobs)

@@ -7,6 +7,7 @@ the very seconds in which the counts came about. A series that appears in betwee
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from earwitness.bench.errors import BenchError
@@ -66,9 +67,9 @@ class Window:
         return sum(spans) / len(spans) if spans else 0.0
 
     def interval_s(self, name: str) -> float:
-        """The longest time between two scrapes of targets that show a metric, on average over each one's scrapes."""
-        spans = [(max(each.samples) - min(each.samples), len(each.samples)) for each in self._series[name]]
-        return max(span / (count - 1) if count > 1 else float("inf") for span, count in spans)
+        """How often the targets that show a metric are scraped, those least often: the shortest pause of each."""
+        pauses = [[late - early for early, late in pairwise(sorted(each.samples))] for each in self._series[name]]
+        return max(min(each, default=float("inf")) for each in pauses)
 
     def has(self, name: str, **labels: str) -> bool:
         """Whether there is such a series."""

@@ -10,24 +10,19 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.bench_results import print_comparison, print_report
+from earwitness.cli.bench_target import own_stack, running_stack, target_of
 from earwitness.cli.connection import (
-    DEFAULT_EXPLAINER,
-    DEFAULT_SCORER,
     Connection,
-    Endpoints,
-    address_of,
-    data_folder,
     repository_folder,
 )
 from earwitness.cli.options import SERVICES, Data, Explainer, Force, Json, ModelRepository, Scorer, Triton
-from earwitness.cli.stack import Ports, Stack, StackSettings, check_repository
+from earwitness.cli.stack import Stack, StackSettings
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from earwitness.bench.run import Watch
     from earwitness.bench.values import BenchReport, Plan, Target
+    from earwitness.bench.watch import Watch
 
-FREE_PORTS = Ports(0, 0, 0, 0, 0, 0)
 LOAD, WATCH = "The load", "The Prometheus that watches"
 
 
@@ -142,8 +137,8 @@ def bench(
         return
     from earwitness.bench.prometheus import Prometheus, find_prometheus
     from earwitness.bench.report import BENCH_MARKS, bench_document, write_bench
-    from earwitness.bench.run import Watch
     from earwitness.bench.values import Plan
+    from earwitness.bench.watch import Watch
 
     plan = Plan(
         model=model,
@@ -170,7 +165,7 @@ def bench(
     if explainer or scorer or triton or data:
         if backend:
             raise InvalidArgument("backend", "is for a stack that is started; the one that runs has its own")
-        running = _running(explainer, scorer, triton, data, metrics or [], prometheus_url is not None)
+        running = running_stack(explainer, scorer, triton, data, metrics or [], prometheus_url is not None)
     with tempfile.TemporaryDirectory(prefix="earwitness-bench-") as scratch:
         watch = Watch(Path(scratch, "watch"), program, prometheus_url, select)
         settings = None
@@ -180,7 +175,7 @@ def bench(
                     "metrics" if metrics else "prometheus_url",
                     "is of a stack that runs: say which (--data, or --explainer and --scorer)",
                 )
-            settings = _own(repository_folder(model_repository), Path(scratch, "stack"), backend, model)
+            settings = own_stack(repository_folder(model_repository), Path(scratch, "stack"), backend, model)
         report = asyncio.run(_measure(plan, watch, connection, running, settings))
     if out is not None:
         write_bench(out, report, force=force)
@@ -214,62 +209,12 @@ async def _measure(
                 asyncio.TaskGroup() as tasks,
             ):
                 watching = tasks.create_task(stack.watch())
-                target = _target(stack.endpoints, "A stack of its own, with the services' defaults")
+                target = target_of(stack.endpoints, "A stack of its own, with the services' defaults")
                 report = await run_bench(plan, target, watch, on_progress=update)
                 watching.cancel()
             return report
     except asyncio.CancelledError:
         raise typer.Abort from None
-
-
-def _own(repository: Path, data: Path, backend: Literal["triton", "local"] | None, model: str) -> StackSettings:
-    """Raises: InvalidArgument for a model that the repository does not have; RepositoryError, StackError."""
-    from earwitness.inference.metadata import complete_bundles
-    from earwitness.inference.repository import read_repository
-
-    check_repository(repository)
-    served = read_repository(repository)
-    names = [each.name for each in complete_bundles({name: each.parameters for name, each in served.items()})]
-    if model not in names:
-        raise InvalidArgument("model", f"got {model!r}; {repository} has {', '.join(names)}")
-    return StackSettings(repository, data, backend, ports=FREE_PORTS, inherit=False)
-
-
-def _running(
-    explainer: str | None,
-    scorer: str | None,
-    triton: str | None,
-    data: Path | None,
-    metrics: list[str],
-    watched: bool,
-) -> "Target":
-    """The stack that runs somewhere.
-
-    Raises: InvalidArgument when it is not said where its metrics are, and no Prometheus has them.
-    """
-    known = Endpoints.read(data_folder(data))
-    addresses = (
-        explainer or address_of(data, lambda stack: stack.explainer, DEFAULT_EXPLAINER),
-        scorer or address_of(data, lambda stack: stack.scorer, DEFAULT_SCORER),
-    )
-    if known is not None and addresses == (known.explainer, known.scorer) and triton in (None, known.triton):
-        return _target(known, f"The stack that runs with {data_folder(data)}", dict(map(_metrics, metrics)))
-    from earwitness.bench.values import Target
-
-    said = dict(map(_metrics, metrics))
-    needed = {"explainer", "scorer", *(["triton"] if triton else [])}
-    if not watched and (missing := sorted(needed - set(said))):
-        raise InvalidArgument(
-            "metrics", f"say where the {missing[0]} shows them: --metrics {missing[0]}=http://HOST:PORT/metrics"
-        )
-    return Target(*addresses, triton, said, {}, f"Explainer at {addresses[0]}, scorer at {addresses[1]}")
-
-
-def _target(endpoints: Endpoints, words: str, metrics: dict[str, str] | None = None) -> "Target":
-    from earwitness.bench.values import Target
-
-    shown = {**endpoints.metrics, **(metrics or {})}
-    return Target(endpoints.explainer, endpoints.scorer, endpoints.triton, shown, endpoints.process_ids, words)
 
 
 def _whole(field: str, text: str) -> int:
@@ -289,13 +234,3 @@ def _number(field: str, text: str) -> float:
 def _share(text: str) -> tuple[str, int]:
     kind, _, count = text.partition("=")
     return kind, _whole("mix", count or "1")
-
-
-def _metrics(text: str) -> tuple[str, str]:
-    name, _, url = text.partition("=")
-    if name not in ("explainer", "scorer", "triton") or not url.startswith("http://"):
-        raise InvalidArgument(
-            "metrics",
-            f"got {text!r}; give explainer=, scorer= or triton= and a URL, e.g. http://127.0.0.1:9101/metrics",
-        )
-    return name, url

@@ -17,8 +17,9 @@ import pytest
 from earwitness.bench.conclusions import conclude
 from earwitness.bench.errors import BenchError
 from earwitness.bench.prometheus import PrometheusServer, find_prometheus
-from earwitness.bench.run import Watch, run_bench
+from earwitness.bench.run import run_bench
 from earwitness.bench.values import Plan, Target
+from earwitness.bench.watch import Watch
 from earwitness.client import ScorerClient, SweepClient
 from earwitness.explainer.server import build_server as build_explainer
 from earwitness.explainer.settings import ExplainerSettings
@@ -119,7 +120,7 @@ async def test_prometheus_that_watches_already_is_asked(models: Path, tmp_path: 
     async with small_services(models, tmp_path) as target:
         targets = {name: [url.split("/")[2]] for name, url in target.metrics.items()}
         async with PrometheusServer(find_prometheus(None), tmp_path / "own", targets, scrape_s=0.25) as prometheus:
-            await prometheus.scraped(await prometheus.now(), {"explainer": 1, "scorer": 1}, PATIENCE_S)
+            await prometheus.scraped(await prometheus.now(), {"explainer": 1, "scorer": 1}, PATIENCE_S, times=2)
             report = await run_bench(plan, target, Watch(tmp_path / "watch", running=prometheus.url))
             with pytest.raises(BenchError, match="has not scraped the explainer"):
                 await run_bench(plan, target, Watch(tmp_path / "watch", running=prometheus.url, labels='job="x"'))
