@@ -13,6 +13,8 @@ MANY = (2, 3, 5, 17, 1001, 3000, 100_000)
 """How often an entry of a list is repeated."""
 MAX_MANY_BYTES = 200_000
 DEPTH = 4
+LONGEST_CHARS = 400_000
+"""Far below what a message holds: gRPC itself refuses one that is larger."""
 SHAPES: tuple[tuple[int, ...], ...] = (
     *((), (0,), (1,), (-1, 2), (0, 2), (1, 2), (2, 0), (1, 1, 20), (1,) * 500),
     *((2**32, 2**32), (2**62, 4), (2**63 - 1, 2), (-(2**63), 1)),
@@ -157,7 +159,7 @@ def _bend(text: str, random: Random) -> str:
             text[:place] + text[place + 1 :],
             text.upper(),
             text + text,
-            text * 50,
+            (text * 50)[:LONGEST_CHARS],
             f"/{text}",
             f"{text}/",
         )

@@ -12,7 +12,6 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from earwitness.client.errors import RpcFailure, answer_lost
-from earwitness.client.scorer import ATTEMPTS
 from earwitness.rpc.context import REQUEST_ID_KEY
 from tests.fuzz.answers import Answer, faults
 from tests.fuzz.draw import Request, Rpc, draw
@@ -22,6 +21,8 @@ from tests.fuzz.stage import Stage
 DEADLINE_S = 120.0
 """Nothing that is asked here takes a second on a machine at rest."""
 AT_ONCE = 8
+ATTEMPTS = 100
+"""Of many small messages that are refused at the first, most answers are lost."""
 ENDLESS = "Watch"
 """Health's stream goes on for ever: its first answer is enough."""
 GROWTH_BYTES = 256 * 2**20
