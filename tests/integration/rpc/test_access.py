@@ -179,25 +179,6 @@ def test_json_web_tokens_for_anybody_are_refused(tmp_path: Path) -> None:
         ServerSettings(jwt_jwks_file=tmp_path / "jwks.json")
 
 
-async def test_no_secret_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    issuer = Issuer(ec.generate_private_key(ec.SECP256R1()), "ES256", "one")
-    keys, tokens = tmp_path / "jwks.json", tmp_path / "tokens"
-    keys.write_text(json.dumps({"keys": [issuer.key_set]}))
-    tokens.write_text("a-static-secret read\n")
-    words = {"jwt_jwks_file": keys, "jwt_issuer": "https://issuer.example", "jwt_audience": "earwitness"}
-    sent = ["a-static-secret", "a-wrong-secret", issuer.token(), issuer.token(exp=1)]
-    async with running(token_file=tokens, **words) as service:
-        for token in sent:
-            await code(service, token)
-        replace(tokens, "a-static-secret but wrong\n")
-        await code(service, sent[0])
-    assert "token_file" in caplog.text
-    for token in sent:
-        for part in token.split("."):
-            assert part not in caplog.text
-
-
 async def test_calls_of_one_caller_are_limited_and_another_is_not(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("a\nb\n")

@@ -124,7 +124,7 @@ async def test_a_collector_that_is_away_or_hangs_does_no_harm() -> None:
     with socket.create_server(("127.0.0.1", 0)) as hanging:  # takes connections, and never answers
         hangs, away = (f"http://127.0.0.1:{port}" for port in (hanging.getsockname()[1], 1))
         for taken_s in await asyncio.gather(stopped_in_s(hangs), stopped_in_s(away)):
-            assert taken_s < 10 * FLUSH_S
+            assert taken_s < 12 * FLUSH_S, "not the SDK's 30 s"
 
 
 async def test_traces_without_the_extra_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

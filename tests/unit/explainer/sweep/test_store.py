@@ -6,6 +6,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
@@ -44,6 +45,17 @@ def test_migrations_make_the_schema(database: Database) -> None:
     with database.reading() as connection:
         opts = {"compare_type": True, "render_as_batch": True, "version_table": SCHEMA.version_table}
         assert compare_metadata(MigrationContext.configure(connection, opts=opts), metadata) == []
+
+
+def test_sweeps_of_the_schema_before_are_kept(database: Database, store: SweepStore) -> None:
+    traced = replace(new(), traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
+    assert store.create(traced, 1).traceparent == store.get("s1").traceparent == traced.traceparent
+    config = SCHEMA._config()
+    with database.writing() as connection:
+        config.attributes.update(connection=connection, version_table=SCHEMA.version_table)
+        command.downgrade(config, "0001")
+    SCHEMA.migrate(database)
+    assert store.get("s1").traceparent == "", "it has none, and is there"
 
 
 def test_a_database_may_be_shared_with_the_scorer(database: Database) -> None:
