@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint tools protos models jamendo bench clean
+.PHONY: help install demo test lint tools protos models jamendo bench faults clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -92,6 +92,9 @@ bench: $(DEV) ## speed of the service beside PyTorch, of sweeps, of the scorer b
 	@$(BIN)/python -m tests.benchmarks.bench_row_steps --json out/bench/row_steps.json
 	@$(BIN)/python -m tests.benchmarks.bench_sweep --json out/bench/sweep.json
 	@$(BIN)/python -m tests.benchmarks.bench_frechet --json out/bench/frechet.json
+
+faults: $(DEV) ## make parts fail again and again and count what becomes of calls: make faults REPEAT=5
+	@$(BIN)/python -m tests.faults --repeat $(or $(REPEAT),1)
 
 protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/
 	@$(BIN)/python protos/generate.py --out services
