@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint tools protos models jamendo bench fuzz soak clean
+.PHONY: help install demo test lint tools protos models jamendo bench faults fuzz soak clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -103,6 +103,9 @@ fuzz: $(DEV) ## 10 000 fuzzed requests to every RPC of real services (REQUESTS=N
 
 soak: $(DEV) ## the whole stack under mixed load for 20 minutes (MINUTES=N): what grows; pictures into out/bench/soak
 	@$(BIN)/python -m tests.benchmarks.soak --minutes $(MINUTES) --out out/bench/soak
+
+faults: $(DEV) ## make parts fail again and again and count what becomes of calls: make faults REPEAT=5
+	@$(BIN)/python -m tests.faults --repeat $(or $(REPEAT),1)
 
 protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/
 	@$(BIN)/python protos/generate.py --out services

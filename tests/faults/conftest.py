@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.tally import Tally
+from tests.faults.tally import RECORD, Tally
 from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
-
-RECORD = "EARWITNESS_FAULTS_RECORD"
-"""Environment variable with the file that counts are added to."""
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ import grpc.aio
 from earwitness.rpc.errors import RpcFailure, error_from_rpc
 from tests.helpers.services import PATIENCE_S
 
+RECORD = "EARWITNESS_FAULTS_RECORD"
+"""Environment variable with the file that counts are added to."""
 HANG_S = 120.0
 """A call without an end after so long hangs: no wait that is promised here is half as long on an idle machine."""
 RETRYABLE = {

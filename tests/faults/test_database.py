@@ -4,12 +4,16 @@ import asyncio
 import resource
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import grpc
 import pytest
+from google.longrunning.operations_pb2 import ListOperationsRequest
 
 from earwitness.explainer.sweep.migration import SCHEMA as EXPLAINER_SCHEMA
+from earwitness.explainer.v1.explainer_pb2 import CreateSweepRequest, GetSweepRequest
 from earwitness.rpc.errors import RpcFailure
 from earwitness.scorer.migration import SCHEMA as SCORER_SCHEMA
 from earwitness.storage.database import Database
@@ -29,7 +33,8 @@ Undo = Callable[[], object]
 
 def lock(process: Service, folder: Path) -> Undo:
     """Another program writes and does not come to its end."""
-    other = sqlite3.connect(folder / "scorer.db", isolation_level=None)
+    (file,) = folder.glob("*.db")
+    other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     return other.close
 
@@ -60,11 +65,34 @@ async def test_sqlite(tally: Tally, tmp_path: Path, disturb: Callable[[Service, 
         tally.injections += 1
         await appending.run(scorer, DURING, timeout_s=0.4)
         assert sum(tally.retryable.values()) > 0
-        reading = await tally.call(scorer.stub.GetReference(BY_NAME))
+        # Long before the writers that wait for a lock give up, after 30 s.
+        reading = await tally.call(scorer.stub.GetReference(BY_NAME, timeout=15))
         assert isinstance(reading, RpcFailure) == (disturb is move)
         undo()
         await appending.judge_kept(scorer)
         await appending.judge_whole(scorer)
+
+
+async def test_sweeps_locked(tiny: TinyBundle, tally: Tally, tmp_path: Path) -> None:
+    """A lock on the explainer's SQLite: searches and readers go on; what is asked for again is made once."""
+    asked = [CreateSweepRequest(request_id=str(uuid4()), sweep=sweep(2, 5)) for _ in range(12)]
+    models = {"backend": "local", "model_repository": tiny.repository, "local_threads": 1}
+    async with service("explainer", data_dir=tmp_path, **models) as explainer:
+        sweeping = Sweeping.of(explainer.channel)
+        sweep_id = await sweeping.create(sweep(2, 5))
+        await sweeping.wait(sweep_id)
+        expected = latents(await explain(explainer.channel, search([0], 20)))
+        undo = lock(explainer, tmp_path)
+        tally.injections += 1
+        await asyncio.gather(*(tally.call(sweeping.explainer.CreateSweep(each, timeout=3)) for each in asked))
+        assert tally.retryable["DEADLINE_EXCEEDED"] == len(asked)
+        request = GetSweepRequest(name=f"sweeps/{sweep_id}")
+        assert not isinstance(await tally.call(sweeping.explainer.GetSweep(request, timeout=15)), RpcFailure)
+        await tally.call(explain(explainer.channel, search([0], 20)), like(expected))
+        undo()
+        made = {(await tally.persist(partial(sweeping.explainer.CreateSweep, each))).name for each in asked}
+        listed = await sweeping.operations.ListOperations(ListOperationsRequest(name="operations", page_size=100))
+        tally.judge({each.name for each in listed.operations} == made | {f"operations/{sweep_id}"})
 
 
 async def test_postgresql_killed(tiny: TinyBundle, tally: Tally, tmp_path: Path) -> None:

@@ -88,7 +88,9 @@ class Scorer:
     ) -> None:
         self._store = store
         self._metrics = metrics
-        self._queries = ThreadPoolExecutor(_STORE_THREADS, "scorer-store")
+        # Two, because writers may all be waiting for a lock that readers do not need.
+        self._queries = ThreadPoolExecutor(_STORE_THREADS, "scorer-read")
+        self._changes = ThreadPoolExecutor(_STORE_THREADS, "scorer-write")
         self._computations = ThreadPoolExecutor(compute_threads, "scorer-compute")
         self._frozen: LruCache[tuple[int, int], Frozen] = LruCache(cache_bytes, lambda frozen: frozen.byte_count)
         self._floors: LruCache[tuple[int, int, int | None, int, int], NoiseFloor] = LruCache(_NOISE_FLOORS, lambda _: 1)
@@ -98,7 +100,7 @@ class Scorer:
     async def create(self, request_id: str, new: NewReference) -> Reference:
         """Raises: InvalidArgument; ReferenceExists."""
         require_new_reference(new)
-        return await self._query(lambda: self._store.create(request_id, new))
+        return await self._change(lambda: self._store.create(request_id, new))
 
     async def get(self, reference_id: str) -> Reference:
         """Raises: ReferenceNotFound."""
@@ -110,7 +112,7 @@ class Scorer:
 
     async def delete(self, reference_id: str, etag: str) -> None:
         """Raises: ReferenceNotFound; EtagMismatch."""
-        await self._query(lambda: self._store.delete(reference_id, etag))
+        await self._change(lambda: self._store.delete(reference_id, etag))
 
     async def freeze(self, reference_id: str, etag: str) -> Version:
         """Raises: ReferenceNotFound; TooFewRows; EtagMismatch."""
@@ -132,7 +134,7 @@ class Scorer:
             added = False
             if not await self._query(lambda: self._store.has_shard(reference, shard)):
                 body = await self._receive(reference, shard, chunks)
-                added = await self._query(lambda: self._store.add_shard(reference, shard, body))
+                added = await self._change(lambda: self._store.add_shard(reference, shard, body))
         finally:
             self._appends -= 1
         self._metrics.appends.labels("added" if added else "duplicate").inc()
@@ -170,13 +172,14 @@ class Scorer:
 
     async def healthy(self) -> bool:
         """True when the store answers; keeps the number of references up to date."""
-        # Not in the pool of queries: those may all be waiting for a lock that readers do not need.
+        # Not in the pool of queries: those may all be busy.
         self._metrics.references.set(await asyncio.to_thread(self._store.count))
         return True
 
     def close(self) -> None:
         """Ends the threads, waiting for what they do; what waits for a thread is dropped."""
         self._computations.shutdown(cancel_futures=True)
+        self._changes.shutdown(cancel_futures=True)
         self._queries.shutdown(cancel_futures=True)
 
     async def _receive(self, reference: Reference, shard: Shard, chunks: AsyncIterator[bytes]) -> bytes:
@@ -244,6 +247,9 @@ class Scorer:
 
     async def _query(self, work: Callable[[], Result]) -> Result:
         return await self._run(self._queries, work)
+
+    async def _change(self, work: Callable[[], Result]) -> Result:
+        return await self._run(self._changes, work)
 
     async def _compute(self, work: Callable[[], Result]) -> Result:
         return await self._run(self._computations, work)

@@ -4,12 +4,15 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from secrets import token_hex
+from typing import TypeVar
 from uuid import uuid4
 
 from earwitness import tracing
@@ -39,6 +42,9 @@ POLL_S = 1.0
 """How often the database is asked for what other processes did."""
 DRAWN_AT_ONCE = 32
 """Explanations whose spectrograms are in memory at once."""
+CHANGES_AT_ONCE = 4
+"""Writers among the callers that are in the database at once."""
+Result = TypeVar("Result")
 _logger = logging.getLogger(__name__)
 
 
@@ -83,6 +89,8 @@ class Sweeps:
         self._draining = False
         self._running: tuple[str, SweepRunner] | None = None
         self._worker: asyncio.Task[None] | None = None
+        # Threads of their own: they may all be waiting for a lock that readers do not need.
+        self._changes = ThreadPoolExecutor(CHANGES_AT_ONCE, "sweeps-write")
 
     async def start(self) -> None:
         """Run what waits, from now on."""
@@ -99,6 +107,7 @@ class Sweeps:
     async def close(self) -> None:
         """Release connections."""
         await self._rankings.close()
+        await asyncio.to_thread(self._changes.shutdown, cancel_futures=True)
 
     async def healthy(self) -> bool:
         """True while the database answers; keeps the number of unfinished sweeps current. Raises: StoreUnavailable."""
@@ -135,7 +144,7 @@ class Sweeps:
             result_count=request.result_count,
             traceparent=tracing.traceparent(),
         )
-        made = await asyncio.to_thread(self._store.create, new, self._settings.max_waiting_sweeps)
+        made = await self._change(lambda: self._store.create(new, self._settings.max_waiting_sweeps))
         self._work.set()
         return made
 
@@ -191,14 +200,14 @@ class Sweeps:
 
     async def cancel(self, sweep_id: str) -> None:
         """Ask that a sweep stops; what is done is kept. Raises: SweepNotFound, StoreUnavailable."""
-        await asyncio.to_thread(self._store.cancel, sweep_id)
+        await self._change(lambda: self._store.cancel(sweep_id))
         if self._running is not None and self._running[0] == sweep_id:
             self._running[1].wake()
         self._tell()
 
     async def delete(self, sweep_id: str) -> None:
         """Delete a sweep that is over. Raises: SweepNotFound, SweepNotOver, StoreUnavailable."""
-        await asyncio.to_thread(self._store.delete, sweep_id)
+        await self._change(lambda: self._store.delete(sweep_id))
         self._tell()
 
     async def watch(self, sweep_id: str, after: int) -> AsyncGenerator[SweepRecord]:
@@ -289,6 +298,10 @@ class Sweeps:
         await self._rankings.rank(record, layout, named)
         bodies = await asyncio.to_thread(self._store.rankings, record.key)
         return [pb.SweepRanking.FromString(body) for body in bodies]
+
+    async def _change(self, work: Callable[[], Result]) -> Result:
+        # The context carries the request id to the log lines of the thread.
+        return await asyncio.get_running_loop().run_in_executor(self._changes, copy_context().run, work)
 
     async def _bundle(self, record: SweepRecord) -> BundleMetadata:
         """The model of a sweep. Raises: ModelNotFound, ModelChanged, InferenceUnavailable."""
