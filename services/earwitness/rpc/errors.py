@@ -34,6 +34,7 @@ from earwitness.rpc.interceptor import (
     ServicerContext,
     UnknownMethod,
 )
+from earwitness.rpc.messages import Messages
 
 DOMAIN = "earwitness"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -115,10 +116,12 @@ class ErrorInterceptor(CallInterceptor):
 
     async def around(self, method: Method, request: Any, context: ServicerContext, proceed: Proceed) -> Any:
         """Raises: grpc.aio.AbortError when a status was sent; CancelledError."""
+        answer: Any = None
+        failure: EarwitnessError | None = None
         try:
             if isinstance(request, InvalidArgument):
                 raise request
-            return await proceed()
+            answer = await proceed()
         except (CancelledError, grpc.aio.AbortError):
             raise
         except EarwitnessError as err:
@@ -136,6 +139,10 @@ class ErrorInterceptor(CallInterceptor):
         except Exception:
             failure = Internal("unexpected")
             _logger.exception("%s failed", method.path)
+        if isinstance(request, Messages):
+            await request.read_out()
+        if failure is None:
+            return answer
         self._failures.labels(method.service, failure.reason).inc()
         await _abort(context, failure)
 

@@ -21,8 +21,8 @@ from earwitness.rpc.caller_limits import CallerLimitInterceptor
 from earwitness.rpc.context import RequestInterceptor
 from earwitness.rpc.errors import ErrorInterceptor
 from earwitness.rpc.health import Health, Healthy
+from earwitness.rpc.messages import MessagesInterceptor
 from earwitness.rpc.metrics import MetricsInterceptor, MetricsServer
-from earwitness.rpc.one_message import OneMessageInterceptor
 from earwitness.rpc.roles import ROLES
 from earwitness.rpc.settings import ServerSettings
 from earwitness.rpc.tls import server_credentials
@@ -195,7 +195,7 @@ class RpcServer:
         """Outermost first. What refuses calls is inside of errors, which sends what it raises."""
         settings = self.settings
         return [
-            OneMessageInterceptor(),
+            MessagesInterceptor(),
             *([TracingInterceptor(self._exporter)] if self._exporter else []),
             RequestInterceptor(),
             MetricsInterceptor(self.registry),

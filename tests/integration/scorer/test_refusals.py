@@ -178,6 +178,22 @@ async def test_bytes_that_are_no_message(scorer: Running) -> None:
     await assert_works(scorer)
 
 
+async def test_a_refusal_arrives_while_the_stream_is_still_written(scorer: Running) -> None:
+    """Every other one was lost in grpc.aio's client, which said INTERNAL: now the stream is read out first."""
+    await scorer.stub.CreateReference(creation())
+    for _ in range(40):
+        failure = await scorer.refusal("AppendActivations", parts(ROWS, chunk_bytes=2, row_count=0))
+        assert (failure.code, failure.violations[0].field) == (INVALID, "header.row_count")
+    await scorer.append(parts(ROWS))
+    for _ in range(40):  # one that is there already is answered early, too
+        assert (await scorer.append(parts(ROWS, chunk_bytes=2))).duplicate
+    endless = scorer.stub.AppendActivations()
+    await endless.write(header(DATA, row_count=0))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:  # not for ever
+        await endless
+    assert caught.value.code() == INVALID
+
+
 async def test_a_message_over_the_limit(scorer: Running) -> None:
     await scorer.frozen_reference(ROWS)
     failure = await scorer.refusal("Score", scoring(rows_of(1_100_000)))
