@@ -28,7 +28,7 @@ ROWS = 12
 STEPS = 2500
 MESSAGE = sweep(grid=pb.SweepGrid(learning_rates=[0.05, 0.01], prior_weights=[0.01], steps=[20, STEPS]))
 SETTINGS = {
-    "sweep_rows": 4, "sweep_checkpoint_s": 0.1, "sweep_heartbeat_s": 0.05, "sweep_lease_s": 1.5,
+    "sweep_rows": 4, "sweep_checkpoint_s": 0.1, "sweep_heartbeat_s": 0.05, "sweep_lease_s": 4,
     "drain_notice_s": 0, "drain_s": 5,
 }  # fmt: skip
 
