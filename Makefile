@@ -81,6 +81,16 @@ models: $(DEV) ## build the corpus, train and export what is shipped (a day on a
 	    --compare-classifier 'without augmentation'=$(TRAINED)/svd-$$variant-plain/best.pt \
 	    --model-repository model_repository; \
 	done
+	@$(BIN)/earwitness corpus replay $(TRAINED)/replayed
+	@$(BIN)/earwitness study replay -c $(TRAINED)/replayed -o $(TRAINED)/study -n bulbul --data less --seeds 2 \
+	  --epochs 30 --patience 5 --lr 5e-4
+	@$(BIN)/earwitness train gan -c $(TRAINED)/replayed --features log-power-256@1 --critic-channels 8 --updates 2400 \
+	  --detector $(TRAINED)/study/runs/bulbul-s1/best.pt --out $(TRAINED)/replay-gan
+	@$(BIN)/earwitness evaluate checkpoints $(TRAINED)/replay-gan --classifier $(TRAINED)/study/runs/bulbul-s0/best.pt \
+	  --corpus $(TRAINED)/replayed
+	@$(BIN)/earwitness export replay-bulbul --generator $(TRAINED)/replay-gan/best.pt \
+	  --classifier $(TRAINED)/study/runs/bulbul-s0/best.pt --corpus $(TRAINED)/replayed \
+	  --compare-classifier 'seed 1'=$(TRAINED)/study/runs/bulbul-s1/best.pt --model-repository model_repository
 
 jamendo: $(DEV) ## train as published on the Jamendo set, evaluate: make jamendo JAMENDO=folder; a second call goes on
 	@test -n '$(JAMENDO)' || { echo 'say where the set is: make jamendo JAMENDO=folder' >&2; exit 1; }

@@ -1,6 +1,8 @@
 """The bundles in model_repository/, explained over gRPC on a real Triton."""
 
+import io
 import re
+import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -33,8 +35,14 @@ SETTINGS = Settings(optimiser="adam", learning_rate=0.01, prior_weight=0.001, st
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-VOCAL = {"svd-r1": [("vocal", "non-vocal")], "svd-r2": [("non-vocal", "vocal"), ("vocal", "non-vocal")]}
-"""Words for a high and a low activation of each output unit of the shipped models."""
+SINGING = "conv1 conv2 pool3 conv4 conv5 pool6 fc7 fc8 fc9"
+REPLAYED = [("genuine", "spoof"), ("spoof", "genuine")]
+SHIPPED = {
+    "svd-r1": (SINGING, [("vocal", "non-vocal")]),
+    "svd-r2": (SINGING, [("non-vocal", "vocal"), ("vocal", "non-vocal")]),
+    "replay-bulbul": ("conv1 pool2 conv3 pool4 conv5 pool6 conv7 pool8 fc9 fc10 fc11", REPLAYED),
+}
+"""Layers of the shipped models, and words for a high and a low activation of each output unit."""
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +70,16 @@ def search(sense: str, rows: int = 4, model: str = "svd-r1", unit: int = 0) -> S
 
 
 async def test_cards_and_index_describe_them(bundles: dict[str, BundleMetadata]) -> None:
-    assert bundles.keys() == VOCAL.keys()
+    assert bundles.keys() == SHIPPED.keys()
     for name, bundle in bundles.items():
         file = f"{name.replace('-', '_')}.md"
         card = (REPOSITORY / file).read_text(encoding="utf-8")
         assert bundle.weights_sha256 in card
         assert (REPOSITORY / re.findall(r"!\[.*\]\((.*)\)", card)[0]).is_file()
         assert f"({file})" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
-        assert [layer.name for layer in bundle.layers] == [
-            "conv1", "conv2", "pool3", "conv4", "conv5", "pool6", "fc7", "fc8", "fc9",
-        ]  # fmt: skip
-        assert [(label.maximise, label.minimise) for label in bundle.labels] == VOCAL[name]
+        layers, words = SHIPPED[name]
+        assert " ".join(layer.name for layer in bundle.layers) == layers
+        assert [(label.maximise, label.minimise) for label in bundle.labels] == words
 
 
 async def test_each_unit_of_two_is_moved_by_what_its_word_says(explainer: ExplainerClient) -> None:
@@ -91,6 +98,22 @@ async def test_each_unit_of_two_is_moved_by_what_its_word_says(explainer: Explai
         own = heard[unit]["svd_r2"]
         assert (own[:, unit] > own[:, 1 - unit]).all()
     assert np.median(heard[1]["svd_r1"]) > np.median(heard[0]["svd_r1"])
+
+
+async def test_replayed_speech_is_explained_by_the_same_services(explainer: ExplainerClient) -> None:
+    """A window of sound at the detector's rate for each output, and the network calls it what it was asked for."""
+    logits = {}
+    for unit, (word, _) in enumerate(REPLAYED):
+        asked = Search.of("replay-bulbul", Objective("fc11", unit=unit), row_count=2, settings=SETTINGS)
+        result = await explainer.explain(asked, artefacts=["audio"])
+        logits[word] = result.layer_activations()
+        for each in result.explanations:
+            assert each.audio_wav is not None
+            with wave.open(io.BytesIO(each.audio_wav)) as sound:
+                assert sound.getframerate() == 16_000
+                assert sound.getnframes() / 16_000 == pytest.approx(1.0, abs=0.1)
+    assert (logits["genuine"][:, 0] > logits["genuine"][:, 1]).all()
+    assert (logits["spoof"][:, 1] > logits["spoof"][:, 0]).all()
 
 
 async def test_search_moves_the_unit_both_ways(explainer: ExplainerClient) -> None:
