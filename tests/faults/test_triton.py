@@ -49,7 +49,11 @@ class Switch:
             writer.transport.abort()
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        except ConnectionError:  # nobody there: as without a switch
+            writer.transport.abort()
+            return
         ends = {writer, back}
         self._writers |= ends
         await asyncio.gather(_pass_on(reader, back), _pass_on(there, writer))
@@ -139,6 +143,7 @@ async def test_triton_killed(running: Running, tally: Tally) -> None:
     await until_steps(running.explainer, 20)
     os.kill(running.triton.pid, signal.SIGKILL)
     tally.injections += 1
+    assert await running.triton.wait() == -signal.SIGKILL
     outcomes = await asyncio.gather(*disturbed)
     assert tally.retryable["UNAVAILABLE"] > 0
     assert all(each.retry_after_s for each in outcomes if isinstance(each, RpcFailure))
