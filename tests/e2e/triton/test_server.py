@@ -46,8 +46,9 @@ def group(pid: int) -> set[int]:
     return found
 
 
-def regions() -> set[Path]:
-    return set(SHARED_MEMORY.glob("earwitness_*"))
+def regions(server: TritonServer) -> set[Path]:
+    """Shared memory of a server; those that other tests run have theirs."""
+    return set(SHARED_MEMORY.glob(f"{server._region_prefix}*"))
 
 
 async def gone(pid: int, within_s: float = 15.0) -> bool:
@@ -61,15 +62,14 @@ async def gone(pid: int, within_s: float = 15.0) -> bool:
 
 async def test_stop_leaves_nothing_behind(triton_install: TritonInstall, tmp_path: Path):
     write_tiny_bundle(tmp_path / "models")
-    before = regions()
     async with TritonServer(triton_install, tmp_path / "models") as server:
         pid = server.pid
         assert pid is not None
         assert len(group(pid)) == 4  # the server and a stub for each model
-        assert regions() > before
+        assert regions(server)
         scratch = server._scratch
     assert not group(pid)
-    assert regions() <= before
+    assert not regions(server)
     assert scratch is not None
     assert not scratch.exists()
     assert server.pid is None
