@@ -35,6 +35,10 @@ STUB_MODULES = ("numpy", "onnxruntime", "earwitness")
 """What the python-based backend imports, from wherever this process has it."""
 
 
+LOCK_GIVEN_UP = "boost::interprocess::lock_exception"
+"""Triton's last words when its python backend waited ten seconds for a lock of a process that never got to run."""
+
+
 class TritonStartError(InferenceUnavailable):
     """The server did not become ready; the message ends with the last lines of its log."""
 
@@ -136,6 +140,15 @@ class TritonServer:
         """
         if self.pid is not None:
             raise TritonStartError(f"this Triton server runs already, process {self.pid}")
+        try:
+            await self._start()
+        except TritonStartError as err:
+            if LOCK_GIVEN_UP not in err.message:
+                raise
+            logger.warning("Triton gave up a lock while it started, as on a machine that has far too much to do; again")
+            await self._start()
+
+    async def _start(self) -> None:
         await self.stop()  # clears away what a crash left
         self._stopping = False
         self._choose_ports()

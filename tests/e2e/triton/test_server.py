@@ -174,6 +174,42 @@ async def test_a_model_that_cannot_be_loaded_stops_the_start(triton_install: Tri
     assert "tiny_search" in (tmp_path / "logs" / "triton.log").read_text()
 
 
+class Starved(TritonInstall):
+    """Its server gives up a lock, as on a starved machine, as often as there are files in `folder`/again."""
+
+    @property
+    def server(self) -> Path:
+        return self.folder / "tritonserver"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_start_that_gives_up_a_lock_is_tried_once_more(
+    triton_install: TritonInstall, tmp_path: Path, times: int, caplog
+):
+    write_tiny_bundle(tmp_path / "models")
+    starved = Starved(tmp_path / "install")
+    (starved.folder / "again").mkdir(parents=True)
+    (starved.folder / triton_install.python_backend.relative_to(triton_install.folder)).parent.mkdir(parents=True)
+    starved.python_backend.symlink_to(triton_install.python_backend)
+    for number in range(times):
+        (starved.folder / "again" / str(number)).touch()
+    starved.server.write_text(
+        f"#!/bin/sh\nfor file in {starved.folder}/again/*; do\n  [ -e $file ] || break\n  rm $file\n"
+        "  echo what: boost::interprocess::lock_exception\n  kill -ABRT $$\ndone\n"
+        f'exec {triton_install.server} "$@"\n'
+    )
+    starved.server.chmod(0o755)
+    server = TritonServer(starved, tmp_path / "models")
+    if times == 1:
+        async with server:
+            assert server.pid is not None
+        assert "gave up a lock" in caplog.text
+    else:
+        with pytest.raises(TritonStartError, match="lock_exception"):
+            await server.start()
+    assert not list((starved.folder / "again").iterdir())
+
+
 async def test_a_port_in_use_is_named(triton_install: TritonInstall, tmp_path: Path):
     write_tiny_bundle(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
