@@ -1,4 +1,4 @@
-"""What can be done with sweeps, and the queue that runs one after another."""
+"""What can be done with sweeps."""
 
 import asyncio
 import logging
@@ -6,18 +6,16 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from secrets import token_hex
 from typing import TypeVar
-from uuid import uuid4
 
 from earwitness import tracing
-from earwitness.errors import EarwitnessError, Internal, InvalidArgument, Unavailable
-from earwitness.explainer.errors import LeaseLost, ModelChanged, ResultNotDone, SweepNotOver
+from earwitness.errors import InvalidArgument, Unavailable
+from earwitness.explainer.errors import ResultNotDone, SweepNotOver
 from earwitness.explainer.explainer import Explainer, Explanation
 from earwitness.explainer.plan import Artefact
 from earwitness.explainer.settings import ExplainerSettings
@@ -25,21 +23,15 @@ from earwitness.explainer.state import Trajectory
 from earwitness.explainer.sweep import convert
 from earwitness.explainer.sweep.checkpoints import join_curves, trajectory
 from earwitness.explainer.sweep.layout import Layout, check_layout
+from earwitness.explainer.sweep.queue import POLL_S, SweepQueue, either, layout_of, model_of
 from earwitness.explainer.sweep.ranking import Ranker
 from earwitness.explainer.sweep.rankings import Rankings
-from earwitness.explainer.sweep.record import NewSweep, State, SweepRecord
+from earwitness.explainer.sweep.record import NewSweep, SweepRecord
 from earwitness.explainer.sweep.results import Rows, Tensors, outcome
-from earwitness.explainer.sweep.runner import Pace, SweepRunner
-from earwitness.explainer.sweep.store import Lease, SweepStore
+from earwitness.explainer.sweep.store import SweepStore
 from earwitness.explainer.sweep.values import SweepLimits, check_request
 from earwitness.explainer.v1 import explainer_pb2 as pb
-from earwitness.inference.backend import FloatArray, ModelExchanged
-from earwitness.inference.metadata import BundleMetadata
-from earwitness.rpc.errors import status_of
-from earwitness.storage.errors import StoreUnavailable
 
-POLL_S = 1.0
-"""How often the database is asked for what other processes did."""
 DRAWN_AT_ONCE = 32
 """Explanations whose spectrograms are in memory at once."""
 CHANGES_AT_ONCE = 4
@@ -82,27 +74,21 @@ class Sweeps:
             settings.max_sweep_explanations,
             settings.max_sweep_row_steps,
         )
-        self._pace = Pace(settings.sweep_checkpoint_s, settings.sweep_heartbeat_s, settings.sweep_blocks_in_flight)
-        self._holder = str(uuid4())
+        self._queue = SweepQueue(explainer, store, settings, self._rankings, self._tell)
         self._changed = asyncio.Event()
-        self._work = asyncio.Event()
         self._draining = False
-        self._running: tuple[str, SweepRunner] | None = None
-        self._worker: asyncio.Task[None] | None = None
         # Threads of their own: they may all be waiting for a lock that readers do not need.
         self._changes = ThreadPoolExecutor(CHANGES_AT_ONCE, "sweeps-write")
 
     async def start(self) -> None:
         """Run what waits, from now on."""
-        self._worker = asyncio.create_task(self._run_queue())
+        self._queue.start()
 
     async def drain(self) -> None:
         """Leave checkpoints and the queue to the next process; those who watch are told."""
         self._draining = True
         self._tell()
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
+        await self._queue.stop()
 
     async def close(self) -> None:
         """Release connections."""
@@ -145,7 +131,7 @@ class Sweeps:
             traceparent=tracing.traceparent(),
         )
         made = await self._change(lambda: self._store.create(new, self._settings.max_waiting_sweeps))
-        self._work.set()
+        self._queue.wake()
         return made
 
     async def resume(self, request_id: str, sweep_id: str) -> SweepRecord:
@@ -158,7 +144,7 @@ class Sweeps:
         if made is not None and convert.resumed_from(made) == sweep_id:
             return made
         source = await self.get(sweep_id)
-        await self._bundle(source)
+        await model_of(source, self._explainer)
         new = NewSweep(
             sweep_id=_new_id(),
             request_id=request_id,
@@ -166,13 +152,14 @@ class Sweeps:
             model=source.model,
             weights_sha256=source.weights_sha256,
             block_rows=source.block_rows,
-            block_count=len(self._layout(source).blocks),
+            block_count=len(layout_of(source).blocks),
             row_step_count=source.row_step_count,
             result_count=source.result_count,
+            traceparent=tracing.traceparent(),
         )
         create = partial(self._store.create, new, self._settings.max_waiting_sweeps, resume_from=sweep_id)
-        made = await asyncio.to_thread(create)
-        self._work.set()
+        made = await self._change(create)
+        self._queue.wake()
         return made
 
     async def get(self, sweep_id: str) -> SweepRecord:
@@ -185,7 +172,7 @@ class Sweeps:
 
     async def message(self, record: SweepRecord, view: View) -> pb.Sweep:
         """All that is known of a sweep. Raises: InvalidArgument for a result that there is not; StoreUnavailable."""
-        request = self._layout(record).request
+        request = layout_of(record).request
         if view.numbers is not None:
             for index, number in enumerate(view.numbers):
                 _require_index(number, request.result_count, f"result_indices[{index}]")
@@ -201,8 +188,7 @@ class Sweeps:
     async def cancel(self, sweep_id: str) -> None:
         """Ask that a sweep stops; what is done is kept. Raises: SweepNotFound, StoreUnavailable."""
         await self._change(lambda: self._store.cancel(sweep_id))
-        if self._running is not None and self._running[0] == sweep_id:
-            self._running[1].wake()
+        self._queue.wake(sweep_id)
         self._tell()
 
     async def delete(self, sweep_id: str) -> None:
@@ -227,7 +213,7 @@ class Sweeps:
                 return
             if self._draining:
                 raise Draining(after)
-            await _either(changed, POLL_S)
+            await either(changed, POLL_S)
 
     async def wait(self, sweep_id: str, timeout_s: float | None) -> SweepRecord:
         """The sweep when it is over, or after `timeout_s` seconds. Raises: as `watch`."""
@@ -236,7 +222,7 @@ class Sweeps:
         while not record.state.over and (left_s := end_s - time.monotonic()) > 0:
             if self._draining:
                 raise Draining(record.sequence)
-            await _either(self._changed, min(left_s, POLL_S))
+            await either(self._changed, min(left_s, POLL_S))
             record = await self.get(sweep_id)
         return record
 
@@ -248,7 +234,7 @@ class Sweeps:
         Raises: SweepNotFound; InvalidArgument; ResultNotDone; ModelChanged; and as `Explainer.find_again`.
         """
         record = await self.get(sweep_id)
-        layout = self._layout(record)
+        layout = layout_of(record)
         request = layout.request
         _require_index(number, request.result_count, "result_index")
         chosen = list(rows) or list(range(request.seed_count))
@@ -256,7 +242,7 @@ class Sweeps:
             _require_index(row, request.seed_count, f"row_indices[{index}]")
         if len(set(chosen)) < len(chosen):
             raise InvalidArgument("row_indices", "has a row twice; give each once")
-        bundle = await self._bundle(record)
+        bundle = await model_of(record, self._explainer)
         stored = (await asyncio.to_thread(partial(self._store.results, record.key, [number], tensors=True))).get(number)
         if stored is None:
             raise ResultNotDone(
@@ -280,7 +266,7 @@ class Sweeps:
         Raises: SweepNotFound, SweepNotOver; InvalidArgument; FailedPrecondition without a scorer; StoreUnavailable.
         """
         record = await self.get(sweep_id)
-        layout = self._layout(record)
+        layout = layout_of(record)
         objectives = layout.request.objectives
         if references and len(references) != len(objectives):
             raise InvalidArgument("references", f"got {len(references)}; the sweep has {len(objectives)} objectives")
@@ -303,124 +289,11 @@ class Sweeps:
         # The context carries the request id to the log lines of the thread.
         return await asyncio.get_running_loop().run_in_executor(self._changes, copy_context().run, work)
 
-    async def _bundle(self, record: SweepRecord) -> BundleMetadata:
-        """The model of a sweep. Raises: ModelNotFound, ModelChanged, InferenceUnavailable."""
-        bundle = await self._explainer.model(record.model)
-        if bundle.weights_sha256 != record.weights_sha256:
-            raise ModelChanged(record.model, record.weights_sha256, bundle.weights_sha256)
-        return bundle
-
-    def _layout(self, record: SweepRecord) -> Layout:
-        message = pb.Sweep.FromString(record.request)
-        return Layout(convert.sweep_request(message), record.block_rows)
-
     def _trajectories(self, key: int, layout: Layout, number: int, rows: list[int]) -> tuple[Trajectory, ...]:
         places = [layout.places[number][row] for row in rows]
         curves = {block: join_curves(self._store.curves(key, block)) for block in {place.block for place in places}}
         steps = layout.steps_of(number)
         return tuple(trajectory(curves[place.block], place.row, steps) for place in places)
-
-    async def _run_queue(self) -> None:
-        """Run sweeps, one after another, until the server stops."""
-        failing = False
-        while not self._draining:
-            self._work.clear()
-            try:
-                claimed = await self._claim()
-                if claimed is not None:
-                    record, lease = claimed
-                    about = {"earwitness.sweep": record.sweep_id, "earwitness.model": record.model}
-                    with tracing.span("sweep", about, cause=record.traceparent) as span:
-                        state = await self._run(record, lease)
-                        span.tell({"earwitness.state": state.value})
-                    continue
-                failing = False
-            except (Unavailable, LeaseLost, ModelExchanged) as err:  # whatever it was, it is tried again
-                if not failing:
-                    _logger.warning("sweeps wait: %s", err.message)
-                failing = True
-            except Exception:  # a defect of ours must not stop the sweeps that come after
-                _logger.exception("the queue of sweeps failed")
-            await _either(self._work, POLL_S)
-
-    async def _claim(self) -> tuple[SweepRecord, Lease] | None:
-        if not await asyncio.to_thread(self._store.count):
-            return None
-        models = [bundle.name for bundle in await self._explainer.models()]
-        return await asyncio.to_thread(self._store.claim, self._holder, self._settings.sweep_lease_s, models)
-
-    async def _run(self, record: SweepRecord, lease: Lease) -> State:
-        """One sweep to its end; how it ended.
-
-        Raises: StoreUnavailable, InferenceUnavailable, LeaseLost, ModelExchanged; CancelledError when the process ends,
-        its checkpoints left.
-        """
-        runner: SweepRunner | None = None
-        state, error = State.FAILED, None
-        try:
-            bundle = await self._bundle(record)
-            layout = self._layout(record)
-            runner = self._runner(record, lease, layout, bundle)
-            self._running = (record.sweep_id, runner)
-            self._tell()
-            _logger.info("sweeps/%s runs: %d row-steps", record.sweep_id, record.row_step_count)
-            state = State.SUCCEEDED if await runner.run() else State.CANCELLED
-        except asyncio.CancelledError:
-            await asyncio.to_thread(self._store.release, lease)
-            _logger.info("sweeps/%s is left at its checkpoint", record.sweep_id)
-            raise
-        except (StoreUnavailable, LeaseLost):
-            raise
-        except (Unavailable, ModelExchanged):  # of an exchanged model the next try tells what it is
-            await asyncio.to_thread(self._store.release, lease)
-            raise
-        except EarwitnessError as err:
-            _logger.warning("sweeps/%s failed: %s", record.sweep_id, err.message)
-            error = status_of(err, record.sweep_id).SerializeToString()
-        except Exception:
-            _logger.exception("sweeps/%s failed", record.sweep_id)
-            error = status_of(Internal("unexpected"), record.sweep_id).SerializeToString()
-        finally:
-            self._running = None
-        progress = record.progress if runner is None else runner.progress
-        await asyncio.to_thread(self._store.finish, lease, state, error, progress)
-        self._explainer.count_sweep(state.value)
-        _logger.info("sweeps/%s %s in %.1f s", record.sweep_id, state.value, progress.search_s)
-        self._tell()
-        return state
-
-    def _runner(self, record: SweepRecord, lease: Lease, layout: Layout, bundle: BundleMetadata) -> SweepRunner:
-        served = self._explainer.serve(bundle)
-
-        async def evaluate(
-            latents: FloatArray, unit_weights: FloatArray, prior_weights: FloatArray, *, timeout_s: float | None = None
-        ) -> tuple[FloatArray, FloatArray]:
-            await self._explainer.quiet(self._settings.sweep_yield_s)
-            return await served.evaluate(latents, unit_weights, prior_weights, timeout_s=timeout_s)
-
-        async def prepare() -> None:
-            for objective in range(len(layout.request.objectives)):
-                await self._explainer.check_gradients(layout.plan_first(objective, bundle), served)
-
-        async def rank() -> None:
-            names = [each.reference for each in layout.request.objectives]
-            if any(names):
-                await self._rankings.rank(record, layout, names)
-
-        return SweepRunner(
-            self._store,
-            lease,
-            record,
-            layout,
-            bundle,
-            served,
-            evaluate=evaluate,
-            pace=self._pace,
-            prepare=prepare,
-            conclude=rank,
-            on_step=partial(self._explainer.count_step, bundle.name),
-            on_change=self._tell,
-        )
 
     def _tell(self) -> None:
         """Wake those who watch."""
@@ -430,13 +303,6 @@ class Sweeps:
 
 def _new_id() -> str:
     return f"s{datetime.now(UTC):%Y%m%d-%H%M%S}-{token_hex(3)}"
-
-
-async def _either(event: asyncio.Event, timeout_s: float) -> None:
-    """Return when the event is set, or after `timeout_s` seconds."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
 
 
 def _require_index(value: int, count: int, field: str) -> None:
