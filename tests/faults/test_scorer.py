@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -14,7 +15,7 @@ from earwitness.client.references import identity_of
 from earwitness.explainer.v1 import explainer_pb2
 from earwitness.rpc.errors import RpcFailure
 from tests.faults.appending import CALLERS, Appending, scorer_process
-from tests.faults.searches import close, sweep
+from tests.faults.searches import close, sweep, until
 from tests.faults.tally import Tally
 from tests.helpers.services import service
 from tests.helpers.tiny_bundle import OUTPUTS, TinyBundle
@@ -88,13 +89,19 @@ async def test_scorer_down(tiny: TinyBundle, tally: Tally, tmp_path: Path) -> No
         assert refused.reason == "SCORER_UNAVAILABLE"
 
         await opened.enter_async_context(scorer_process(data_dir=tmp_path, port=process.port))
-        again = await tally.call(explain_and_score(client, asked, scorer=scorer, reference="r", artefacts=()))
-        assert isinstance(again, Run)
+        again = await tally.persist(
+            partial(explain_and_score, client, asked, scorer=scorer, reference="r", artefacts=())
+        )
         assert again.scoring is not None
         tally.judge(again.scoring.scored.score == whole.scoring.scored.score)
         request = explainer_pb2.RankSweepRequest(name=f"sweeps/{disturbed_id}")
-        later = await tally.call(sweeping.explainer.RankSweep(request))
-        tally.judge(not isinstance(later, RpcFailure) and later is not None and list(later.rankings) == [ranked])
+
+        async def ranked_again() -> bool:
+            return not (await sweeping.explainer.RankSweep(request)).rankings[0].error
+
+        await until(ranked_again)
+        later = await tally.persist(partial(sweeping.explainer.RankSweep, request))
+        tally.judge(list(later.rankings) == [ranked])
 
 
 def same(found: Run, expected: Run) -> bool:
