@@ -133,7 +133,11 @@ def _reservations(report: BenchReport) -> list[str]:
 
 
 def knee_of(steps: Sequence[StepFigures], tolerance: float = TOLERANCE) -> Knee | None:
-    """Where more clients bring no more; None where nothing succeeded."""
+    """Where more clients bring no more; None where nothing succeeded.
+
+    Where searches are refused, the calls that succeed are others: a client that waits less often scores more.
+    """
+    steps = [each for each in steps if not each.refused_share] or steps
     best = max(steps, key=lambda each: each.calls_per_s, default=None)
     if best is None or best.calls_per_s <= 0:
         return None

@@ -24,6 +24,15 @@ def test_knee_at_the_end_of_the_range_is_the_best_itself() -> None:
     assert knee_of([]) is None
 
 
+def test_knee_is_not_where_searches_are_refused_and_scores_take_their_place() -> None:
+    knee = knee_of([step(1, 4.0), step(2, 5.2), step(16, 5.0), step(32, 5.8, refused_share=0.36)])
+    assert knee is not None
+    assert (knee.clients, knee.best_clients) == (2, 2)
+    everywhere = knee_of([step(1, 4.0, refused_share=0.1), step(2, 8.0, refused_share=0.5)])
+    assert everywhere is not None
+    assert everywhere.clients == 2
+
+
 def test_services_beside_triton_alone() -> None:
     found = conclude(report([step(1, 6.0), step(2, 9.0)], [step(1, 8.0, load="triton"), step(2, 10.0, load="triton")]))
     assert found.services_share == pytest.approx(0.9)
