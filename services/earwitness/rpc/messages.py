@@ -17,7 +17,7 @@ import grpc.aio
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.interceptor import Codec, InterceptedHandler, ServicerContext
 
-READ_OUT_S = 1.0
+READ_OUT_S = 5.0
 """What a caller has to end a stream that is answered already."""
 
 
@@ -37,7 +37,7 @@ class Messages:
         return data if self._deserialize is None else self._deserialize(data)
 
     async def read_out(self) -> None:
-        """Drop what is still to come, for a second at most."""
+        """Drop what is still to come, as long as the caller has to end the stream."""
         with suppress(TimeoutError):
             async with asyncio.timeout(READ_OUT_S):
                 async for _ in self._raw:
