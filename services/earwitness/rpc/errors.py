@@ -190,7 +190,11 @@ def error_from_rpc(error: grpc.RpcError) -> RpcFailure:
         status = rpc_status.from_call(error)
     except (ValueError, DecodeError):  # details of somebody else, that contradict the status
         status = None
-    failure = RpcFailure(error.code(), error.details() or "", request_id=str(dict(trailers).get(REQUEST_ID_KEY, "")))
+    code, message = error.code(), error.details() or ""
+    if code is grpc.StatusCode.CANCELLED:
+        # Not by us, whose cancelled calls raise no RpcError: gRPC's answer to a call that arrives as its server stops.
+        code, message = grpc.StatusCode.UNAVAILABLE, "the server ended the call, as it does when it stops; try again"
+    failure = RpcFailure(code, message, request_id=str(dict(trailers).get(REQUEST_ID_KEY, "")))
     for packed in status.details if status else ():
         _unpack(packed, failure)
     return failure

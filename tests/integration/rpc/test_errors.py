@@ -254,6 +254,20 @@ async def test_the_client_gets_all_of_it_in_one_exception(service: Running) -> N
     assert failures[errors.ResourceExhausted].retry_after_s == 1.5
 
 
+async def test_a_call_that_the_server_ended_unasked_may_be_made_again(service: Running) -> None:
+    """As gRPC itself ends those that arrive while a server stops; to a caller CANCELLED would mean to give up."""
+
+    async def cancel(text: str) -> str:
+        await service.probe.context.abort(grpc.StatusCode.CANCELLED, "")
+        return text
+
+    service.probe.action = cancel
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.call("Unary", "x")
+    failure = error_from_rpc(caught.value)
+    assert (failure.code, "try again" in failure.message) == (grpc.StatusCode.UNAVAILABLE, True)
+
+
 async def test_the_client_understands_errors_without_details() -> None:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
