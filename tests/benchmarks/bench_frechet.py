@@ -7,8 +7,6 @@ floor is computed once.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -16,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy
 import scipy.linalg
 from threadpoolctl import threadpool_info
 
@@ -24,6 +21,7 @@ from earwitness.scorer.collect import Frozen
 from earwitness.scorer.frechet import Gaussian, factor, frechet_distance, gaussian
 from earwitness.scorer.score import score_batch
 from earwitness.scorer.uncertainty import noise_floor
+from tests.helpers.machine import machine
 
 TARGETS = {(50, 64): 3.0, (50, 2048): 100.0}
 """Rows and dimensions of a batch: how many times faster the distance is to be."""
@@ -110,18 +108,12 @@ def spread(values: list[float]) -> float:
     return (max(values) - min(values)) / statistics.median(values)
 
 
-def machine() -> dict[str, object]:
-    """What the figures depend on."""
-    return {
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "load_average": os.getloadavg(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "blas": [{key: each.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
-                 for each in threadpool_info()],
-    }  # fmt: skip
+def blas() -> list[dict[str, object]]:
+    """The linear algebra libraries that both sides use."""
+    return [
+        {key: each.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
+        for each in threadpool_info()
+    ]
 
 
 def main() -> None:
@@ -143,7 +135,10 @@ def main() -> None:
             flush=True,
         )
     if options.json:
-        figures = {"machine": machine(), "results": [asdict(result) for result in results]}
+        figures = {
+            "machine": machine(("numpy", "scipy")) | {"blas": blas()},
+            "results": [asdict(result) for result in results],
+        }
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 

@@ -11,8 +11,6 @@ one machine, on the same networks (untrained: weights do not change the time):
 import argparse
 import asyncio
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -21,7 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 
 from earwitness.cli.stack import Ports, Stack, StackSettings
@@ -32,6 +29,7 @@ from earwitness.inference.local import LocalBackend
 from earwitness.training.export import export_bundle
 from earwitness.training.networks import Generator, SVDNet
 from earwitness.training.run_folder import keep_freed_memory
+from tests.helpers.machine import machine
 
 NAME, LAYER, RATE, PRIOR = "bench", "fc9", 0.01, 0.001
 TARGETS = {"eager": 2.0, "eager 1": 2.5, "graph": 0.95}
@@ -138,19 +136,6 @@ async def measure(rows: int, steps: int, pairs: int) -> tuple[list[Figure], floa
     return figures, difference, described
 
 
-def machine() -> dict[str, object]:
-    """What the figures depend on."""
-    return {
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "load_average": os.getloadavg(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torch_threads": torch.get_num_threads(),
-        "onnxruntime": onnxruntime.__version__,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=50, help="rows of a search (default: 50)")
@@ -171,7 +156,8 @@ def main() -> None:
         print(f"service / {against}: {ratio:.2f} (target {TARGETS[name]}){'' if ratio >= TARGETS[name] else ' MISSED'}")
     if options.json:
         body = {
-            "machine": machine(), "backend": backend, "rows": options.rows, "steps": options.steps,
+            "machine": machine(("onnxruntime", "torch")) | {"torch_threads": torch.get_num_threads()},
+            "backend": backend, "rows": options.rows, "steps": options.steps,
             "difference": difference, "figures": [asdict(figure) for figure in figures], "ratios": ratios,
         }  # fmt: skip
         options.json.write_text(json.dumps(body, indent=2) + "\n")

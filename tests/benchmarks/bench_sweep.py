@@ -40,7 +40,7 @@ from earwitness.client import (
     SweepObjective,
     SweepPlan,
 )
-from tests.benchmarks.bench_row_steps import machine
+from tests.helpers.machine import machine
 
 PAPER_SEEDS = 50
 SWEEP, ALONE, ROW_BY_ROW = "sweep", "alone", "row by row"

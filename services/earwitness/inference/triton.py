@@ -21,6 +21,7 @@ from earwitness.inference.backend import (
 )
 from earwitness.inference.metadata import BundleMetadata, complete_bundles
 from earwitness.inference.repository import parameter_texts
+from earwitness.rpc.channel import RECONNECT_OPTIONS
 from earwitness.rpc.dialled import ClientTls, Dialled
 
 CONTROL_TIMEOUT_S = 5.0
@@ -37,10 +38,7 @@ TOO_LARGE = "larger than max"
 CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # A restarted server is found again within two seconds, not after gRPC's default of up to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    *RECONNECT_OPTIONS,
 )
 
 

@@ -7,8 +7,12 @@ from typing import Any
 KEEPALIVE_TIME_S = 60
 KEEPALIVE_TIMEOUT_S = 20
 """A server that hangs, or a network that does, is taken for unavailable after both together."""
-MAX_RECONNECT_S = 2
-"""A server that is back is found again within so long; gRPC's own default is two minutes, when it was away for some."""
+RECONNECT_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+"""A server that is back is found again within two seconds; gRPC's own default is two minutes, when it was away long."""
 
 RETRY_POLICY = {
     "maxAttempts": 4,
@@ -28,9 +32,7 @@ def channel_options(service: str, idempotent_methods: Sequence[str], max_respons
         ("grpc.max_receive_message_length", max_response_bytes),
         ("grpc.keepalive_time_ms", KEEPALIVE_TIME_S * 1000),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_S * 1000),
+        *RECONNECT_OPTIONS,
         ("grpc.enable_retries", 1),
         ("grpc.service_config", json.dumps({"methodConfig": [{"name": methods, "retryPolicy": RETRY_POLICY}]})),
     ]
