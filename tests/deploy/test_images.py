@@ -1,7 +1,8 @@
 """The images, as far as that goes without a container engine: their files, their packages, their entry points.
 
-What the services' images install is really installed, beside a wheel of what git tracks, and run by a user who owns
-nothing, in the environment that the Dockerfile gives.
+The RUN lines that install something are run as they stand, on a clean tree, in fresh environments elsewhere than
+/opt/earwitness; what they installed is run by a user who owns nothing, in the environment that the Dockerfile gives.
+Only the gigabytes of a GPU's packages are resolved and not fetched, and Debian's packages simulated.
 """
 
 import ast
@@ -9,12 +10,13 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +37,12 @@ DOCKER = ROOT / "deploy/docker"
 DOCKERFILES = ("python.Dockerfile", "triton.Dockerfile")
 USER = 10001
 PATIENCE_S = 120.0
+ROOM_BYTES = 8 << 30
+"""Three times what all the environments take."""
 NOWHERE = {"trace_endpoint": "http://127.0.0.1:1"}
 """A setting that takes the packages of an extra."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+RELEASE = Path("/etc/os-release").read_text() if Path("/etc/os-release").exists() else ""
 BAKE = json.loads((DOCKER / "bake.json").read_text())["target"]
 
 
@@ -47,12 +52,17 @@ def instructions(text: str, name: str) -> list[str]:
     return [line.partition(" ")[2] for line in lines if line.startswith(f"{name} ")]
 
 
+def own_stages(dockerfile: str) -> dict[str, str]:
+    """The instructions of each stage by its name."""
+    parts = re.split(r"^(?=FROM )", (DOCKER / dockerfile).read_text(), flags=re.MULTILINE)[1:]
+    return {re.match(r"FROM \S+ AS (\S+)", part)[1]: part for part in parts}
+
+
 def stages(dockerfile: str) -> dict[str, str]:
     """The instructions of each stage by its name, with those of the stages it is built on."""
     found: dict[str, str] = {}
-    for part in re.split(r"^(?=FROM )", (DOCKER / dockerfile).read_text(), flags=re.MULTILINE)[1:]:
-        base, name = re.match(r"FROM (\S+) AS (\S+)", part).groups()
-        found[name] = found.get(base, "") + part
+    for name, part in own_stages(dockerfile).items():
+        found[name] = found.get(part.split()[1], "") + part
     return found
 
 
@@ -130,25 +140,50 @@ def test_pins_are_what_the_package_asks_for(image: str, extras: list[str]) -> No
         assert requirement.specifier.contains(version), f"{requirement}: run `python deploy/docker/lock.py`"
 
 
-def test_the_trainers_packages_resolve() -> None:
-    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run([*pip, "-r", DOCKER / "requirements/trainer.txt"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.skipif("VERSION_CODENAME=bookworm" not in RELEASE.split("\n"), reason="the images are of Debian bookworm")
+def test_debians_packages_are_there(tmp_path: Path) -> None:
+    private = [f"-oDir::State::lists={tmp_path}/lists", f"-oDir::Cache={tmp_path}/cache"]
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (tmp_path / folder).mkdir(parents=True)
+    (line,) = instructions(own_stages("python.Dockerfile")["compilers"], "RUN")
+    update, install, _ = (shlex.split(command) for command in line.split("&&"))
+    for words in (update, [*install, "--simulate"]):
+        done = subprocess.run([words[0], *private, *words[1:]], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A virtual environment with what an image installs, in a folder that anybody may read."""
+    """A virtual environment with what images install, in a folder that anybody may read."""
 
     folder: Path
+    dry: bool = False
+    """Packages are resolved, and neither fetched nor installed."""
 
     @property
     def python(self) -> Path:
         return self.folder / "venv/bin/python"
 
-    def add(self, *requirements: str | Path) -> None:
-        pip = [sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", "--no-compile"]
-        subprocess.run([*pip, "--disable-pip-version-check", *requirements], check=True, stderr=subprocess.PIPE)
+    def run(self, stage: str) -> None:
+        """The RUN lines of one stage, with this folder's places for the image's.
+
+        Without the index of torch for CPUs alone: whoever runs the tests may get torch from another.
+        """
+        pip = self.folder / "bin/pip"
+        if not pip.exists():
+            subprocess.run([interpreter(), "-m", "venv", "--without-pip", self.folder / "venv"], check=True)
+            pip.parent.mkdir()
+            command = shlex.join([sys.executable, "-m", "pip", "--python", str(self.python)])
+            pip.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+            pip.chmod(0o755)
+        env = {**os.environ, "PATH": f"{pip.parent}:{os.environ['PATH']}", "PIP_QUIET": "1", "PIP_NO_COMPILE": "1"}
+        for line in instructions(own_stages("python.Dockerfile")[stage], "RUN"):
+            line = re.sub(r"--mount=\S+|--extra-index-url \S+", "", line)
+            line = line.replace("/wheels", str(self.folder.parent / "wheels"))
+            if self.dry:
+                line = line.replace("pip install", "pip install --dry-run").replace("pip uninstall --yes", "pip show")
+            done = subprocess.run(["sh", "-ec", line], cwd=self.folder.parent / "tree", env=env, stderr=subprocess.PIPE)
+            assert done.returncode == 0, done.stderr.decode()
 
     def home(self, stage: str) -> Path:
         """The one folder that the image's user owns."""
@@ -208,22 +243,38 @@ def interpreter() -> str:
     pytest.fail(f"no {name} here can be run by a user other than root; install Debian's python3", pytrace=False)
 
 
+def roomy_memory() -> str | None:
+    """Linux's folder in memory if it has room enough: some disks take minutes to write and delete this many files."""
+    with suppress(OSError):
+        state = os.statvfs("/dev/shm")
+        if state.f_bavail * state.f_frsize > ROOM_BYTES and not state.f_flag & os.ST_NOEXEC:
+            return "/dev/shm"
+    return None
+
+
 @pytest.fixture(scope="module")
-def installed() -> Iterator[Installed]:
-    """The scorer's packages and the package itself, from a clean tree; the explainer's come to them later."""
-    with tempfile.TemporaryDirectory(prefix="earwitness-image-") as name:
+def folder() -> Iterator[Path]:
+    """A clean tree, in `tree`, and the wheel that is built of it, in `wheels`."""
+    with tempfile.TemporaryDirectory(prefix="earwitness-image-", dir=roomy_memory()) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        tree = folder / "tree"
+        copied = ("services/", "deploy/triton/", "pyproject.toml", "README.md", "LICENSE")
         for file in subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0"):
-            if file.startswith(("services/", "deploy/triton/", "pyproject.toml", "README.md", "LICENSE")):
-                (tree / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / file, tree / file)
-        here = Installed(folder)
-        subprocess.run([interpreter(), "-m", "venv", "--without-pip", folder / "venv"], check=True)
-        here.add("--requirement", DOCKER / "requirements/scorer.txt")
-        here.add("--no-deps", tree)
-        yield here
+            if file.startswith(copied):
+                (folder / "tree" / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / file, folder / "tree" / file)
+        (folder / "tree/requirements").symlink_to(DOCKER / "requirements")
+        Installed(folder / "package").run("package")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def installed(folder: Path) -> Installed:
+    """The scorer's packages and the package itself; the explainer's come to them later."""
+    here = Installed(folder / "services")
+    here.run("build-scorer")
+    here.run("scorer")
+    return here
 
 
 async def test_the_scorer_runs_on_its_packages_alone(installed: Installed) -> None:
@@ -240,7 +291,7 @@ async def test_the_scorer_runs_on_its_packages_alone(installed: Installed) -> No
 @pytest.fixture(scope="module")
 def with_explainer(installed: Installed) -> Installed:
     """The same, with the explainer's packages."""
-    installed.add("--requirement", DOCKER / "requirements/explainer.txt")
+    installed.run("build-explainer")
     return installed
 
 
@@ -257,11 +308,45 @@ async def test_the_explainer_runs_on_its_packages_alone(with_explainer: Installe
 
 
 def test_what_the_explainer_imports_late_is_there(with_explainer: Installed) -> None:
-    """Found, not imported: that takes long where nothing is compiled."""
-    wanted = sorted(imported_by("explainer", "features", "inference", "rpc", "storage"))
-    assert {"librosa", "matplotlib", "onnxruntime"} <= set(wanted)
-    missing = "import sys, importlib.util as u; print([name for name in sys.argv[1:] if not u.find_spec(name)])"
-    assert subprocess.check_output([with_explainer.python, "-c", missing, *wanted], text=True).strip() == "[]"
+    wanted = imported_by("explainer", "features", "inference", "rpc", "storage")
+    assert {"librosa", "matplotlib", "onnxruntime"} <= wanted
+    assert not missing(with_explainer, wanted)
+
+
+def missing(installed: Installed, wanted: Iterable[str]) -> list[str]:
+    """Packages that are not there: looked for, not imported, which takes long where nothing is compiled."""
+    look = "import sys, importlib.util as u; print(*(name for name in sys.argv[1:] if not u.find_spec(name)))"
+    return subprocess.check_output([installed.python, "-c", look, *sorted(wanted)], text=True).split()
+
+
+def test_the_explainers_gpu_packages_resolve(with_explainer: Installed) -> None:
+    Installed(with_explainer.folder, dry=True).run("build-explainer-gpu")
+
+
+@pytest.fixture(scope="module")
+def trainer(folder: Path) -> Installed:
+    """What the trainer's image installs, torch among it."""
+    here = Installed(folder / "trainer")
+    here.run("build-trainer")
+    here.run("trainer")
+    return here
+
+
+def test_the_trainer_trains_on_its_packages_alone(trainer: Installed) -> None:
+    home = trainer.home("trainer")
+    (entry_point,) = instructions(stages("python.Dockerfile")["trainer"], "ENTRYPOINT")
+    for line in (
+        "corpus build corpus --clips 48",
+        "train svd --corpus corpus --out svd --epochs 1 --updates 2 --batch-size 4 --threads 1",
+    ):
+        words = [trainer.python.with_name(*json.loads(entry_point)), *line.split()]
+        subprocess.run(words, env=trainer.environment("trainer"), cwd=home, check=True, **as_user())
+    assert (home / "svd/best.pt").is_file()
+    assert not missing(trainer, imported_by("cli", "features", "training"))
+
+
+def test_the_trainers_gpu_packages_resolve(trainer: Installed) -> None:
+    Installed(trainer.folder, dry=True).run("build-trainer-gpu")
 
 
 def imported_by(*rooms: str) -> set[str]:
