@@ -1,5 +1,7 @@
 """One real Triton for the whole test session, on free ports, with the tiny bundle and the probe model."""
 
+import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,3 +49,13 @@ async def triton(
     async with TritonServer(triton_install, repository, log_file=log_file) as server:
         assert server.pid is not None
         yield RunningTriton(server.grpc_url, server.metrics_url, server.pid, repository, bundle, log_file)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The commands first on PATH, state of its own, and none of the caller's settings but where Triton is kept."""
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith("EARWITNESS_") or key.endswith("_CACHE")
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return kept | {"PATH": path, "XDG_DATA_HOME": str(tmp_path_factory.mktemp("data"))}

@@ -1,14 +1,10 @@
 """The tutorial "bring your own networks", run as it stands: networks nobody here wrote, from checkpoint to page."""
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +15,7 @@ from earwitness.features import profile_from_dict
 from earwitness.inference.metadata import BundleMetadata, complete_bundles
 from earwitness.inference.repository import read_repository
 from tests.e2e.byo import birds, training
+from tests.helpers.commands import stack_up
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = ROOT / "services/earwitness/training/export/README.md"
@@ -26,7 +23,6 @@ MOST_LINES = 10
 LIMIT_S = 600
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL.read_text(encoding="utf-8"), re.M | re.S)
 SCRIPT, UP, EXPLAIN, FEATURES, EXPORT = (text for _, text in BLOCKS)
-READY = "Ctrl-C stops everything"
 
 
 @pytest.fixture(scope="module")
@@ -38,38 +34,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The commands first on PATH, state of its own, and none of the caller's settings but where Triton is kept."""
-    kept = {
-        key: value for key, value in os.environ.items() if not key.startswith("EARWITNESS_") or key.endswith("_CACHE")
-    }
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return kept | {"PATH": path, "XDG_DATA_HOME": str(tmp_path_factory.mktemp("data"))}
-
-
 def run(words: list[str], folder: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-@contextmanager
-def up(command: str, folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """The stack, until the block ends; it ends cleanly on Ctrl-C."""
-    process = subprocess.Popen(command.split(), cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if READY in line:
-            break
-    else:
-        pytest.fail("".join(said))
-    yield
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 0
-    process.stderr.close()
 
 
 def served(repository: Path) -> BundleMetadata:
@@ -117,7 +85,7 @@ def test_from_checkpoint_to_page(
         f" --{name}-port 0"
         for name in ("explainer", "scorer", "triton", "explainer-metrics", "scorer-metrics", "triton-metrics")
     )
-    with up(f"{UP.strip()} --backend {backend}{ports}", folder, environment):
+    with stack_up(f"{UP.strip()} --backend {backend}{ports}", folder, environment):
         said = run(EXPLAIN.split(), folder, environment)
         minimised = run([*EXPLAIN.split()[:-2], "--minimise", "--json"], folder, environment)
     page = (out / "index.html").read_text(encoding="utf-8")

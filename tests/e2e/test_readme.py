@@ -1,14 +1,14 @@
 """The README's blocks, run as they stand: what a newcomer types works."""
 
-import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.commands import stack_up
 
 ROOT = Path(__file__).parents[2]
 UP = "earwitness up"
@@ -37,31 +37,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The commands first on PATH, state of its own, and none of the caller's settings but where Triton is kept."""
-    kept = {
-        key: value for key, value in os.environ.items() if not key.startswith("EARWITNESS_") or key.endswith("_CACHE")
-    }
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return kept | {"PATH": path, "XDG_DATA_HOME": str(tmp_path_factory.mktemp("data"))}
-
-
-@pytest.fixture(scope="module")
 def stack(checkout: Path, environment: dict[str, str]) -> Iterator[None]:
-    """`earwitness up`, until the tests are done; it ends cleanly on Ctrl-C."""
-    process = subprocess.Popen(UP.split(), cwd=checkout, env=environment, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if "Ctrl-C stops everything" in line:
-            break
-    else:
-        pytest.fail("".join(said))
-    yield
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 0
-    process.stderr.close()
+    """`earwitness up`, until the tests are done."""
+    with stack_up(UP, checkout, environment):
+        yield
 
 
 def test_readme_starts_the_stack() -> None:

@@ -1,0 +1,44 @@
+"""The sweeps in deploy/evidence: whole, of the weights that are shipped, and told as they are."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earwitness.client.sweep_archive import read_archive
+from earwitness.inference.metadata import complete_bundles
+from earwitness.inference.repository import read_repository
+from tests.deploy.chart import ROOT
+
+EVIDENCE = ROOT / "deploy/evidence"
+FOLDERS = sorted(path for path in EVIDENCE.iterdir() if path.is_dir())
+PAPER_SETTINGS, PAPER_SEEDS = 27, 50
+
+
+def test_there_is_some() -> None:
+    assert FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_is_of_a_shipped_model_and_whole(folder: Path) -> None:
+    saved = read_archive(folder)
+    served = read_repository(ROOT / "model_repository")
+    bundles = complete_bundles({name: model.parameters for name, model in served.items()})
+    assert saved.sweep.weights_sha256 in {each.weights_sha256 for each in bundles}
+    assert saved.references[0] is not None
+    assert [each.done for each in saved.sweep.results] == [True] * PAPER_SETTINGS
+    assert {len(each.activations) for each in saved.sweep.results} == {PAPER_SEEDS}
+
+    rows = list(csv.DictReader((folder / "sweep.csv").read_text().splitlines()))
+    (ranking,) = saved.sweep.rankings
+    told = {tuple(float(row[name]) for name in ("learning_rate", "prior_weight", "steps")): row for row in rows}
+    for batch in ranking.batches:
+        result = saved.sweep.results[int(batch.id)]
+        settings = result.settings
+        row = told[settings.learning_rate, settings.prior_weight, settings.steps]
+        assert float(row["distance"]) == batch.score.distance
+        assert float(row["activation_median"]) == pytest.approx(np.median(result.activations))
+        assert f"| {row['rank']} | {settings.learning_rate:g} | {settings.prior_weight:g} | {settings.steps} |" in (
+            EVIDENCE / "README.md"
+        ).read_text(encoding="utf-8")
