@@ -126,6 +126,8 @@ class Stack:
             raise StackError(f"a stack runs already with {settings.data}; stop it, or choose another --data") from None
         (settings.data / STATE_FILE).unlink(missing_ok=True)
         ports = choose_ports(settings.host, settings.ports, settings.backend)
+        for log_file in self._log_file("*").parent.glob("*.log"):  # what ended an earlier run is asked for after it
+            log_file.replace(log_file.with_suffix(".log.1"))
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         triton = None if settings.backend == "local" else await self._start_triton(ports)
         metrics = {

@@ -138,4 +138,4 @@ def _print(endpoints: Endpoints, settings: StackSettings) -> None:
     where = "Triton" if endpoints.triton else "ONNX Runtime, in the explainer"
     console.print_table("earwitness is up", ["service", "gRPC", "metrics", "process#"], rows)
     console.say(f"models run on {where}: {endpoints.model_repository}")
-    console.say(f"logs in {settings.data / 'logs'}; Ctrl-C stops everything")
+    console.say(f"logs in {settings.data / 'logs'} (*.log.1: of the run before); Ctrl-C stops everything")

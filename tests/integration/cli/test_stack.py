@@ -40,6 +40,9 @@ def without_triton(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 async def test_triton_from_audio_to_score(models: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
+    log_file = data / "logs/explainer.log"
+    log_file.parent.mkdir(parents=True)
+    log_file.write_text("how it ended last time")
     async with Stack(StackSettings(models, data, "triton", ports=FREE_PORTS)) as stack:
         assert set(stack.endpoints.metrics) == set(stack.endpoints.process_ids) - {"earwitness"} == {
             "triton", "scorer", "explainer",
@@ -72,6 +75,8 @@ async def test_triton_from_audio_to_score(models: Path, tmp_path: Path) -> None:
         with pytest.raises(StackError, match="the triton ended"):
             await asyncio.wait_for(watching, 30)
     assert list(data.glob("stack.json")) == []
+    assert log_file.with_name("explainer.log.1").read_text() == "how it ended last time"
+    assert "listening on" in log_file.read_text()
 
 
 async def test_without_triton_models_run_in_process_and_it_is_said(
