@@ -367,7 +367,8 @@ async def test_failures_of_the_models_that_pass_cost_nothing(tiny: TinyBundle, m
         assert (await sweeping.wait(calm)).HasField("response")
         disturbed = await sweeping.create(sweep(grid=SLOW))
         await sweeping.until(disturbed, 30)
-        for failing in (MAX_FAILURES - 2, 3):  # together more than is borne without a step between them
+        # Each of two blocks bears that many; together it is more than one bears without a step between them.
+        for failing in (2 * (MAX_FAILURES - 3), MAX_FAILURES - 2):
             started.backend.failing = failing
             before = (await sweeping.metadata(disturbed)).row_steps_done
             await sweeping.until(disturbed, before + 100)

@@ -27,12 +27,23 @@ from earwitness.inference.metadata import BundleMetadata
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 30.0
 """Between tries while the models cannot be reached."""
 MAX_FAILURES = 8
-"""Failures of the models without a step between them (two minutes of pauses) after which they are taken for broken: an
-inference server that dies or comes up fails in many ways before it is gone or there."""
+"""Failures of the models that a block bears without a step between them (a minute of pauses) before they are taken for
+broken: an inference server that dies or comes up fails in many ways before it is gone or there."""
 PASSING = (InferenceUnavailable, InferenceFailed, ModelNotServed)
 
 Answer = TypeVar("Answer")
 _logger = logging.getLogger(__name__)
+
+
+class Patience:
+    """What one block, or one question, has borne from the models since they last answered it."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """They answer."""
+        self.pause_s, self.failure_count = FIRST_PAUSE_S, 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,6 @@ class SweepRunner:
         self._speed = Speed(0)
         self._begun_s = time.monotonic()
         self._waiting_for = ""
-        self._failures = 0
         self._awake = asyncio.Event()
 
     def wake(self) -> None:
@@ -181,20 +191,20 @@ class SweepRunner:
 
     async def _search_block(self, number: int) -> None:
         block = self._active[number] = await self._block(number)
-        pause_s = FIRST_PAUSE_S
+        patience = Patience()
         about = {"earwitness.block": number, "earwitness.rows": len(block.state.plan.rows)}
         with tracing.span("sweep block", about) as span:
             while not block.state.done:
                 try:
-                    await self._advance(block)
+                    await self._advance(block, patience)
                 except PASSING as err:
-                    pause_s = await self._pause(err, pause_s)
+                    await self._pause(err, patience)
             await self._keep(block)
             span.tell({"earwitness.row_steps": block.state.row_step_count})
         self._row_steps[number] = block.state.row_step_count
         del self._active[number]
 
-    async def _advance(self, block: BlockState) -> None:
+    async def _advance(self, block: BlockState, patience: Patience) -> None:
         """Search to the end of the block, with checkpoints on the way."""
         plan, state = block.state.plan, block.state
         saved_s, reached = time.monotonic(), int(state.reached().sum())
@@ -202,7 +212,7 @@ class SweepRunner:
             async for event in events:
                 if not isinstance(event, Progress):
                     break
-                self._goes_on()
+                self._goes_on(patience)
                 self._on_step(event)
                 due = time.monotonic() - saved_s >= self._pace.checkpoint_s
                 if not state.done and (due or int(state.reached().sum()) > reached):
@@ -257,31 +267,31 @@ class SweepRunner:
 
     async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """The answer, however long the models cannot be reached."""
-        pause_s = FIRST_PAUSE_S
+        patience = Patience()
         while True:
             try:
                 answer = await ask()
             except PASSING as err:
-                pause_s = await self._pause(err, pause_s)
+                await self._pause(err, patience)
             else:
-                self._goes_on()
+                self._goes_on(patience)
                 return answer
 
-    def _goes_on(self) -> None:
+    def _goes_on(self, patience: Patience) -> None:
         self._waiting_for = ""
-        self._failures = 0
+        patience.renew()
 
-    async def _pause(self, err: EarwitnessError, pause_s: float) -> float:
-        """Wait; the next pause. Raises: `err` when the models are taken for broken."""
+    async def _pause(self, err: EarwitnessError, patience: Patience) -> None:
+        """Wait, twice as long as the time before. Raises: `err` when the models are taken for broken."""
         if not isinstance(err, InferenceUnavailable):
-            self._failures += 1
-            if self._failures >= MAX_FAILURES:
+            patience.failure_count += 1
+            if patience.failure_count >= MAX_FAILURES:
                 raise err
         if not self._waiting_for:
             _logger.warning("sweeps/%s waits: %s", self._record.sweep_id, err.message)
         self._waiting_for = err.message
-        await asyncio.sleep(pause_s)
-        return min(2 * pause_s, MAX_PAUSE_S)
+        await asyncio.sleep(patience.pause_s)
+        patience.pause_s = min(2 * patience.pause_s, MAX_PAUSE_S)
 
 
 @contextmanager
