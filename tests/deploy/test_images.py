@@ -164,8 +164,8 @@ class Installed:
     def python(self) -> Path:
         return self.folder / "venv/bin/python"
 
-    def run(self, stage: str) -> None:
-        """The RUN lines of one stage, with this folder's places for the image's.
+    def run(self, *names: str) -> "Installed":
+        """The RUN lines of stages in turn, with this folder's places for the image's; itself.
 
         Without the index of torch for CPUs alone: whoever runs the tests may get torch from another.
         """
@@ -177,13 +177,15 @@ class Installed:
             pip.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
             pip.chmod(0o755)
         env = {**os.environ, "PATH": f"{pip.parent}:{os.environ['PATH']}", "PIP_QUIET": "1", "PIP_NO_COMPILE": "1"}
-        for line in instructions(own_stages("python.Dockerfile")[stage], "RUN"):
+        found = own_stages("python.Dockerfile")
+        for line in [line for name in names for line in instructions(found[name], "RUN")]:
             line = re.sub(r"--mount=\S+|--extra-index-url \S+", "", line)
             line = line.replace("/wheels", str(self.folder.parent / "wheels"))
             if self.dry:
                 line = line.replace("pip install", "pip install --dry-run").replace("pip uninstall --yes", "pip show")
             done = subprocess.run(["sh", "-ec", line], cwd=self.folder.parent / "tree", env=env, stderr=subprocess.PIPE)
             assert done.returncode == 0, done.stderr.decode()
+        return self
 
     def home(self, stage: str) -> Path:
         """The one folder that the image's user owns."""
@@ -271,10 +273,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def installed(folder: Path) -> Installed:
     """The scorer's packages and the package itself; the explainer's come to them later."""
-    here = Installed(folder / "services")
-    here.run("build-scorer")
-    here.run("scorer")
-    return here
+    return Installed(folder / "services").run("build-scorer", "scorer")
 
 
 async def test_the_scorer_runs_on_its_packages_alone(installed: Installed) -> None:
@@ -291,8 +290,7 @@ async def test_the_scorer_runs_on_its_packages_alone(installed: Installed) -> No
 @pytest.fixture(scope="module")
 def with_explainer(installed: Installed) -> Installed:
     """The same, with the explainer's packages."""
-    installed.run("build-explainer")
-    return installed
+    return installed.run("build-explainer")
 
 
 async def test_the_explainer_runs_on_its_packages_alone(with_explainer: Installed) -> None:
@@ -326,10 +324,7 @@ def test_the_explainers_gpu_packages_resolve(with_explainer: Installed) -> None:
 @pytest.fixture(scope="module")
 def trainer(folder: Path) -> Installed:
     """What the trainer's image installs, torch among it."""
-    here = Installed(folder / "trainer")
-    here.run("build-trainer")
-    here.run("trainer")
-    return here
+    return Installed(folder / "trainer").run("build-trainer", "trainer")
 
 
 def test_the_trainer_trains_on_its_packages_alone(trainer: Installed) -> None:
