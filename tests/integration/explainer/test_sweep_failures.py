@@ -1,0 +1,71 @@
+"""Sweeps whose models fail, through a real server: what passes costs nothing, what stays ends the sweep."""
+
+import grpc.aio
+import numpy as np
+import pytest
+
+from earwitness.explainer.sweep.runner import MAX_FAILURES
+from earwitness.explainer.v1 import explainer_pb2 as pb
+from tests.helpers.tiny_bundle import TinyBundle
+from tests.integration.explainer.running import running
+from tests.integration.explainer.sweeping import SLOW, Sweeping, array, sweep
+
+
+async def test_a_sweep_waits_for_models_that_are_away(tiny: TinyBundle) -> None:
+    async with running(tiny, sweep_heartbeat_s=0.05) as started:
+        started.backend.step_s = 0.005
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(sweep(grid=pb.SweepGrid(learning_rates=[0.1], prior_weights=[0], steps=[100])))
+        await sweeping.until(sweep_id, 60)
+        started.backend.reachable = False
+        async for event in sweeping.explainer.WatchSweep(pb.WatchSweepRequest(name=f"sweeps/{sweep_id}")):
+            if event.progress.waiting_for:
+                break
+        started.backend.reachable = True
+        assert (await sweeping.wait(sweep_id)).HasField("response")
+        assert (await sweeping.get(sweep_id)).row_step_count == 600
+
+
+async def test_failures_of_the_models_that_pass_cost_nothing(tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earwitness.explainer.sweep.runner.FIRST_PAUSE_S", 0.01)
+    async with running(tiny, sweep_rows=4) as started:
+        sweeping = Sweeping.of(started.channel)
+        calm = await sweeping.create(sweep(grid=SLOW))
+        assert (await sweeping.wait(calm)).HasField("response")
+        disturbed = await sweeping.create(sweep(grid=SLOW))
+        await sweeping.until(disturbed, 30)
+        # Each of two blocks bears that many; together it is more than one bears without a step between them.
+        for failing in (2 * (MAX_FAILURES - 3), MAX_FAILURES - 2):
+            started.backend.failing = failing
+            before = (await sweeping.metadata(disturbed)).row_steps_done
+            await sweeping.until(disturbed, before + 100)
+            assert started.backend.failing == 0
+        assert (await sweeping.wait(disturbed)).HasField("response")
+        expected, found = await sweeping.get(calm), await sweeping.get(disturbed)
+        for mine, theirs in zip(found.results, expected.results, strict=True):
+            np.testing.assert_array_equal(array(mine.latents), array(theirs.latents))
+
+
+async def test_models_that_only_fail_fail_the_sweep(tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earwitness.explainer.sweep.runner.FIRST_PAUSE_S", 0.01)
+    async with running(tiny) as started:
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(sweep(grid=SLOW))
+        await sweeping.until(sweep_id, 30)
+        started.backend.failing = 1000
+        operation = await sweeping.wait(sweep_id)
+        assert operation.error.code == grpc.StatusCode.INTERNAL.value[0]
+        assert 1000 - started.backend.failing <= MAX_FAILURES * 2  # two blocks go forward at once
+
+
+async def test_a_gradient_that_is_zero_fails_the_sweep(tiny: TinyBundle) -> None:
+    from tests.helpers.tiny_bundle import write_tiny_bundle
+
+    broken = write_tiny_bundle(tiny.repository.parent / "broken-models", defect="zero_gradient")
+    async with running(broken) as started:
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(sweep())
+        operation = await sweeping.wait(sweep_id)
+        assert operation.error.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
+        assert "exactly zero" in operation.error.message
+        assert (await sweeping.get(sweep_id)).state == pb.SWEEP_STATE_FAILED
