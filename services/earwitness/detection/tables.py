@@ -38,7 +38,7 @@ NAMES: Mapping[str, Role] = {
     **dict.fromkeys(("recording", "recordingdevice", "recorder", "recordingid"), "recording"),
     **dict.fromkeys(("attack", "attackid", "attacktype", "systemid"), "attack"),
 }
-"""Roles of header names, in lower case and without marks: `CM-score` is `cmscore`."""
+"""Roles of header names, in lower case and without marks: `CM-score` is `cmscore`; `utt-0001` is none, it is a file."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,16 @@ def is_number(cell: str) -> bool:
     return True
 
 
+def _is_key(cell: str) -> bool:
+    return cell.lower() in KEY_WORDS
+
+
 def number_share(cells: Iterable[str]) -> float:
     return _share(cells, is_number)
 
 
 def key_share(cells: Iterable[str]) -> float:
-    return _share(cells, lambda cell: cell.lower() in KEY_WORDS)
+    return _share(cells, _is_key)
 
 
 def key_column(table: Table, without: Container[int | None] = ()) -> int | None:
@@ -121,7 +125,8 @@ def key_column(table: Table, without: Container[int | None] = ()) -> int | None:
 
 
 def file_column(table: Table, key: int | None, without: Container[int | None] = ()) -> int:
-    """The column of file names: by name, else that of the most different values, numbers last.
+    """The column of file names: by name; the first where the key is the second, as in ASVspoof 2017; else that of the
+    most different values, numbers last.
 
     Where it is a tie, the second column if the key comes after the third, as in ASVspoof 2019 and later; else the
     first.
@@ -130,6 +135,8 @@ def file_column(table: Table, key: int | None, without: Container[int | None] = 
     """
     if "file" in table.named:
         return table.named["file"]
+    if key == 1 and 0 not in without and not table.named:
+        return 0
     usual = 1 if key is not None and key >= 3 else 0
     values = {
         column: (number_share(cells) < MOSTLY, len(set(cells)), column == usual)
@@ -147,21 +154,23 @@ def _share(cells: Iterable[str], test: Callable[[str], bool]) -> float:
 
 
 def _is_header(rows: Sequence[Sequence[str]]) -> bool:
-    """No key and no number in it, unlike what follows; or names that mean something."""
-    if not any(_is_value(cell) for cell in rows[0]) and any(_is_value(cell) for row in rows[1:2] for cell in row):
-        return True
-    return len(_named(rows[0])) > 1
+    """No key and no number in it, but names that mean something, or else numbers below it.
 
-
-def _is_value(cell: str) -> bool:
-    return is_number(cell) or cell.lower() in KEY_WORDS
+    Above keys it takes such a name: the first trial, its key misspelt, looks like a header too.
+    """
+    if any(is_number(cell) or _is_key(cell) for cell in rows[0]):
+        return False
+    known = len(_named(rows[0]))
+    if any(_is_key(cell) for row in rows[1:] for cell in row):
+        return known > 0
+    return known > 1 or any(is_number(cell) for row in rows[1:2] for cell in row)
 
 
 def _named(header: Sequence[str]) -> dict[Role, int]:
     """Columns by role, the first of each."""
     named: dict[Role, int] = {}
     for column, name in enumerate(header):
-        role = NAMES.get(re.sub(r"[^a-z]", "", name.lower()))
+        role = NAMES.get(re.sub(r"[^a-z0-9]", "", name.lower()))
         if role is not None:
             named.setdefault(role, column)
     return named

@@ -52,9 +52,15 @@ def test_lines_of_different_lengths(tmp_path: Path) -> None:
             Trial("a 1.wav", True),
             Trial("a 2.wav", False, playback="hifi"),
         ),
+        (
+            "1000001 genuine M0001 S01\n1000002 spoof M0002 S01",
+            Trial("1000001", True, "M0001", "S01"),
+            Trial("1000002", False, "M0002", "S01"),
+        ),
+        ("utt_1 genuine spk_1\nutt_2 spoof spk_2", Trial("utt_1", True, "spk_1"), Trial("utt_2", False, "spk_2")),
         ("# two trials\nx\tgenuine\ty z\nw\tspoof\ty q", Trial("x", True, "y z"), Trial("w", False, "y q")),
     ],
-    ids=["2019 LA", "2019 PA", "2021 LA", "key first", "no key", "header", "tabs"],
+    ids=["2019 LA", "2019 PA", "2021 LA", "key first", "no key", "header", "numbers", "like a header", "tabs"],
 )
 def test_other_forms(tmp_path: Path, text: str, first: Trial, last: Trial) -> None:
     (tmp_path / "key.txt").write_text(text)
@@ -83,6 +89,21 @@ def test_lines_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     (tmp_path / "key.txt").write_text("genuine\nspoof\n")
     with pytest.raises(InvalidArgument, match="no column of file names"):
         read_trials(tmp_path / "key.txt")
+
+
+def test_a_misspelt_key_in_the_first_line_is_told_and_not_taken_for_a_header(tmp_path: Path) -> None:
+    for first in ("E_1 geniune M0001 S01", "utt_1 geniune M0001 S01"):
+        (tmp_path / "key.txt").write_text(f"{first}\nE_2 spoof M0002 S02\nE_3 spoof M0002 S02\n")
+        read, problems = read_trials(tmp_path / "key.txt")
+        assert [trial.file for trial in read] == ["E_2", "E_3"]
+        assert problems == ["line 1: 'geniune' is neither genuine (bonafide) nor spoof"]
+    (tmp_path / "key.txt").write_text("Datei;Key\nE_1;genuine\nE_2;spoof\n")
+    assert read_trials(tmp_path / "key.txt") == ([Trial("E_1", True), Trial("E_2", False)], [])
+
+
+def test_a_file_that_stands_twice_keeps_its_column(tmp_path: Path) -> None:
+    (tmp_path / "key.txt").write_text("a genuine M1 S01\na genuine M1 S02\nb spoof M1 S03\n")
+    assert [trial.file for trial in read_trials(tmp_path / "key.txt")[0]] == ["a", "a", "b"]
 
 
 def test_endings_of_sound_files_do_not_matter() -> None:
