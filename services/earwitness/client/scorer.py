@@ -159,7 +159,8 @@ class ScorerClient(ServiceClient):
     ) -> ScoredBatch:
         """Fréchet distance of `activations` `[rows, units]` against a reference, `NAME` or `NAME/versions/N`.
 
-        With `unit`, that unit alone is compared. `seed` draws the interval and the noise floor.
+        With `unit`, that unit alone is compared; its column, `[rows, 1]`, does then as well. `seed` draws the interval
+        and the noise floor.
         """
         request = pb.ScoreRequest(
             reference=resource("references", reference),
@@ -189,17 +190,25 @@ class ScorerClient(ServiceClient):
         """Batches of activations, each `[rows, units]` of one shape, by their distance to a reference, best first.
 
         The key is the batch's id. Row i of every batch should come from the same seed: `probability_best` compares
-        them so. The rest is as for `score`.
+        them so. The rest is as for `score`, but that of the layer only the column of `unit` travels.
         """
         request = pb.RankRequest(
             reference=resource("references", reference),
             model=resource("models", model),
             weights_sha256=weights_sha256,
             layer=layer,
-            batches=[pb.Batch(id=each, activations=tensors.encode(rows)) for each, rows in batches.items()],
+            batches=[
+                pb.Batch(id=each, activations=tensors.encode(_compared(rows, unit))) for each, rows in batches.items()
+            ],
             unit=unit,
             seed=seed,
         )
         with failures(self.target):
             answer = await self._stub.Rank(request, timeout=timeout_s, metadata=self._metadata)
         return Ranking(tuple(map(messages.ranked_value, answer.batches)), messages.version_value(answer.version))
+
+
+def _compared(rows: FloatArray, unit: int | None) -> FloatArray:
+    """The column of `unit`: whole layers of many batches are too much for a message. All where there is no such column:
+    the scorer says what is wrong."""
+    return rows[:, unit : unit + 1] if unit is not None and 0 <= unit < rows.shape[1] else rows

@@ -72,7 +72,9 @@ def batches(request: pb.RankRequest) -> Batches:
     byte_count = sum(len(each.activations.data) for each in request.batches)
     if byte_count > MAX_BATCHES_BYTES:
         raise InvalidArgument(
-            "batches", f"hold {byte_count} bytes of activations; at most {MAX_BATCHES_BYTES}: rank fewer at once"
+            "batches",
+            f"hold {byte_count} bytes of activations; at most {MAX_BATCHES_BYTES}: rank fewer at once, or of `unit` "
+            "send the column alone",
         )
     rows: dict[str, Rows] = {}
     for index, each in enumerate(request.batches):

@@ -1,7 +1,7 @@
 """References as values: what identifies one, what it holds, and which values are allowed."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from earwitness.errors import InvalidArgument
@@ -20,7 +20,8 @@ BYTES_PER_VALUE = 4
 
 @dataclass(frozen=True)
 class Source:
-    """Where activations come from: `model` is the id, without "models/"; `unit_count` that of the layer."""
+    """Where activations come from: `model` is the id, without "models/"; `unit_count` that of the layer, or 1 for a
+    batch that holds the compared unit alone."""
 
     model: str
     weights_sha256: str
@@ -81,9 +82,15 @@ class Reference:
         if given and given != self.etag:
             raise EtagMismatch(self.reference_id, given, self.etag)
 
-    def require_source(self, batch: Source) -> None:
-        """Raises: ReferenceMismatch unless the batch has the reference's model, weights, layer and units."""
+    def require_source(self, batch: Source, unit: int | None) -> None:
+        """Refuse a batch that does not fit, of which one `unit` is compared, or with None all.
+
+        Raises: ReferenceMismatch unless it has the reference's model, weights, layer and units, or of these the
+        compared one alone; InvalidArgument for a unit that the layer has not.
+        """
         own = self.content.source
+        if unit is not None and batch.unit_count == 1:
+            batch = replace(batch, unit_count=own.unit_count)
         for field, given, expected in (
             ("model", f"models/{batch.model}", f"models/{own.model}"),
             ("weights_sha256", batch.weights_sha256, own.weights_sha256),
@@ -92,6 +99,8 @@ class Reference:
         ):
             if given != expected:
                 raise ReferenceMismatch(self.reference_id, field, given, expected)
+        if unit is not None:
+            require_range(unit, "unit", at_least=0, at_most=own.unit_count - 1)
 
     def version(self, number: int) -> Version:
         """Raises: VersionNotFound."""

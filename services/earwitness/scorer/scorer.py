@@ -48,7 +48,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Batch:
-    """Activations to be scored: `rows` [M, D] of `source`; `unit` compares that unit alone."""
+    """Activations to be scored: `rows` [M, D] of `source`; `unit` compares that unit alone, of all or alone sent."""
 
     source: Source
     rows: Rows
@@ -58,7 +58,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches:
-    """To be ranked: `rows` [M, D] of each batch under its id, all of one `source`; `unit` compares that unit alone."""
+    """To be ranked: `rows` [M, D] of each batch under its id, all of one `source`; `unit` as for one batch."""
 
     source: Source
     rows: Mapping[str, Rows]
@@ -204,9 +204,7 @@ class Scorer:
         """Reference and version to compare with. Raises: as `score`."""
         require_range(compared.seed, "seed", at_least=0)
         reference = await self.get(reference_id)
-        reference.require_source(compared.source)
-        if compared.unit is not None:
-            require_range(compared.unit, "unit", at_least=0, at_most=compared.source.unit_count - 1)
+        reference.require_source(compared.source, compared.unit)
         if number is None and not reference.versions:
             raise NotFrozen(reference_id)
         return reference, reference.version(number or len(reference.versions))
@@ -264,7 +262,7 @@ def _compared(layer: Frozen, unit: int | None) -> Frozen:
 
 
 def _columns(rows: Rows, unit: int | None) -> Rows:
-    return rows if unit is None else rows[:, unit : unit + 1]
+    return rows if unit is None or rows.shape[1] == 1 else rows[:, unit : unit + 1]
 
 
 def _require_rows(rows: Rows, field: str) -> None:

@@ -2,16 +2,18 @@
 
 import asyncio
 import time
+from typing import Any
 
 import grpc
 import grpc.aio
 import numpy as np
 import pytest
 
+from earwitness.client import RpcFailure, ScorerClient
 from earwitness.rpc.tensors import encode
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.types.v1.tensor_pb2 import Tensor
-from tests.integration.scorer.running import UNITS, Running, ranking, rows_of, scoring
+from tests.integration.scorer.running import UNITS, WEIGHTS, Running, ranking, rows_of, scoring
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 ROWS = rows_of(10)
@@ -33,6 +35,45 @@ async def test_batches_come_back_best_first_with_their_scores(scorer: Running, c
     backwards = await scorer.stub.Rank(ranking(dict(reversed(batches.items())), seed=3, **changes))
     assert backwards == answer
     assert scorer.metric("scorer_rank_seconds_count") == 2
+
+
+@pytest.mark.parametrize("changes", [{}, {"selection": pb.Selection(top=pb.Selection.Extreme(unit=2, k=50))}])
+async def test_the_column_of_a_unit_is_compared_as_in_its_layer(scorer: Running, changes: dict[str, Any]) -> None:
+    await scorer.frozen_reference(rows_of(300), **changes)
+    layers = {f"by {shift}": rows_of(50, seed=1) + np.float32(shift) for shift in (40, 0, 2)}
+    columns = {each: rows[:, 2:3] for each, rows in layers.items()}
+    assert await scorer.stub.Rank(ranking(columns, unit=2)) == await scorer.stub.Rank(ranking(layers, unit=2))
+    for each, column in columns.items():
+        whole = await scorer.stub.Score(scoring(layers[each], unit=2))
+        assert await scorer.stub.Score(scoring(column, unit=2)) == whole
+
+
+async def test_a_column_is_of_a_unit_that_is_told(scorer: Running) -> None:
+    await scorer.frozen_reference(rows_of(40))
+    column = rows_of(10, units=1)
+    for method, request in (("Score", scoring), ("Rank", ranking)):
+        batch = column if method == "Score" else {"a": column}
+        beyond = await scorer.refusal(method, request(batch, unit=UNITS))
+        assert (beyond.code, [each.field for each in beyond.violations]) == (INVALID, ["unit"])
+        for changes in ({"layer": "fc8", "unit": 2}, {"weights_sha256": "cd" * 32, "unit": 2}, {}):
+            failure = await scorer.refusal(method, request(batch, **changes))
+            assert (failure.code, failure.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "REFERENCE_MISMATCH")
+
+
+async def test_a_unit_of_more_than_a_message_holds_is_ranked_by_the_client(scorer: Running) -> None:
+    await scorer.frozen_reference(rows_of(300, units=64), unit_count=64)
+    layers = {str(shift): rows_of(3000, seed=1, units=64) + np.float32(shift) for shift in range(21)}
+    assert sum(rows.nbytes for rows in layers.values()) > 15 * 2**20
+    async with ScorerClient(f"127.0.0.1:{scorer.port}") as client:
+        against = {"reference": "r", "model": "svd-r1", "weights_sha256": WEIGHTS, "layer": "fc9"}
+        found = await client.rank(layers, unit=63, **against)
+        assert [each.id for each in found.batches] == [str(shift) for shift in range(21)]
+        assert {each.score.dimension_count for each in found.batches} == {1}
+        with pytest.raises(RpcFailure, match=r"INVALID_ARGUMENT: batches: hold \d+ bytes .* send the column alone"):
+            await client.rank(layers, **against)
+        for beyond in (-1, 64):
+            with pytest.raises(RpcFailure, match="INVALID_ARGUMENT: unit: is"):
+                await client.rank({"a": layers["0"]}, unit=beyond, **against)
 
 
 async def test_below_the_top_rows_the_data_go_on(scorer: Running) -> None:

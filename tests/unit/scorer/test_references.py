@@ -98,14 +98,28 @@ def test_a_stale_etag() -> None:
         (replace(SOURCE, weights_sha256="cd" * 32), "weights_sha256", ("cd" * 32, "ab" * 32)),
         (replace(SOURCE, layer="fc8"), "layer", ("fc8", "fc9")),
         (replace(SOURCE, unit_count=63), "unit_count", ("63", "64")),
+        (replace(SOURCE, unit_count=1), "unit_count", ("1", "64")),
     ],
 )
 def test_another_source_is_a_mismatch_that_names_both_sides(batch: Source, field: str, both: tuple[str, str]) -> None:
-    REFERENCE.require_source(SOURCE)
+    REFERENCE.require_source(SOURCE, None)
     with pytest.raises(ReferenceMismatch) as caught:
-        REFERENCE.require_source(batch)
+        REFERENCE.require_source(batch, None)
     assert caught.value.metadata == {"field": field, "batch": both[0], "reference": both[1]}
     assert all(side in caught.value.message for side in both)
+
+
+@pytest.mark.parametrize("unit_count", [1, 64])
+def test_the_compared_unit_may_come_alone(unit_count: int) -> None:
+    batch = replace(SOURCE, unit_count=unit_count)
+    REFERENCE.require_source(batch, 63)
+    for beyond in (-1, 64):
+        with pytest.raises(InvalidArgument) as refused:
+            REFERENCE.require_source(batch, beyond)
+        assert refused.value.field == "unit"
+    for other in (replace(batch, layer="fc8"), replace(batch, unit_count=2)):
+        with pytest.raises(ReferenceMismatch):
+            REFERENCE.require_source(other, 63)
 
 
 @pytest.mark.parametrize("number", [0, 2, 10**17])

@@ -653,7 +653,9 @@ class ScoreRequest(_message.Message):
     """Optional. Seed of interval and noise floor, 0 or more. Default: 0."""
     @_builtins.property
     def activations(self) -> _tensor_pb2.Tensor:
-        """Required. FP32 or FP64 [rows, unit_count], at least 2 rows, every value finite and within the range of FP32."""
+        """Required. FP32 or FP64 [rows, unit_count], at least 2 rows, every value finite and within the range of FP32. Where
+        `unit` is set, that unit's column alone, [rows, 1], does as well.
+        """
 
     def __init__(
         self,
@@ -716,9 +718,10 @@ class Batch(_message.Message):
     """Required. Names the batch in the answer, 1 to 200 printable characters, each of a request different."""
     @_builtins.property
     def activations(self) -> _tensor_pb2.Tensor:
-        """Required. FP32 or FP64 [rows, unit_count], at least 2 rows, every value finite and within the range of FP32. All
-        batches of a request have the same shape: a distance is biased upwards by an amount that depends on the number of
-        rows. Row i of every batch should come from the same seed, see RankedBatch.probability_best.
+        """Required. FP32 or FP64 [rows, unit_count], at least 2 rows, every value finite and within the range of FP32. Where
+        the request's `unit` is set, that unit's column alone, [rows, 1], does as well. All batches of a request have the
+        same shape: a distance is biased upwards by an amount that depends on the number of rows. Row i of every batch
+        should come from the same seed, see RankedBatch.probability_best.
         """
 
     def __init__(
@@ -760,7 +763,9 @@ class RankRequest(_message.Message):
     """Optional. Seed of intervals, noise floor and probabilities, 0 or more. Default: 0."""
     @_builtins.property
     def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Batch]:
-        """Required. 1 to 1000 batches of equal shape, with activations of at most 15 MiB in all."""
+        """Required. 1 to 1000 batches of equal shape, with activations of at most 15 MiB in all: where `unit` is set, send its
+        column alone.
+        """
 
     def __init__(
         self,
