@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from earwitness.detection.errors import listed
 from earwitness.training.corpus import DatasetError
 
 Severity = Literal["error", "warning", "note"]
@@ -28,12 +29,22 @@ class Problem:
 
 
 class BrokenData(DatasetError):
-    """Data that cannot be used; `problems` holds every finding, the message every error."""
+    """Data that cannot be used; `problems` holds every finding, the message the errors of each code, counted."""
 
     def __init__(self, path: Path, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         errors = errors_of(self.problems)
-        super().__init__(f"{path}: {count(len(errors), 'error')}: {'; '.join(map(str, errors))}")
+        by_code: dict[str, list[Problem]] = {}
+        for error in errors:
+            by_code.setdefault(error.code, []).append(error)
+        told = "; ".join(map(_summed, by_code.values()))
+        super().__init__(f"{path}: {count(len(errors), 'error')}: {told}; see `earwitness data check`")
+
+
+def _summed(problems: Sequence[Problem]) -> str:
+    """Problems of one code: the first in full, of the others the files, where they are many some of them."""
+    others = [each.file or each.message for each in problems[1:]]
+    return f"{problems[0]}{f' (likewise {listed(others)})' if others else ''}"
 
 
 def errors_of(problems: Iterable[Problem]) -> list[Problem]:

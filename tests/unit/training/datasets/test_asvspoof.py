@@ -120,6 +120,22 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         open_spoofing_corpus(root)
 
 
+def test_the_error_of_a_corpus_without_audio_is_a_line_to_read(tmp_path: Path) -> None:
+    lists = tmp_path / "protocol_V2"
+    lists.mkdir()
+    for split, name in (("train", "train.trn"), ("dev", "dev.trl")):
+        lines = "".join(f"{split[0].upper()}_{number}.wav spoof\n" for number in range(300))
+        (lists / f"ASVspoof2017_V2_{name}.txt").write_text(lines)
+    with pytest.raises(BrokenData) as raised:
+        open_spoofing_corpus(tmp_path)
+    assert len(raised.value.problems) == 601
+    others = ", ".join(f"T_{number}.wav" for number in range(1, 21))
+    assert str(raised.value) == (
+        f"{tmp_path}: 601 errors: T_0.wav: is in the protocol of train, but not among the audio (likewise {others} and "
+        "579 more); eval: its protocol is missing; see `earwitness data check`"
+    )
+
+
 @pytest.mark.parametrize(("key", "said"), [("genuine", "genuine"), ("spoof", "spoofs")])
 def test_a_split_of_one_class_has_no_eer(tmp_path: Path, key: str, said: str) -> None:
     root = write_version_2(tmp_path, columns=2)
