@@ -1,5 +1,7 @@
 """Score files: one score for each trial, in whatever columns; matched with their keys, or written for others."""
 
+import csv
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,13 +111,18 @@ def check_trials(path: Path, trials: Sequence[Trial], problems: Sequence[str] = 
 def write_scores(path: Path, scores: Mapping[str, float]) -> None:
     """Writes scores as the challenges take them, `FILE SCORE` a line, higher for genuine; all or nothing.
 
+    Where a name holds a blank, or another character that means something in `tables`, tabs part the columns.
+
     Raises: ValueError when a score is not finite.
     """
-    wrong = [file for file, score in scores.items() if not np.isfinite(score)]
+    wrong = [name for name, score in scores.items() if not np.isfinite(score)]
     if wrong:
         raise ValueError(f"{path}: {len(wrong)} scores are not finite: {listed(wrong)}")
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text("".join(f"{file} {float(score)!r}\n" for file, score in scores.items()), encoding="utf-8")
+    mark = "\t" if any(re.search(r'[\s,;"]', file) for file in scores) else " "
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, delimiter=mark, lineterminator="\n")
+        table.writerows([name, repr(float(score))] for name, score in scores.items())
     partial.replace(path)
 
 

@@ -95,3 +95,16 @@ def test_written_scores_come_back_to_the_last_bit(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 scores are not finite: b"):
         write_scores(tmp_path / "t.txt", {"a": 1.0, "b": float("nan")})
     assert [path.name for path in tmp_path.iterdir()] == ["s.txt"]
+
+
+@pytest.mark.parametrize("odd", ["take {} of 2.wav", "a,{}.wav", "a;{}.wav", '"{}" said.wav', "a\u00a0{}.wav"])
+@pytest.mark.parametrize("all_odd", [True, False])
+def test_written_names_may_hold_what_parts_columns(tmp_path: Path, odd: str, all_odd: bool) -> None:
+    names = [odd.format(1), odd.format(2) if all_odd else "2.wav"]
+    trials = [Trial(names[0], True), Trial(names[1], False)]
+    write_scores(tmp_path / "s.txt", {names[0]: 1.5, names[1]: -2.0})
+    for read in (
+        read_scores(tmp_path / "s.txt", {each.id for each in trials}),
+        read_scores(tmp_path / "s.txt", columns=("file", "score")),
+    ):
+        assert match_scores(trials, read).tolist() == [1.5, -2.0]
