@@ -31,6 +31,11 @@ class ExplainerServiceStub:
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
     violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+
+    Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
+    defect: the server's log tells more). What else it may end with, its comment says. All this holds for
+    google.longrunning.Operations, too, which is served beside this.
     """
 
     def __init__(self, channel):
@@ -91,6 +96,11 @@ class ExplainerServiceServicer:
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
     violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+
+    Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
+    defect: the server's log tells more). What else it may end with, its comment says. All this holds for
+    google.longrunning.Operations, too, which is served beside this.
     """
 
     def ListModels(self, request, context):
@@ -132,9 +142,11 @@ class ExplainerServiceServicer:
         """Starts a sweep: many settings, each over the same seeds, as one search. Sweeps run one after another and survive a
         restart. The operation's name is "operations/{sweep}": a sweep has one operation, so they share their id. It is
         served by google.longrunning.Operations: get, wait, list, cancel (what is done is kept) and delete (deletes the
-        sweep with it; refused while it runs). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns
-        it. A failed or cancelled operation has an error and stays done; its sweep still holds what was done, and a new one
-        goes on from it where `resume_from` names it.
+        sweep with it). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns it. A failed or cancelled
+        operation has an error and stays done; its sweep still holds what was done, and a new one goes on from it where
+        `resume_from` names it.
+        Codes of Operations: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (delete: the sweep runs or waits),
+        UNAVAILABLE.
         Codes: OK, INVALID_ARGUMENT (also: a `request_id` used for another sweep), NOT_FOUND, FAILED_PRECONDITION (the
         reference is of another model or layer; the sweep to go on from has not failed and was not cancelled, or its model
         has changed since), RESOURCE_EXHAUSTED (too many sweeps wait), UNAVAILABLE.
@@ -162,8 +174,9 @@ class ExplainerServiceServicer:
 
     def StreamSweepExplanations(self, request, context):
         """The explanations of one result of a sweep, made from the stored latents, in the order of the seeds.
-        Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, or the model has changed
-        since), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (it changes right now).
+        Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, the model has changed since or
+        answers NaN, its features cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model changes right
+        now).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,7 +185,8 @@ class ExplainerServiceServicer:
     def RankSweep(self, request, context):
         """Ranks the settings of a sweep that is over, again or for the first time.
         Codes: OK (an objective that could not be ranked says why in `rankings`), NOT_FOUND, INVALID_ARGUMENT,
-        FAILED_PRECONDITION (the sweep is not over), UNAVAILABLE.
+        FAILED_PRECONDITION (the sweep is not over, a reference is of another model or layer, this explainer knows no
+        scorer), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,6 +253,11 @@ class ExplainerService:
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
     violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+
+    Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
+    defect: the server's log tells more). What else it may end with, its comment says. All this holds for
+    google.longrunning.Operations, too, which is served beside this.
     """
 
     @staticmethod

@@ -32,6 +32,11 @@ class ExplainerServiceStub:
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
     violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+
+    Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
+    defect: the server's log tells more). What else it may end with, its comment says. All this holds for
+    google.longrunning.Operations, too, which is served beside this.
     """
 
     @_typing.overload
@@ -61,9 +66,11 @@ class ExplainerServiceStub:
     """Starts a sweep: many settings, each over the same seeds, as one search. Sweeps run one after another and survive a
     restart. The operation's name is "operations/{sweep}": a sweep has one operation, so they share their id. It is
     served by google.longrunning.Operations: get, wait, list, cancel (what is done is kept) and delete (deletes the
-    sweep with it; refused while it runs). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns
-    it. A failed or cancelled operation has an error and stays done; its sweep still holds what was done, and a new one
-    goes on from it where `resume_from` names it.
+    sweep with it). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns it. A failed or cancelled
+    operation has an error and stays done; its sweep still holds what was done, and a new one goes on from it where
+    `resume_from` names it.
+    Codes of Operations: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (delete: the sweep runs or waits),
+    UNAVAILABLE.
     Codes: OK, INVALID_ARGUMENT (also: a `request_id` used for another sweep), NOT_FOUND, FAILED_PRECONDITION (the
     reference is of another model or layer; the sweep to go on from has not failed and was not cancelled, or its model
     has changed since), RESOURCE_EXHAUSTED (too many sweeps wait), UNAVAILABLE.
@@ -79,13 +86,15 @@ class ExplainerServiceStub:
     """
     StreamSweepExplanations: _grpc.UnaryStreamMultiCallable[_explainer_pb2.StreamSweepExplanationsRequest, _explainer_pb2.StreamSweepExplanationsResponse]
     """The explanations of one result of a sweep, made from the stored latents, in the order of the seeds.
-    Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, or the model has changed
-    since), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (it changes right now).
+    Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, the model has changed since or
+    answers NaN, its features cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model changes right
+    now).
     """
     RankSweep: _grpc.UnaryUnaryMultiCallable[_explainer_pb2.RankSweepRequest, _explainer_pb2.RankSweepResponse]
     """Ranks the settings of a sweep that is over, again or for the first time.
     Codes: OK (an objective that could not be ranked says why in `rankings`), NOT_FOUND, INVALID_ARGUMENT,
-    FAILED_PRECONDITION (the sweep is not over), UNAVAILABLE.
+    FAILED_PRECONDITION (the sweep is not over, a reference is of another model or layer, this explainer knows no
+    scorer), UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -94,6 +103,11 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
     violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+
+    Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
+    defect: the server's log tells more). What else it may end with, its comment says. All this holds for
+    google.longrunning.Operations, too, which is served beside this.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -120,9 +134,11 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     """Starts a sweep: many settings, each over the same seeds, as one search. Sweeps run one after another and survive a
     restart. The operation's name is "operations/{sweep}": a sweep has one operation, so they share their id. It is
     served by google.longrunning.Operations: get, wait, list, cancel (what is done is kept) and delete (deletes the
-    sweep with it; refused while it runs). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns
-    it. A failed or cancelled operation has an error and stays done; its sweep still holds what was done, and a new one
-    goes on from it where `resume_from` names it.
+    sweep with it). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns it. A failed or cancelled
+    operation has an error and stays done; its sweep still holds what was done, and a new one goes on from it where
+    `resume_from` names it.
+    Codes of Operations: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (delete: the sweep runs or waits),
+    UNAVAILABLE.
     Codes: OK, INVALID_ARGUMENT (also: a `request_id` used for another sweep), NOT_FOUND, FAILED_PRECONDITION (the
     reference is of another model or layer; the sweep to go on from has not failed and was not cancelled, or its model
     has changed since), RESOURCE_EXHAUSTED (too many sweeps wait), UNAVAILABLE.
@@ -138,13 +154,15 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     """
     StreamSweepExplanations: _aio.UnaryStreamMultiCallable[_explainer_pb2.StreamSweepExplanationsRequest, _explainer_pb2.StreamSweepExplanationsResponse]  # type: ignore[assignment]
     """The explanations of one result of a sweep, made from the stored latents, in the order of the seeds.
-    Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, or the model has changed
-    since), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (it changes right now).
+    Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, the model has changed since or
+    answers NaN, its features cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model changes right
+    now).
     """
     RankSweep: _aio.UnaryUnaryMultiCallable[_explainer_pb2.RankSweepRequest, _explainer_pb2.RankSweepResponse]  # type: ignore[assignment]
     """Ranks the settings of a sweep that is over, again or for the first time.
     Codes: OK (an objective that could not be ranked says why in `rankings`), NOT_FOUND, INVALID_ARGUMENT,
-    FAILED_PRECONDITION (the sweep is not over), UNAVAILABLE.
+    FAILED_PRECONDITION (the sweep is not over, a reference is of another model or layer, this explainer knows no
+    scorer), UNAVAILABLE.
     """
 
 class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -152,6 +170,11 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
     violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+
+    Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
+    defect: the server's log tells more). What else it may end with, its comment says. All this holds for
+    google.longrunning.Operations, too, which is served beside this.
     """
 
     @_abc_1.abstractmethod
@@ -206,9 +229,11 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Starts a sweep: many settings, each over the same seeds, as one search. Sweeps run one after another and survive a
         restart. The operation's name is "operations/{sweep}": a sweep has one operation, so they share their id. It is
         served by google.longrunning.Operations: get, wait, list, cancel (what is done is kept) and delete (deletes the
-        sweep with it; refused while it runs). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns
-        it. A failed or cancelled operation has an error and stays done; its sweep still holds what was done, and a new one
-        goes on from it where `resume_from` names it.
+        sweep with it). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns it. A failed or cancelled
+        operation has an error and stays done; its sweep still holds what was done, and a new one goes on from it where
+        `resume_from` names it.
+        Codes of Operations: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (delete: the sweep runs or waits),
+        UNAVAILABLE.
         Codes: OK, INVALID_ARGUMENT (also: a `request_id` used for another sweep), NOT_FOUND, FAILED_PRECONDITION (the
         reference is of another model or layer; the sweep to go on from has not failed and was not cancelled, or its model
         has changed since), RESOURCE_EXHAUSTED (too many sweeps wait), UNAVAILABLE.
@@ -242,8 +267,9 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_explainer_pb2.StreamSweepExplanationsResponse], _abc.AsyncIterator[_explainer_pb2.StreamSweepExplanationsResponse]]:
         """The explanations of one result of a sweep, made from the stored latents, in the order of the seeds.
-        Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, or the model has changed
-        since), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (it changes right now).
+        Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the result is not done, the model has changed since or
+        answers NaN, its features cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model changes right
+        now).
         """
 
     @_abc_1.abstractmethod
@@ -254,7 +280,8 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_explainer_pb2.RankSweepResponse, _abc.Awaitable[_explainer_pb2.RankSweepResponse]]:
         """Ranks the settings of a sweep that is over, again or for the first time.
         Codes: OK (an objective that could not be ranked says why in `rankings`), NOT_FOUND, INVALID_ARGUMENT,
-        FAILED_PRECONDITION (the sweep is not over), UNAVAILABLE.
+        FAILED_PRECONDITION (the sweep is not over, a reference is of another model or layer, this explainer knows no
+        scorer), UNAVAILABLE.
         """
 
 def add_ExplainerServiceServicer_to_server(servicer: ExplainerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

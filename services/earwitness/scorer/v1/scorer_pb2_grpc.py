@@ -29,8 +29,11 @@ class ScorerServiceStub:
     """Keeps statistics of the activations of real audio (references) and returns a Frechet distance for each batch.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. Any call may
-    be refused with RESOURCE_EXHAUSTED when too many are in flight.
+    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+
+    Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
+    defect: the server's log tells more). What else it may end with, its comment says.
     """
 
     def __init__(self, channel):
@@ -85,8 +88,11 @@ class ScorerServiceServicer:
     """Keeps statistics of the activations of real audio (references) and returns a Frechet distance for each batch.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. Any call may
-    be refused with RESOURCE_EXHAUSTED when too many are in flight.
+    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+
+    Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
+    defect: the server's log tells more). What else it may end with, its comment says.
     """
 
     def CreateReference(self, request, context):
@@ -101,7 +107,8 @@ class ScorerServiceServicer:
     def AppendActivations(self, request_iterator, context):
         """Adds one shard of activations, sent as a header and then chunks of at most 1 MiB. A shard that is there already is
         not counted again and not read: the answer may come before the last chunk. One that breaks off is not counted.
-        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED,
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED (too
+        many shards are being received), DEADLINE_EXCEEDED (the caller sent nothing for 30 s, unless configured),
         UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -215,8 +222,11 @@ class ScorerService:
     """Keeps statistics of the activations of real audio (references) and returns a Frechet distance for each batch.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. Any call may
-    be refused with RESOURCE_EXHAUSTED when too many are in flight.
+    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+
+    Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
+    defect: the server's log tells more). What else it may end with, its comment says.
     """
 
     @staticmethod

@@ -30,8 +30,11 @@ class ScorerServiceStub:
     """Keeps statistics of the activations of real audio (references) and returns a Frechet distance for each batch.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. Any call may
-    be refused with RESOURCE_EXHAUSTED when too many are in flight.
+    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+
+    Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
+    defect: the server's log tells more). What else it may end with, its comment says.
     """
 
     @_typing.overload
@@ -46,7 +49,8 @@ class ScorerServiceStub:
     AppendActivations: _grpc.StreamUnaryMultiCallable[_scorer_pb2.AppendActivationsRequest, _scorer_pb2.AppendActivationsResponse]
     """Adds one shard of activations, sent as a header and then chunks of at most 1 MiB. A shard that is there already is
     not counted again and not read: the answer may come before the last chunk. One that breaks off is not counted.
-    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED,
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED (too
+    many shards are being received), DEADLINE_EXCEEDED (the caller sent nothing for 30 s, unless configured),
     UNAVAILABLE.
     """
     FreezeReference: _grpc.UnaryUnaryMultiCallable[_scorer_pb2.FreezeReferenceRequest, _scorer_pb2.FreezeReferenceResponse]
@@ -83,8 +87,11 @@ class ScorerServiceAsyncStub(ScorerServiceStub):
     """Keeps statistics of the activations of real audio (references) and returns a Frechet distance for each batch.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. Any call may
-    be refused with RESOURCE_EXHAUSTED when too many are in flight.
+    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+
+    Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
+    defect: the server's log tells more). What else it may end with, its comment says.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -96,7 +103,8 @@ class ScorerServiceAsyncStub(ScorerServiceStub):
     AppendActivations: _aio.StreamUnaryMultiCallable[_scorer_pb2.AppendActivationsRequest, _scorer_pb2.AppendActivationsResponse]  # type: ignore[assignment]
     """Adds one shard of activations, sent as a header and then chunks of at most 1 MiB. A shard that is there already is
     not counted again and not read: the answer may come before the last chunk. One that breaks off is not counted.
-    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED,
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED (too
+    many shards are being received), DEADLINE_EXCEEDED (the caller sent nothing for 30 s, unless configured),
     UNAVAILABLE.
     """
     FreezeReference: _aio.UnaryUnaryMultiCallable[_scorer_pb2.FreezeReferenceRequest, _scorer_pb2.FreezeReferenceResponse]  # type: ignore[assignment]
@@ -132,8 +140,11 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps statistics of the activations of real audio (references) and returns a Frechet distance for each batch.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. Any call may
-    be refused with RESOURCE_EXHAUSTED when too many are in flight.
+    violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+
+    Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
+    defect: the server's log tells more). What else it may end with, its comment says.
     """
 
     @_abc_1.abstractmethod
@@ -155,7 +166,8 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_scorer_pb2.AppendActivationsResponse, _abc.Awaitable[_scorer_pb2.AppendActivationsResponse]]:
         """Adds one shard of activations, sent as a header and then chunks of at most 1 MiB. A shard that is there already is
         not counted again and not read: the answer may come before the last chunk. One that breaks off is not counted.
-        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED,
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED (too
+        many shards are being received), DEADLINE_EXCEEDED (the caller sent nothing for 30 s, unless configured),
         UNAVAILABLE.
         """
 
