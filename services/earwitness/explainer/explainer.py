@@ -8,13 +8,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 from prometheus_client import CollectorRegistry
 
 from earwitness import tracing
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.admission import Admission
-from earwitness.explainer.errors import ModelNotFound, NonFiniteModel, UnknownFeatures
+from earwitness.explainer.errors import ModelNotFound, UnknownFeatures
 from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.plan import Artefact, Limits, Plan, PlannedRow, Search, check_limits, plan_search
 from earwitness.explainer.probe import GradientProbe
@@ -184,14 +183,8 @@ class Explainer:
         served: ServedBundle,
         budget: Budget,
     ) -> Found:
-        spectrograms = await served.spectrograms(outcome.latents, timeout_s=budget.left_s())
-        names = [layer.name for layer in plan.layers]
-        activations = await served.layer_activations(spectrograms, names, timeout_s=budget.left_s())
-        if not all(np.isfinite(array).all() for array in (spectrograms, *activations.values())):
-            raise NonFiniteModel(
-                f"models/{plan.bundle.name} makes NaN or infinity of latents whose activation is finite: its models do "
-                "not fit each other, export it again"
-            )
+        layers = [layer.name for layer in plan.layers]
+        spectrograms, activations = await served.forward(outcome.latents, layers, budget)
         return Found(plan, outcome, spectrograms, activations, artefacts, profile, self._backend.description)
 
     async def explanations(self, found: Found) -> AsyncGenerator[Explanation]:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from earwitness.errors import EarwitnessError
-from earwitness.inference.backend import FloatArray, InferenceBackend, InferenceUnavailable
+from earwitness.explainer.errors import NonFiniteModel
+from earwitness.explainer.search import Budget
+from earwitness.inference.backend import FloatArray, InferenceBackend, InferenceUnavailable, in_batches
 from earwitness.inference.metadata import BundleMetadata, Role
 
 Observe = Callable[[Role, float, str], None]
@@ -62,25 +64,26 @@ class ServedBundle:
         """Activations float32 [B, units] of each of the layers for spectrograms [B, bands, frames]."""
         return await self._run("classifier", {"spectrogram": spectrograms}, layers, timeout_s)
 
+    async def forward(
+        self, latents: FloatArray, layers: Sequence[str], budget: Budget
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """The spectrograms of latents that a search found, and what each of the layers makes of those.
+
+        Raises: NonFiniteModel; TimeoutError; InferenceUnavailable, InferenceFailed.
+        """
+        spectrograms = await self.spectrograms(latents, timeout_s=budget.left_s())
+        activations = await self.layer_activations(spectrograms, layers, timeout_s=budget.left_s())
+        if not all(np.isfinite(array).all() for array in (spectrograms, *activations.values())):
+            raise NonFiniteModel(
+                f"models/{self._bundle.name} makes NaN or infinity of latents whose activation is finite: its models "
+                "do not fit each other, export it again"
+            )
+        return spectrograms, activations
+
     async def _run(
         self, role: Role, inputs: Mapping[str, FloatArray], outputs: Sequence[str], timeout_s: float | None
     ) -> dict[str, FloatArray]:
-        count = len(next(iter(inputs.values())))
-        if count <= self._max_batch:
-            return await self._call(role, inputs, outputs, timeout_s)
-        starts = range(0, count, self._max_batch)
-        calls = [
-            asyncio.ensure_future(
-                self._call(role, {k: v[s : s + self._max_batch] for k, v in inputs.items()}, outputs, timeout_s)
-            )
-            for s in starts
-        ]
-        try:
-            parts = await asyncio.gather(*calls)
-        finally:
-            for call in calls:
-                call.cancel()
-        return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
+        return await in_batches(lambda batch: self._call(role, batch, outputs, timeout_s), inputs, self._max_batch)
 
     async def _call(
         self, role: Role, inputs: Mapping[str, FloatArray], outputs: Sequence[str], timeout_s: float | None
