@@ -42,13 +42,14 @@ Workers = Annotated[int | None, typer.Option("--workers", "-j", min=1, help="Pro
 def data() -> None:
     """Check recordings with labels, and import them as a corpus to train on. Needs the extra `train`.
 
-    Four layouts are known. [bold]jamendo[/bold]: audio/, labels/NAME.lab and filelists/train, valid and test, as the
-    Jamendo singing-voice set comes. [bold]jamendolyrics[/bold]: audio/ or mp3/, and word timings in words/NAME.csv or
-    annotations/words/NAME.csv. [bold]folder[/bold]: audio anywhere, label files of the same names beside it (or audio
-    below audio/ and labels below labels/), each line `start end word` in seconds. [bold]asvspoof2017[/bold]: WAV or
-    FLAC and protocols such as ASVspoof2017_V2_train.trn.txt or ASVspoof2017_eval_v2_key.trl.txt, of either version and
-    with two to seven columns: one label, genuine or spoof, for each file. These are checked; training of replay
-    detectors reads them as they are, so there is nothing to import.
+    Four layouts are known. [bold]jamendo[/bold]: audio/, labels/NAME.lab and filelists/train, valid and test, as
+    the Jamendo singing-voice set comes. [bold]jamendolyrics[/bold]: audio/ or mp3/, and word timings in
+    words/NAME.csv or annotations/words/NAME.csv. [bold]folder[/bold]: audio anywhere, label files of the same names
+    beside it (or audio below audio/ and labels below labels/), each line `start end word` in seconds, a header
+    above or none. [bold]asvspoof2017[/bold]: WAV or FLAC and protocols such as ASVspoof2017_V2_train.trn.txt or
+    ASVspoof2017_eval_v2_key.trl.txt, of either version and with two to seven columns: one label, genuine or spoof,
+    for each file. These are checked; training of replay detectors reads them as they are, so there is nothing to
+    import.
 
     File lists (filelists/train or train.txt ...) make the splits; else folders train/, valid/ and test/; else a seed.
     """

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,9 @@ ROUNDING_S = 0.01
 
 VOCAL_WORDS = frozenset({"sing", "singing", "vocal", "vocals", "voice", "1"})
 OTHER_WORDS = frozenset({"nosing", "no-sing", "non-vocal", "nonvocal", "no-voice", "novoice", "instrumental", "0"})
+
+HEADER_WORDS = ("start", "begin", "onset")
+"""What a line with the names of the columns begins with."""
 
 Interval = tuple[float, float]
 
@@ -61,7 +64,8 @@ class Labelling:
 
 
 def read_intervals(path: Path, file: str, vocabulary: Vocabulary) -> tuple[Labelling | None, list[Problem]]:
-    """Lines `start end word`, seconds, apart by blanks, commas or semicolons, in order of time.
+    """Lines `start end word`, seconds, apart by blanks, commas or semicolons, in order of time, and above a header or
+    none.
 
     Time without a label counts as not sung. There is no labelling when a problem is an error.
     """
@@ -69,9 +73,7 @@ def read_intervals(path: Path, file: str, vocabulary: Vocabulary) -> tuple[Label
     text = _text(path, findings)
     vocal, other, until, unlabelled_s, lines = list[Interval](), list[Interval](), 0.0, 0.0, 0
     previous_start = -np.inf
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in _label_lines(text):
         lines += 1
         parsed = _interval(line)
         if parsed is None:
@@ -128,10 +130,17 @@ def read_words(path: Path, file: str) -> tuple[Labelling | None, list[Problem]]:
 
 
 def looks_like_intervals(path: Path) -> bool:
-    """Whether the first line that is not blank is an interval: text files beside recordings may hold anything."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        first = next((line for line in file if line.strip()), "")
-    return _interval(first) is not None
+    """Whether the first line that is neither blank nor a header is an interval: text files may hold anything."""
+    first = next(_label_lines(plain_text(path)), None)
+    return first is not None and _interval(first[1]) is not None
+
+
+def _label_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines with their numbers, but for blank ones and a header such as `start,end,label`."""
+    lines = ((number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip())
+    for place, (number, line) in enumerate(lines):
+        if place or not line.strip("\"' ").lower().startswith(HEADER_WORDS):
+            yield number, line
 
 
 def _interval(line: str) -> tuple[float, float, str] | None:

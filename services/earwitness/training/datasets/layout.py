@@ -2,7 +2,8 @@
 
     jamendo         audio/  labels/NAME.lab  filelists/{train,valid,test}: the Jamendo singing-voice set
     jamendolyrics   audio/ or mp3/  words/NAME.csv or annotations/words/NAME.csv
-    folder          audio with label files beside them, or mirrored in audio/ and labels/, nested as one likes
+    folder          audio with label files beside them, or mirrored in audio/ and labels/, nested as one likes; a text
+                    file of the name of a recording is its label file, unless it has another one
 
 File lists hold one recording per line, with or without suffix. Where there are none, folders train/, valid/ and test/
 make the splits, else a seed does.
@@ -207,15 +208,25 @@ class _Search:
         if folder is None:
             self._error("missing-folder", "", f"the folder {' or '.join(folders)} is missing")
             return _Files(self._root / folders[0])
-        found = _Files(folder)
+        found, others = _Files(folder), list[tuple[str, Path]]()
         for path in sorted(folder.rglob("*")):
             relative = PurePosixPath(path.relative_to(folder).as_posix())
             hidden = any(part.startswith(".") for part in relative.parts)
             if hidden or path.suffix.lower() not in suffixes or not path.is_file() or path in self._lists.values():
                 continue
+            name = self._name(relative, suffixes)
             if self._kind != "folder" or path.suffix.lower() in AUDIO_SUFFIXES | {".lab"} or looks_like_intervals(path):
-                found.add(self._name(relative, suffixes), path)
+                found.add(name, path)
+            else:
+                others.append((name, path))
+        for name, path in self._unlabelled(others, found):
+            found.add(name, path)
         return found
+
+    def _unlabelled(self, texts: Iterable[tuple[str, Path]], labels: _Files) -> list[tuple[str, Path]]:
+        """Those texts that have the name of a recording without labels: meant as such, whatever is wrong with them."""
+        named = ((self._audio.find(name), name, path) for name, path in texts)
+        return [(name, path) for recording, name, path in named if recording and labels.find(recording) is None]
 
     def _name(self, path: PurePosixPath, suffixes: frozenset[str]) -> str:
         """A path without its ending; in a folder of any form also without the top folders audio/ and labels/."""

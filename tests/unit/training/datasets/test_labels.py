@@ -22,6 +22,8 @@ def intervals(path: Path, text: str, vocabulary: Vocabulary = WORDS) -> tuple[La
     [
         "0.000 1.5 nosing\n1.5 2 sing\n\n2 3.25 sing\n3.25 4 nosing\n",
         "0,1.5,nosing\r\n1.5, 3.25, Sing\r\n3.25,4,NOSING\r\n",
+        "\nStart,End,Label\n0,1.5,nosing\n1.5,3.25,sing\n3.25,4,nosing\n",
+        '"onset_s"\toffset_s\tevent\n0\t1.5\tnosing\n1.5\t3.25\tsing\n3.25\t4\tnosing\n',
         '\ufeff0\t1.5\tnosing\n1.5\t3.25\t"sing"\n3.25\t4\tnosing',
     ],
 )
@@ -60,6 +62,7 @@ def test_nobody_sings(tmp_path: Path) -> None:
             "label-line",
             "line 2 is 'x 2 sing'; expected `start end word` (and 1 more)",
         ),
+        ("start end label\nstart end label\n", "label-line", "line 2 is 'start end label'"),
         ("0 nan sing\n", "label-time", "line 1: 0 to nan s is no time"),
         ("-1 2 sing\n", "label-time", "line 1: -1 to 2 s is no time"),
         ("3 2 sing\n", "label-backwards", "line 1 ends at 2 s, before it starts at 3 s"),
@@ -141,6 +144,7 @@ def test_broken_word_timings(tmp_path: Path, text: str, said: str) -> None:
 
 def test_other_text_files_are_no_labels(tmp_path: Path) -> None:
     (tmp_path / "README.txt").write_text("\nThese are 2 recordings.\n")
-    (tmp_path / "a.txt").write_text("\n0 1 sing\n")
     assert not looks_like_intervals(tmp_path / "README.txt")
-    assert looks_like_intervals(tmp_path / "a.txt")
+    for text in ("\n0 1 sing\n", "\ufeff0 1 sing\n", "start,end,label\n0,1,sing\n"):
+        (tmp_path / "a.txt").write_text(text)
+        assert looks_like_intervals(tmp_path / "a.txt")

@@ -108,6 +108,24 @@ def test_any_folder_labels_beside_or_mirrored(tmp_path: Path) -> None:
     assert layout.problems == ()
 
 
+@pytest.mark.parametrize("text", ["\ufeff0 1 sing\n", "start,end,label\n0,1,sing\n", "", "0 one sing\n1 2 sing\n"])
+def test_a_text_of_the_name_of_a_recording_is_its_label_file(tmp_path: Path, text: str) -> None:
+    touch(tmp_path, "x/one.wav", "audio/two.wav")
+    touch(tmp_path, "x/one.txt", "labels/two.csv", text=text)
+    touch(tmp_path, "x/notes.txt", text="words\n")
+    layout = find_recordings(tmp_path, None, SEEDED)
+    assert [each.label.name for each in layout.recordings] == ["two.csv", "one.txt"]
+    assert layout.problems == ()
+
+
+def test_words_beside_a_labelled_recording_are_no_label_file(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav", "a.lab", "b.wav", "b.tsv", "c.wav")
+    touch(tmp_path, "a.txt", "b.txt", "c.txt", "c.csv", text="la la\n")
+    layout = find_recordings(tmp_path, None, SEEDED)
+    assert [each.label.name for each in layout.recordings] == ["a.lab", "b.tsv", "c.csv"]
+    assert told(layout) == [("error", "doubled-name", "c.txt")]
+
+
 def test_a_folder_says_what_belongs_to_nothing(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav", "b.lab", "c.m4a", "c.lab")
     layout = find_recordings(tmp_path, None, SEEDED)
