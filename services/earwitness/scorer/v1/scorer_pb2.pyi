@@ -763,8 +763,8 @@ class RankRequest(_message.Message):
     """Optional. Seed of intervals, noise floor and probabilities, 0 or more. Default: 0."""
     @_builtins.property
     def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Batch]:
-        """Required. 1 to 1000 batches of equal shape, with activations of at most 15 MiB in all: where `unit` is set, send its
-        column alone.
+        """Required. 1 to 1000 batches of equal shape, with activations of at most 15 MiB in all: where `unit` is set, send
+        its column alone.
         """
 
     def __init__(
