@@ -1,7 +1,8 @@
 """Building references: recordings → excerpts → activations of the served classifier → the scorer.
 
-Each recording is one shard. Its id is a hash of the file's bytes and of how excerpts are cut, so building again, or
-with a file more, counts no excerpt twice. Another hop makes other excerpts, which are added.
+Each recording is one shard, or more where that is over the scorer's limits. Their id is a hash of the file's bytes and
+of how excerpts are cut, so building again, or with a file more, counts no excerpt twice. Another hop makes other
+excerpts, which are added.
 """
 
 import asyncio
@@ -24,8 +25,12 @@ from earwitness.inference.metadata import BundleMetadata
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 BATCH_ROWS = 64
-ROWS_PER_SHARD = 100_000
-"""Rows of an array that go into one shard."""
+MAX_SHARD_ROWS = 1_000_000
+MAX_SHARD_BYTES = 64 * 2**20
+"""What the scorer takes as one shard, 4 bytes a value."""
+ARRAY_SHARD_ROWS = 100_000
+"""Rows of an array that go into one shard, if the scorer takes as many. References that are there were cut so, and the
+same array must make the same shards again."""
 WAY_OUT = "choose another name, or delete that reference first"
 
 
@@ -116,10 +121,13 @@ async def build_reference(
             activations = await layer_activations(backend, bundle, layer, excerpts)
             if not rows:  # from here on there is something to keep
                 await _open_reference(scorer, name, identity, selection, description)
-            if await _append(scorer, name, shard_id, activations):
-                added += 1
-            else:
-                duplicates += 1
+            size = shard_rows(identity.unit_count)
+            for part, start in enumerate(range(0, len(activations), size)):
+                part_id = f"{shard_id}-{part}" if part else shard_id
+                if await _append(scorer, name, part_id, activations[start : start + size]):
+                    added += 1
+                else:
+                    duplicates += 1
             rows += len(activations)
         else:
             too_short.append(recording)
@@ -156,8 +164,9 @@ async def build_reference_from_activations(
         )
     await _open_reference(scorer, name, identity, selection, description)
     added = duplicates = 0
-    for start in range(0, len(activations), ROWS_PER_SHARD):
-        rows = np.ascontiguousarray(activations[start : start + ROWS_PER_SHARD], "<f4")
+    size = min(ARRAY_SHARD_ROWS, shard_rows(identity.unit_count))
+    for start in range(0, len(activations), size):
+        rows = np.ascontiguousarray(activations[start : start + size], "<f4")
         shard_id = f"rows-{hashlib.sha256(rows.tobytes()).hexdigest()}"
         if await scorer.append_activations(name, shard_id, rows):
             added += 1
@@ -179,6 +188,11 @@ def identity_of(bundle: BundleMetadata, layer: str) -> ReferenceIdentity:
     return ReferenceIdentity(
         bundle.name, bundle.weights_sha256, found.name, found.unit_count, str(bundle.features["name"])
     )
+
+
+def shard_rows(unit_count: int) -> int:
+    """The most rows of so many units that the scorer takes as one shard."""
+    return min(MAX_SHARD_ROWS, MAX_SHARD_BYTES // (4 * unit_count))
 
 
 async def layer_activations(

@@ -21,10 +21,14 @@ from earwitness.client import (
     Selection,
     Settings,
     build_reference,
+    build_reference_from_activations,
+    references,
 )
+from earwitness.client.activations import ActivationBatch
 from earwitness.client.explaining import explain_and_score
 from earwitness.errors import InvalidArgument
 from earwitness.inference.local import LocalBackend
+from earwitness.scorer.references import MAX_SHARD_BYTES, MAX_SHARD_ROWS
 from tests.integration.cli.served import Served, write_recording
 
 STEPS = Settings(steps=15)
@@ -148,6 +152,33 @@ async def test_reference_of_recordings_counts_each_once(stack: Served, tmp_path:
             await scorer.delete_reference("once")
             with pytest.raises(RpcFailure, match="does not exist"):
                 await scorer.get_reference("once")
+    finally:
+        await backend.close()
+
+
+async def test_references_of_more_than_a_shard_holds(
+    stack: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (references.MAX_SHARD_ROWS, references.MAX_SHARD_BYTES) == (MAX_SHARD_ROWS, MAX_SHARD_BYTES)
+    rows = np.random.default_rng(0).standard_normal((65_537, 256), np.float32)
+    identity = ReferenceIdentity("tiny", stack.tiny.metadata.weights_sha256, "fc7", 256, "log-mel-8-test@1")
+    backend = LocalBackend(stack.tiny.repository, threads=1)
+    try:
+        async with ScorerClient(stack.scorer) as scorer:
+            for added in (2, 0):
+                batch = ActivationBatch(rows, None)
+                built = await build_reference_from_activations(
+                    scorer, "wide", batch, identity=identity, selection=Selection()
+                )
+                assert (built.added_shard_count, built.version.row_count) == (added, len(rows))
+            recording = write_recording(tmp_path / "long.wav", 5)
+            monkeypatch.setattr(references, "MAX_SHARD_ROWS", 4)
+            for added in (3, 0):
+                built = await build_reference(
+                    scorer, backend, "long", recordings=[recording], model="tiny", layer="fc2", selection=Selection()
+                )
+                assert (built.added_shard_count, built.duplicate_shard_count) == (added, 3 - added)
+                assert built.version.row_count == 9
     finally:
         await backend.close()
 
