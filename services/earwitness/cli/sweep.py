@@ -22,6 +22,7 @@ from earwitness.cli.sweep_results import (
     write_sweep_folders,
 )
 from earwitness.cli.sweep_tuning import Tuning, require_optuna, show_tuned
+from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from earwitness.client import Sweep
@@ -88,7 +89,7 @@ def sweep(
     first_seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed; the others count on.")] = 0,
     references: Annotated[
         list[str] | None,
-        typer.Option("--reference", "-r", help="Rank the settings against it: one, or one for each objective in turn."),
+        typer.Option("--reference", "-r", help="Rank the settings against it: one that fits all, or one each in turn."),
     ] = None,
     whole_layer: Annotated[
         bool, typer.Option("--whole-layer", help="Compare the whole layer, not the unit alone as the paper does.")
@@ -112,7 +113,8 @@ def sweep(
     watches, cancels and saves it. With --reference the settings are ranked by their Fréchet distance. The folder holds
     sweep.csv, sweep.json and a page with the best, the median and the worst setting, and with --recordings the real
     audio that activates the unit most. Units, then directions, each with --both maximised and then minimised, are the
-    objectives of one sweep; where there are several, each has a folder, and a page over them shows all at a glance.
+    objectives of one sweep; where there are several, each has a folder, and a page over them shows all at a glance. A
+    reference of the top of a unit fits maximising that unit, one of its bottom minimising it, one of all excerpts both.
 
     Where a setting is a range, LOW..HIGH, Optuna chooses what to try by the distances so far (logarithmically, batch by
     batch; each batch is a sweep, and shorter prefixes of its runs are ranked too). The study is kept in --out: the same
@@ -140,6 +142,10 @@ def sweep(
     if isinstance(values, dict):
         require_tunable(objective_count, references or [], seeds, stays=wait and not request_id)
         require_optuna()
+    elif not wait and (out is not None or recordings):
+        raise InvalidArgument(
+            "out", "is written when the sweep is over; after --no-wait, `sweeps show ID --out` does it"
+        )
     elif out is not None:
         check_folder(out, objective_count, force=force)
     real = RealAudio.of(recordings, out, triton, model_repository, data)

@@ -83,8 +83,8 @@ class Tuning:
             if self.out is not None:
                 await self._write(explainer, sweeps, scorer, plan, tuned, update)
         except BaseException:
-            if self.out is not None:
-                console.say(f"{study.trial_count} trials are in {self.out}: the same command goes on with them")
+            if self.out is not None and study.trial_count:
+                console.say(f"{study.trial_count} trials are kept in {self.out}, the next try goes on with them")
             raise
         return plan, tuned
 

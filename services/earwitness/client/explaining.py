@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from earwitness.client.errors import RpcFailure
 from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
+from earwitness.client.fitting import require_source
 from earwitness.client.names import short
 from earwitness.client.output.run import Run, Scoring
 from earwitness.client.scorer import ScorerClient
@@ -73,7 +74,7 @@ def check_objective(model: Model, objective: Objective) -> None:
 
 
 def _check_scorable(model: Model, search: Search, reference: Reference, asked: str, unit_only: bool) -> None:
-    identity, objective = reference.identity, search.objective
+    objective = search.objective
     assert objective is not None
     if len(search.rows) < 2:
         raise InvalidArgument("reference", "one row has no spread to compare: search at least 2 rows to score them")
@@ -82,13 +83,6 @@ def _check_scorable(model: Model, search: Search, reference: Reference, asked: s
     versions = [short(version.name) for version in reference.versions]
     if "/" in asked and asked not in versions:
         raise InvalidArgument("reference", f"got {asked}; {reference.name} has {', '.join(versions)}")
-    of_search = (model.name, model.weights_sha256, objective.layer)
-    if (identity.model, identity.weights_sha256, identity.layer) != of_search:
-        raise InvalidArgument(
-            "reference",
-            f"{reference.name} is of {identity.layer} of {identity.model} (weights {identity.weights_sha256[:12]}), "
-            f"the search is of {objective.layer} of {model.name} (weights {model.weights_sha256[:12]}); "
-            "`earwitness reference list` shows the others",
-        )
+    require_source(reference, model.name, model.weights_sha256, objective.layer)
     if unit_only and objective.unit is None:
         raise InvalidArgument("unit_only", "a direction is no single unit; score the whole layer")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from earwitness.client.fitting import require_selection
 from earwitness.client.names import short
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.sweep_values import Sweep, SweepRanking
@@ -35,9 +36,9 @@ class SavedSweep:
         found = list(self.references)
         for index, name in enumerate(names):
             if name:
+                found[index] = reference = await scorer.get_reference(short(name).partition("/")[0])
+                require_selection(reference, objectives[index].objective)
                 rankings[index] = await self._ranking(scorer, index, name)
-                version = rankings[index].reference_version
-                found[index] = await scorer.get_reference(version.partition("/")[0])
         ordered = tuple(rankings[index] for index in sorted(rankings))
         return replace(self, sweep=replace(self.sweep, rankings=ordered), references=tuple(found))
 

@@ -83,7 +83,7 @@ class Study:
         recorded = self._recorded
         batched = {number for each in recorded for number in each["trials"]}
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.number not in batched:  # asked for by a process that ended before it wrote the batch
+            if trial.number not in batched:  # of a batch that was dropped, or never written
                 self._study.tell(trial.number, state=TrialState.FAIL)
         # A sampler for each batch: one that goes on in another process would draw the first numbers again.
         seed = np.random.SeedSequence([self._plan.sampler_seed, len(recorded)]).generate_state(1)
@@ -92,6 +92,12 @@ class Study:
         request_id = str(uuid4())
         self._study.set_user_attr(BATCHES, [*recorded, {"request_id": request_id, "trials": numbers}])
         return self._batch(request_id, numbers)
+
+    def drop(self, batch: Batch) -> None:
+        """Forget the last batch, of which nothing was told: the next one asks anew."""
+        recorded = self._recorded
+        assert recorded[-1]["request_id"] == batch.request_id
+        self._study.set_user_attr(BATCHES, recorded[:-1])
 
     def tell(self, batch: Batch, distances: Mapping[Settings, float]) -> None:
         """The distance of each of the batch's settings."""

@@ -4,7 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import grpc
+
+from earwitness.client.errors import RpcFailure
 from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
+from earwitness.client.fitting import require_selection, require_source
 from earwitness.client.names import short
 from earwitness.client.output.report import RealExcerpt, SweepReport
 from earwitness.client.saved_sweep import SavedSweep
@@ -15,7 +19,7 @@ from earwitness.client.sweeping import Candidate, ranked_against, report_candida
 from earwitness.client.sweeps import SweepClient
 from earwitness.client.tuning_values import TuningPlan
 from earwitness.client.values import Explanation, FloatArray, SearchSummary, Settings
-from earwitness.errors import EarwitnessError, FailedPrecondition, InvalidArgument
+from earwitness.errors import EarwitnessError, FailedPrecondition
 
 Update = Callable[[SweepProgress, int], None]
 """Told how the sweep of a batch goes, and the trials done before it."""
@@ -49,13 +53,8 @@ async def pinned(scorer: ScorerClient, plan: TuningPlan) -> TuningPlan:
     asked = plan.objective
     assert asked.reference is not None
     found = await scorer.get_reference(short(asked.reference).partition("/")[0])
-    identity = (found.identity.model, found.identity.weights_sha256, found.identity.layer)
-    if identity != (plan.model, plan.weights_sha256, asked.objective.layer):
-        raise InvalidArgument(
-            "reference",
-            f"{found.name} is of {found.identity.layer} of {found.identity.model} (weights {identity[1][:12]}), the "
-            f"search is of {asked.objective.layer} of {plan.model} (weights {plan.weights_sha256[:12]})",
-        )
+    require_source(found, plan.model, plan.weights_sha256, asked.objective.layer)
+    require_selection(found, asked.objective)
     if "/" in short(asked.reference):
         return plan
     if not found.versions:
@@ -75,11 +74,17 @@ async def tune(
 ) -> Tuned:
     """Go on with the study until it has so many trials, `batch_size` of them in one sweep, and rank all together.
 
-    Raises: RpcFailure; BatchFailed. What was done until then is kept by the explainer and by the study.
+    Raises: RpcFailure; BatchFailed. What was done until then is kept by the explainer and by the study; a batch that is
+    refused is not, so that a smaller one can be tried.
     """
     while (batch := study.open_batch()) is not None or study.trial_count < trials:
         batch = batch or study.ask(min(batch_size, trials - study.trial_count))
-        sweep = await _sweep(sweeps, plan, batch, study.trial_count - len(batch.trials), on_progress)
+        try:
+            sweep = await _sweep(sweeps, plan, batch, study.trial_count - len(batch.trials), on_progress)
+        except RpcFailure as failure:
+            if failure.code is grpc.StatusCode.INVALID_ARGUMENT:  # it would be refused for ever
+                study.drop(batch)
+            raise
         study.tell(batch, await _distances(sweeps, sweep, batch))
     return await _ranked(sweeps, scorer, plan, study)
 

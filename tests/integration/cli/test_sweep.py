@@ -102,9 +102,9 @@ def test_swept_ranked_and_written(run: Run, stack: Served, music: Path, tmp_path
     assert not (out / "real").exists()
     run("sweeps", "show", document["sweep"], "-o", out, "--force", "--examples", 1, *beside, *data, "--json").json()
     assert (out / "real" / "000.wav").is_file()
-    lost = run("sweeps", "rank", document["sweep"], "-r", "nothing", *data)
-    assert "not ranked: " in lost.stderr
-    assert "references/nothing does not exist" in lost.stderr
+    refused = run("sweeps", "rank", document["sweep"], "-r", "nothing", *data)
+    assert "references[0]: references/nothing does not exist" in refused.error()
+    assert run("sweeps", "show", document["sweep"], *data, "--json").json()["rankings"] == document["rankings"]
 
 
 def test_left_running_listed_cancelled_and_deleted(run: Run, stack: Served) -> None:
@@ -185,7 +185,9 @@ def test_a_reference_for_each_sense(run: Run, stack: Served, music: Path, tmp_pa
     # References that do not fit are refused before anything runs.
     before = run("sweeps", "list", *data, "--json").json()
     for words, said in (
-        (("-u", 1, "-r", "tops"), "objectives[0].reference: references/tops selects the top of unit 0, the objective"),
+        (("-u", 1, "-r", "tops"), "objectives[0].reference: references/tops holds the top of unit 0, the objective is"),
+        (("--minimise", "-r", "tops"), "to minimise unit 0; name a reference of its bottom, or one of all excerpts"),
+        (("--both", "-r", "tops"), "objectives[1].reference: references/tops holds the top of unit 0"),
         (("-l", "fc2", "-r", "tops"), "references/tops is of fc3 of models/tiny"),
         (("-r", "tops/versions/2"), "references/tops has references/tops/versions/1"),
     ):
@@ -249,6 +251,16 @@ def test_open_ranges_and_a_study_that_goes_on(run: Run, stack: Served, music: Pa
     assert not set(anew["sweeps"]) & set(again["sweeps"])
 
 
+def test_a_batch_that_is_refused_leaves_the_study_as_it_was(
+    run: Run, stack: Served, music: Path, tmp_path: Path
+) -> None:
+    data = ("--data", stack.data)
+    run("reference", "build", "refused", "-m", "tiny", "--top", 10, music, *data, "--json").json()
+    words = ("sweep", "tiny", "--lr", "1e-3..1", "--steps", "1..2", "-n", 4000, "-r", "refused", "-o", tmp_path / "out")
+    assert "a sweep has at most 50000" in run(*words, "--trials", 10, "--batch", 10, *data).error()
+    assert run(*words, "--trials", 1, "--batch", 1, *data, "--json").json()["trials"] == 1
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -285,6 +297,7 @@ def test_ranges_that_cannot_be_searched_are_refused(
         (("--direction", "nowhere.json"), "nowhere.json: No such file"),
         (("-u", 0, "-u", 0), "repeats"),
         (("--request-id", "x"), "UUID of version 4"),
+        (("--no-wait", "-o", "out/new"), "out: is written when the sweep is over; after --no-wait, `sweeps show ID"),
         (("--recordings", "."), "played by the page of --out"),
         (("--recordings", "nowhere", "-o", "out/new"), "nowhere does not exist"),
         (tuple(word for rate in range(1, 32) for word in ("--lr", rate / 100, "--prior", rate / 100, "--steps", rate)),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from earwitness.errors import InvalidArgument
+from earwitness.explainer.objective import Objective, Sense
 from earwitness.explainer.sweep.ranking import Activations, ReferenceUnusable, ScorerRanker, ScorerUnavailable
 from tests.integration.scorer.running import running
 
@@ -12,7 +13,7 @@ ORIGIN = Activations("svd-r1", "ab" * 32, "fc9")
 
 
 async def ask(ranker: ScorerRanker) -> None:
-    await ranker.check("references/nothing", ORIGIN, None, "reference")
+    await ranker.check("references/nothing", ORIGIN, Objective("fc9", 0, Sense.MAXIMISE), "reference")
 
 
 async def test_a_token_that_was_changed_is_used(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from earwitness.storage.errors import StoreUnavailable
 
 POLL_S = 1.0
 """How often the database is asked for what other processes did."""
+UNSERVED = "its model is not served"
 _logger = logging.getLogger(__name__)
 
 
@@ -95,7 +96,12 @@ class SweepQueue:
     async def _claim(self) -> tuple[SweepRecord, Lease] | None:
         if not await asyncio.to_thread(self._store.count):
             return None
-        models = [bundle.name for bundle in await self._explainer.models()]
+        try:
+            models = [bundle.name for bundle in await self._explainer.models()]
+        except Unavailable as err:
+            await asyncio.to_thread(self._store.tell_waiting, (), err.message)
+            raise
+        await asyncio.to_thread(self._store.tell_waiting, models, UNSERVED)
         return await asyncio.to_thread(self._store.claim, self._holder, self._settings.sweep_lease_s, models)
 
     async def _run(self, record: SweepRecord, lease: Lease) -> State:

@@ -11,6 +11,7 @@ import grpc.aio
 
 from earwitness import tracing
 from earwitness.errors import FailedPrecondition, InvalidArgument, Unavailable
+from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray
 from earwitness.rpc import tensors
@@ -22,6 +23,8 @@ from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
 
 CHECK_TIMEOUT_S = 10.0
 RANK_TIMEOUT_S = 600.0
+MAX_RANK_BYTES = 15 * 2**20
+"""Of activations in one request, as scorer.proto says."""
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 SCORER = scorer_pb2.DESCRIPTOR.services_by_name["ScorerService"].full_name
 AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -52,9 +55,8 @@ class Activations:
 class Ranker(Protocol):
     """Ranks batches of activations by their distance to a reference."""
 
-    async def check(self, reference: str, origin: Activations, unit: int | None, field: str) -> None:
-        """Refuse a reference that does not fit an objective over activations of that origin: its `unit`, or None for a
-        direction.
+    async def check(self, reference: str, origin: Activations, objective: Objective, field: str) -> None:
+        """Refuse a reference that does not fit an objective over activations of that origin.
 
         Raises: InvalidArgument naming `field`, ReferenceUnusable, ScorerUnavailable.
         """
@@ -62,7 +64,8 @@ class Ranker(Protocol):
     async def rank(
         self, reference: str, origin: Activations, unit: int | None, batches: Mapping[int, FloatArray]
     ) -> tuple[str, Sequence[pb.RankedResult]]:
-        """The version ranked against and the batches, activations [S, units] by result index, the best first.
+        """The version ranked against and the batches, the best first; of activations [S, units] by result index the
+        `unit` alone is compared, unless it is None.
 
         Raises: EarwitnessError.
         """
@@ -75,17 +78,24 @@ def _read_token(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def _require_unit(reference: scorer_pb2.Reference, unit: int | None, field: str) -> None:
-    """Raises: ReferenceUnusable when the reference selects by another unit."""
+def _require_selection(reference: scorer_pb2.Reference, objective: Objective, field: str) -> None:
+    """Raises: ReferenceUnusable when the reference selects by another unit, or by the other end of it."""
     kind = reference.selection.WhichOneof("kind")
-    if unit is None or kind is None or kind == "all":
+    if isinstance(objective.target, Direction) or kind not in ("top", "bottom"):
         return
     extreme = reference.selection.top if kind == "top" else reference.selection.bottom
-    if extreme.unit != unit:
+    wanted = "top" if objective.sense is Sense.MAXIMISE else "bottom"
+    if (kind, extreme.unit) != (wanted, objective.target):
         raise ReferenceUnusable(
-            f"{field}: {reference.name} selects the {kind} of unit {extreme.unit}, the objective is of unit {unit}; "
-            "name a reference that selects by the same unit, or one of all excerpts"
+            f"{field}: {reference.name} holds the {kind} of unit {extreme.unit}, the objective is to "
+            f"{objective.sense.name.lower()} unit {objective.target}; name a reference of its {wanted}, or one of all "
+            "excerpts"
         )
+
+
+def _compared(rows: FloatArray, unit: int | None) -> FloatArray:
+    """What the scorer needs of activations [S, units]."""
+    return rows if unit is None else rows[:, unit : unit + 1]
 
 
 class ScorerRanker:
@@ -109,7 +119,7 @@ class ScorerRanker:
             address, scorer_pb2_grpc.ScorerServiceStub, options, tls
         )
 
-    async def check(self, reference: str, origin: Activations, unit: int | None, field: str) -> None:
+    async def check(self, reference: str, origin: Activations, objective: Objective, field: str) -> None:
         """See `Ranker`."""
         name, _, version = reference.partition("/versions/")
         request = scorer_pb2.GetReferenceRequest(name=name)
@@ -127,7 +137,7 @@ class ScorerRanker:
                 f"{theirs.weights_sha256[:12]}), the sweep is of {origin.layer} of models/{origin.model} (weights "
                 f"{origin.weights_sha256[:12]}); name a reference of the same"
             )
-        _require_unit(found, unit, field)
+        _require_selection(found, objective, field)
 
     async def rank(
         self, reference: str, origin: Activations, unit: int | None, batches: Mapping[int, FloatArray]
@@ -141,7 +151,7 @@ class ScorerRanker:
             unit=unit,
             batches=[
                 # Equal distances keep the order of the results.
-                scorer_pb2.Batch(id=f"{index:06d}", activations=tensors.encode(rows))
+                scorer_pb2.Batch(id=f"{index:06d}", activations=tensors.encode(_compared(rows, unit)))
                 for index, rows in batches.items()
             ],
         )

@@ -5,9 +5,11 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
+
 from earwitness.errors import EarwitnessError, FailedPrecondition, InvalidArgument
 from earwitness.explainer.sweep.layout import Layout
-from earwitness.explainer.sweep.ranking import Activations, Ranker
+from earwitness.explainer.sweep.ranking import MAX_RANK_BYTES, Activations, Ranker
 from earwitness.explainer.sweep.record import SweepRecord
 from earwitness.explainer.sweep.results import Tensors
 from earwitness.explainer.sweep.store import SweepStore
@@ -16,6 +18,23 @@ from earwitness.inference.metadata import BundleMetadata
 
 NO_SCORER = "this explainer knows no scorer (setting scorer_address); rank in the client, or leave the reference out"
 _logger = logging.getLogger(__name__)
+
+
+def check_rank_size(layout: Layout, bundle: BundleMetadata) -> None:
+    """Refuse a sweep that could not be ranked when it is over. Raises: InvalidArgument."""
+    request = layout.request
+    widths = {layer.name: layer.unit_count for layer in bundle.layers}
+    for index, each in enumerate(request.objectives):
+        units = 1 if each.unit is not None else widths[each.objective.layer]
+        settings = len(request.settings)
+        byte_count = settings * request.seed_count * units * np.dtype(np.float32).itemsize
+        if each.reference and byte_count > MAX_RANK_BYTES:
+            raise InvalidArgument(
+                f"sweep.objectives[{index}].reference",
+                f"{settings} settings × {request.seed_count} seeds × {units} units to compare are {byte_count} bytes "
+                f"of activations; a ranking takes at most {MAX_RANK_BYTES}: take fewer seeds or settings, or compare "
+                "one unit",
+            )
 
 
 class Rankings:
@@ -35,17 +54,20 @@ class Rankings:
         if self._ranker is not None:
             await self._ranker.close()
 
-    async def check(self, bundle: BundleMetadata, layout: Layout) -> None:
-        """Refuse references that do not fit a new sweep. Raises: InvalidArgument; as `Ranker.check`."""
-        for index, each in enumerate(layout.request.objectives):
-            if each.reference:
-                field = f"sweep.objectives[{index}].reference"
+    async def check(
+        self, model: str, weights_sha256: str, layout: Layout, references: Sequence[str], field: str
+    ) -> None:
+        """Refuse references, one for each objective or "", that do not fit it; `field`, with {}, names each.
+
+        Raises: InvalidArgument; as `Ranker.check`.
+        """
+        for index, (each, name) in enumerate(zip(layout.request.objectives, references, strict=True)):
+            if name:
+                path = field.format(index)
                 if self._ranker is None:
-                    raise InvalidArgument(field, f"is {each.reference!r}, but {NO_SCORER}")
-                origin = Activations(bundle.name, bundle.weights_sha256, each.objective.layer)
-                target = each.objective.target
-                unit = target if isinstance(target, int) else None
-                await self._ranker.check(each.reference, origin, unit, field)
+                    raise InvalidArgument(path, f"is {name!r}, but {NO_SCORER}")
+                origin = Activations(model, weights_sha256, each.objective.layer)
+                await self._ranker.check(name, origin, each.objective, path)
 
     async def rank(self, record: SweepRecord, layout: Layout, references: Sequence[str]) -> None:
         """Rank each objective that has a reference; why one could not be ranked is stored in its place."""
@@ -70,4 +92,4 @@ class Rankings:
                 ranking.reference_version = version
                 ranking.results.extend(ranked)
             body = ranking.SerializeToString()
-            await asyncio.to_thread(self._store.set_ranking, record.key, index, body)
+            await asyncio.to_thread(self._store.set_ranking, record, index, body)

@@ -139,10 +139,9 @@ class SweepStore:
         now = _now_us()
         with self._database.writing() as connection:
             found = _get(connection, sweep_id, lock=True)
-            if found.state is State.QUEUED:
-                _change(connection, sweep.c.key == found.key, **_over(State.CANCELLED, now))
-            elif found.state is State.RUNNING and not found.cancelling:
-                _change(connection, sweep.c.key == found.key, cancelling=True)
+            of = sweep.c.key == found.key
+            if not _change(connection, of & _nobodys(now), **_over(State.CANCELLED, now)):
+                _change(connection, of & (sweep.c.state == State.RUNNING.value) & ~sweep.c.cancelling, cancelling=True)
             return _get(connection, sweep_id)
 
     def delete(self, sweep_id: str) -> None:
@@ -156,10 +155,7 @@ class SweepStore:
     def claim(self, holder: str, duration_s: float, models: Collection[str]) -> tuple[SweepRecord, Lease] | None:
         """The oldest sweep of one of the models that nobody runs, from now on run by `holder`; None without any."""
         now = _now_us()
-        free = (sweep.c.state == State.QUEUED.value) | (
-            (sweep.c.state == State.RUNNING.value) & (sweep.c.lease_end_us < now)
-        )
-        first = select(sweep).where(free & sweep.c.model.in_(models)).order_by(sweep.c.key).limit(1)
+        first = select(sweep).where(_nobodys(now) & sweep.c.model.in_(models)).order_by(sweep.c.key).limit(1)
         with self._database.writing() as connection:
             found = connection.execute(first.with_for_update(skip_locked=True)).one_or_none()
             if found is None:
@@ -175,6 +171,14 @@ class SweepStore:
                 waiting_for="",
             )
             return _get(connection, found.sweep_id), Lease(found.key, holder, duration_s)
+
+    def tell_waiting(self, served: Collection[str], why: str) -> None:
+        """Say of the sweeps that nobody runs whether they wait for more than their turn: `why`, for other models than
+        those `served`."""
+        with self._database.writing() as connection:
+            waiting, has_model = _nobodys(_now_us()), sweep.c.model.in_(served)
+            _change(connection, waiting & has_model & (sweep.c.waiting_for != ""), waiting_for="")
+            _change(connection, waiting & ~has_model & (sweep.c.waiting_for != why), waiting_for=why)
 
     def renew(self, lease: Lease, progress: Progress) -> bool:
         """Write how far it is, and hold the lease on; returns whether it is to be cancelled. Raises: LeaseLost."""
@@ -234,11 +238,16 @@ class SweepStore:
             of = (sweep.c.key == lease.key) & (sweep.c.lease == lease.holder)
             _change(connection, of, state=State.QUEUED.value, lease=None, lease_end_us=None, row_steps_per_second=0.0)
 
-    def set_ranking(self, key: int, objective: int, body: bytes) -> None:
-        """Write an objective's ranking in place of the one before."""
+    def set_ranking(self, record: SweepRecord, objective: int, body: bytes) -> None:
+        """Write an objective's ranking in place of the one before.
+
+        Raises: SweepNotFound when the sweep was deleted meanwhile.
+        """
+        key = record.key
         with self._database.writing() as connection:
             # First, as it makes another writer wait: two at once must not both insert.
-            _change(connection, sweep.c.key == key)
+            if not _change(connection, sweep.c.key == key):
+                raise SweepNotFound(record.sweep_id)
             of = (ranking.c.sweep_key == key) & (ranking.c.objective == objective)
             connection.execute(delete(ranking).where(of))
             connection.execute(insert(ranking).values(sweep_key=key, objective=objective, body=body))
@@ -318,6 +327,12 @@ def _change(connection: Connection, where: ColumnElement[bool], **values: Any) -
     """Change a sweep so that those who watch it see it; the number of sweeps that were."""
     stamped = {"sequence": sweep.c.sequence + 1, "update_time_us": _now_us(), **values}
     return connection.execute(update(sweep).where(where).values(stamped)).rowcount
+
+
+def _nobodys(now_us: int) -> ColumnElement[bool]:
+    """Sweeps that are not over and that nobody runs: those that wait, and those whose holder is gone."""
+    lapsed = (sweep.c.state == State.RUNNING.value) & (sweep.c.lease_end_us < now_us)
+    return (sweep.c.state == State.QUEUED.value) | lapsed
 
 
 def _over(state: State, now_us: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from earwitness.explainer.sweep.checkpoints import join_curves, trajectory
 from earwitness.explainer.sweep.layout import Layout, check_layout
 from earwitness.explainer.sweep.queue import POLL_S, SweepQueue, either, layout_of, model_of
 from earwitness.explainer.sweep.ranking import Ranker
-from earwitness.explainer.sweep.rankings import Rankings
+from earwitness.explainer.sweep.rankings import Rankings, check_rank_size
 from earwitness.explainer.sweep.record import NewSweep, SweepRecord
 from earwitness.explainer.sweep.results import Rows, Tensors, outcome
 from earwitness.explainer.sweep.store import SweepStore
@@ -117,7 +117,11 @@ class Sweeps:
         check_layout(layout, self._limits)
         bundle = await self._explainer.model(request.model)
         layout.check_objectives(bundle)
-        await self._rankings.check(bundle, layout)
+        references = [each.reference for each in request.objectives]
+        check_rank_size(layout, bundle)
+        await self._rankings.check(
+            bundle.name, bundle.weights_sha256, layout, references, "sweep.objectives[{}].reference"
+        )
         new = NewSweep(
             sweep_id=_new_id(),
             request_id=request_id,
@@ -281,6 +285,7 @@ class Sweeps:
         if not record.state.over:
             raise SweepNotOver(sweep_id, record.state.value)
         self._rankings.require_scorer()
+        await self._rankings.check(record.model, record.weights_sha256, layout, named, "references[{}]")
         await self._rankings.rank(record, layout, named)
         bodies = await asyncio.to_thread(self._store.rankings, record.key)
         return [pb.SweepRanking.FromString(body) for body in bodies]

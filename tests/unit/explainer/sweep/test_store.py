@@ -125,8 +125,8 @@ def test_results_are_counted_once_and_states_go_with_the_end(store: SweepStore) 
     store.checkpoint(lease, 1, 60, b"state", 0, b"curve")
     for _ in range(2):
         store.add_result(lease, 2, StoredResult(b"rows", b"tensors"))
-    store.set_ranking(record.key, 0, b"first")
-    store.set_ranking(record.key, 0, b"second")
+    store.set_ranking(record, 0, b"first")
+    store.set_ranking(record, 0, b"second")
     store.finish(lease, State.SUCCEEDED, None, Progress(100, 9.0, 2.0))
     ended = store.get("s1")
     assert (ended.state, ended.results_done, ended.progress.row_steps_done) == (State.SUCCEEDED, 1, 100)
@@ -191,6 +191,38 @@ def test_cancelled_where_it_stands(store: SweepStore) -> None:
     store.delete("s1")
     with pytest.raises(SweepNotFound):
         store.get("s1")
+    with pytest.raises(SweepNotFound):
+        store.set_ranking(taken[0], 0, b"of a sweep that was deleted meanwhile")
+
+
+def test_one_whose_holder_is_gone_is_cancelled_though_nobody_can_run_it(store: SweepStore) -> None:
+    store.create(new(), 1)
+    taken = store.claim("dead", GONE, ["tiny"])
+    assert taken is not None
+    assert store.claim("next", FOREVER, ["another model"]) is None
+    assert store.cancel("s1").state is State.CANCELLED
+    with pytest.raises(LeaseLost):
+        store.renew(taken[1], Progress(10))
+    store.delete("s1")
+
+
+def test_what_those_wait_for_that_nobody_runs(store: SweepStore) -> None:
+    for sweep_id in ("s1", "s2"):
+        store.create(new(sweep_id), 2)
+    assert store.claim("a", FOREVER, ["tiny"]) is not None
+
+    def waiting_for() -> list[str]:
+        return [store.get(sweep_id).progress.waiting_for for sweep_id in ("s1", "s2")]
+
+    store.tell_waiting((), "Triton is away")
+    assert waiting_for() == ["", "Triton is away"]
+    store.tell_waiting(["another model"], "its model is not served")
+    assert waiting_for() == ["", "its model is not served"]
+    sequence = store.get("s2").sequence
+    store.tell_waiting(["another model"], "its model is not served")
+    assert store.get("s2").sequence == sequence
+    store.tell_waiting(["tiny"], "its model is not served")
+    assert waiting_for() == ["", ""]
 
 
 def test_deleted_with_all_that_it_holds(database: Database, store: SweepStore) -> None:
@@ -199,7 +231,7 @@ def test_deleted_with_all_that_it_holds(database: Database, store: SweepStore) -
     assert taken is not None
     store.checkpoint(taken[1], 0, 1, b"state", 0, b"curve")
     store.add_result(taken[1], 0, StoredResult(b"rows", b"tensors"))
-    store.set_ranking(taken[0].key, 0, b"ranking")
+    store.set_ranking(taken[0], 0, b"ranking")
     store.finish(taken[1], State.SUCCEEDED, None, Progress())
     store.delete("s1")
     with database.reading() as connection:
@@ -215,7 +247,7 @@ def test_servers_at_once_claim_each_sweep_once_and_rank_it(database: Database, s
         taken = [each[0] for each in claimed if each is not None]
         assert sorted(record.sweep_id for record in taken) == sorted(f"s{number}" for number in range(12))
         bodies = [f"{number}".encode() for number in range(16)]
-        list(pool.map(lambda body: store.set_ranking(taken[0].key, 0, body), bodies))
+        list(pool.map(lambda body: store.set_ranking(taken[0], 0, body), bodies))
     assert len(store.rankings(taken[0].key)) == 1
     assert store.rankings(taken[0].key)[0] in bodies
 
