@@ -12,6 +12,9 @@ from earwitness.detection.intervals import SEED, Interval, interval_of
 BLOCK_VALUES = 1 << 18
 """Weights drawn at once: 2 MiB, and a few times that on the way."""
 
+HIGHEST_HULL = 0.5
+"""The EER on the hull of any scores: tossing a coin is no worse."""
+
 
 @dataclass(frozen=True)
 class EerIntervals:
@@ -23,7 +26,8 @@ class EerIntervals:
 
 @dataclass(frozen=True)
 class ResampledEers:
-    """EERs of resamples, `[resamples]`, NaN where one holds one class only; the hull's without its mean bias.
+    """EERs of resamples, `[resamples]`, NaN where one holds one class only; the hull's without its mean bias,
+    at most HIGHEST_HULL.
 
     Those of two systems on the same trials, with equal units and seed, rest on the same resamples: their difference
     resample by resample is that of the systems, however trials and speakers fall.
@@ -56,7 +60,7 @@ def resampled_eers(
     hulls = np.concatenate(hull)
     estimate = convex_hull_eers(*trials.errors())[0]
     bias = np.nanmean(hulls) - estimate if np.isfinite(hulls).any() else 0.0
-    return ResampledEers(np.clip(hulls - bias, 0, 1), np.concatenate(nearest))
+    return ResampledEers(np.clip(hulls - bias, 0, HIGHEST_HULL), np.concatenate(nearest))
 
 
 def eer_intervals(

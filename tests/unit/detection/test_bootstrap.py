@@ -66,3 +66,11 @@ def test_two_systems_are_resampled_alike() -> None:
     assert eer_intervals(RankedTrials.of(scores, genuine), None, 100) == eer_intervals(
         RankedTrials.of(3 * scores - 1, genuine), None, 100
     )
+
+
+def test_the_interval_of_the_hull_ends_where_the_hull_does() -> None:
+    """Of scores that say nothing the bias alone reaches beyond 0.5."""
+    _, genuine = trials(40, 3)
+    scores = np.random.default_rng(3).normal(size=40)
+    found = eer_intervals(RankedTrials.of(scores, genuine), None, 200)
+    assert found.convex_hull.high == 0.5 < found.nearest_threshold.high
