@@ -48,6 +48,11 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     )
 
 
+def part_seed(seed: int, part: str) -> int:
+    """The seed of a part's resamples: parts with as many speakers each would else be drawn alike, as if paired."""
+    return int(np.random.SeedSequence([seed, *part.encode()]).generate_state(1)[0])
+
+
 def eer_estimate(scores: ArrayLike, trials: Sequence[Trial], resamples: int, seed: int) -> Estimate:
     """The EER on the convex hull of `scores` `[n]`, speakers resampled where known.
 

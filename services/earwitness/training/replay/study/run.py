@@ -19,7 +19,7 @@ from earwitness.training.datasets.asvspoof import UTTERANCE_SPLITS, SpoofingCorp
 from earwitness.training.replay.alterations import ALTERATIONS
 from earwitness.training.replay.detector import ReplayDetector
 from earwitness.training.replay.evaluation import duplicates, genuine_of, kind_of, of_part
-from earwitness.training.replay.rates import Estimate, eer_estimate
+from earwitness.training.replay.rates import Estimate, eer_estimate, part_seed
 from earwitness.training.replay.study.config import Cell, StudyConfig
 from earwitness.training.replay.study.results import Row, Run, Study
 from earwitness.training.replay.utterances import UtteranceSplit
@@ -128,20 +128,21 @@ class _Evaluation:
             epochs=len(epochs),
             best_epoch=1 + int(np.argmin([epoch["dev_loss"] for epoch in epochs])),
             seconds=sum(epoch["seconds"] for epoch in epochs),
-            eers={part: self._eer(scores[part], trials[part]) for part in defined},
+            eers={part: self._eer(scores[part], trials[part], part) for part in defined},
             kinds=self._by_kind(scores["eval"], trials["eval"]) if "eval" in defined else {},
-            shortcuts={name: self._eer(each, trials["eval"]) for name, each in altered.items()},
+            shortcuts={name: self._eer(each, trials["eval"], "eval") for name, each in altered.items()},
         )
 
-    def _eer(self, scores: NDArray[np.float64], trials: list[Trial]) -> Estimate:
-        return eer_estimate(scores, trials, self._resamples, self._seed)
+    def _eer(self, scores: NDArray[np.float64], trials: list[Trial], part: str) -> Estimate:
+        """Resampled alike in every run, and with every alteration."""
+        return eer_estimate(scores, trials, self._resamples, part_seed(self._seed, part))
 
     def _by_kind(self, scores: NDArray[np.float64], trials: list[Trial]) -> dict[str, Estimate]:
-        """Of the spoofs of each kind of loudspeaker, against all genuine trials; nothing where kinds are not told."""
+        """Of the spoofs on eval of each kind of loudspeaker, against all genuine trials; nothing where none is told."""
         kinds, genuine = np.array([kind_of(trial.playback) or "" for trial in trials]), genuine_of(trials)
         chosen = {kind: genuine | (kinds == kind) for kind in sorted(set(kinds[~genuine]) - {""})}
         return {
-            kind: self._eer(scores[mask], [trial for trial, there in zip(trials, mask, strict=True) if there])
+            kind: self._eer(scores[mask], [trial for trial, there in zip(trials, mask, strict=True) if there], "eval")
             for kind, mask in chosen.items()
         }
 

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from earwitness.training.datasets import SpoofingCorpus
+from earwitness.training.replay.detector import ReplayDetector
 from earwitness.training.replay.study import StudyConfig, run_study
 from earwitness.training.replay.study.config import Cell
+from earwitness.training.replay.utterances import Utterance
 
 
 def test_a_run_that_diverges_is_told_and_the_others_go_on(telltale: SpoofingCorpus, tmp_path: Path) -> None:
@@ -16,6 +19,27 @@ def test_a_run_that_diverges_is_told_and_the_others_go_on(telltale: SpoofingCorp
     assert set(last.pending) == {"bulbul-s0", "pindrop-s0"}
     assert all("lower the learning rate" in said for said in last.pending.values())
     assert last.rows == []
+
+
+def test_parts_are_resampled_apart_and_alterations_alike(
+    telltale: SpoofingCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every split has four speakers, and here the same scores."""
+
+    def scores(_self: ReplayDetector, utterances: list[Utterance], *_args: object, **_kwargs: object) -> np.ndarray:
+        noise = np.random.default_rng(0).normal(size=len(utterances))
+        return noise + [each.genuine for each in utterances]
+
+    monkeypatch.setattr(ReplayDetector, "scores", scores)
+    config = StudyConfig(tmp_path, ("bulbul",), (False,), epochs=1, workers=0, threads=1)
+    (study,) = run_study(config, telltale, shortcuts=True, resamples=100)
+    (row,) = study.rows
+    assert row.gap is not None
+    assert row.gap.change.value == 0
+    assert row.gap.change.interval.low < 0 < row.gap.change.interval.high
+    altered = row.shortcut("at-8-khz")
+    assert altered is not None
+    assert not altered[1].resamples.any()
 
 
 def test_runs_are_named_and_ordered(tmp_path: Path) -> None:
