@@ -3,20 +3,20 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, FilePath, field_validator, model_validator
+from pydantic import Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from earwitness.folders import data_folder
 from earwitness.rpc.dialled import ClientTls
 from earwitness.rpc.settings import ServerSettings
-from earwitness.storage.database import require_url
+from earwitness.storage.settings import StoreSettings
 
 
-class ExplainerSettings(ServerSettings):
+class ExplainerSettings(StoreSettings, ServerSettings):
     """Read once, in `__main__`."""
 
     model_config = SettingsConfigDict(env_prefix="EARWITNESS_EXPLAINER_")
     trace_service = "earwitness-explainer"
+    store_file = "explainer.db"
 
     port: int = Field(default=50051, ge=0, le=65535)
     """Port of the gRPC server; 0 takes a free one."""
@@ -52,11 +52,6 @@ class ExplainerSettings(ServerSettings):
     """A served model without an answer for so long, in seconds, makes the call UNAVAILABLE."""
     render_threads: int = Field(default=2, ge=1)
     """Threads that make sounds and pictures."""
-    data_dir: Path = Field(default_factory=data_folder)
-    """Folder of the default database; made when missing. Default: earwitness in the user's data folder."""
-    database_url: str = Field(default="", repr=False)
-    """SQLAlchemy URL of the database of sweeps, SQLite or PostgreSQL. Default: the SQLite file explainer.db in
-    `data_dir`."""
     max_waiting_sweeps: int = Field(default=16, ge=1)
     """Sweeps that run or wait; more are refused with RESOURCE_EXHAUSTED."""
     max_sweep_settings: int = Field(default=1000, ge=1, le=1000)
@@ -92,11 +87,6 @@ class ExplainerSettings(ServerSettings):
     progress_interval_s: float = Field(default=0.2, gt=0)
     """Seconds between two progress events of a stream, at least."""
 
-    @field_validator("database_url")
-    @classmethod
-    def _database_is_supported(cls, url: str) -> str:
-        return require_url(url) if url else url
-
     @model_validator(mode="after")
     def _client_tls_is_complete(self) -> Self:
         for name in ("triton", "scorer"):
@@ -120,8 +110,3 @@ class ExplainerSettings(ServerSettings):
         if self.scorer_tls_ca is None:
             return None
         return ClientTls(self.scorer_tls_ca, self.scorer_tls_certificate, self.scorer_tls_key)
-
-    @property
-    def store_url(self) -> str:
-        """`database_url`, or its default."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'explainer.db'}"

@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import TypeVar
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.tensors import decode
+from earwitness.rpc.times import timestamp
 from earwitness.rpc.validate import resource_id, sha256_hex, versioned_id
 from earwitness.scorer.ranking import Ranked
 from earwitness.scorer.references import NewReference, Reference, Shard, Source, Version, require_name
@@ -140,7 +138,7 @@ def reference_message(reference: Reference) -> pb.Reference:
         shard_count=reference.shard_count,
         versions=[version_message(reference.reference_id, version) for version in reference.versions],
         etag=reference.etag,
-        create_time=_timestamp(reference.create_time),
+        create_time=timestamp(reference.create_time),
     )
 
 
@@ -150,7 +148,7 @@ def version_message(of_reference_id: str, version: Version) -> pb.ReferenceVersi
         name=f"references/{of_reference_id}/versions/{version.number}",
         row_count=version.row_count,
         selected_count=version.selected_count,
-        create_time=_timestamp(version.create_time),
+        create_time=timestamp(version.create_time),
         unit_minimum=version.unit_minimum,
         unit_maximum=version.unit_maximum,
     )
@@ -216,9 +214,3 @@ def _selection_message(selection: Selection) -> pb.Selection:
             return pb.Selection(top=extreme)
         case "bottom":
             return pb.Selection(bottom=extreme)
-
-
-def _timestamp(time: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(time)
-    return timestamp

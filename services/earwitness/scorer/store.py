@@ -7,7 +7,7 @@ the segments' bodies, in one transaction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
@@ -18,9 +18,8 @@ from earwitness.scorer.errors import ReferenceExists, ReferenceNotFound, ShardEx
 from earwitness.scorer.references import NewReference, Reference, Shard, Source, Version
 from earwitness.scorer.schema import reference, segment, version
 from earwitness.scorer.selection import Kind, Selection
+from earwitness.storage.columns import microseconds, time_of
 from earwitness.storage.database import Database
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class ReferenceStore:
             "unit": new.selection.unit,
             "k": new.selection.k,
             "description": new.description,
-            "create_time_us": _microseconds(datetime.now(UTC)),
+            "create_time_us": microseconds(datetime.now(UTC)),
         }
         try:
             with self._database.writing() as connection:
@@ -162,7 +161,7 @@ class ReferenceStore:
             "selected_count": new.selected_count,
             "unit_minimum": new.unit_minimum,
             "unit_maximum": new.unit_maximum,
-            "create_time_us": _microseconds(new.create_time),
+            "create_time_us": microseconds(new.create_time),
             "state": state,
             "frozen": frozen,
         }
@@ -217,7 +216,7 @@ def _load_versions(connection: Connection, keys: Sequence[int]) -> dict[int, lis
     versions: dict[int, list[Version]] = {key: [] for key in keys}
     query = select(*small).where(version.c.reference_key.in_(keys)).order_by(version.c.number)
     for row in connection.execute(query):
-        create_time = _time(row.create_time_us)
+        create_time = time_of(row.create_time_us)
         versions[row.reference_key].append(
             Version(row.number, row.row_count, row.selected_count, create_time, row.unit_minimum, row.unit_maximum)
         )
@@ -237,17 +236,9 @@ def _reference(row: Row[Any], versions: Sequence[Version]) -> Reference:
         row_count=int(row.row_count),
         shard_count=row.shard_count,
         versions=tuple(versions),
-        create_time=_time(row.create_time_us),
+        create_time=time_of(row.create_time_us),
     )
 
 
 def _is_version(of: Reference, number: int) -> ColumnElement[bool]:
     return (version.c.reference_key == of.key) & (version.c.number == number)
-
-
-def _microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // timedelta(microseconds=1)
-
-
-def _time(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)

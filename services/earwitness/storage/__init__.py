@@ -1,1 +1,1 @@
-"""What both services' databases share: transactions, migrations, arrays as bytes. Each service has its own schema."""
+"""What both services' databases share: settings, transactions, columns, migrations, arrays as bytes; not schemas."""

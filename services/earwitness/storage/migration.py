@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from alembic import command
+from alembic import command, context
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import text
+from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DatabaseError
 
 from earwitness.errors import EarwitnessError
+from earwitness.storage.columns import NAMING_CONVENTION
 from earwitness.storage.database import Database
 from earwitness.storage.errors import SchemaOutdated, SchemaUnknown, StoreUnusable
 
@@ -49,8 +50,8 @@ class Schema:
     def require(self, database: Database) -> None:
         """Raises: SchemaOutdated unless the schema is this version's; StoreUnavailable; StoreUnusable."""
         with _complaints(), database.reading() as connection:
-            context = MigrationContext.configure(connection, opts={"version_table": self.version_table})
-            found = context.get_current_revision()
+            opts = {"version_table": self.version_table}
+            found = MigrationContext.configure(connection, opts=opts).get_current_revision()
         needed = ScriptDirectory.from_config(self._config()).get_current_head()
         if found != needed:
             raise SchemaOutdated(self.service, found, needed)
@@ -83,6 +84,19 @@ class Schema:
         config = Config()
         config.set_main_option("script_location", str(self.migrations))
         return config
+
+
+def run_steps() -> None:
+    """All that a service's `migrations/env.py` does, which Alembic runs: the steps, on the connection of `migrate`."""
+    # The connection is in a transaction, which on SQLite covers DDL, too.
+    context.configure(
+        connection=context.config.attributes["connection"],
+        version_table=context.config.attributes["version_table"],
+        target_metadata=MetaData(naming_convention=NAMING_CONVENTION),
+        transactional_ddl=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
 
 
 @contextmanager
