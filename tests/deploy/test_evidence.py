@@ -10,10 +10,24 @@ from earwitness.client.sweep_archive import read_archive
 from earwitness.inference.metadata import complete_bundles
 from earwitness.inference.repository import read_repository
 from tests.deploy.chart import ROOT
+from tests.deploy.evidence_tables import (
+    EVIDENCE,
+    contrasts_table,
+    folders,
+    grid_table,
+    judges_table,
+    objective_of,
+    oppositions,
+)
 
-EVIDENCE = ROOT / "deploy/evidence"
-FOLDERS = sorted(path for path in EVIDENCE.iterdir() if path.is_dir())
+FOLDERS = folders()
 PAPER_SETTINGS, PAPER_SEEDS = 27, 50
+
+
+def section(title: str) -> str:
+    """Of README, its words one blank apart."""
+    text = (EVIDENCE / "README.md").read_text(encoding="utf-8")
+    return " ".join(text.partition(f"\n## {title}\n")[2].partition("\n## ")[0].split())
 
 
 def test_there_is_some() -> None:
@@ -37,8 +51,20 @@ def test_is_of_a_shipped_model_and_whole(folder: Path) -> None:
         result = saved.sweep.results[int(batch.id)]
         settings = result.settings
         row = told[settings.learning_rate, settings.prior_weight, settings.steps]
-        assert float(row["distance"]) == batch.score.distance
+        assert (int(row["rank"]), float(row["distance"])) == (batch.rank, batch.score.distance)
         assert float(row["activation_median"]) == pytest.approx(np.median(result.activations))
-        assert f"| {row['rank']} | {settings.learning_rate:g} | {settings.prior_weight:g} | {settings.steps} |" in (
-            EVIDENCE / "README.md"
-        ).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_is_told_as_it_is(folder: Path) -> None:
+    objective = objective_of(folder)
+    ranking = read_archive(folder).sweep.rankings[0]
+    assert sorted(each["distance"] for each in objective["grid"]) == [each.score.distance for each in ranking.batches]
+    text = section(folder.name)
+    for told in (objective["shape"]["words"], judges_table(objective), grid_table(folder)):
+        assert " ".join(told.split()) in text
+
+
+def test_what_judges_tell_apart_is_told_as_it_is() -> None:
+    for each in oppositions():
+        assert " ".join(contrasts_table(each).split()) in section("What the judges tell apart")

@@ -13,7 +13,7 @@ from earwitness.client.output.report import Examples
 from earwitness.client.values import Explanation, Model
 from earwitness.evidence.distances import diversity, measure_kernel_distance
 from earwitness.evidence.judges import EMBEDDING_JUDGE, Judge, Opinion, contrast
-from earwitness.evidence.shape import PUBLISHED, Likeness, Scored, likeness, shape_of
+from earwitness.evidence.shape import PUBLISHED, Likeness, Published, Scored, likeness, shape_of
 from earwitness.evidence.values import (
     REAL,
     Evidence,
@@ -59,9 +59,7 @@ class Listener:
                 float(np.median([each.activation for each in gathered.excerpts])),
                 self._opinions(gathered.title, REAL),
             ),
-            shape=shape_of(
-                scored(gathered), PUBLISHED.get((gathered.model.output_layer.unit_count, gathered.meaning or ""))
-            ),
+            shape=shape_of(scored(gathered), published(gathered)),
         )
 
     def oppose(self, high: Gathered, low: Gathered) -> Opposition:
@@ -157,9 +155,8 @@ def likenesses(objectives: Sequence[Gathered]) -> list[Likeness]:
     same."""
     by_outputs: dict[int, dict[str, Gathered]] = {1: {}, 2: {}}
     for each in objectives:
-        outputs = each.model.output_layer.unit_count
-        if each.meaning is not None and outputs in by_outputs and (outputs == 1 or each.objective.sense == "maximise"):
-            by_outputs[outputs].setdefault(each.meaning, each)
+        if each.meaning is not None and _in_paper(each):
+            by_outputs[each.model.output_layer.unit_count].setdefault(each.meaning, each)
     senses, found = by_outputs[1], []
     for meaning, neuron in by_outputs[2].items():
         others = [each for name, each in senses.items() if name != meaning]
@@ -175,9 +172,21 @@ def tells_voices(model: Model) -> bool:
     return any(VOCAL in (label.maximise, label.minimise) for label in model.labels)
 
 
+def published(gathered: Gathered) -> Published | None:
+    """What was published of such an objective."""
+    key = (gathered.model.output_layer.unit_count, gathered.meaning or "")
+    return PUBLISHED.get(key) if _in_paper(gathered) else None
+
+
 def scored(gathered: Gathered) -> list[Scored]:
     """Every setting with its distance."""
     return [Scored(each.settings, each.ranked.score.distance) for each in gathered.outcomes if each.ranked]
+
+
+def _in_paper(gathered: Gathered) -> bool:
+    """Of one output the paper took both senses, of two it maximised each."""
+    outputs = gathered.model.output_layer.unit_count
+    return outputs == 1 or (outputs == 2 and gathered.objective.sense == "maximise")
 
 
 def _opposite(one: Gathered, other: Gathered) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from earwitness.errors import InvalidArgument
 from earwitness.evidence.judges import EMBEDDING_JUDGE
-from earwitness.evidence.measure import Listener, conclude, likenesses, opposites
+from earwitness.evidence.measure import Listener, conclude, likenesses, opposites, published
 from earwitness.evidence.report import write_evidence
 from earwitness.evidence.values import REAL, Evidence
 from tests.unit.evidence.examples import ONE_OUTPUT, REPLAYS, TWO_OUTPUTS, Roughness, gathered
@@ -39,6 +39,22 @@ def test_every_setting_has_all_figures(evidence: Evidence) -> None:
     assert {setting.opinions[EMBEDDING_JUDGE].vocal_share for setting in low.settings} == {0.0}
     assert high.shape.published is not None
     assert high.shape.published.name == "R1, maximised"
+
+
+def test_only_what_the_paper_searched_is_held_against_it() -> None:
+    """Its neurons of a pair were maximised: minimising one is another search, whatever it means."""
+    found = [
+        published(each)
+        for each in (
+            gathered(sense="minimise"),
+            gathered(TWO_OUTPUTS, 1),
+            gathered(TWO_OUTPUTS, 0),
+            gathered(TWO_OUTPUTS, 0, "minimise"),
+        )
+    ]
+    assert [each and each.name for each in found] == [
+        "R1, minimised", "R2, vocal neuron", "R2, non-vocal neuron", None,
+    ]  # fmt: skip
 
 
 def test_senses_are_told_apart_the_vocal_one_first(evidence: Evidence) -> None:

@@ -1,0 +1,112 @@
+"""The tables of deploy/evidence/README.md, from the figures that lie beside it.
+
+`python -m tests.deploy.evidence_tables` prints them, to be pasted where the figures have changed.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earwitness.client.output.words import number, percent, settings_line
+from earwitness.client.sweep_archive import read_archive
+from earwitness.client.sweep_values import RankedBatch, SweepResult
+from earwitness.client.values import Settings
+from tests.deploy.chart import ROOT
+
+EVIDENCE = ROOT / "deploy/evidence"
+FIGURES = EVIDENCE / "evidence.json"
+
+
+def folders() -> list[Path]:
+    """Of the sweeps."""
+    return sorted(path for path in EVIDENCE.iterdir() if path.is_dir())
+
+
+def objective_of(folder: Path) -> dict[str, Any]:
+    """What the judges' figures say of a folder's sweep."""
+    sweep_id = read_archive(folder).sweep.sweep_id
+    found: list[dict[str, Any]] = json.loads(FIGURES.read_text())["objectives"]
+    (objective,) = (each for each in found if each["sweep"] == sweep_id)
+    return objective
+
+
+def oppositions() -> list[dict[str, Any]]:
+    """What the judges say of objectives that should sound opposite."""
+    found: list[dict[str, Any]] = json.loads(FIGURES.read_text())["oppositions"]
+    return found
+
+
+def grid_table(folder: Path) -> str:
+    """All settings of a sweep, the best first."""
+    saved = read_archive(folder)
+    (ranking,) = saved.sweep.rankings
+    return _table(
+        "rank | rate | λ | steps | activation, median | FID | 95 % interval | leaves the real range",
+        (_grid_row(each, saved.sweep.results[int(each.id)]) for each in ranking.batches),
+    )
+
+
+def judges_table(objective: dict[str, Any]) -> str:
+    """Chosen, median and worst setting and real audio, as the judges hear them."""
+    rows = []
+    for each in objective["settings"]:
+        kernel = each["kernel"]
+        interval = f"{number(kernel['interval_low'])} to {number(kernel['interval_high'])}"
+        rows.append(
+            f"{each['place']}: {settings_line(Settings(**each['settings']))} | {number(each['activation_median'])} | "
+            f"{_heard(each)} | {number(kernel['distance'])}, {interval} | {number(each['diversity']['ratio'])}"
+        )
+    real, floor = objective["real"], objective["settings"][0]["kernel"]["noise_floor_high"]
+    rows.append(f"real excerpts | {number(real['activation_median'])} | {_heard(real)} | below {number(floor)} | 1")
+    heard = " | ".join(f"{name} hears a voice" for name in real["opinions"])
+    return _table(f"setting | activation | {heard} | kernel distance to real, 95 % | spread, real audio's is 1", rows)
+
+
+def contrasts_table(opposition: dict[str, Any]) -> str:
+    """How well each judge tells two opposite objectives apart."""
+    places = opposition["contrasts"]
+    names = [each["judge"] for each in next(iter(places.values()))]
+    return _table(
+        "explanations | " + " | ".join(names),
+        (f"{place} | " + " | ".join(_contrast_words(each) for each in found) for place, found in places.items()),
+    )
+
+
+def _grid_row(ranked: RankedBatch, result: SweepResult) -> str:
+    score, settings = ranked.score, result.settings
+    cells = [
+        f"{ranked.rank} | {settings.learning_rate:g} | {settings.prior_weight:g} | {settings.steps}",
+        number(float(np.median(result.activations))),
+        number(score.distance),
+        f"{number(score.interval_low)} to {number(score.interval_high)}",
+        "yes" if ranked.leaves_range else "",
+    ]
+    return " | ".join(cells)
+
+
+def _heard(figures: dict[str, Any]) -> str:
+    return " | ".join(percent(each["vocal_share"]) for each in figures["opinions"].values())
+
+
+def _contrast_words(contrast: dict[str, Any]) -> str:
+    return f"{contrast['auc']:.3f}, {contrast['auc_low']:.3f} to {contrast['auc_high']:.3f}"
+
+
+def _table(head: str, rows: Iterable[str]) -> str:
+    lines = [head, "|".join(["---"] * (head.count("|") + 1)), *rows]
+    return "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines)
+
+
+def main() -> None:
+    """Print all tables."""
+    for folder in folders():
+        print(f"## {folder.name}\n\n{judges_table(objective_of(folder))}\n\n{grid_table(folder)}\n")
+    for each in oppositions():
+        print(f"## {each['high']} against {each['low']}\n\n{contrasts_table(each)}\n")
+
+
+if __name__ == "__main__":
+    main()
