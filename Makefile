@@ -15,6 +15,8 @@ DEV := $(VENV)/.dev
 WORKERS ?= 4
 # Where `make models` keeps corpus and checkpoints; SONGS=folder adds figures on real songs to the model card.
 TRAINED ?= out/models
+# Where it exports to. MODELS=model_repository replaces what is shipped, so deploy/evidence is to be made anew then.
+MODELS ?= $(TRAINED)/model_repository
 REQUESTS ?= 10000
 MINUTES ?= 20
 
@@ -64,8 +66,9 @@ lint: $(DEV) ## ruff, mypy, buf, import rules, dependency audit
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/python tests/audit.py
 
+# The shipped models came about in more and longer steps, which their cards tell; this is one straight way to their like.
 # Each variant also without augmentation, for its card; the judge is from another seed than those whom it judges for.
-models: $(DEV) ## build the corpus, train and export what is shipped (a day on a CPU); a second call goes on
+models: $(DEV) ## build corpora, train and export models like those shipped (a day on a CPU); a second call goes on
 	@$(BIN)/earwitness corpus build $(TRAINED)/corpus
 	@for variant in r1 r2; do \
 	  train="$(BIN)/earwitness train svd --variant $$variant --seed $${variant#r} --corpus $(TRAINED)/corpus"; \
@@ -79,7 +82,7 @@ models: $(DEV) ## build the corpus, train and export what is shipped (a day on a
 	  $(BIN)/earwitness export svd-$$variant --generator $(TRAINED)/gan/best.pt \
 	    --classifier $(TRAINED)/svd-$$variant/best.pt --corpus $(TRAINED)/corpus $(if $(SONGS),--songs $(SONGS)) \
 	    --compare-classifier 'without augmentation'=$(TRAINED)/svd-$$variant-plain/best.pt \
-	    --model-repository model_repository; \
+	    --model-repository $(MODELS); \
 	done
 	@$(BIN)/earwitness corpus replay $(TRAINED)/replayed
 	@$(BIN)/earwitness study replay -c $(TRAINED)/replayed -o $(TRAINED)/study -n bulbul --data less --seeds 2 \
@@ -90,7 +93,7 @@ models: $(DEV) ## build the corpus, train and export what is shipped (a day on a
 	  --corpus $(TRAINED)/replayed
 	@$(BIN)/earwitness export replay-bulbul --generator $(TRAINED)/replay-gan/best.pt \
 	  --classifier $(TRAINED)/study/runs/bulbul-s0/best.pt --corpus $(TRAINED)/replayed \
-	  --compare-classifier 'seed 1'=$(TRAINED)/study/runs/bulbul-s1/best.pt --model-repository model_repository
+	  --compare-classifier 'seed 1'=$(TRAINED)/study/runs/bulbul-s1/best.pt --model-repository $(MODELS)
 
 jamendo: $(DEV) ## train as published on the Jamendo set, evaluate: make jamendo JAMENDO=folder; a second call goes on
 	@test -n '$(JAMENDO)' || { echo 'say where the set is: make jamendo JAMENDO=folder' >&2; exit 1; }
