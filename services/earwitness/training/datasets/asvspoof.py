@@ -25,7 +25,7 @@ from earwitness.detection.keys import Trial, add_facts, read_trials
 from earwitness.errors import InvalidArgument
 from earwitness.training.corpus import DatasetError
 from earwitness.training.datasets.inspection import sha256_of
-from earwitness.training.datasets.layout import AUDIO_SUFFIXES
+from earwitness.training.datasets.layout import AUDIO_SUFFIXES, visible_files
 from earwitness.training.datasets.problems import BrokenData, Problem, Severity, count, errors_of
 from earwitness.training.replay.utterances import Utterance, UtteranceSplit
 
@@ -48,10 +48,14 @@ class Spoken:
 
 @dataclass(frozen=True)
 class SpoofingCorpus:
-    """What was found below `root`: the trials that can be used, in the order of the protocols, and `problems`."""
+    """What was found below `root`: the trials that can be used, in the order of the protocols, and `problems`.
+
+    `sources` says what the recordings are: of a corpus made here, what its manifest says.
+    """
 
     root: Path
     version: int
+    sources: Sequence[str]
     spoken: tuple[Spoken, ...]
     problems: tuple[Problem, ...]
 
@@ -66,14 +70,6 @@ class SpoofingCorpus:
             for each in self.spoken
             if each.split == split
         ]
-
-    @cached_property
-    def sources(self) -> Sequence[str]:
-        """What the recordings are; of a corpus made here, what its manifest says."""
-        manifest = self.root / "manifest.json"
-        if manifest.is_file():
-            return [str(source) for source in json.loads(manifest.read_text())["sources"]]
-        return [f"ASVspoof 2017, version {self.version}"]
 
     @cached_property
     def digests(self) -> Sequence[str]:
@@ -103,9 +99,9 @@ def is_spoofing_corpus(path: Path, kind: str | None) -> bool:
 def find_protocols(root: Path) -> dict[UtteranceSplit, list[Path]]:
     """Protocols, keys and meta files below `root`, of each split that has any."""
     found: dict[UtteranceSplit, list[Path]] = {}
-    for path in sorted(root.rglob("*")):
+    for path in visible_files(root):
         match = _PROTOCOL.search(path.name)
-        if match is not None and path.is_file():
+        if match is not None:
             split = next(split for split in UTTERANCE_SPLITS if split == match[1].lower())
             found.setdefault(split, []).append(path)
     return found
@@ -114,7 +110,7 @@ def find_protocols(root: Path) -> dict[UtteranceSplit, list[Path]]:
 def read_spoofing_corpus(root: Path) -> SpoofingCorpus:
     """The trials below `root`; what is wrong with some of them is told in `problems`, and no audio is decoded.
 
-    Raises: DatasetError when there are no protocols, or those of both versions.
+    Raises: DatasetError when there are no protocols, or those of both versions, or a manifest.json of something else.
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; give the folder of the audio and the protocols")
@@ -154,8 +150,8 @@ class _Reading:
         self._protocols = protocols
         self._problems: list[Problem] = []
         self._audio: dict[str, list[Path]] = {}
-        for path in sorted(root.rglob("*")):
-            if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file():
+        for path in visible_files(root):
+            if path.suffix.lower() in AUDIO_SUFFIXES:
                 self._audio.setdefault(path.stem, []).append(path)
 
     def corpus(self, version: int) -> SpoofingCorpus:
@@ -177,7 +173,8 @@ class _Reading:
         if twice:
             message = f"{count(len(twice), 'trial')} in more than one split: {listed(twice)}"
             self._add("warning", "in-two-splits", "", message)
-        return SpoofingCorpus(self._root, version, tuple(spoken), tuple(self._problems))
+        sources = _sources(self._root, version)
+        return SpoofingCorpus(self._root, version, sources, tuple(spoken), tuple(self._problems))
 
     def _trials(self, split: UtteranceSplit) -> list[Trial]:
         """Every trial of a split, with what all its lists tell."""
@@ -248,3 +245,15 @@ class _Reading:
 
     def _add(self, severity: Severity, code: str, file: str, message: str) -> None:
         self._problems.append(Problem(severity, code, file, message))
+
+
+def _sources(root: Path, version: int) -> Sequence[str]:
+    manifest = root / "manifest.json"
+    if not manifest.is_file():
+        return [f"ASVspoof 2017, version {version}"]
+    try:
+        return [str(source) for source in json.loads(manifest.read_text())["sources"]]
+    except (ValueError, KeyError, TypeError) as err:
+        raise DatasetError(
+            f"{manifest} is no corpus manifest ({err!r}): it does not say the sources; mend it, or put it elsewhere"
+        ) from err

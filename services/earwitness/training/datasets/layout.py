@@ -108,6 +108,18 @@ def find_recordings(root: Path, kind: Kind | None, split: SeededSplit) -> Layout
     return _Search(root, kind or detect_kind(root)).run(split)
 
 
+def visible_files(folder: Path) -> list[Path]:
+    """All files below a folder, sorted, but for those with a dot before their names or in such folders.
+
+    Builds that are under way keep what they have in folders of this kind, and some systems facts about each file.
+    """
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts) and path.is_file()
+    )
+
+
 @dataclass
 class _Files:
     """Files by name (path below their folder, without suffix), and the names of every bare file name."""
@@ -209,12 +221,10 @@ class _Search:
             self._error("missing-folder", "", f"the folder {' or '.join(folders)} is missing")
             return _Files(self._root / folders[0])
         found, others = _Files(folder), list[tuple[str, Path]]()
-        for path in sorted(folder.rglob("*")):
-            relative = PurePosixPath(path.relative_to(folder).as_posix())
-            hidden = any(part.startswith(".") for part in relative.parts)
-            if hidden or path.suffix.lower() not in suffixes or not path.is_file() or path in self._lists.values():
+        for path in visible_files(folder):
+            if path.suffix.lower() not in suffixes or path in self._lists.values():
                 continue
-            name = self._name(relative, suffixes)
+            name = self._name(PurePosixPath(path.relative_to(folder).as_posix()), suffixes)
             if self._kind != "folder" or path.suffix.lower() in AUDIO_SUFFIXES | {".lab"} or looks_like_intervals(path):
                 found.add(name, path)
             else:

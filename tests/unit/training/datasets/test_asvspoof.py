@@ -209,6 +209,23 @@ def test_a_corpus_made_here_names_its_own_sources(tmp_path: Path) -> None:
     assert check(root).kind == "asvspoof2017, version 2"
 
 
+def test_a_build_under_way_leaves_the_corpus_that_is_there_as_it_is(tmp_path: Path) -> None:
+    root = write_version_2(tmp_path / "data")
+    there = open_spoofing_corpus(root)
+    shutil.copytree(root, tmp_path / "new")
+    (tmp_path / "new").rename(root / ".build-0123456789abcdef")
+    (root / "ASVspoof2017_V2_train/._T_1000001.wav").touch()
+    assert open_spoofing_corpus(root) == there
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"sources": 1}', "not JSON"])
+def test_a_manifest_of_something_else_is_named(tmp_path: Path, text: str) -> None:
+    root = write_version_2(tmp_path)
+    (root / "manifest.json").write_text(text)
+    with pytest.raises(DatasetError, match=r"manifest\.json is no corpus manifest .* does not say the sources"):
+        open_spoofing_corpus(root)
+
+
 def test_it_cannot_be_imported_as_labelled_frames(tmp_path: Path) -> None:
     root = write_version_2(tmp_path / "data")
     with pytest.raises(DatasetError, match="one label each, genuine or spoof, make no corpus of labelled frames"):
