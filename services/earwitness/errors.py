@@ -5,7 +5,7 @@ EarwitnessError
 ├── NotFound               a named resource does not exist
 ├── AlreadyExists          a resource of that name exists with other contents
 ├── FailedPrecondition     the resource is in a state that does not allow the call
-├── Aborted                a concurrent change won (etag mismatch)
+├── Aborted                a concurrent change won (an etag that is old, a lease that was lost)
 ├── ResourceExhausted      over a limit; try again after `retry_after_s`
 ├── Unavailable            a neighbour (Triton, the store, a service) cannot be reached now
 ├── DeadlineExceeded       the caller's time ran out before there was anything to return
@@ -44,7 +44,7 @@ class InvalidArgument(EarwitnessError):
 
 
 class NotFound(EarwitnessError):
-    """`resource_name` (of `resource_type`, e.g. `earwitness.Model`) does not exist."""
+    """`resource_name` does not exist; `resource_type` is the full name of its message, or words where it has none."""
 
     code = "NOT_FOUND"
     reason = "NOT_FOUND"
@@ -78,7 +78,7 @@ class Aborted(EarwitnessError):
     """A concurrent change won; read again and retry."""
 
     code = "ABORTED"
-    reason = "ETAG_MISMATCH"
+    reason = "ABORTED"
 
 
 class ResourceExhausted(EarwitnessError):

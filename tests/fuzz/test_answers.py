@@ -48,7 +48,7 @@ LATENT = explainer_pb2.Explanation(latent=Tensor(datatype="FP32", shape=[1], dat
         answer(scorer_pb2.ScoreResponse(score=scorer_pb2.Score(distance=1.0))),
         refusal(WRONG_FIELD),
         refusal(errors.InvalidArgument("request", "no message")),
-        refusal(errors.NotFound("earwitness.Reference", "references/x", "make it")),
+        refusal(errors.NotFound("earwitness.scorer.v1.Reference", "references/x", "make it")),
         refusal(errors.ResourceExhausted("busy"), (PUSHBACK_KEY, "1000")),
     ],
 )

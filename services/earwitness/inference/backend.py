@@ -31,7 +31,7 @@ class ModelNotServed(NotFound):
     reason = "MODEL_NOT_SERVED"
 
     def __init__(self, served_name: str, hint: str) -> None:
-        super().__init__("earwitness.ServedModel", served_name, hint)
+        super().__init__("served model", served_name, hint)
 
 
 class ModelExchanged(Aborted):

@@ -18,9 +18,9 @@ from earwitness.errors import (
     ResourceExhausted,
 )
 
-REFERENCE_TYPE = "earwitness.Reference"
-VERSION_TYPE = "earwitness.ReferenceVersion"
-SHARD_TYPE = "earwitness.Shard"
+REFERENCE_TYPE = "earwitness.scorer.v1.Reference"
+VERSION_TYPE = "earwitness.scorer.v1.ReferenceVersion"
+SHARD_TYPE = "earwitness.scorer.v1.ShardHeader"
 
 
 class ReferenceNotFound(NotFound):
@@ -101,6 +101,8 @@ class TooFewRows(FailedPrecondition):
 
 class EtagMismatch(Aborted):
     """The reference changed since its etag was read."""
+
+    reason = "ETAG_MISMATCH"
 
     def __init__(self, reference_id: str, given: str, current: str) -> None:
         super().__init__(

@@ -25,8 +25,8 @@ RAISED: dict[type[errors.EarwitnessError], errors.EarwitnessError] = {
     for each in (
         errors.EarwitnessError("base", metadata={"k": "v"}),
         errors.InvalidArgument("search.rows[3].settings.steps", "is 0; must be at least 1", metadata={"limit": "1"}),
-        errors.NotFound("earwitness.Model", "models/x", "there are models/y"),
-        errors.AlreadyExists("earwitness.Reference", "references/r", "choose another reference_id"),
+        errors.NotFound("earwitness.explainer.v1.Model", "models/x", "there are models/y"),
+        errors.AlreadyExists("earwitness.scorer.v1.Reference", "references/r", "choose another reference_id"),
         errors.FailedPrecondition("the reference has 1 row; append at least 2"),
         errors.Aborted("the etag is old; read again"),
         errors.ResourceExhausted("32 searches are running", retry_after_s=1.5),
@@ -250,7 +250,7 @@ async def test_the_client_gets_all_of_it_in_one_exception(service: Running) -> N
     assert invalid.request_id
     assert str(invalid) == "INVALID_ARGUMENT: search.rows[3].settings.steps: is 0; must be at least 1"
     missing = failures[errors.NotFound]
-    assert (missing.resource_type, missing.resource_name) == ("earwitness.Model", "models/x")
+    assert (missing.resource_type, missing.resource_name) == ("earwitness.explainer.v1.Model", "models/x")
     assert failures[errors.ResourceExhausted].retry_after_s == 1.5
 
 

@@ -216,7 +216,7 @@ async def test_an_unknown_reference(scorer: Running, method: str, request_messag
     failure = await scorer.refusal(method, request_message)
     assert failure.code == grpc.StatusCode.NOT_FOUND
     assert failure.reason == "REFERENCE_NOT_FOUND"
-    assert (failure.resource_type, failure.resource_name) == ("earwitness.Reference", "references/none")
+    assert (failure.resource_type, failure.resource_name) == ("earwitness.scorer.v1.Reference", "references/none")
     await assert_works(scorer)
 
 

@@ -1,0 +1,54 @@
+"""What every refusal of the services has: a reason of its own, and resources that are named as in protos/."""
+
+import importlib
+import pkgutil
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from earwitness.errors import EarwitnessError
+from earwitness.explainer.errors import ModelNotFound, SweepNotFound
+from earwitness.explainer.v1 import explainer_pb2
+from earwitness.scorer.errors import ReferenceExists, ReferenceNotFound, ShardExists, VersionNotFound
+from earwitness.scorer.v1 import scorer_pb2
+
+ROOMS = tuple(f"earwitness.{room}." for room in ("explainer", "scorer", "inference", "rpc", "storage"))
+
+
+def own_classes(of: type[EarwitnessError] = EarwitnessError) -> Iterator[type[EarwitnessError]]:
+    """Those that the rooms of the services define."""
+    for each in of.__subclasses__():
+        if each.__module__.startswith(ROOMS):
+            yield each
+        yield from own_classes(each)
+
+
+def test_every_class_has_a_reason_of_its_own() -> None:
+    for room in ROOMS:
+        package = importlib.import_module(room.removesuffix("."))
+        for found in pkgutil.walk_packages(package.__path__, room):
+            if not {"__main__", "migrations"} & set(found.name.split(".")):
+                importlib.import_module(found.name)
+    classes = set(own_classes())
+    assert len(classes) > 30
+    inherited = sorted(each.__name__ for each in classes if "reason" not in vars(each))
+    assert inherited == []
+    assert all(re.fullmatch(r"[A-Z]+(_[A-Z]+)*", each.reason) for each in classes)
+    assert [reason for reason, count in Counter(each.reason for each in classes).items() if count > 1] == []
+
+
+def test_resource_types_are_messages_of_the_contract() -> None:
+    messages = {
+        message.full_name
+        for file in (explainer_pb2.DESCRIPTOR, scorer_pb2.DESCRIPTOR)
+        for message in file.message_types_by_name.values()
+    }
+    for error in (
+        ModelNotFound("m", []),
+        SweepNotFound("s"),
+        ReferenceNotFound("r"),
+        VersionNotFound("r", 2, 1),
+        ReferenceExists("r"),
+        ShardExists("r", "s"),
+    ):
+        assert error.resource_type in messages, error
