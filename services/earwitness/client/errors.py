@@ -30,7 +30,7 @@ def answer_lost(failure: RpcFailure) -> bool:
     """True where the server's answer to a stream of ours was lost on our side.
 
     grpc.aio does so when an answer comes before the last message: a write fails, and the status after it is not read
-    any more. Our servers wait a second for the rest of the stream. A server's own INTERNAL has a reason.
+    any more. Our servers wait some seconds for the rest of the stream. A server's own INTERNAL has a reason.
     """
     return failure.code is grpc.StatusCode.INTERNAL and not failure.reason and failure.message == _LOST
 

@@ -29,7 +29,7 @@ RANK_TIMEOUT_S = 120.0
 """Deadline of a ranking, which takes longer the more batches and units there are."""
 
 ATTEMPTS = 8
-"""To append a shard whose answer is lost, as may happen when it comes early and the rest takes longer than a second."""
+"""To append a shard whose answer is lost, as may happen when it comes before the rest of the shard has gone out."""
 
 
 class ScorerClient(ServiceClient):

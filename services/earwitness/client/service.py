@@ -1,4 +1,4 @@
-"""What both clients share: one channel, the caller's token, deadlines, and failures as `RpcFailure`."""
+"""What the clients share: one channel, the caller's token, deadlines, and failures as `RpcFailure`."""
 
 import time
 from dataclasses import dataclass

@@ -178,7 +178,8 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """What a row went through, each `[steps]` float32; entry s is the iterate before step s + 1."""
+    """What a row went through, each `[steps + 1]` float32 or shorter where the row was stopped; entry s is the iterate
+    after s steps, entry 0 the first latent."""
 
     activations: FloatArray
     latent_norms: FloatArray
@@ -206,6 +207,8 @@ class Explanation:
     audio_gain: float | None = None
     picture_png: bytes | None = None
     trajectory: Trajectory | None = None
+    diverged_step: int | None = None
+    """Where the row diverged: the first iterate that was not finite. What it holds is its best before."""
 
 
 @dataclass(frozen=True)
