@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from earwitness.features import AudioError, FeatureProfile, load_audio
 from earwitness.training.corpus.parallel import worker_pool
-from earwitness.training.corpus.storage import whole_file
+from earwitness.training.corpus.storage import remove_orphans, whole_file
 from earwitness.training.replay.alterations import ALTERATIONS
 from earwitness.training.replay.utterances import Utterance
 from earwitness.training.replay.windows import BandStatistics, utterance_spectrogram
@@ -85,6 +85,7 @@ def stored_spectrograms(
     index, data = folder / f"{key}.json", folder / f"{key}.f16"
     if not index.is_file():
         folder.mkdir(parents=True, exist_ok=True)
+        remove_orphans(data)
         if workers:
             with worker_pool(workers, ["earwitness.training.replay.spectrograms"]) as pool:
                 counts = _write(data, pool.map(_compute, tasks, chunksize=8), len(tasks), progress)
@@ -131,7 +132,6 @@ def _write(path: Path, results: Iterable[NDArray[np.float16] | str], total: int,
                     counts.append(len(result))
                 progress(done, total, "spectrograms")
         if broken:
-            partial.unlink()
             more = f"; and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
             raise AudioError("; ".join(broken[:LISTED]) + more)
     return counts

@@ -1,5 +1,7 @@
 """Stored spectrograms: the profile's own, computed once, and what is said of files that cannot be used."""
 
+import socket
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +31,13 @@ def test_frames_are_the_profiles_and_are_computed_once(dull_replays: ListedCorpu
 
     again = stored_spectrograms(dev, PROFILE, tmp_path, progress=lambda *event: pytest.fail("computed again"))
     np.testing.assert_array_equal(again.frames, data.frames)
+    (index,) = tmp_path.glob("*.json")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (tmp_path / f"{index.stem}.f16.{socket.gethostname()}-{ended.pid}.part").touch()
+    index.unlink()
+    stored_spectrograms(dev, PROFILE, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2, "what a killed process left is removed"
     with_workers = stored_spectrograms(dev, PROFILE, tmp_path / "workers", workers=2)
     np.testing.assert_array_equal(with_workers.frames, data.frames)
 
