@@ -132,7 +132,7 @@ def _reservations(report: BenchReport) -> list[str]:
     return sentences
 
 
-def knee_of(steps: Sequence[StepFigures], tolerance: float = TOLERANCE) -> Knee | None:
+def knee_of(steps: Sequence[StepFigures]) -> Knee | None:
     """Where more clients bring no more; None where nothing succeeded.
 
     Where searches are refused, the calls that succeed are others: a client that waits less often scores more.
@@ -142,7 +142,7 @@ def knee_of(steps: Sequence[StepFigures], tolerance: float = TOLERANCE) -> Knee 
     if best is None or best.calls_per_s <= 0:
         return None
     first = min(
-        (each for each in steps if each.calls_per_s >= (1 - tolerance) * best.calls_per_s),
+        (each for each in steps if each.calls_per_s >= (1 - TOLERANCE) * best.calls_per_s),
         key=lambda each: each.clients,
     )
     return Knee(first.clients, first.calls_per_s, best.clients, best.calls_per_s)

@@ -28,6 +28,9 @@ from earwitness.processes import with_parent
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.05
+START_TIMEOUT_S = 120
+STOP_GRACE_S = 10
+"""Until Triton is killed; it gives up waiting for its own parts two seconds before."""
 LOG_TAIL_LINES = 25
 SHM_FIRST_BYTES = 2**20
 SHM_GROWTH_BYTES = 2**22
@@ -69,8 +72,8 @@ def trace_options(endpoint: str) -> list[str]:
 class TritonServer:
     """A Triton server on this machine, serving one model repository; an asynchronous context manager.
 
-    A port of 0 is replaced by a free one at the start. `http_port` None leaves HTTP out, nothing here needs it.
-    `options` are more of Triton's own; where they turn TLS on, it is asked with `credentials` whether it is ready.
+    A port of 0 is replaced by a free one at the start. There is no HTTP: nothing here needs it. `options` are more of
+    Triton's own; where they turn TLS on, it is asked with `credentials` whether it is ready.
     """
 
     def __init__(
@@ -81,24 +84,18 @@ class TritonServer:
         host: str = "127.0.0.1",
         grpc_port: int = 0,
         metrics_port: int = 0,
-        http_port: int | None = None,
         options: Sequence[str] = (),
         credentials: grpc.ChannelCredentials | None = None,
         log_file: Path | None = None,
-        start_timeout_s: float = 120.0,
-        stop_grace_s: float = 10.0,
     ) -> None:
         self.host = host
         self.grpc_port = grpc_port
         self.metrics_port = metrics_port
-        self.http_port = http_port
         self._install = install
         self._repository = model_repository.resolve()
         self._options = tuple(options)
         self._credentials = credentials
         self._log_file = log_file
-        self._start_timeout_s = start_timeout_s
-        self._stop_grace_s = stop_grace_s
         self._region_prefix = f"earwitness_{uuid.uuid4().hex[:12]}_"
         self._scratch: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -192,9 +189,9 @@ class TritonServer:
             if self._process.returncode is None:
                 self._process.terminate()
             try:
-                await asyncio.wait_for(asyncio.shield(self._watcher), self._stop_grace_s)
+                await asyncio.wait_for(asyncio.shield(self._watcher), STOP_GRACE_S)
             except TimeoutError:
-                logger.warning("Triton did not stop within %g s and is killed", self._stop_grace_s)
+                logger.warning("Triton did not stop within %g s and is killed", STOP_GRACE_S)
                 self._process.kill()
                 await self._watcher
         if self._scratch is not None:
@@ -236,7 +233,7 @@ class TritonServer:
         ):
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             try:
-                async with asyncio.timeout(self._start_timeout_s):
+                async with asyncio.timeout(START_TIMEOUT_S):
                     while not ended.done():
                         with suppress(grpc.aio.AioRpcError):
                             answer = await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=1.0)
@@ -244,18 +241,15 @@ class TritonServer:
                                 return
                         await asyncio.wait([ended], timeout=POLL_S)
             except TimeoutError as err:
-                raise TritonStartError(f"Triton was not ready within {self._start_timeout_s:g} s") from err
+                raise TritonStartError(f"Triton was not ready within {START_TIMEOUT_S:g} s") from err
         raise TritonStartError(f"Triton ended with status {ended.result()} before it was ready")
 
     def _choose_ports(self) -> None:
         with ExitStack() as probes:  # all held at once, so that no port is chosen twice
             self.grpc_port = _bindable(self.host, self.grpc_port, probes)
             self.metrics_port = _bindable(self.host, self.metrics_port, probes)
-            if self.http_port is not None:
-                self.http_port = _bindable(self.host, self.http_port, probes)
 
     def _command(self, backends: Path) -> list[str]:
-        http = ["--allow-http=false"] if self.http_port is None else [f"--http-port={self.http_port}"]
         return [
             str(self._install.server),
             f"--model-repository={self._repository}",
@@ -264,11 +258,10 @@ class TritonServer:
             "--disable-auto-complete-config",
             "--strict-readiness=true",
             "--exit-on-error=true",
-            f"--exit-timeout-secs={max(1, int(self._stop_grace_s) - 2)}",
+            f"--exit-timeout-secs={STOP_GRACE_S - 2}",
             f"--grpc-address={_bracketed(self.host)}",
             f"--grpc-port={self.grpc_port}",
-            f"--http-address={_for_http(self.host)}",
-            *http,
+            "--allow-http=false",
             f"--metrics-address={_for_http(self.host)}",
             f"--metrics-port={self.metrics_port}",
             f"--backend-config=python,shm-region-prefix-name={self._region_prefix}",

@@ -26,10 +26,10 @@ def encode(array: FloatTensor) -> Tensor:
     return Tensor(datatype=datatype, shape=array.shape, data=array.astype(_WIRE_TYPES[datatype], copy=False).tobytes())
 
 
-def decode(tensor: Tensor, field: str, *, rank: int | None = None, max_bytes: int | None = None) -> FloatTensor:
+def decode(tensor: Tensor, field: str, *, rank: int | None = None) -> FloatTensor:
     """The array of a message, float32 or float64 as sent, read-only (it shares the message's bytes); all values finite.
 
-    `field` is the tensor's path in the request, `rank` the number of dimensions and `max_bytes` the most bytes of data.
+    `field` is the tensor's path in the request, `rank` the number of dimensions.
 
     Raises: InvalidArgument naming `field.datatype`, `field.shape` or `field.data`.
     """
@@ -42,10 +42,6 @@ def decode(tensor: Tensor, field: str, *, rank: int | None = None, max_bytes: in
     if any(size < 1 for size in shape):
         raise InvalidArgument(f"{field}.shape", f"is {_printed(shape)}; every dimension must be at least 1")
     needed = math.prod(shape) * wire_type.itemsize  # Python integers: no overflow, whatever the shape says
-    if max_bytes is not None and needed > max_bytes:
-        raise InvalidArgument(
-            f"{field}.shape", f"{_printed(shape)} {tensor.datatype} takes {needed} bytes; at most {max_bytes}"
-        )
     if len(tensor.data) != needed:
         raise InvalidArgument(
             f"{field}.data",

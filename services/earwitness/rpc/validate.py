@@ -60,28 +60,14 @@ def new_resource_id(value: str, field: str) -> str:
     return value
 
 
-def require_range(
-    value: Number,
-    field: str,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-) -> Number:
+def require_range(value: Number, field: str, *, at_least: float | None = None, at_most: float | None = None) -> Number:
     """`value` when it is finite and within the bounds given.
 
     Raises: InvalidArgument.
     """
-    inside = (
-        math.isfinite(value)
-        and (at_least is None or value >= at_least)
-        and (above is None or value > above)
-        and (at_most is None or value <= at_most)
-        and (below is None or value < below)
-    )
+    inside = math.isfinite(value) and (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
     if not inside:
-        bounds = {"at least": at_least, "greater than": above, "at most": at_most, "less than": below}
+        bounds = {"at least": at_least, "at most": at_most}
         allowed = " and ".join(f"{words} {_printed(bound)}" for words, bound in bounds.items() if bound is not None)
         raise InvalidArgument(field, f"is {_printed(value)}; must be {allowed or 'finite'}")
     return value
@@ -173,14 +159,12 @@ def page_request(page_size: int, page_token: str, *, filters: str = "") -> PageR
     return PageRequest(min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE), after, filters)
 
 
-def page(
-    items: Sequence[Item], key: Callable[[Item], str], page_size: int, page_token: str, *, filters: str = ""
-) -> tuple[list[Item], str]:
+def page(items: Sequence[Item], key: Callable[[Item], str], page_size: int, page_token: str) -> tuple[list[Item], str]:
     """One page of items in memory, which are sorted by their unique keys, and the token of the next ("" at the end).
 
     Raises: InvalidArgument as `page_request`.
     """
-    wanted = page_request(page_size, page_token, filters=filters)
+    wanted = page_request(page_size, page_token)
     rest = [item for item in items if key(item) > wanted.after]
     chosen = rest[: wanted.size]
     return chosen, wanted.next_token(key(chosen[-1])) if len(rest) > len(chosen) else ""

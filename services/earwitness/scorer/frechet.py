@@ -160,20 +160,6 @@ def frechet_distance(rows: Rows, reference: Factored) -> Distance:
     return distance(centre(rows, reference), reference)
 
 
-def gaussian_distance(left: Factored, right: Factored) -> Distance:
-    """Squared Fréchet distance between two factored Gaussians; `rank` is that of `left`.
-
-    Raises: ValueError when their dimensions differ.
-    """
-    if left.dimension_count != right.dimension_count:
-        raise ValueError(f"dimensions differ: {left.dimension_count} and {right.dimension_count}")
-    offset = left.mean - right.mean
-    mean_term = float(offset @ offset)
-    cross = float(_singular_values(left.root.T @ right.root).sum())
-    covariance_term = max(0.0, float(left.variance.sum() + right.variance.sum()) - 2.0 * cross)
-    return Distance(mean_term + covariance_term, mean_term, covariance_term, left.root.shape[1])
-
-
 def _centre(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     mean = rows.mean(axis=0, dtype=np.float64)
     centred = rows - mean

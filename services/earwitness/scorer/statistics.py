@@ -29,16 +29,6 @@ class Statistics:
     minimum: NDArray[np.float64]
     maximum: NDArray[np.float64]
 
-    def merge(self, other: "Statistics") -> "Statistics":
-        """The statistics of both sets of rows together.
-
-        Raises: ValueError when the dimensions differ.
-        """
-        accumulator = Accumulator(self.mean.shape[0])
-        accumulator.add(self)
-        accumulator.add(other)
-        return accumulator.statistics()
-
 
 class Accumulator:
     """Statistics that grow in place by rows or by other statistics; takes two [D, D] matrices of memory.

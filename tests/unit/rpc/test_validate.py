@@ -42,7 +42,7 @@ def test_bad_versions(tail: str) -> None:
 
 def test_ranges() -> None:
     assert validate.require_range(3, "f", at_least=3, at_most=3) == 3
-    assert validate.require_range(0.5, "f", above=0, below=1) == 0.5
+    assert validate.require_range(0.5, "f", at_least=0, at_most=1) == 0.5
     assert validate.require_range(-1e30, "f") == -1e30
 
 
@@ -52,8 +52,7 @@ def test_ranges() -> None:
         (0, {"at_least": 1, "at_most": 256}, "is 0; must be at least 1 and at most 256"),
         (257, {"at_least": 1, "at_most": 256}, "is 257"),
         (1_000_001, {"at_most": 1_000_000}, "is 1000001; must be at most 1000000"),
-        (0.0, {"above": 0, "at_most": 10}, "greater than 0 and at most 10"),
-        (1.0, {"at_least": 0, "below": 1}, "less than 1"),
+        (1.5, {"at_least": 0, "at_most": 1}, "is 1.5; must be at least 0 and at most 1"),
         (math.nan, {"at_least": 0}, "is nan"),
         (math.inf, {}, "is inf; must be finite"),
     ],
@@ -95,13 +94,13 @@ def test_sha256() -> None:
             validate.sha256_hex(bad, "sha256")
 
 
-@given(st.lists(st.text(max_size=5), unique=True).map(sorted), st.integers(1, 7), st.text(max_size=5))
-def test_pages_give_every_item_once_and_in_order(items: list[str], size: int, filters: str) -> None:
+@given(st.lists(st.text(max_size=5), unique=True).map(sorted), st.integers(1, 7))
+def test_pages_give_every_item_once_and_in_order(items: list[str], size: int) -> None:
     items = [item for item in items if item]
     got: list[str] = []
     token = ""
     while True:
-        chosen, token = validate.page(items, str, size, token, filters=filters)
+        chosen, token = validate.page(items, str, size, token)
         got += chosen
         if not token:
             break

@@ -64,18 +64,21 @@ def test_any_split_and_order_merge_to_one_pass(
         by_rows.add_rows(part)
     assert_same(by_rows.statistics(), whole, 1e-8)
 
-    merged = Accumulator(dimension_count).statistics()
+    merged = Accumulator(dimension_count)
     for index in generator.permutation(len(parts)):
         if len(parts[index]):
-            merged = merged.merge(from_rows(parts[index]))
-    assert_same(merged, whole, 1e-8)
+            merged.add(from_rows(parts[index]))
+    assert_same(merged.statistics(), whole, 1e-8)
 
 
 def test_a_shard_far_from_the_others_keeps_its_spread() -> None:
     """Means 1e6 apart: uncentred sums would lose the spread of 1 entirely."""
     generator = np.random.default_rng(1)
     near, far = generator.standard_normal((500, 2)), generator.standard_normal((500, 2)) + np.array([1e6, 0.0])
-    merged = from_rows(near).merge(from_rows(far))
+    accumulator = Accumulator(2)
+    accumulator.add(from_rows(near))
+    accumulator.add(from_rows(far))
+    merged = accumulator.statistics()
     assert_same(merged, reference(np.concatenate([near, far])), 1e-13)
     np.testing.assert_allclose(merged.scatter[1, 1], reference(np.concatenate([near, far])).scatter[1, 1], rtol=1e-12)
 
