@@ -74,6 +74,10 @@ class ConstantQProfile:
     def floor_value(self) -> float:
         return float(np.log(np.float32(self.floor)))
 
+    @property
+    def widest_window(self) -> int:
+        return int(np.ceil(self.window_lengths()[0]))
+
     def sample_count(self, frame_count: int) -> int:
         """The fewest samples that give `frame_count` frames."""
         return 1 + self.hop_length * (frame_count - 1)

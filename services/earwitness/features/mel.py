@@ -105,6 +105,10 @@ class MelProfile:
     def amplitude_exponent(self) -> float:
         return self.scale / self.power
 
+    @property
+    def widest_window(self) -> int:
+        return self.frame_length
+
     def sample_count(self, frame_count: int) -> int:
         """The fewest samples that give `frame_count` frames."""
         return fewest_samples(frame_count, self.frame_length, self.hop_length, self.padding)

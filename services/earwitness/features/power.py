@@ -66,6 +66,10 @@ class PowerProfile:
     def floor_value(self) -> float:
         return float(np.log(np.float32(self.floor)))
 
+    @property
+    def widest_window(self) -> int:
+        return self.frame_length
+
     def sample_count(self, frame_count: int) -> int:
         """The fewest samples that give `frame_count` frames."""
         return fewest_samples(frame_count, self.frame_length, self.hop_length, self.padding)

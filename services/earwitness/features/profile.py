@@ -62,6 +62,11 @@ class FeatureProfile(Protocol):
         """Centre frequency of each band `[bands]`, for the axes of pictures."""
         ...
 
+    @property
+    def widest_window(self) -> int:
+        """Samples that a frame is made of, at most."""
+        ...
+
     def sample_count(self, frame_count: int) -> int:
         """The fewest samples that give `frame_count` frames."""
         ...
@@ -136,6 +141,10 @@ class LogMelProfile:
     @property
     def floor_value(self) -> float:
         return float(np.log(np.float32(self.floor)))
+
+    @property
+    def widest_window(self) -> int:
+        return self.frame_length
 
     def frame_count(self, sample_count: int) -> int:
         """Whole frames in `sample_count` samples."""

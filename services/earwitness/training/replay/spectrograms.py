@@ -24,7 +24,7 @@ from earwitness.training.replay.utterances import Utterance
 from earwitness.training.replay.windows import BandStatistics, utterance_spectrogram
 from earwitness.training.run_folder import Progress, silent
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LISTED = 5
 """Most broken files that a message lists."""
 
@@ -115,8 +115,8 @@ def _compute(task: _Task) -> NDArray[np.float16] | str:
     if task.alteration is not None:
         waveform = ALTERATIONS[task.alteration].apply(waveform, task.profile.sample_rate_hz)
     if task.kept_frames is not None:
-        # One frame more, for the last that is kept may reach beyond its samples.
-        waveform = waveform[: task.profile.sample_count(task.kept_frames + 1)]
+        # The last frames that are kept reach beyond the fewest samples that make as many.
+        waveform = waveform[: task.profile.sample_count(task.kept_frames) + task.profile.widest_window]
     return utterance_spectrogram(task.profile, waveform)[: task.kept_frames].astype(np.float16)
 
 
