@@ -114,6 +114,8 @@ def _compute(task: _Task) -> NDArray[np.float16] | str:
         return str(err)
     if task.alteration is not None:
         waveform = ALTERATIONS[task.alteration].apply(waveform, task.profile.sample_rate_hz)
+    if not len(waveform):
+        return f"{task.path}: lasts less than a sample at {task.profile.sample_rate_hz} Hz; give a longer recording"
     if task.kept_frames is not None:
         # The last frames that are kept reach beyond the fewest samples that make as many.
         waveform = waveform[: task.profile.sample_count(task.kept_frames) + task.profile.widest_window]

@@ -73,7 +73,9 @@ def test_broken_files_are_named_all_at_once_and_nothing_is_left(dull_replays: Li
     (tmp_path / "empty.wav").write_bytes(b"")
     dev[1] = replace(dev[1], path=tmp_path / "gone.wav")
     dev[5] = replace(dev[5], path=tmp_path / "empty.wav")
-    with pytest.raises(AudioError, match=r"gone\.wav: no such audio file.*empty\.wav: cannot be read"):
+    dev[6] = replace(dev[6], path=write_audio(tmp_path / "one.wav", spoken(0)[:1], 44_100))
+    said = r"gone\.wav: no such audio file.*empty\.wav: cannot be read.*one\.wav: lasts less than a sample at 16000 Hz"
+    with pytest.raises(AudioError, match=said):
         stored_spectrograms(dev, PROFILE, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
     with pytest.raises(ValueError, match="utterances: got none"):
