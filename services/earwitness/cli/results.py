@@ -25,7 +25,11 @@ def run_document(run: "Run") -> dict[str, Any]:
 
     document = request_document(run)
     for row, explanation in zip(document["rows"], run.result.explanations, strict=True):
-        row |= {"activation": explanation.activation, "best_step": explanation.best_step}
+        row |= {
+            "activation": explanation.activation,
+            "best_step": explanation.best_step,
+            "diverged_step": explanation.diverged_step,
+        }
     return {**document, "score": score_document(run.scoring) if run.scoring else None}
 
 
@@ -47,6 +51,10 @@ def print_runs(runs: Sequence["Run"]) -> None:
     for run in runs:
         if run.scoring:
             console.show(f"{run.objective}: {verdict(run.scoring.scored.score)}")
+        diverged = sum(each.diverged_step is not None for each in run.result.explanations)
+        if diverged:
+            count = f"{diverged} of {len(run.result.explanations)} rows diverged"
+            console.say(f"{run.objective}: {count}, they hold their best until then; a lower --lr keeps them finite")
         if run.result.summary.stopped_by == "deadline":
             console.say(f"{run.objective}: the time was up before all steps were done, these are the best so far")
 

@@ -151,6 +151,7 @@ def sweep_document(found: "Sweep") -> dict[str, Any]:
                 "done": each.done,
                 "activations": each.activations.tolist(),
                 "best_steps": each.best_steps.tolist(),
+                "diverged_steps": each.diverged_steps.tolist(),
             }
             for each in found.results
         ],

@@ -99,6 +99,7 @@ def explanation_value(message: pb.Explanation) -> values.Explanation:
         audio_gain=message.audio_gain if message.audio_wav else None,
         picture_png=message.picture_png or None,
         trajectory=_trajectory_value(message.trajectory) if message.HasField("trajectory") else None,
+        diverged_step=message.diverged_step if message.HasField("diverged_step") else None,
     )
 
 

@@ -153,6 +153,7 @@ class RenderedSweep:
             audio_wav=audio.wav if audio else None,
             audio_gain=audio.gain if audio else None,
             picture_png=render_picture(profile, spectrogram, title) if "picture" in artefacts else None,
+            diverged_step=step if (step := int(result.diverged_steps[row])) >= 0 else None,
         )
 
 

@@ -94,7 +94,7 @@ async def report_candidates(
     excerpts: Sequence[RealExcerpt],
 ) -> SweepReport:
     """The report of settings that one sweep or several hold; see `report_sweep`. Raises: as `explain`."""
-    outcomes = [Outcome(each.result.settings, each.result.activations, each.ranked) for each in candidates]
+    outcomes = [Outcome.of(each.result, each.ranked) for each in candidates]
     places = {each.ranked.rank: index for index, each in enumerate(candidates) if each.ranked}
     if places:
         chosen = {name: places[rank] for name, rank in example_ranks(len(places)).items()}

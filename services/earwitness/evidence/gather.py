@@ -146,9 +146,7 @@ def _chosen(source: SweepSource, index: int) -> Chosen:
         raise FailedPrecondition(f"sweep {sweep.sweep_id} ranked one setting; evidence compares several")
     by_rank = sorted(ranked.values(), key=lambda each: each.rank)
     outcomes = tuple(
-        Outcome(result.settings, result.activations, ranked[result.index])
-        for result in sweep.results_of(index)
-        if result.index in ranked
+        Outcome.of(result, ranked[result.index]) for result in sweep.results_of(index) if result.index in ranked
     )
     places = {name: int(by_rank[rank - 1].id) for name, rank in example_ranks(len(by_rank)).items()}
     return Chosen(source, objective, outcomes, places)

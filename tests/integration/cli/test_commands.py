@@ -1,5 +1,6 @@
 """Commands against real services: results, JSON, and one clear line for whatever goes wrong."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -70,6 +71,27 @@ def test_minimised_batch_without_folder(run: Run, stack: Served) -> None:
         "optimiser": "sgd", "learning_rate": 0.1, "prior_weight": 0.0, "steps": 5, "weight_decay": 0.01,
     }  # fmt: skip
     assert (document["page"], document["score"]) == (None, None)
+
+
+def test_rows_that_diverge_are_told(run: Run, stack: Served, tmp_path: Path) -> None:
+    """Plain steps with a prior this heavy overshoot the origin further each time."""
+    out, data = tmp_path / "out", ("--data", stack.data)
+    wild = ("--optimiser", "sgd", "--lr", 10, "--prior", 1000, "--steps", 200, "-n", 2)
+    explained = run("explain", "tiny", *wild, "-o", out, *data)
+    assert "2 of 2 rows diverged, they hold their best until then" in explained.stderr
+    page = (out / "index.html").read_text()
+    with np.load(out / "explanations.npz") as arrays:
+        steps = arrays["diverged_steps"].tolist()
+    assert all(0 < step < 200 for step in steps)
+    assert all(f"diverged at step {step}" in page for step in steps)
+
+    swept = run("sweep", "tiny", *wild, "--examples", 2, "-o", tmp_path / "swept", *data, "--json").json()
+    assert swept["results"][0]["diverged_steps"] == steps
+    (row,) = csv.DictReader((tmp_path / "swept/sweep.csv").read_text().splitlines())
+    assert row["diverged_count"] == "2"
+    assert "2 diverged" in (tmp_path / "swept/index.html").read_text()
+    calm = run("explain", "tiny", "-n", 2, "--steps", 5, *data)
+    assert "diverged" not in calm.stderr
 
 
 def test_references_are_listed_shown_and_deleted(run: Run, stack: Served, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from earwitness.client.output.page import write_run_page
 from earwitness.client.output.run import Run, Scoring, file_stem
 from earwitness.client.values import Explanation
 
+NEVER = -1
+"""Diverged step of a row that stayed finite."""
 RUN_MARKS = ("request.json", ARRAYS_FILE)
 """An output folder has them."""
 
@@ -99,6 +101,9 @@ def _write_arrays(explanations: Sequence[Explanation], origin: tuple[str, str, s
         layer_activations=np.stack([each.layer_activations for each in explanations]),
         seeds=np.array([each.seed for each in explanations], np.int64),
         best_steps=np.array([each.best_step for each in explanations], np.int32),
+        diverged_steps=np.array(
+            [NEVER if each.diverged_step is None else each.diverged_step for each in explanations], np.int32
+        ),
         settings=np.array([json.dumps(asdict(each.settings)) for each in explanations]),
         objectives=np.array([json.dumps(asdict(each.objective)) for each in explanations]),
     )

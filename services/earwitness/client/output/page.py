@@ -110,7 +110,11 @@ def explanation_card(explanation: Explanation, prefix: str) -> Card:
         explanation.activation,
         picture=f"{prefix}{stem}.png" if explanation.picture_png else None,
         sound=f"{prefix}{stem}.wav" if explanation.audio_wav else None,
-        notes=(f"seed {explanation.seed}", f"best step {explanation.best_step} of {explanation.settings.steps}"),
+        notes=(
+            f"seed {explanation.seed}",
+            f"best step {explanation.best_step} of {explanation.settings.steps}",
+            *([] if explanation.diverged_step is None else [f"diverged at step {explanation.diverged_step}"]),
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import numpy as np
 
+from earwitness.client.sweep_values import SweepResult
 from earwitness.client.values import (
     Explanation,
     FloatArray,
@@ -20,7 +21,8 @@ from earwitness.client.values import (
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one setting found: the objective's `activations` [seeds] float32, in the order of the report's seeds.
+    """What one setting found: the objective's `activations` [seeds] float32, in the order of the report's seeds;
+    `diverged_count` of these rows diverged, and hold their best until then.
 
     `ranked` is its place among the settings, `None` where there is no reference to rank them against.
     """
@@ -28,10 +30,17 @@ class Outcome:
     settings: Settings
     activations: FloatArray
     ranked: RankedBatch | None = None
+    diverged_count: int = 0
+
+    @classmethod
+    def of(cls, result: SweepResult, ranked: RankedBatch | None) -> "Outcome":
+        """Of a result that is done."""
+        diverged = np.asarray(result.diverged_steps) >= 0
+        return cls(result.settings, result.activations, ranked, int(diverged.sum()))
 
     @property
     def median(self) -> float:
-        """Median activation of the rows that did not diverge."""
+        """Median activation of the rows, a NaN left out."""
         return float(np.nanmedian(self.activations))
 
 

@@ -124,6 +124,7 @@ def _outcome_document(outcome: Outcome) -> dict[str, Any]:
     return {
         "settings": asdict(outcome.settings),
         **place,
+        "diverged_count": outcome.diverged_count,
         "activations": [value if math.isfinite(value) else None for value in outcome.activations.tolist()],
     }
 
@@ -137,9 +138,11 @@ def _write_table(outcomes: Sequence[Outcome], path: Path) -> None:
         ranked = all(each.ranked for each in outcomes)
         writer = csv.writer(file)
         score_columns = [SCORE_COLUMNS.get(name, name) for name in scores]
-        writer.writerow([*settings, "activation_median", *([*places, *score_columns] if ranked else [])])
+        writer.writerow(
+            [*settings, "activation_median", "diverged_count", *([*places, *score_columns] if ranked else [])]
+        )
         for each in outcomes:
-            row = [*(getattr(each.settings, name) for name in settings), each.median]
+            row = [*(getattr(each.settings, name) for name in settings), each.median, each.diverged_count]
             if each.ranked is not None and ranked:
                 row += [getattr(each.ranked, name) for name in places]
                 row += [getattr(each.ranked.score, name) for name in scores]
