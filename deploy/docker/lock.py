@@ -20,7 +20,7 @@ REQUIREMENTS: Mapping[str, Sequence[str]] = {
         "protobuf", "psycopg[binary]", "pydantic-settings", "pyjwt[crypto]", "python-json-logger", "sqlalchemy",
         "threadpoolctl",
     ],
-    "trainer": [".[train,sweep]"],
+    "trainer": [".[train,sweep,evidence]"],
     "gpu": ["onnxruntime-gpu[cuda,cudnn]"],
 }  # fmt: skip
 

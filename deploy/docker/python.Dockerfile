@@ -27,7 +27,7 @@ RUN pip install --requirement requirements/scorer.txt
 FROM build AS compilers
 RUN apt-get update && apt-get install --yes --no-install-recommends g++=4:12.2.0-3 && rm -rf /var/lib/apt/lists/*
 
-# tinysoundfont asks for a sound card's library and musicnn for TensorFlow, which training does not need.
+# tinysoundfont asks for a sound card's library, musicnn for TensorFlow: nobody here needs those.
 FROM compilers AS build-trainer
 RUN pip install --extra-index-url https://download.pytorch.org/whl/cpu --requirement requirements/trainer.txt \
  && pip install --no-deps tinysoundfont==0.3.7 musicnn==0.1.0

@@ -130,7 +130,7 @@ def test_services_carry_no_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "extras"), [("explainer", ["postgresql", "tracing"]), ("trainer", ["train", "sweep"])]
+    ("image", "extras"), [("explainer", ["postgresql", "tracing"]), ("trainer", ["train", "sweep", "evidence"])]
 )
 def test_pins_are_what_the_package_asks_for(image: str, extras: list[str]) -> None:
     pinned = {name.replace("_", "-"): version for name, version in pins(image).items()}
@@ -337,7 +337,7 @@ def test_the_trainer_trains_on_its_packages_alone(trainer: Installed) -> None:
         words = [trainer.python.with_name(*json.loads(entry_point)), *line.split()]
         subprocess.run(words, env=trainer.environment("trainer"), cwd=home, check=True, **as_user())
     assert (home / "svd/best.pt").is_file()
-    assert not missing(trainer, imported_by("cli", "features", "training"))
+    assert not missing(trainer, imported_by("cli", "evidence", "features", "training"))
 
 
 def test_the_trainers_gpu_packages_resolve(trainer: Installed) -> None:

@@ -60,7 +60,7 @@ def explanations(
     data: Data = None,
     json_output: Json = False,
 ) -> None:
-    """Let judges that chose nothing say what explanations are worth. Needs the extra `dev`.
+    """Let judges that chose nothing say what explanations are worth. Needs the extra `evidence`.
 
     Of every objective of the sweeps: all explanations of the chosen, the median and the worst setting, judged by two
     voice detectors that nobody here trained, by a kernel distance to the real excerpts that activate the objective
@@ -82,7 +82,7 @@ def explanations(
       earwitness evaluate explanations out/demo/maximise out/demo/minimise
     """
     folders = [Path(each) for each in sources if is_folder(each)]
-    with extra("dev"):
+    with extra("evidence"):
         if not all(map(holds_archive, folders)):
             _judge(_two_folders(folders, sources), recordings, out, json_output)
             return

@@ -204,3 +204,4 @@ def test_missing_judge_says_what_to_install(run: Run, monkeypatch: pytest.Monkey
         soundfile.write(tmp_path / folder / "0.wav", np.zeros(1000), 8000)
     said = run("evaluate", "explanations", tmp_path / "high", tmp_path / "low").error()
     assert "this needs musicnn, which is not installed; `make install`" in said
+    assert "the extra 'evidence'" in said
