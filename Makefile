@@ -124,4 +124,4 @@ protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services
 	@$(BIN)/python protos/generate.py --out services
 
 clean: ## remove environment, caches and output; trainings in out/models stay
-	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache dist $(filter-out out/models,$(wildcard out/*))
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist $(filter-out out/models,$(wildcard out/*))
