@@ -4,13 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earwitness.cli.connection import DEFAULT_EXPLAINER, DEFAULT_SCORER, Endpoints, address_of, data_folder
-from earwitness.cli.stack import Backend, Ports, StackSettings, check_repository
+from earwitness.cli.stack import FREE_PORTS, Backend, StackSettings, check_repository
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from earwitness.bench.values import Target
-
-FREE_PORTS = Ports(0, 0, 0, 0, 0, 0)
 
 
 def own_stack(repository: Path, data: Path, backend: Backend | None, model: str) -> StackSettings:

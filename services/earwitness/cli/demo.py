@@ -12,7 +12,7 @@ from earwitness.cli import console
 from earwitness.cli.connection import inference_backend, repository_folder
 from earwitness.cli.options import Json, ModelRepository
 from earwitness.cli.results import print_runs, run_document, steps_done
-from earwitness.cli.stack import Ports, Stack, StackSettings
+from earwitness.cli.stack import FREE_PORTS, Stack, StackSettings
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from earwitness.client.output import Run
     from earwitness.client.values import Sense
 
-FREE_PORTS = Ports(0, 0, 0, 0, 0, 0)
 SELECTED_ROWS = 50
 """Real excerpts of each reference, as in the paper."""
 SENSES: "tuple[Sense, Sense]" = ("maximise", "minimise")

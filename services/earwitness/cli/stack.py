@@ -51,6 +51,9 @@ class Ports:
     triton_metrics: int = 8002
 
 
+FREE_PORTS = Ports(0, 0, 0, 0, 0, 0)
+
+
 @dataclass(frozen=True)
 class StackSettings:
     """What to run. `backend` None is Triton where it can run, in process elsewhere; it is fetched into `cache`.

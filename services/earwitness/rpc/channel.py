@@ -6,7 +6,7 @@ from typing import Any
 
 KEEPALIVE_TIME_S = 60
 KEEPALIVE_TIMEOUT_S = 20
-"""A server that hangs, or a network that does, is taken for unavailable after both together."""
+"""The other side, or the network, that hangs is taken for gone after both together; servers take callers so, too."""
 RECONNECT_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),

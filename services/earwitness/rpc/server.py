@@ -18,6 +18,7 @@ from earwitness.errors import Unavailable
 from earwitness.rpc.admission import AdmissionInterceptor
 from earwitness.rpc.auth import AuthInterceptor, Credentials, StaticTokens
 from earwitness.rpc.caller_limits import CallerLimitInterceptor
+from earwitness.rpc.channel import KEEPALIVE_TIME_S, KEEPALIVE_TIMEOUT_S
 from earwitness.rpc.context import RequestInterceptor
 from earwitness.rpc.errors import ErrorInterceptor
 from earwitness.rpc.health import Health, Healthy
@@ -233,9 +234,9 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", settings.max_response_bytes),
         # Otherwise a second server on the same port starts without a word and takes half of the calls.
         ("grpc.so_reuseport", 0),
-        # A peer that vanished is noticed within 80 s, and its calls are cancelled.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        # The calls of a peer that vanished are cancelled.
+        ("grpc.keepalive_time_ms", KEEPALIVE_TIME_S * 1000),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_S * 1000),
     ]
     if settings.max_connection_age_s is not None:
