@@ -54,25 +54,17 @@ class ServedBundle:
         found = await self._run("search", inputs, ("activation", "gradient"), timeout_s)
         return found["activation"][:, 0], found["gradient"]
 
-    async def spectrograms(self, latents: FloatArray, *, timeout_s: float | None = None) -> FloatArray:
-        """What the generator makes of latents [B, Z]: float32 [B, bands, frames]."""
-        return (await self._run("generator", {"z": latents}, ("spectrogram",), timeout_s))["spectrogram"]
-
-    async def layer_activations(
-        self, spectrograms: FloatArray, layers: Sequence[str], *, timeout_s: float | None = None
-    ) -> dict[str, FloatArray]:
-        """Activations float32 [B, units] of each of the layers for spectrograms [B, bands, frames]."""
-        return await self._run("classifier", {"spectrogram": spectrograms}, layers, timeout_s)
-
     async def forward(
         self, latents: FloatArray, layers: Sequence[str], budget: Budget
     ) -> tuple[FloatArray, dict[str, FloatArray]]:
-        """The spectrograms of latents that a search found, and what each of the layers makes of those.
+        """The spectrograms [B, bands, frames] of the latents [B, Z] that a search found, and their activations
+        [B, units] of each of the layers.
 
         Raises: NonFiniteModel; TimeoutError; InferenceUnavailable, InferenceFailed.
         """
-        spectrograms = await self.spectrograms(latents, timeout_s=budget.left_s())
-        activations = await self.layer_activations(spectrograms, layers, timeout_s=budget.left_s())
+        made = await self._run("generator", {"z": latents}, ("spectrogram",), budget.left_s())
+        activations = await self._run("classifier", made, layers, budget.left_s())
+        spectrograms = made["spectrogram"]
         if not all(np.isfinite(array).all() for array in (spectrograms, *activations.values())):
             raise NonFiniteModel(
                 f"models/{self._bundle.name} makes NaN or infinity of latents whose activation is finite: its models "

@@ -5,6 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
+from earwitness.explainer.search import Budget
 from earwitness.explainer.served import ServedBundle
 from earwitness.inference.backend import InferenceUnavailable
 from earwitness.inference.local import LocalBackend
@@ -52,9 +53,8 @@ async def test_batches_give_what_the_formulas_say(tiny, backend, max_batch) -> N
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
     assert [role for role, _, failure in seen if not failure] == ["search"] * -(-10 // max_batch)
 
-    spectrograms = await bundle.spectrograms(inputs[0])
+    spectrograms, found = await bundle.forward(inputs[0], ["fc3", "conv1"], Budget())
     np.testing.assert_allclose(spectrograms, tiny.spectrogram(inputs[0]), rtol=1e-4, atol=1e-5)
-    found = await bundle.layer_activations(spectrograms, ["fc3", "conv1"])
     expected = tiny.layers(spectrograms)
     assert found.keys() == {"fc3", "conv1"}
     for layer, activations in found.items():

@@ -13,7 +13,7 @@ import numpy as np
 
 from earwitness import tracing
 from earwitness.errors import EarwitnessError
-from earwitness.explainer.errors import LeaseLost, NonFiniteModel
+from earwitness.explainer.errors import LeaseLost
 from earwitness.explainer.search import Budget, Evaluate, Progress, require_searchable, search
 from earwitness.explainer.served import ServedBundle
 from earwitness.explainer.sweep import record, results
@@ -255,15 +255,10 @@ class SweepRunner:
         """Activations [n, units] of a layer for latents [n, Z], a few at a time."""
         parts = []
         for start in range(0, len(latents), self._record.block_rows):
-            spectrograms = await self._served.spectrograms(latents[start : start + self._record.block_rows])
-            parts.append((await self._served.layer_activations(spectrograms, [layer]))[layer])
-        activations = np.concatenate(parts)
-        if not np.isfinite(activations).all():
-            raise NonFiniteModel(
-                f"models/{self._bundle.name} makes NaN or infinity of latents whose activation is finite: its models "
-                "do not fit each other, export it again"
-            )
-        return activations
+            few = latents[start : start + self._record.block_rows]
+            _, activations = await self._served.forward(few, [layer], Budget())
+            parts.append(activations[layer])
+        return np.concatenate(parts)
 
     async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """The answer, however long the models cannot be reached."""
