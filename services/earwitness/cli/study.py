@@ -42,7 +42,7 @@ def replay(
     ] = None,
     data: Annotated[
         Literal["both", "less", "more"],
-        typer.Option(help="less: one window of each utterance; more: windows over all of it."),
+        typer.Option(help="less: one window of each utterance; more: windows of 1 s over all of it."),
     ] = "both",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each network; figures are means over them.")] = 1,
     other: Annotated[

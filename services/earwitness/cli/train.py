@@ -102,10 +102,12 @@ def replay(
         Literal["mfm", "elu"] | None, typer.Option(help="Nonlinearity. Default: that of the paper's row.")
     ] = None,
     features: Annotated[
-        str | None, typer.Option(help="Front end, e.g. log-mel-80-16k@1. Default: that of the paper's row.")
+        str | None,
+        typer.Option(help="Front end, e.g. log-mel-80-16k@1; its excerpts are the windows. Default: the paper's row."),
     ] = None,
     more_data: Annotated[
-        bool, typer.Option("--more-data", help="Windows over the whole of every utterance, not one from its beginning.")
+        bool,
+        typer.Option("--more-data", help="Windows of 1 s over all of every utterance, not one from its beginning."),
     ] = False,
     dropout: Annotated[float | None, typer.Option(min=0.0, max=0.9, help="Dropout. Default: 0.5.")] = None,
     seed: Seed = 0,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from earwitness.detection.eer import equal_error_rate
-from earwitness.features import FeatureProfile, get_profile
+from earwitness.features import FeatureProfile, get_profile, with_excerpt_frames
 from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
 from earwitness.training.networks.replay import ACTIVATIONS, LABELS, Activation, ReplayNetwork, network_spec
 from earwitness.training.prepared import Batch
@@ -36,13 +36,17 @@ from earwitness.training.run_folder import (
 
 logger = logging.getLogger(__name__)
 
+SLIDING_WINDOW_S = 1.0
+"""Four seconds hold most utterances as a whole: windows of that length would hardly be more than one of each."""
+
 
 @dataclass(frozen=True)
 class ReplayTrainingConfig:
     """One run; equal values and equal data give equal weights on one machine.
 
     `features` and `activation` default to those of the network's row in the paper's table. With `more_data` windows
-    slide over the whole of every utterance, `window_hop` frames apart, instead of one cut from its beginning. Training
+    slide over the whole of every utterance, `window_hop` frames apart, instead of one cut from its beginning; they are
+    SLIDING_WINDOW_S long, also for a network whose one window is longer, unless `features` say another length. Training
     ends after `epochs`, or once `patience` of them went by without a lower loss on the dev split. `cache` is the folder
     of the spectrograms, which runs on the same corpus may share; it defaults to one in the run folder.
 
@@ -80,8 +84,11 @@ class ReplayTrainingConfig:
 
     @property
     def profile(self) -> FeatureProfile:
-        """The front end."""
-        return get_profile(self.features or network_spec(self.network).profile_name)
+        """The front end, whose excerpts are the windows."""
+        profile = get_profile(self.features or network_spec(self.network).profile_name)
+        if self.features is not None or not self.more_data:
+            return profile
+        return with_excerpt_frames(profile, round(SLIDING_WINDOW_S * profile.frames_per_second))
 
     @property
     def hop_frames(self) -> int | None:

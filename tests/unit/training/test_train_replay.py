@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from earwitness.features import get_profile
 from earwitness.training.checkpoint import CheckpointError, load_checkpoint
+from earwitness.training.networks.replay import NETWORKS, ReplayNetwork
 from earwitness.training.replay.sampling import utterance_scores
 from earwitness.training.replay.spectrograms import stored_spectrograms
+from earwitness.training.replay.windows import window_starts
 from earwitness.training.train_replay import ReplayTrainingConfig, balanced_error, train_replay
 from tests.unit.training.replay.conftest import ListedCorpus, dull_replays
 
@@ -47,6 +50,19 @@ def test_in_two_parts_equals_one(dull_replays: ListedCorpus, tmp_path: Path) -> 
             train_replay(other, dull_replays)
     with pytest.raises(CheckpointError, match="another configuration or corpus"):
         train_replay(parts, replace(dull_replays, fingerprint="other"))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_more_data_slides_a_second_whatever_the_network(network: str, tmp_path: Path) -> None:
+    one = ReplayTrainingConfig(tmp_path, network=network)
+    more = replace(one, more_data=True)
+    bands, frames = more.profile.excerpt_shape
+    assert (bands, frames / more.profile.frames_per_second) == (one.profile.excerpt_shape[0], 1.0)
+    assert get_profile(more.profile.name) == more.profile
+    assert len(window_starts(350, frames, more.hop_frames)) == 6, "of three seconds and a half"
+    assert ReplayNetwork(network, bands, frames)(torch.zeros(1, 1, bands, frames)).shape == (1, 2)
+    named = replace(more, features="log-power-2048@1")
+    assert named.profile.excerpt_shape == (1025, 400)
 
 
 @pytest.mark.parametrize("more_data", [False, True])

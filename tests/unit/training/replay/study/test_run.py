@@ -50,6 +50,8 @@ def test_runs_are_named_and_ordered(tmp_path: Path) -> None:
     ]
     training = config.training(Cell("compact", True), 1)
     assert (training.network, training.more_data, training.seed, training.patience) == ("compact", True, 1, 3)
+    wide = {more: config.training(Cell("stc_lcnn", more), 0).profile.name for more in (False, True)}
+    assert wide == {False: "log-power-2048@1", True: "log-power-2048-100f@1"}
     assert (training.epochs, training.cache) == (100, tmp_path / "spectrograms")
 
 
