@@ -15,7 +15,7 @@ from earwitness.client.references import identity_of
 from earwitness.explainer.v1 import explainer_pb2
 from earwitness.rpc.errors import RpcFailure
 from tests.faults.appending import CALLERS, Appending, scorer_process
-from tests.faults.searches import close, sweep, until
+from tests.faults.searches import close, sweep
 from tests.faults.tally import Tally
 from tests.helpers.services import service
 from tests.helpers.tiny_bundle import OUTPUTS, TinyBundle
@@ -95,11 +95,6 @@ async def test_scorer_down(tiny: TinyBundle, tally: Tally, tmp_path: Path) -> No
         assert again.scoring is not None
         tally.judge(again.scoring.scored.score == whole.scoring.scored.score)
         request = explainer_pb2.RankSweepRequest(name=f"sweeps/{disturbed_id}")
-
-        async def ranked_again() -> bool:
-            return not (await sweeping.explainer.RankSweep(request)).rankings[0].error
-
-        await until(ranked_again)
         later = await tally.persist(partial(sweeping.explainer.RankSweep, request))
         tally.judge(list(later.rankings) == [ranked])
 

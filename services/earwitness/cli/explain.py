@@ -9,7 +9,7 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.connection import Connection
-from earwitness.cli.options import Data, Direction, Explainer, Force, Json, Layer, Scorer, Unit
+from earwitness.cli.options import Data, Direction, Explainer, Force, Json, Layer, Scorer, Unit, WholeLayer
 from earwitness.cli.results import print_runs, run_document, steps_done
 from earwitness.errors import InvalidArgument
 
@@ -53,9 +53,7 @@ def explain(
     reference: Annotated[
         str | None, typer.Option("--reference", "-r", help="Score against it: NAME, or NAME/versions/N.")
     ] = None,
-    unit_only: Annotated[
-        bool, typer.Option("--unit-only", help="Score the unit alone, as the paper does, not its whole layer.")
-    ] = False,
+    whole_layer: WholeLayer = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to write; without it, only figures are printed.")
     ] = None,
@@ -111,7 +109,7 @@ def explain(
                 Search.of(model, objective, row_count=count, seed=seed, settings=settings),
                 scorer=scoring,
                 reference=reference,
-                unit_only=unit_only,
+                whole_layer=whole_layer,
                 artefacts=ALL_ARTEFACTS if out is not None else (),
                 on_progress=lambda event: update(*steps_done(event)),
                 timeout_s=timeout_s,

@@ -53,6 +53,10 @@ ModelRepository = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace the output folder if it holds something.")]
 Layer = Annotated[str | None, typer.Option("--layer", "-l", help="Layer. Default: the output layer.")]
 Unit = Annotated[int | None, typer.Option("--unit", "-u", min=0, help="Unit of the layer. Default: 0.")]
+WholeLayer = Annotated[
+    bool,
+    typer.Option("--whole-layer", help="Compare all units of the layer with the reference, not the objective's alone."),
+]
 DIRECTION = """Weighted sum of units: a JSON file {"unit": weight, ...}, or random:SEED for one over the whole layer"""
 Direction = Annotated[
     str | None, typer.Option("--direction", metavar="FILE|random:SEED", help=f"{DIRECTION}; instead of --unit.")

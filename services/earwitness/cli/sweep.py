@@ -9,7 +9,7 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.connection import Connection
-from earwitness.cli.options import Data, Directions, Explainer, Force, Json, Layer, Scorer
+from earwitness.cli.options import Data, Directions, Explainer, Force, Json, Layer, Scorer, WholeLayer
 from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepository, RecordingsTriton
 from earwitness.cli.sweep_plan import objectives_of, require_tunable, senses_of, settings_of
 from earwitness.cli.sweep_results import (
@@ -91,9 +91,7 @@ def sweep(
         list[str] | None,
         typer.Option("--reference", "-r", help="Rank the settings against it: one that fits all, or one each in turn."),
     ] = None,
-    whole_layer: Annotated[
-        bool, typer.Option("--whole-layer", help="Compare the whole layer, not the unit alone as the paper does.")
-    ] = False,
+    whole_layer: WholeLayer = False,
     out: Out = None,
     example_count: ExampleCount = 8,
     recordings: Recordings = None,

@@ -19,15 +19,15 @@ async def explain_and_score(
     *,
     scorer: ScorerClient | None = None,
     reference: str | None = None,
-    unit_only: bool = False,
+    whole_layer: bool = False,
     artefacts: Sequence[Artefact] = ALL_ARTEFACTS,
     on_progress: Callable[[Progress], None] | None = None,
     timeout_s: float | None = None,
 ) -> Run:
     """Run a search that has one objective, and score it against `reference`.
 
-    `reference` is `NAME` or `NAME/versions/N` and needs `scorer`; with `unit_only` the objective's unit alone is
-    compared, otherwise its whole layer. What cannot be scored is refused before the search begins.
+    `reference` is `NAME` or `NAME/versions/N` and needs `scorer`; the objective's unit alone is compared, as a sweep
+    compares it, or with `whole_layer`, and for a direction, all units of its layer. What cannot be scored is refused before the search begins.
 
     A search that was done is not lost with its score: when scoring fails after all, the run carries the failure.
 
@@ -43,11 +43,11 @@ async def explain_and_score(
             raise InvalidArgument("scorer", "is needed to score against a reference")
         reference = short(reference)
         found = await scorer.get_reference(reference.partition("/")[0])
-        _check_scorable(model, search, found, reference, unit_only)
+        _check_scorable(model, search, found, reference)
     result = await explainer.explain(search, artefacts=artefacts, on_progress=on_progress, timeout_s=timeout_s)
     scoring, unscored = None, None
     if scorer is not None and found is not None and reference is not None:
-        unit = search.objective.unit if unit_only else None
+        unit = None if whole_layer else search.objective.unit
         try:
             scored = await scorer.score(
                 result.layer_activations(),
@@ -73,7 +73,7 @@ def check_objective(model: Model, objective: Objective) -> None:
         model.unit_in(objective.layer, unit if unit is not None else 0)
 
 
-def _check_scorable(model: Model, search: Search, reference: Reference, asked: str, unit_only: bool) -> None:
+def _check_scorable(model: Model, search: Search, reference: Reference, asked: str) -> None:
     objective = search.objective
     assert objective is not None
     if len(search.rows) < 2:
@@ -84,5 +84,3 @@ def _check_scorable(model: Model, search: Search, reference: Reference, asked: s
     if "/" in asked and asked not in versions:
         raise InvalidArgument("reference", f"got {asked}; {reference.name} has {', '.join(versions)}")
     require_source(reference, model.name, model.weights_sha256, objective.layer)
-    if unit_only and objective.unit is None:
-        raise InvalidArgument("unit_only", "a direction is no single unit; score the whole layer")

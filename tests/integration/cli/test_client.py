@@ -253,7 +253,10 @@ async def test_explain_and_score_refuses_before_it_searches(stack: Served) -> No
             await explain_and_score(explainer, single, scorer=scorer, reference="unfrozen")
         with pytest.raises(InvalidArgument, match=r"is of fc3 of tiny .* the search is of fc2"):
             await explain_and_score(explainer, other, scorer=scorer, reference="unfrozen")
-        run = await explain_and_score(explainer, search, scorer=scorer, reference="unfrozen/versions/1", unit_only=True)
+        run = await explain_and_score(explainer, search, scorer=scorer, reference="unfrozen/versions/1")
         assert run.scoring is not None
         assert run.scoring.scored.score.dimension_count == 1
+        whole = await explain_and_score(explainer, search, scorer=scorer, reference="unfrozen", whole_layer=True)
+        assert whole.scoring is not None
+        assert whole.scoring.scored.score.dimension_count == 2
         assert run.meaning == "vocal"

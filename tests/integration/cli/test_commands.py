@@ -58,8 +58,12 @@ def test_reference_explain_and_score(run: Run, stack: Served, music: Path, tmp_p
     assert "FID" in shown.stdout
     assert (out / "index.html").as_uri() in shown.stdout
 
-    scored = run("score", out, "-r", "top", *data, "--json").json()
-    assert scored["distance"] == pytest.approx(document["score"]["distance"])
+    for words, score in (((), ("-u", 0)), (("--whole-layer",), ())):
+        found = run(*explain, "--force", *words, "--json").json()["score"]
+        assert found["dimension_count"] == (1 if score else 2)
+        assert run("score", out, "-r", "top", *score, *data, "--json").json()["distance"] == pytest.approx(
+            found["distance"]
+        )
     assert "noise floor" in run("score", out / "explanations.npz", "-r", "top/versions/1", "-u", 1, *data).stdout
 
 

@@ -46,7 +46,7 @@ def test_swept_ranked_and_written(run: Run, stack: Served, music: Path, tmp_path
     best = document["results"][int(ranking["batches"][0]["id"])]["settings"]
     alone = run(
         "explain", "tiny", "-n", 6, "--seed", 3, "--lr", best["learning_rate"], "--prior", best["prior_weight"],
-        "--steps", best["steps"], "-r", "top", "--unit-only", *data, "--json",
+        "--steps", best["steps"], "-r", "top", *data, "--json",
     ).json()  # fmt: skip
     assert alone["score"]["distance"] == pytest.approx(distances[0], rel=1e-3)
 
@@ -226,7 +226,7 @@ def test_open_ranges_and_a_study_that_goes_on(run: Run, stack: Served, music: Pa
     best = first["results"][0]["settings"]
     alone = run(
         "explain", "tiny", "-n", 4, "--lr", best["learning_rate"], "--prior", best["prior_weight"],
-        "--steps", best["steps"], "-r", "open", "--unit-only", *data, "--json",
+        "--steps", best["steps"], "-r", "open", *data, "--json",
     ).json()  # fmt: skip
     assert alone["score"]["distance"] == pytest.approx(first["results"][0]["ranked"]["score"]["distance"], rel=1e-3)
 
