@@ -1,10 +1,8 @@
 """The protobuf messages of sweeps to plain values and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 
 from google.longrunning import operations_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
 
 from earwitness.errors import InvalidArgument
@@ -16,6 +14,7 @@ from earwitness.explainer.sweep.store import StoredResult
 from earwitness.explainer.sweep.values import Grid, SweepLimits, SweepObjective, SweepRequest
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.rpc import tensors
+from earwitness.rpc.times import timestamp
 from earwitness.rpc.validate import resource_id, versioned_id
 
 SWEEPS, OPERATIONS = "sweeps", "operations"
@@ -111,8 +110,8 @@ def metadata(record: SweepRecord) -> pb.SweepMetadata:
         result_count=record.result_count,
         time_left=None if left_s is None else convert.duration(left_s),
         row_steps_per_second=record.progress.row_steps_per_second,
-        create_time=_timestamp(record.create_time),
-        update_time=_timestamp(record.update_time),
+        create_time=timestamp(record.create_time),
+        update_time=timestamp(record.update_time),
         waiting_for=record.progress.waiting_for,
         cancelling=record.cancelling,
         model=f"{convert.MODELS}/{record.model}",
@@ -145,9 +144,9 @@ def sweep(
     message.state = _STATES[record.state]
     message.weights_sha256 = record.weights_sha256
     message.rankings.extend(rankings)
-    message.create_time.CopyFrom(_timestamp(record.create_time))
+    message.create_time.CopyFrom(timestamp(record.create_time))
     if record.end_time is not None:
-        message.end_time.CopyFrom(_timestamp(record.end_time))
+        message.end_time.CopyFrom(timestamp(record.end_time))
     message.search_duration.CopyFrom(convert.duration(record.progress.search_s))
     message.row_step_count = record.progress.row_steps_done
     finished = frozenset(done)
@@ -197,9 +196,3 @@ def _settings(message: pb.SettingsList) -> tuple[Settings, ...]:
     return tuple(
         convert.settings(each, f"sweep.settings_list.settings[{index}]") for index, each in enumerate(message.settings)
     )
-
-
-def _timestamp(time: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(time)
-    return message

@@ -23,19 +23,9 @@ from sqlalchemy import (
     Text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
+from earwitness.storage.columns import NAMING_CONVENTION, Key, Name
 
-Key = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite numbers rows by itself in INTEGER columns only."""
-Name = String(63).with_variant(String(63, collation="C"), "postgresql")
-"""Ordered by code point on every database: pages are cut by name."""
+metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 
 def _sweep_key() -> Column[int]:

@@ -6,7 +6,7 @@ process that was thought dead counts nothing a second time.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
@@ -17,11 +17,11 @@ from earwitness.explainer.errors import LeaseLost, SweepNotFound, SweepNotOver, 
 from earwitness.explainer.sweep.record import NewSweep, Progress, State, SweepRecord
 from earwitness.explainer.sweep.resuming import begin_with, require_resumable
 from earwitness.explainer.sweep.schema import block, curve, ranking, result, sweep
+from earwitness.storage.columns import microseconds, time_of
 from earwitness.storage.database import Database
 
 _PARAMETERS = 10_000
 """Of one statement: SQLite takes 32 766, PostgreSQL twice as many."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WAITING = (State.QUEUED.value, State.RUNNING.value)
 
 
@@ -355,20 +355,16 @@ def _record(row: Row[Any]) -> SweepRecord:
         row_step_count=row.row_step_count,
         results_done=row.results_done,
         result_count=row.result_count,
-        create_time=_time(row.create_time_us),
-        update_time=_time(row.update_time_us),
-        end_time=None if row.end_time_us is None else _time(row.end_time_us),
+        create_time=time_of(row.create_time_us),
+        update_time=time_of(row.update_time_us),
+        end_time=None if row.end_time_us is None else time_of(row.end_time_us),
         traceparent=row.traceparent or "",
     )
 
 
 def _now_us() -> int:
-    return (datetime.now(UTC) - _EPOCH) // timedelta(microseconds=1)
+    return microseconds(datetime.now(UTC))
 
 
 def _us(seconds: float) -> int:
     return round(seconds * 1e6)
-
-
-def _time(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
