@@ -50,8 +50,9 @@ def build(
     """Build a reference from real audio, through the served classifier, and freeze it.
 
     Each recording is cut into excerpts, which the model classifies on the Triton of the stack that runs here, on
-    --triton, or in this process from --model-repository. Building again with more audio adds to the reference and makes
-    a new version; the same excerpt of the same file is never counted twice.
+    --triton, or in this process from --model-repository. Recordings shorter than an excerpt are left out, but repeated
+    for a model that tells genuine from spoofed speech, as it hears them. Building again with more audio adds to the
+    reference and makes a new version; the same excerpt of the same file is never counted twice.
 
     [bold]Examples[/bold]
 

@@ -18,8 +18,16 @@ from earwitness.client.activations import ActivationBatch
 from earwitness.client.errors import RpcFailure
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.values import FloatArray, Reference, ReferenceIdentity, ReferenceVersion, Selection
+from earwitness.detection.tables import KEY_WORDS
 from earwitness.errors import InvalidArgument
-from earwitness.features import FeatureProfile, check_audio, load_audio, profile_from_dict
+from earwitness.features import (
+    FeatureProfile,
+    check_audio,
+    cut_or_repeat,
+    load_audio,
+    profile_from_dict,
+    utterance_spectrogram,
+)
 from earwitness.inference.backend import InferenceBackend
 from earwitness.inference.metadata import BundleMetadata
 
@@ -45,7 +53,10 @@ class BuildProgress:
 
 @dataclass(frozen=True)
 class BuiltReference:
-    """A frozen reference and what this build did: shards added, shards that were there, recordings too short to use."""
+    """A frozen reference and what this build did: shards added, shards that were there, recordings too short to use.
+
+    None is too short for a model that judges whole recordings, see `judges_whole_recordings`.
+    """
 
     reference: Reference
     version: ReferenceVersion
@@ -101,6 +112,7 @@ async def build_reference(
     """Build, or extend, the reference `name` from real audio and freeze it.
 
     `backend` runs the classifier of `model`; an excerpt begins every `hop_frames` frames (default: half an excerpt).
+    Recordings shorter than one are repeated where the model judges whole recordings, and else left out.
 
     Raises: InvalidArgument for an unknown model or layer, a reference of that name with another identity or selection,
     or when no recording is long enough; AudioError; InferenceUnavailable; RpcFailure.
@@ -110,13 +122,15 @@ async def build_reference(
     if hop < 1:
         raise InvalidArgument("hop_frames", f"got {hop}; give at least 1")
     identity = identity_of(bundle, layer)
-    profile = profile_from_dict(bundle.features)
+    profile, whole = profile_from_dict(bundle.features), judges_whole_recordings(bundle)
     for recording in recordings:  # a file that cannot be used is found before anything is kept
         await asyncio.to_thread(check_audio, recording)
     added = duplicates = rows = 0
     too_short: list[Path] = []
     for index, recording in enumerate(recordings, start=1):
-        shard_id, excerpts = await asyncio.to_thread(_excerpts, recording, profile, bundle.spectrogram_shape, hop)
+        shard_id, excerpts = await asyncio.to_thread(
+            _excerpts, recording, profile, bundle.spectrogram_shape, hop, repeated=whole
+        )
         if len(excerpts):
             activations = await layer_activations(backend, bundle, layer, excerpts)
             if not rows:  # from here on there is something to keep
@@ -190,6 +204,16 @@ def identity_of(bundle: BundleMetadata, layer: str) -> ReferenceIdentity:
     )
 
 
+def judges_whole_recordings(bundle: BundleMetadata) -> bool:
+    """Whether its outputs say genuine and spoof: that is said of a recording as a whole, however short.
+
+    A detector of these hears a recording shorter than its input repeated (`features.utterances`), in training too; one
+    that labels moments, such as singing, never hears such a recording.
+    """
+    words = {word.lower() for label in bundle.labels for word in (label.maximise, label.minimise)}
+    return bool(words) and words <= KEY_WORDS
+
+
 def shard_rows(unit_count: int) -> int:
     """The most rows of so many units that the scorer takes as one shard."""
     return min(MAX_SHARD_ROWS, MAX_SHARD_BYTES // (4 * unit_count))
@@ -240,15 +264,20 @@ async def _append(scorer: ScorerClient, name: str, shard_id: str, activations: F
 
 
 def _excerpts(
-    recording: Path, profile: FeatureProfile, excerpt_shape: tuple[int, int], hop_frames: int
+    recording: Path, profile: FeatureProfile, excerpt_shape: tuple[int, int], hop_frames: int, *, repeated: bool
 ) -> tuple[str, FloatArray]:
-    """A recording's shard id and its excerpts `[N, bands, frames]`; N is 0 when it is shorter than one excerpt."""
+    """A recording's shard id and its excerpts `[N, bands, frames]`.
+
+    One shorter than an excerpt has none (N is 0), or one that goes on from its beginning where it is to be `repeated`.
+    """
     waveform = load_audio(recording, profile.sample_rate_hz)
     key = f"{profile.name} hop {hop_frames} " + hashlib.sha256(recording.read_bytes()).hexdigest()
     shard_id = f"audio-{hashlib.sha256(key.encode()).hexdigest()}"
-    if len(waveform) < profile.sample_count(excerpt_shape[1]):
-        return shard_id, np.empty((0, *excerpt_shape), np.float32)
-    return shard_id, profile.excerpts(profile.spectrogram(waveform), hop_frames)
+    if len(waveform) >= profile.sample_count(excerpt_shape[1]):
+        return shard_id, profile.excerpts(profile.spectrogram(waveform), hop_frames)
+    if repeated and len(waveform):
+        return shard_id, cut_or_repeat(utterance_spectrogram(profile, waveform), excerpt_shape[1])[np.newaxis]
+    return shard_id, np.empty((0, *excerpt_shape), np.float32)
 
 
 def _words(identity: ReferenceIdentity) -> str:

@@ -15,6 +15,7 @@ from earwitness.features.profile import (
     with_excerpt_frames,
 )
 from earwitness.features.sound import AUDIO_SEED, Audio, render_audio
+from earwitness.features.utterances import cut_or_repeat, utterance_spectrogram
 
 __all__ = [
     "AUDIO_SEED",
@@ -29,6 +30,7 @@ __all__ = [
     "MelProfile",
     "PowerProfile",
     "check_audio",
+    "cut_or_repeat",
     "decode_audio",
     "get_profile",
     "load_audio",
@@ -36,6 +38,7 @@ __all__ = [
     "render_audio",
     "render_picture",
     "resample",
+    "utterance_spectrogram",
     "with_excerpt_frames",
     "write_wav",
 ]

@@ -6,10 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earwitness.client.references import _excerpts, bundle_of, find_recordings, identity_of, layer_activations
+from earwitness.client.references import (
+    _excerpts,
+    bundle_of,
+    find_recordings,
+    identity_of,
+    judges_whole_recordings,
+    layer_activations,
+)
 from earwitness.errors import InvalidArgument
-from earwitness.features import write_wav
+from earwitness.features import cut_or_repeat, profile_from_dict, write_wav
 from earwitness.inference.local import LocalBackend
+from earwitness.training.replay.spectrograms import stored_spectrograms
+from earwitness.training.replay.utterances import Utterance
+from tests.helpers.recordings import write_audio
+from tests.helpers.spoofing import spoken
 from tests.helpers.tiny_bundle import PROFILE, write_tiny_bundle
 
 BANDS, FRAMES = PROFILE.excerpt_shape
@@ -40,24 +51,41 @@ def test_shard_is_named_by_contents_and_cut(tmp_path: Path) -> None:
     first = noise(tmp_path / "first.wav", 40)
     copy = Path(shutil.copy(first, tmp_path / "copy.wav"))
     other = noise(tmp_path / "other.wav", 40, seed=1)
-    names = [_excerpts(path, PROFILE, PROFILE.excerpt_shape, 6)[0] for path in (first, copy, other)]
+    names = [_excerpts(path, PROFILE, PROFILE.excerpt_shape, 6, repeated=False)[0] for path in (first, copy, other)]
     assert names[0] == names[1] != names[2]
-    assert _excerpts(first, PROFILE, PROFILE.excerpt_shape, 5)[0] != names[0]
+    assert _excerpts(first, PROFILE, PROFILE.excerpt_shape, 5, repeated=False)[0] != names[0]
 
 
 def test_excerpts_begin_every_hop(tmp_path: Path) -> None:
     path = noise(tmp_path / "a.wav", FRAMES + 12)
-    _, excerpts = _excerpts(path, PROFILE, PROFILE.excerpt_shape, 6)
+    _, excerpts = _excerpts(path, PROFILE, PROFILE.excerpt_shape, 6, repeated=False)
     assert excerpts.shape == (3, BANDS, FRAMES)
-    _, every = _excerpts(path, PROFILE, PROFILE.excerpt_shape, 1)
+    _, every = _excerpts(path, PROFILE, PROFILE.excerpt_shape, 1, repeated=False)
     np.testing.assert_array_equal(excerpts, every[::6])
     assert len(every) == 13
 
 
 @pytest.mark.parametrize("frames", [1, FRAMES - 1])
 def test_too_short_recording_has_no_excerpt(tmp_path: Path, frames: int) -> None:
-    _, excerpts = _excerpts(noise(tmp_path / "a.wav", frames), PROFILE, PROFILE.excerpt_shape, 6)
+    _, excerpts = _excerpts(noise(tmp_path / "a.wav", frames), PROFILE, PROFILE.excerpt_shape, 6, repeated=False)
     assert excerpts.shape == (0, BANDS, FRAMES)
+
+
+async def test_a_short_utterance_is_what_the_detector_hears_of_it(tmp_path: Path) -> None:
+    shipped = LocalBackend(Path(__file__).parents[3] / "model_repository")
+    try:
+        bundles = {bundle.name: bundle for bundle in await shipped.bundles()}
+    finally:
+        await shipped.close()
+    assert [name for name, each in bundles.items() if judges_whole_recordings(each)] == ["replay-bulbul"]
+    shape, profile = bundles["replay-bulbul"].spectrogram_shape, profile_from_dict(bundles["replay-bulbul"].features)
+    for seconds in (0.004, 0.4, 0.98):
+        path = write_audio(tmp_path / f"{seconds}.wav", spoken(0, seconds), 16_000)
+        _, excerpts = _excerpts(path, profile, shape, 50, repeated=True)
+        data = stored_spectrograms([Utterance(path.stem, path, True, "-")], profile, tmp_path)
+        np.testing.assert_allclose(excerpts, [cut_or_repeat(data.spectrogram(0), 100)], atol=0.01)
+    nothing = write_audio(tmp_path / "one.wav", spoken(0)[:1], 44_100)
+    assert _excerpts(nothing, profile, shape, 50, repeated=True)[1].shape == (0, *shape)
 
 
 async def test_activations_are_the_classifiers(tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.features import FeatureProfile
+from earwitness.features import FeatureProfile, cut_or_repeat
 from earwitness.training.replay.spectrograms import UtteranceSpectrograms
-from earwitness.training.replay.windows import cut_or_repeat
 
 
 @dataclass(frozen=True, eq=False)

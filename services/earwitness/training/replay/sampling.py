@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from earwitness.features import cut_or_repeat
 from earwitness.training.networks.replay import GENUINE, SPOOF, log_odds
 from earwitness.training.prepared import Batch, prepared
 from earwitness.training.replay.spectrograms import UtteranceSpectrograms
-from earwitness.training.replay.windows import cut_or_repeat, mean_over_windows, window_starts
+from earwitness.training.replay.windows import mean_over_windows, window_starts
 from earwitness.training.run_folder import Progress, silent
 
 SCORING_BATCH = 64

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.features import AudioError, FeatureProfile, load_audio
+from earwitness.features import AudioError, FeatureProfile, load_audio, utterance_spectrogram
 from earwitness.training.corpus.parallel import worker_pool
 from earwitness.training.corpus.storage import remove_orphans, whole_file
 from earwitness.training.replay.alterations import ALTERATIONS
 from earwitness.training.replay.utterances import Utterance
-from earwitness.training.replay.windows import BandStatistics, utterance_spectrogram
+from earwitness.training.replay.windows import BandStatistics
 from earwitness.training.run_folder import Progress, silent
 
 FORMAT_VERSION = 2

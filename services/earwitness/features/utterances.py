@@ -1,0 +1,32 @@
+"""Recordings that are judged as a whole, cut or repeated to the length that a network sees."""
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.features.profile import FeatureProfile
+
+Value = TypeVar("Value", np.float16, np.float32)
+
+
+def utterance_spectrogram(profile: FeatureProfile, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Spectrogram `[frames, bands]` of an utterance `[samples]`, repeated as a whole when shorter than one frame.
+
+    Raises: ValueError when the waveform is empty or has several channels.
+    """
+    if waveform.ndim == 1 and 0 < len(waveform) < profile.sample_count(1):
+        waveform = np.resize(waveform, profile.sample_count(1))
+    return profile.spectrogram(waveform)
+
+
+def cut_or_repeat(spectrogram: NDArray[Value], window_frames: int, start: int = 0) -> NDArray[Value]:
+    """`window_frames` frames from `start` on, `[bands, window_frames]`, of a spectrogram `[frames, bands]`.
+
+    An utterance that ends before goes on from its first frame.
+
+    Raises: ValueError when there is no frame to repeat, or `start` lies outside.
+    """
+    if not 0 <= start < len(spectrogram):
+        raise ValueError(f"start: got {start}, expected one of the utterance's {len(spectrogram)} frames")
+    return spectrogram[(start + np.arange(window_frames)) % len(spectrogram)].T
