@@ -31,6 +31,9 @@ def test_every_class_has_a_reason_of_its_own() -> None:
                 importlib.import_module(found.name)
     classes = set(own_classes())
     assert len(classes) > 30
+    servers = [each.__module__ for each in classes if each.__module__.startswith(ROOMS[:2])]
+    strays = {module for module in servers if module not in ("earwitness.explainer.errors", "earwitness.scorer.errors")}
+    assert strays == set(), "the tree of a service is drawn in its errors.py"
     inherited = sorted(each.__name__ for each in classes if "reason" not in vars(each))
     assert inherited == []
     assert all(re.fullmatch(r"[A-Z]+(_[A-Z]+)*", each.reason) for each in classes)

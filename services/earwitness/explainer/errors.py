@@ -13,19 +13,24 @@ EarwitnessError
 │   ├── ModelChanged         the model is not the one that was swept
 │   ├── ResultNotDone        a result of a sweep that has none yet
 │   ├── SweepNotOver         a sweep that still runs or waits
-│   └── SweepNotResumable    a sweep that there is nothing to go on with
+│   ├── SweepNotResumable    a sweep that there is nothing to go on with
+│   ├── NoScorer             a ranking asked of an explainer without a scorer
+│   └── ReferenceUnusable    a reference that does not fit the objective, or that the scorer refuses
 ├── Aborted
 │   └── LeaseLost            another process runs this sweep now
 ├── ResourceExhausted
 │   ├── TooManySearches      every slot is taken and the queue is full
 │   └── TooManySweeps        as many sweeps wait as may
+├── Unavailable
+│   ├── Draining             the server stops while somebody watches a sweep
+│   └── ScorerUnavailable    the scorer gives no answer now
 └── DeadlineExceeded
     └── NothingSearchedYet   the caller's deadline came before the first step was done
 """
 
 from collections.abc import Sequence
 
-from earwitness.errors import Aborted, DeadlineExceeded, FailedPrecondition, NotFound, ResourceExhausted
+from earwitness.errors import Aborted, DeadlineExceeded, FailedPrecondition, NotFound, ResourceExhausted, Unavailable
 
 
 class ModelNotFound(NotFound):
@@ -110,6 +115,23 @@ class SweepNotResumable(FailedPrecondition):
     reason = "SWEEP_NOT_RESUMABLE"
 
 
+class NoScorer(FailedPrecondition):
+    """A ranking is asked of an explainer that knows no scorer."""
+
+    reason = "NO_SCORER"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this explainer knows no scorer (setting scorer_address); rank in the client, or leave the reference out"
+        )
+
+
+class ReferenceUnusable(FailedPrecondition):
+    """The reference does not fit the objective, or the scorer refuses it."""
+
+    reason = "REFERENCE_UNUSABLE"
+
+
 class LeaseLost(Aborted):
     """Another process runs this sweep now."""
 
@@ -135,6 +157,21 @@ class TooManySearches(ResourceExhausted):
     """Every slot for a search is taken and as many callers wait as may."""
 
     reason = "TOO_MANY_SEARCHES"
+
+
+class Draining(Unavailable):
+    """The server stops while somebody watches a sweep."""
+
+    reason = "DRAINING"
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(f"the server stops, the sweep goes on with the next one: watch again, after {sequence}")
+
+
+class ScorerUnavailable(Unavailable):
+    """The scorer gives no answer now."""
+
+    reason = "SCORER_UNAVAILABLE"
 
 
 class NothingSearchedYet(DeadlineExceeded):

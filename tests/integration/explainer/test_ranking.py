@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from earwitness.errors import InvalidArgument
+from earwitness.explainer.errors import ReferenceUnusable, ScorerUnavailable
 from earwitness.explainer.objective import Objective, Sense
-from earwitness.explainer.sweep.ranking import Activations, ReferenceUnusable, ScorerRanker, ScorerUnavailable
+from earwitness.explainer.sweep.ranking import Activations, ScorerRanker
 from tests.integration.scorer.running import running
 
 ORIGIN = Activations("svd-r1", "ab" * 32, "fc9")

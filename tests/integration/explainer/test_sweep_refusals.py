@@ -97,6 +97,9 @@ async def test_names_and_indices_are_checked(explainer: Running) -> None:
     for index, rows, field in ((12, [], "result_index"), (0, [6], "row_indices[0]"), (0, [1, 1], "row_indices")):
         refused = await failure(sweeping.explanations(sweep_id, index, rows=rows))
         assert refused.violations[0].field == field
+    ranking = pb.RankSweepRequest(name=f"sweeps/{sweep_id}", references=["references/r"])
+    refused = await failure(sweeping.explainer.RankSweep(ranking))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NO_SCORER")
     basic = await sweeping.get(sweep_id, pb.SWEEP_VIEW_BASIC)
     assert [result.done for result in basic.results] == [True] * len(basic.results) == [True] * 12
     assert not basic.results[0].activations

@@ -10,7 +10,8 @@ import grpc
 import grpc.aio
 
 from earwitness import tracing
-from earwitness.errors import FailedPrecondition, InvalidArgument, Unavailable
+from earwitness.errors import InvalidArgument
+from earwitness.explainer.errors import ReferenceUnusable, ScorerUnavailable
 from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray
@@ -29,18 +30,6 @@ MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 SCORER = scorer_pb2.DESCRIPTOR.services_by_name["ScorerService"].full_name
 AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
 """Answers of the scorer that say nothing about the reference."""
-
-
-class ScorerUnavailable(Unavailable):
-    """The scorer cannot be reached."""
-
-    reason = "SCORER_UNAVAILABLE"
-
-
-class ReferenceUnusable(FailedPrecondition):
-    """The scorer refuses the reference for this objective."""
-
-    reason = "REFERENCE_UNUSABLE"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from earwitness.errors import EarwitnessError, FailedPrecondition, InvalidArgument
+from earwitness.errors import EarwitnessError, InvalidArgument
+from earwitness.explainer.errors import NoScorer, ResultNotDone
 from earwitness.explainer.sweep.layout import Layout
 from earwitness.explainer.sweep.ranking import MAX_RANK_BYTES, Activations, Ranker
 from earwitness.explainer.sweep.record import SweepRecord
@@ -16,7 +17,6 @@ from earwitness.explainer.sweep.store import SweepStore
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.metadata import BundleMetadata
 
-NO_SCORER = "this explainer knows no scorer (setting scorer_address); rank in the client, or leave the reference out"
 _logger = logging.getLogger(__name__)
 
 
@@ -44,10 +44,11 @@ class Rankings:
         self._store = store
         self._ranker = ranker
 
-    def require_scorer(self) -> None:
-        """Raises: FailedPrecondition without a scorer."""
+    def require_scorer(self) -> Ranker:
+        """Who ranks. Raises: NoScorer."""
         if self._ranker is None:
-            raise FailedPrecondition(NO_SCORER)
+            raise NoScorer()
+        return self._ranker
 
     async def close(self) -> None:
         """Release connections."""
@@ -65,7 +66,7 @@ class Rankings:
             if name:
                 path = field.format(index)
                 if self._ranker is None:
-                    raise InvalidArgument(path, f"is {name!r}, but {NO_SCORER}")
+                    raise InvalidArgument(path, f"is {name!r}, but {NoScorer()}")
                 origin = Activations(model, weights_sha256, each.objective.layer)
                 await self._ranker.check(name, origin, each.objective, path)
 
@@ -80,11 +81,10 @@ class Rankings:
             batches = {number: Tensors.decode(each.tensors).layer_activations for number, each in stored.items()}
             origin = Activations(record.model, record.weights_sha256, objective.objective.layer)
             try:
-                if self._ranker is None:
-                    raise FailedPrecondition(NO_SCORER)
+                ranker = self.require_scorer()
                 if not batches:
-                    raise FailedPrecondition("no result of the objective is done")
-                version, ranked = await self._ranker.rank(name, origin, objective.unit, dict(sorted(batches.items())))
+                    raise ResultNotDone("no result of the objective is done")
+                version, ranked = await ranker.rank(name, origin, objective.unit, dict(sorted(batches.items())))
             except EarwitnessError as err:
                 _logger.warning("objective %d of sweeps/%s is not ranked: %s", index, record.sweep_id, err.message)
                 ranking.error = err.message

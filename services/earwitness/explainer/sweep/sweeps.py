@@ -14,8 +14,8 @@ from secrets import token_hex
 from typing import TypeVar
 
 from earwitness import tracing
-from earwitness.errors import InvalidArgument, Unavailable
-from earwitness.explainer.errors import ResultNotDone, SweepNotOver
+from earwitness.errors import InvalidArgument
+from earwitness.explainer.errors import Draining, ResultNotDone, SweepNotOver
 from earwitness.explainer.explainer import Explainer, Explanation
 from earwitness.explainer.plan import Artefact
 from earwitness.explainer.settings import ExplainerSettings
@@ -38,15 +38,6 @@ CHANGES_AT_ONCE = 4
 """Writers among the callers that are in the database at once."""
 Result = TypeVar("Result")
 _logger = logging.getLogger(__name__)
-
-
-class Draining(Unavailable):
-    """The server stops."""
-
-    reason = "DRAINING"
-
-    def __init__(self, sequence: int) -> None:
-        super().__init__(f"the server stops, the sweep goes on with the next one: watch again, after {sequence}")
 
 
 @dataclass(frozen=True)
@@ -267,7 +258,8 @@ class Sweeps:
     async def rank(self, sweep_id: str, references: Sequence[str]) -> list[pb.SweepRanking]:
         """Rank the results of a sweep that is over, against `references` or, when there are none, its own.
 
-        Raises: SweepNotFound, SweepNotOver; InvalidArgument; FailedPrecondition without a scorer; StoreUnavailable.
+        Raises: SweepNotFound, SweepNotOver; InvalidArgument; NoScorer; StoreUnavailable;
+        as `Ranker.check`.
         """
         record = await self.get(sweep_id)
         layout = layout_of(record)
