@@ -7,14 +7,14 @@ import pytest
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.errors import ReferenceUnusable, ScorerUnavailable
 from earwitness.explainer.objective import Objective, Sense
-from earwitness.explainer.sweep.ranking import Activations, ScorerRanker
+from earwitness.explainer.sweep.ranking import ScorerRanker, Source
 from tests.integration.scorer.running import running
 
-ORIGIN = Activations("svd-r1", "ab" * 32, "fc9")
+SOURCE = Source("svd-r1", "ab" * 32, "fc9")
 
 
 async def ask(ranker: ScorerRanker) -> None:
-    await ranker.check("references/nothing", ORIGIN, Objective("fc9", 0, Sense.MAXIMISE), "reference")
+    await ranker.check("references/nothing", SOURCE, Objective("fc9", 0, Sense.MAXIMISE), "reference")
 
 
 async def test_a_token_that_was_changed_is_used(tmp_path: Path) -> None:

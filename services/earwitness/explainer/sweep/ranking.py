@@ -33,7 +33,7 @@ AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.St
 
 
 @dataclass(frozen=True)
-class Activations:
+class Source:
     """Where activations come from: a `layer` of the model of that bundle name with those weights."""
 
     model: str
@@ -44,14 +44,14 @@ class Activations:
 class Ranker(Protocol):
     """Ranks batches of activations by their distance to a reference."""
 
-    async def check(self, reference: str, origin: Activations, objective: Objective, field: str) -> None:
-        """Refuse a reference that does not fit an objective over activations of that origin.
+    async def check(self, reference: str, source: Source, objective: Objective, field: str) -> None:
+        """Refuse a reference that does not fit an objective over activations of that source.
 
         Raises: InvalidArgument naming `field`, ReferenceUnusable, ScorerUnavailable.
         """
 
     async def rank(
-        self, reference: str, origin: Activations, unit: int | None, batches: Mapping[int, FloatArray]
+        self, reference: str, source: Source, unit: int | None, batches: Mapping[int, FloatArray]
     ) -> tuple[str, Sequence[pb.RankedResult]]:
         """The version ranked against and the batches, the best first; of activations [S, units] by result index the
         `unit` alone is compared, unless it is None.
@@ -108,7 +108,7 @@ class ScorerRanker:
             address, scorer_pb2_grpc.ScorerServiceStub, options, tls
         )
 
-    async def check(self, reference: str, origin: Activations, objective: Objective, field: str) -> None:
+    async def check(self, reference: str, source: Source, objective: Objective, field: str) -> None:
         """See `Ranker`."""
         name, _, version = reference.partition("/versions/")
         request = scorer_pb2.GetReferenceRequest(name=name)
@@ -119,24 +119,24 @@ class ScorerRanker:
         versions = [each.name for each in found.versions]
         if not versions or (version and reference not in versions):
             raise InvalidArgument(field, f"is {reference!r}; {name} has {', '.join(versions) or 'no version yet'}")
-        theirs = Activations(found.model.removeprefix("models/"), found.weights_sha256, found.layer)
-        if theirs != origin:
+        theirs = Source(found.model.removeprefix("models/"), found.weights_sha256, found.layer)
+        if theirs != source:
             raise ReferenceUnusable(
                 f"{field}: {name} is of {theirs.layer} of models/{theirs.model} (weights "
-                f"{theirs.weights_sha256[:12]}), the sweep is of {origin.layer} of models/{origin.model} (weights "
-                f"{origin.weights_sha256[:12]}); name a reference of the same"
+                f"{theirs.weights_sha256[:12]}), the sweep is of {source.layer} of models/{source.model} (weights "
+                f"{source.weights_sha256[:12]}); name a reference of the same"
             )
         _require_selection(found, objective, field)
 
     async def rank(
-        self, reference: str, origin: Activations, unit: int | None, batches: Mapping[int, FloatArray]
+        self, reference: str, source: Source, unit: int | None, batches: Mapping[int, FloatArray]
     ) -> tuple[str, Sequence[pb.RankedResult]]:
         """See `Ranker`."""
         request = scorer_pb2.RankRequest(
             reference=reference,
-            model=f"models/{origin.model}",
-            weights_sha256=origin.weights_sha256,
-            layer=origin.layer,
+            model=f"models/{source.model}",
+            weights_sha256=source.weights_sha256,
+            layer=source.layer,
             unit=unit,
             batches=[
                 # Equal distances keep the order of the results.

@@ -10,7 +10,7 @@ import numpy as np
 from earwitness.errors import EarwitnessError, InvalidArgument
 from earwitness.explainer.errors import NoScorer, ResultNotDone
 from earwitness.explainer.sweep.layout import Layout
-from earwitness.explainer.sweep.ranking import MAX_RANK_BYTES, Activations, Ranker
+from earwitness.explainer.sweep.ranking import MAX_RANK_BYTES, Ranker, Source
 from earwitness.explainer.sweep.record import SweepRecord
 from earwitness.explainer.sweep.results import Tensors
 from earwitness.explainer.sweep.store import SweepStore
@@ -67,8 +67,8 @@ class Rankings:
                 path = field.format(index)
                 if self._ranker is None:
                     raise InvalidArgument(path, f"is {name!r}, but {NoScorer()}")
-                origin = Activations(model, weights_sha256, each.objective.layer)
-                await self._ranker.check(name, origin, each.objective, path)
+                source = Source(model, weights_sha256, each.objective.layer)
+                await self._ranker.check(name, source, each.objective, path)
 
     async def rank(self, record: SweepRecord, layout: Layout, references: Sequence[str]) -> None:
         """Rank each objective that has a reference; why one could not be ranked is stored in its place."""
@@ -79,12 +79,12 @@ class Rankings:
             numbers = layout.results_of(index)
             stored = await asyncio.to_thread(partial(self._store.results, record.key, numbers, tensors=True))
             batches = {number: Tensors.decode(each.tensors).layer_activations for number, each in stored.items()}
-            origin = Activations(record.model, record.weights_sha256, objective.objective.layer)
+            source = Source(record.model, record.weights_sha256, objective.objective.layer)
             try:
                 ranker = self.require_scorer()
                 if not batches:
                     raise ResultNotDone("no result of the objective is done")
-                version, ranked = await ranker.rank(name, origin, objective.unit, dict(sorted(batches.items())))
+                version, ranked = await ranker.rank(name, source, objective.unit, dict(sorted(batches.items())))
             except EarwitnessError as err:
                 _logger.warning("objective %d of sweeps/%s is not ranked: %s", index, record.sweep_id, err.message)
                 ranking.error = err.message
