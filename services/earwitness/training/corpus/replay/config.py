@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from math import ceil, sqrt
 from typing import Any, Literal, Self
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raised with every change that alters a sample or a name; part of the fingerprint, so caches never go stale."""
 
 SAMPLE_RATE_HZ = 16_000

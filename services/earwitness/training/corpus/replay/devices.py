@@ -148,10 +148,19 @@ class Loudspeaker:
         from scipy import signal
 
         peak = float(np.abs(waveform).max())
-        drive = self.drive * signal.resample_poly(waveform / peak, OVERSAMPLING, 1)
-        # Odd harmonics from the saturation, even ones because it comes earlier on one side.
-        moved = np.tanh(drive + self.asymmetry * drive**2) / self.drive
+        moved = self.displacement(signal.resample_poly(waveform / peak, OVERSAMPLING, 1))
         return self.response.apply(signal.resample_poly(moved, 1, OVERSAMPLING))
+
+    def displacement(self, waveform: Signal) -> Signal:
+        """How far the cone moves for `waveform` `[samples]`, whose peak is 1: as far where it is soft, less beyond.
+
+        It saturates, which makes odd harmonics, and earlier on one side, which makes even ones: a hyperbolic tangent
+        about a resting place off its middle, d·x + asymmetry·(d·x)² near 0, with limits of 1 / (1 − asymmetry) and
+        −1 / (1 + asymmetry), all over d, the drive. It never turns back, however hard it is driven.
+        """
+        rest = np.arctanh(self.asymmetry)
+        moved = np.tanh(self.drive * waveform - rest) + self.asymmetry
+        return np.asarray(moved / ((1 - self.asymmetry**2) * self.drive))
 
 
 def _ripples(rng: np.random.Generator, count: int, spread_db: float) -> tuple[Peak, ...]:

@@ -55,6 +55,23 @@ def test_a_loudspeaker_distorts_with_even_and_odd_harmonics_and_no_alias():
     assert linear[1_500] < linear[500] - 80
 
 
+@pytest.mark.parametrize("kind", LOUDSPEAKER_KINDS)
+def test_no_loudspeaker_turns_back_and_most_make_even_harmonics(kind):
+    """Over all that is drawn, and a little beyond full scale, where oversampled peaks lie."""
+    ranges, places = LOUDSPEAKER_KINDS[kind], np.linspace(-1.2, 1.2, 2_401)
+    tone = np.sin(2 * np.pi * np.arange(1_024) / 1_024)
+    for drive in np.linspace(*ranges.drive, 5):
+        for asymmetry in np.linspace(*ranges.asymmetry, 5):
+            speaker = Loudspeaker("P", kind, FLAT, float(drive), float(asymmetry))
+            moved = speaker.displacement(places)
+            assert (np.diff(moved) > 0).all()
+            assert np.diff(moved)[1_200] * 1_000 == pytest.approx(1, abs=0.01), "nothing happens to what is soft"
+            first, second = np.abs(np.fft.rfft(speaker.displacement(tone)))[1:3]
+            assert asymmetry * drive / 8 <= second / first + 1e-9 <= asymmetry * drive / 2 + 2e-9
+            limits = replace(speaker, drive=1e3).displacement(np.array([-1.0, 1.0])) * 1e3
+            np.testing.assert_allclose(limits, [-1 / (1 + asymmetry), 1 / (1 - asymmetry)])
+
+
 def test_a_loudspeaker_does_not_care_at_which_level_it_is_fed():
     waveform = np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ)
     speaker = Loudspeaker.draw("P01-phone", "phone", np.random.default_rng(0))
