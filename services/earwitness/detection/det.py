@@ -47,6 +47,18 @@ def draw_det(path: Path, curves: Mapping[str, Curve]) -> None:
 
     Raises: as `equal_error_rate`; OSError when the file cannot be written.
     """
+    figure = det_figure(curves)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    figure.savefig(partial, dpi=110, format="png")
+    partial.replace(path)
+
+
+def det_figure(curves: Mapping[str, Curve]) -> Figure:
+    """What `draw_det` writes: for each name its line, its mark on the convex hull and that at the nearest threshold.
+
+    Raises: as `equal_error_rate`.
+    """
     figure = Figure(figsize=(6.4, 6.4 + 0.4 * len(curves)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -65,10 +77,7 @@ def draw_det(path: Path, curves: Mapping[str, Curve]) -> None:
             axes.plot(place, place, marker, color=line.get_color(), fillstyle=fill, markersize=7, zorder=3)
     _frame(axes, low, high)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", fontsize=8, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    figure.savefig(partial, dpi=110, format="png")
-    partial.replace(path)
+    return figure
 
 
 def _lowest_seen(false_alarms: NDArray[np.float64], misses: NDArray[np.float64], high: float) -> float:

@@ -5,9 +5,10 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+from scipy.special import ndtr, ndtri
 
-from earwitness.detection.det import Curve, det_curve, draw_det
-from earwitness.detection.eer import UndefinedEer
+from earwitness.detection.det import Curve, det_curve, det_figure, draw_det
+from earwitness.detection.eer import UndefinedEer, equal_error_rate
 
 
 def scored(seed: int, apart: float, decimals: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -47,6 +48,34 @@ def test_systems_are_drawn_in_colours_of_their_own(tmp_path: Path, apart: list[f
     for colour in colours:
         assert (np.abs(picture - colour).max(axis=-1) < 0.1).sum() > 60
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["det.png"]
+
+
+def test_the_axes_are_normal_deviates() -> None:
+    """Two Gaussians of one variance make a straight line, parallel to the other diagonal; marks lie on the first."""
+    apart, places = 2.0, ndtri((np.arange(20_000) + 0.5) / 20_000)
+    scores = np.concatenate([places + apart, places])
+    genuine = np.arange(len(scores)) < len(places)
+    (axes,) = det_figure({"gaussian": Curve(scores, genuine), "noisy": Curve(*scored(3, 1.0))}).axes
+    line, hull, nearest, _, hull_of_noisy, nearest_of_noisy, diagonal = axes.get_lines()
+    across, up = line.get_data()
+    seen = (np.abs(across) < 3) & (np.abs(up) < 3)
+    assert seen.sum() > 10_000
+    np.testing.assert_allclose((across + up)[seen], -apart, atol=0.01)
+    for mark, rate in (
+        (hull, ndtr(-apart / 2)),
+        (nearest, ndtr(-apart / 2)),
+        (hull_of_noisy, equal_error_rate(*scored(3, 1.0)).convex_hull),
+        (nearest_of_noisy, equal_error_rate(*scored(3, 1.0)).nearest_threshold),
+    ):
+        np.testing.assert_allclose(np.ravel(mark.get_data()), ndtri(rate), atol=1e-3)
+    low, high = axes.get_xlim()
+    np.testing.assert_array_equal(diagonal.get_data(), [[low, high], [low, high]])
+    assert axes.get_ylim() == (low, high)
+    for axis in (axes.xaxis, axes.yaxis):
+        percents = [float(label.get_text()) for label in axis.get_ticklabels()]
+        np.testing.assert_allclose(axis.get_ticklocs(), ndtri(np.array(percents) / 100))
+        assert {1, 10, 40} <= set(percents)
+        assert low <= min(axis.get_ticklocs()) < max(axis.get_ticklocs()) <= high
 
 
 def test_one_class_has_no_curve(tmp_path: Path) -> None:
