@@ -8,8 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from prometheus_client import CollectorRegistry
-
 from earwitness import tracing
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.admission import Admission
@@ -25,9 +23,8 @@ from earwitness.explainer.state import Outcome, Trajectory
 from earwitness.features import Audio, FeatureProfile, profile_from_dict
 from earwitness.inference.backend import FloatArray, InferenceBackend
 from earwitness.inference.metadata import BundleMetadata
+from earwitness.rpc.context import RETURN_MARGIN_S
 
-RETURN_MARGIN_S = 0.1
-"""Kept of the caller's time for the answer's way back."""
 MAX_RESERVED = 0.5
 """At most this part of the caller's time is kept for rendering: its estimate may be far too high."""
 
@@ -66,14 +63,15 @@ class Explanation:
 class Explainer:
     """Explains the bundles of one backend, within limits."""
 
-    def __init__(self, backend: InferenceBackend, settings: ExplainerSettings, registry: CollectorRegistry) -> None:
+    def __init__(self, backend: InferenceBackend, settings: ExplainerSettings, metrics: ExplainerMetrics) -> None:
         self._backend = backend
         self._settings = settings
         self._limits = Limits(settings.max_rows, settings.max_steps)
         self._admission = Admission(settings.max_concurrent_searches, settings.max_waiting_searches)
         self._probe = GradientProbe()
         self._renderer = Renderer(settings.render_threads)
-        self._metrics = ExplainerMetrics(registry, self._admission)
+        self._metrics = metrics
+        metrics.watch(self._admission)
 
     @property
     def max_rows(self) -> int:
@@ -153,18 +151,6 @@ class Explainer:
             call_timeout_s=self._settings.inference_timeout_s,
             observe=partial(self._metrics.inference, bundle.name),
         )
-
-    def count_step(self, model: str, progress: Progress) -> None:
-        """Count one evaluation of a batch of a sweep."""
-        self._metrics.step(model, progress)
-
-    def count_sweep(self, state: str) -> None:
-        """Count a sweep that is over."""
-        self._metrics.sweep_over(state)
-
-    def tell_unfinished_sweeps(self, count: int) -> None:
-        """Say how many sweeps run or wait."""
-        self._metrics.unfinished_sweeps.set(count)
 
     async def quiet(self, timeout_s: float) -> None:
         """Return when no search runs, or after `timeout_s` seconds: how background work lets callers go first."""

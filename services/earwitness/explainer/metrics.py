@@ -15,7 +15,7 @@ BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 class ExplainerMetrics:
     """Labels are names of served models and the three roles, so they stay bounded."""
 
-    def __init__(self, registry: CollectorRegistry, admission: Admission) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         model = ("model",)
         self._steps = Counter("explainer_steps", "Search steps evaluated, whole batches.", model, registry=registry)
         self._row_steps = Counter(
@@ -52,10 +52,13 @@ class ExplainerMetrics:
             "explainer_unfinished_sweeps", "Sweeps in the database that run or wait.", registry=registry
         )
         self.rows_in_flight = Gauge("explainer_rows_in_flight", "Rows of the searches that run.", registry=registry)
-        running = Gauge("explainer_searches_in_flight", "Searches that run.", registry=registry)
-        running.set_function(lambda: admission.running)
-        waiting = Gauge("explainer_queue_depth", "Searches that wait for a slot.", registry=registry)
-        waiting.set_function(lambda: admission.waiting)
+        self._running = Gauge("explainer_searches_in_flight", "Searches that run.", registry=registry)
+        self._waiting = Gauge("explainer_queue_depth", "Searches that wait for a slot.", registry=registry)
+
+    def watch(self, admission: Admission) -> None:
+        """Show how many searches it lets run and has wait."""
+        self._running.set_function(lambda: admission.running)
+        self._waiting.set_function(lambda: admission.waiting)
 
     def step(self, model: str, progress: Progress) -> None:
         """Count one evaluation of a batch."""

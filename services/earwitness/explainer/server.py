@@ -7,6 +7,7 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from earwitness.explainer.explainer import Explainer
+from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.servicer import ExplainerServicer
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.sweep.migration import SCHEMA
@@ -47,12 +48,13 @@ async def build_server(settings: ExplainerSettings, backend: InferenceBackend | 
     database = Database(settings.store_url, StoreMetrics(server.registry))
     server.on_stop(partial(asyncio.to_thread, database.close))
     await asyncio.to_thread(SCHEMA.prepare, database)
-    explainer = Explainer(backend, settings, server.registry)
+    metrics = ExplainerMetrics(server.registry)
+    explainer = Explainer(backend, settings, metrics)
     server.on_stop(explainer.close)
     ranker = None
     if settings.scorer_address:
         ranker = ScorerRanker(settings.scorer_address, token_file=settings.scorer_token_file, tls=settings.scorer_tls)
-    sweeps = Sweeps(explainer, SweepStore(database), settings, ranker)
+    sweeps = Sweeps(explainer, SweepStore(database), settings, ranker, metrics)
     server.on_start(sweeps.start)
     server.on_drain(sweeps.drain)
     server.on_stop(sweeps.close)

@@ -22,7 +22,6 @@ class ExplainerServicer(SweepServicer):
     def __init__(self, explainer: Explainer, sweeps: Sweeps, settings: ExplainerSettings) -> None:
         super().__init__(sweeps, settings.max_response_bytes)
         self._explainer = explainer
-        self._max_response_bytes = settings.max_response_bytes
         self._progress_interval_s = settings.progress_interval_s
 
     async def ListModels(  # noqa: N802

@@ -15,6 +15,8 @@ REQUEST_ID_KEY = "x-request-id"
 VERSION_KEY = "x-earwitness-version"
 TIME_KEY = "x-server-time"
 """Seconds since 1970 when the call was over, by the server's clock."""
+RETURN_MARGIN_S = 0.1
+"""Kept of a caller's time for the answer's way back."""
 _ACCEPTED_ID = re.compile(r"[!-~]{1,128}")
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 _logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from earwitness.explainer.errors import ModelNotFound, NonFiniteModel, UnknownFeatures
 from earwitness.explainer.explainer import Explainer
+from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.objective import Objective, Sense
 from earwitness.explainer.optimisers import Settings
 from earwitness.explainer.plan import Artefact, Row, Search
@@ -67,7 +68,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyBundle:
 @asynccontextmanager
 async def opened(tiny: TinyBundle) -> AsyncIterator[tuple[Explainer, Altered]]:
     backend = Altered(LocalBackend(tiny.repository, threads=1))
-    explainer = Explainer(backend, ExplainerSettings(), CollectorRegistry())
+    explainer = Explainer(backend, ExplainerSettings(), ExplainerMetrics(CollectorRegistry()))
     try:
         yield explainer, backend
     finally:
@@ -170,7 +171,7 @@ class Slow(Altered):
 async def test_the_passes_after_the_search_have_their_time(tiny: TinyBundle, time_left_s: float) -> None:
     """Wherever in a step the deadline falls, the best so far comes back."""
     backend = Slow(LocalBackend(tiny.repository, threads=1))
-    explainer = Explainer(backend, ExplainerSettings(backend="local"), CollectorRegistry())
+    explainer = Explainer(backend, ExplainerSettings(backend="local"), ExplainerMetrics(CollectorRegistry()))
     request = replace(SEARCH, settings=Settings(steps=1000))
     found = await explainer.search(request, NOTHING, time_left_s=time_left_s)
     assert found.outcome.stopped_by is StoppedBy.DEADLINE

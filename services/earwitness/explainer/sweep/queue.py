@@ -11,6 +11,7 @@ from earwitness import tracing
 from earwitness.errors import EarwitnessError, Internal, Unavailable
 from earwitness.explainer.errors import LeaseLost, ModelChanged
 from earwitness.explainer.explainer import Explainer
+from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.sweep import convert
 from earwitness.explainer.sweep.layout import Layout
@@ -39,6 +40,7 @@ class SweepQueue:
         store: SweepStore,
         settings: ExplainerSettings,
         rankings: Rankings,
+        metrics: ExplainerMetrics,
         on_change: Callable[[], None],
     ) -> None:
         """`on_change` is told that something about a sweep was written."""
@@ -46,6 +48,7 @@ class SweepQueue:
         self._store = store
         self._settings = settings
         self._rankings = rankings
+        self._metrics = metrics
         self._on_change = on_change
         self._pace = Pace(settings.sweep_checkpoint_s, settings.sweep_heartbeat_s, settings.sweep_blocks_in_flight)
         self._holder = str(uuid4())
@@ -139,7 +142,7 @@ class SweepQueue:
             self._running = None
         progress = record.progress if runner is None else runner.progress
         await asyncio.to_thread(self._store.finish, lease, state, error, progress)
-        self._explainer.count_sweep(state.value)
+        self._metrics.sweep_over(state.value)
         _logger.info("sweeps/%s %s in %.1f s", record.sweep_id, state.value, progress.search_s)
         self._on_change()
         return state
@@ -173,7 +176,7 @@ class SweepQueue:
             pace=self._pace,
             prepare=prepare,
             conclude=rank,
-            on_step=partial(self._explainer.count_step, bundle.name),
+            on_step=partial(self._metrics.step, bundle.name),
             on_change=self._on_change,
         )
 

@@ -13,13 +13,11 @@ from earwitness.explainer.sweep.record import State, SweepRecord
 from earwitness.explainer.sweep.sweeps import Sweeps, View
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.v1 import explainer_pb2_grpc
-from earwitness.rpc.context import time_remaining_s
+from earwitness.rpc.context import RETURN_MARGIN_S, time_remaining_s
 from earwitness.rpc.interceptor import ServicerContext
 from earwitness.rpc.validate import duration_s, page_request, uuid4
 
 BASIC = View()
-RETURN_MARGIN_S = 0.1
-"""Kept of the caller's time for the answer's way back."""
 
 
 class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
@@ -27,7 +25,7 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
 
     def __init__(self, sweeps: Sweeps, max_response_bytes: int) -> None:
         self._sweeps = sweeps
-        self._max_sweep_bytes = max_response_bytes
+        self._max_response_bytes = max_response_bytes
 
     async def CreateSweep(  # noqa: N802
         self, request: pb.CreateSweepRequest, context: ServicerContext
@@ -50,10 +48,10 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
             numbers=list(request.result_indices) or None,
         )
         response = pb.GetSweepResponse(sweep=await self._sweeps.message(record, view))
-        if response.ByteSize() > self._max_sweep_bytes:
+        if response.ByteSize() > self._max_response_bytes:
             raise InvalidArgument(
                 "view",
-                f"takes {response.ByteSize()} bytes, one response at most {self._max_sweep_bytes}; ask for some "
+                f"takes {response.ByteSize()} bytes, one response at most {self._max_response_bytes}; ask for some "
                 "results at a time (result_indices)",
             )
         return response

@@ -17,6 +17,7 @@ from earwitness import tracing
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.errors import Draining, ResultNotDone, SweepNotOver
 from earwitness.explainer.explainer import Explainer, Explanation
+from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.plan import Artefact
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.state import Trajectory
@@ -53,11 +54,17 @@ class Sweeps:
     """The sweeps of one database, run on the models of one explainer."""
 
     def __init__(
-        self, explainer: Explainer, store: SweepStore, settings: ExplainerSettings, ranker: Ranker | None
+        self,
+        explainer: Explainer,
+        store: SweepStore,
+        settings: ExplainerSettings,
+        ranker: Ranker | None,
+        metrics: ExplainerMetrics,
     ) -> None:
         self._explainer = explainer
         self._store = store
         self._settings = settings
+        self._metrics = metrics
         self._rankings = Rankings(store, ranker)
         self._limits = SweepLimits(
             settings.max_steps,
@@ -65,7 +72,7 @@ class Sweeps:
             settings.max_sweep_explanations,
             settings.max_sweep_row_steps,
         )
-        self._queue = SweepQueue(explainer, store, settings, self._rankings, self._tell)
+        self._queue = SweepQueue(explainer, store, settings, self._rankings, metrics, self._tell)
         self._changed = asyncio.Event()
         self._draining = False
         # Threads of their own: they may all be waiting for a lock that readers do not need.
@@ -88,7 +95,7 @@ class Sweeps:
 
     async def healthy(self) -> bool:
         """True while the database answers; keeps the number of unfinished sweeps current. Raises: StoreUnavailable."""
-        self._explainer.tell_unfinished_sweeps(await asyncio.to_thread(self._store.count))
+        self._metrics.unfinished_sweeps.set(await asyncio.to_thread(self._store.count))
         return True
 
     async def create(self, request_id: str, message: pb.Sweep) -> SweepRecord:
