@@ -8,6 +8,7 @@ import pytest
 
 from earwitness.features import get_profile
 from earwitness.training.corpus import LabelledSpectrograms
+from tests.helpers.labelled import labelled
 
 
 def easy_split(clips: int, seed: int) -> LabelledSpectrograms:
@@ -23,7 +24,7 @@ def easy_split(clips: int, seed: int) -> LabelledSpectrograms:
         spectrograms.append(frames)
         labels.append(vocal)
     facts = [{"vocal": number % 2 == 0, "engine": "easy" if number % 2 == 0 else ""} for number in range(clips)]
-    return LabelledSpectrograms.from_spectrograms(get_profile("log-mel-80@1"), spectrograms, labels, facts)
+    return labelled(get_profile("log-mel-80@1"), spectrograms, labels, facts)
 
 
 @pytest.fixture(scope="session")

@@ -109,24 +109,6 @@ class LabelledSpectrograms:
             ) from err
         return cls(profile, quantisation, frames, labels, clips)
 
-    @classmethod
-    def from_spectrograms(
-        cls,
-        profile: FeatureProfile,
-        spectrograms: Sequence[NDArray[np.float32]],
-        labels: Sequence[NDArray[np.bool_]],
-        facts: Sequence[Mapping[str, Any]],
-    ) -> Self:
-        """Data in memory from spectrograms `[frames, bands]` and their frame labels `[frames]`."""
-        quantisation = Quantisation.of_profile(profile)
-        counts = [len(spectrogram) for spectrogram in spectrograms]
-        firsts = np.cumsum([0, *counts])
-        clips = tuple(
-            Clip(int(first), count, fact) for first, count, fact in zip(firsts[:-1], counts, facts, strict=True)
-        )
-        frames = np.concatenate([quantisation.quantise(spectrogram) for spectrogram in spectrograms])
-        return cls(profile, quantisation, frames, np.concatenate(labels), clips)
-
     def save(self, folder: Path | str) -> None:
         """Writes the data so that `open` reads it; `clips.json` comes last and marks it complete.
 

@@ -7,6 +7,7 @@ import pytest
 
 from earwitness.features import get_profile
 from earwitness.training.corpus import DatasetError, LabelledSpectrograms, Quantisation
+from tests.helpers.labelled import labelled
 
 PROFILE = get_profile("log-mel-80@1")
 QUANTISATION = Quantisation.of_profile(PROFILE)
@@ -19,7 +20,7 @@ def data() -> LabelledSpectrograms:
     lengths = (200, 60, 150)
     spectrograms = [rng.uniform(-10, 3, (length, 80)).astype(np.float32) for length in lengths]
     labels = [np.arange(length) % 3 == 0 for length in lengths]
-    return LabelledSpectrograms.from_spectrograms(PROFILE, spectrograms, labels, [{"name": str(n)} for n in lengths])
+    return labelled(PROFILE, spectrograms, labels, [{"name": str(n)} for n in lengths])
 
 
 def test_quantisation_error_is_half_a_step_and_the_floor_is_exact():
@@ -75,9 +76,7 @@ def test_random_excerpts_are_real_ones_with_their_labels(data):
 
 
 def test_dither_stays_within_half_a_step_and_spares_the_floor(data):
-    silent = LabelledSpectrograms.from_spectrograms(
-        PROFILE, [np.full((115, 80), PROFILE.floor_value, np.float32)], [np.zeros(115, bool)], [{}]
-    )
+    silent = labelled(PROFILE, [np.full((115, 80), PROFILE.floor_value, np.float32)], [np.zeros(115, bool)], [{}])
     assert (silent.random_excerpts(np.random.default_rng(0), 2)[0] == np.float32(PROFILE.floor_value)).all()
     plain, _ = data.random_excerpts(np.random.default_rng(2), 8, dither=False)
     dithered, _ = data.random_excerpts(np.random.default_rng(2), 8)
@@ -87,8 +86,6 @@ def test_dither_stays_within_half_a_step_and_spares_the_floor(data):
 
 
 def test_clips_too_short_for_any_excerpt_are_named():
-    short = LabelledSpectrograms.from_spectrograms(
-        PROFILE, [np.zeros((50, 80), np.float32)], [np.zeros(50, bool)], [{}]
-    )
+    short = labelled(PROFILE, [np.zeros((50, 80), np.float32)], [np.zeros(50, bool)], [{}])
     with pytest.raises(DatasetError, match="no clip has the 115 frames"):
         short.random_excerpts(np.random.default_rng(0), 1)
