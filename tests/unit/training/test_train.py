@@ -70,7 +70,13 @@ def test_published_schedule_is_that_of_the_paper(tmp_path: Path) -> None:
     assert (config.optimiser, config.learning_rate, config.rate_decay, config.momentum) == (
         "nesterov", 0.01, 0.85, 0.95,
     )  # fmt: skip
-    assert (config.augmentation.stretch, config.augmentation.shift, config.augmentation.filter_db) == (0.3, 0.3, 10.0)
+    assert (config.target_margin, config.excerpts_per_segment, config.batch_norm, config.ema_updates) == (
+        0.02, 1, False, 0,
+    )  # fmt: skip
+    augmentation = config.augmentation
+    assert (augmentation.stretch, augmentation.shift, augmentation.filter_db) == (0.3, 0.3, 10.0)
+    assert (augmentation.level_db, augmentation.mix_share) == (0, 0)
+    assert (augmentation.masked_bands, augmentation.masked_frames) == (0, 0)
 
 
 def test_gan_in_two_parts_equals_one_and_is_scored(easy_corpus: Path, tmp_path: Path) -> None:
