@@ -27,7 +27,8 @@ async def explain_and_score(
     """Run a search that has one objective, and score it against `reference`.
 
     `reference` is `NAME` or `NAME/versions/N` and needs `scorer`; the objective's unit alone is compared, as a sweep
-    compares it, or with `whole_layer`, and for a direction, all units of its layer. What cannot be scored is refused before the search begins.
+    compares it, or with `whole_layer`, and for a direction, all units of its layer. What cannot be scored is refused
+    before the search begins.
 
     A search that was done is not lost with its score: when scoring fails after all, the run carries the failure.
 
