@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from earwitness.client.output.report import RealExcerpt
-from earwitness.client.references import bundle_of, identity_of, layer_activations
+from earwitness.client.references import bundle_of, identity_of, judges_whole_recordings, layer_activations
 from earwitness.client.values import FloatArray, Objective
 from earwitness.errors import InvalidArgument
-from earwitness.features import FeatureProfile, load_audio, profile_from_dict, render_picture
+from earwitness.features import FeatureProfile, load_audio, profile_from_dict, recording_excerpts, render_picture
 from earwitness.inference.backend import InferenceBackend
 
 PEAK = 0.9
@@ -49,8 +49,9 @@ async def top_excerpts(
 
     `backend` runs the classifier of `model`, once for all objectives of a layer; an excerpt begins every half an
     excerpt, and those that are returned for an objective do not overlap. Their sound is that of the recording, with its
-    peak brought near full scale. `on_progress` gets the recordings done and in all. Fewer excerpts come back where the
-    recordings hold fewer.
+    peak brought near full scale; one shorter than an excerpt is repeated for a model that judges whole recordings, and
+    left out for others. `on_progress` gets the recordings done and in all. Fewer excerpts come back where there are
+    fewer.
 
     Raises: InvalidArgument for an unknown model or layer, or a count below 1; AudioError; InferenceUnavailable.
     """
@@ -59,10 +60,11 @@ async def top_excerpts(
     bundle = await bundle_of(backend, model)
     weights = [_weights(each, identity_of(bundle, each.layer).unit_count) for each in objectives]
     profile, frame_count = profile_from_dict(bundle.features), bundle.spectrogram_shape[1]
+    whole = judges_whole_recordings(bundle)
     hop = max(1, frame_count // 2)
     best: list[list[_Found]] = [[] for _ in objectives]
     for done, recording in enumerate(recordings, start=1):
-        excerpts = await asyncio.to_thread(_excerpts, recording, profile, frame_count, hop)
+        excerpts = await asyncio.to_thread(_excerpts, recording, profile, hop, repeated=whole)
         if len(excerpts):
             layers = {each.layer for each in objectives}
             units = {layer: await layer_activations(backend, bundle, layer, excerpts) for layer in layers}
@@ -107,11 +109,8 @@ def _apart(found: Sequence[_Found], frame_count: int) -> list[_Found]:
     return kept
 
 
-def _excerpts(recording: Path, profile: FeatureProfile, frame_count: int, hop: int) -> FloatArray:
-    waveform = load_audio(recording, profile.sample_rate_hz)
-    if len(waveform) < profile.sample_count(frame_count):
-        return np.empty((0, *profile.excerpt_shape), np.float32)
-    return profile.excerpts(profile.spectrogram(waveform), hop)
+def _excerpts(recording: Path, profile: FeatureProfile, hop: int, *, repeated: bool) -> FloatArray:
+    return recording_excerpts(profile, load_audio(recording, profile.sample_rate_hz), hop, repeated=repeated)
 
 
 def samples_of(profile: FeatureProfile, first_frame: int, frame_count: int) -> slice:
@@ -126,6 +125,8 @@ def _rendered(found: _Found, sign: float, profile: FeatureProfile, frame_count: 
     activation = sign * found.upwards
     samples = samples_of(profile, found.first_frame, frame_count)
     waveform = load_audio(found.recording, profile.sample_rate_hz)[samples]
+    if len(waveform) < profile.sample_count(frame_count):  # repeated, as the model hears it
+        waveform = np.resize(waveform, profile.sample_count(frame_count))
     loudest = float(np.abs(waveform).max())
     file = io.BytesIO()
     louder = waveform * np.float32(PEAK / loudest) if loudest else waveform

@@ -23,10 +23,9 @@ from earwitness.errors import InvalidArgument
 from earwitness.features import (
     FeatureProfile,
     check_audio,
-    cut_or_repeat,
     load_audio,
     profile_from_dict,
-    utterance_spectrogram,
+    recording_excerpts,
 )
 from earwitness.inference.backend import InferenceBackend
 from earwitness.inference.metadata import BundleMetadata
@@ -128,9 +127,7 @@ async def build_reference(
     added = duplicates = rows = 0
     too_short: list[Path] = []
     for index, recording in enumerate(recordings, start=1):
-        shard_id, excerpts = await asyncio.to_thread(
-            _excerpts, recording, profile, bundle.spectrogram_shape, hop, repeated=whole
-        )
+        shard_id, excerpts = await asyncio.to_thread(_excerpts, recording, profile, hop, repeated=whole)
         if len(excerpts):
             activations = await layer_activations(backend, bundle, layer, excerpts)
             if not rows:  # from here on there is something to keep
@@ -263,21 +260,12 @@ async def _append(scorer: ScorerClient, name: str, shard_id: str, activations: F
         return False
 
 
-def _excerpts(
-    recording: Path, profile: FeatureProfile, excerpt_shape: tuple[int, int], hop_frames: int, *, repeated: bool
-) -> tuple[str, FloatArray]:
-    """A recording's shard id and its excerpts `[N, bands, frames]`.
-
-    One shorter than an excerpt has none (N is 0), or one that goes on from its beginning where it is to be `repeated`.
-    """
+def _excerpts(recording: Path, profile: FeatureProfile, hop_frames: int, *, repeated: bool) -> tuple[str, FloatArray]:
+    """A recording's shard id and its excerpts `[N, bands, frames]`, see `recording_excerpts`."""
     waveform = load_audio(recording, profile.sample_rate_hz)
     key = f"{profile.name} hop {hop_frames} " + hashlib.sha256(recording.read_bytes()).hexdigest()
     shard_id = f"audio-{hashlib.sha256(key.encode()).hexdigest()}"
-    if len(waveform) >= profile.sample_count(excerpt_shape[1]):
-        return shard_id, profile.excerpts(profile.spectrogram(waveform), hop_frames)
-    if repeated and len(waveform):
-        return shard_id, cut_or_repeat(utterance_spectrogram(profile, waveform), excerpt_shape[1])[np.newaxis]
-    return shard_id, np.empty((0, *excerpt_shape), np.float32)
+    return shard_id, recording_excerpts(profile, waveform, hop_frames, repeated=repeated)
 
 
 def _words(identity: ReferenceIdentity) -> str:

@@ -15,7 +15,7 @@ from earwitness.features.profile import (
     with_excerpt_frames,
 )
 from earwitness.features.sound import AUDIO_SEED, Audio, render_audio
-from earwitness.features.utterances import cut_or_repeat, utterance_spectrogram
+from earwitness.features.utterances import cut_or_repeat, recording_excerpts, utterance_spectrogram
 
 __all__ = [
     "AUDIO_SEED",
@@ -35,6 +35,7 @@ __all__ = [
     "get_profile",
     "load_audio",
     "profile_from_dict",
+    "recording_excerpts",
     "render_audio",
     "render_picture",
     "resample",

@@ -20,6 +20,21 @@ def utterance_spectrogram(profile: FeatureProfile, waveform: NDArray[np.float32]
     return profile.spectrogram(waveform)
 
 
+def recording_excerpts(
+    profile: FeatureProfile, waveform: NDArray[np.float32], hop_frames: int, *, repeated: bool
+) -> NDArray[np.float32]:
+    """The excerpts `[N, bands, frames]` of a recording `[samples]`, one every `hop_frames` frames.
+
+    One shorter than an excerpt has none (N is 0), or one that goes on from its beginning where it is to be `repeated`.
+    """
+    band_count, frame_count = profile.excerpt_shape
+    if len(waveform) >= profile.sample_count(frame_count):
+        return profile.excerpts(profile.spectrogram(waveform), hop_frames)
+    if repeated and len(waveform):
+        return cut_or_repeat(utterance_spectrogram(profile, waveform), frame_count)[np.newaxis]
+    return np.empty((0, band_count, frame_count), np.float32)
+
+
 def cut_or_repeat(spectrogram: NDArray[Value], window_frames: int, start: int = 0) -> NDArray[Value]:
     """`window_frames` frames from `start` on, `[bands, window_frames]`, of a spectrogram `[frames, bands]`.
 

@@ -84,6 +84,24 @@ async def test_sounds_are_those_of_the_recordings(backend: LocalBackend, recordi
         assert np.ptp(shift) < 0.1  # the same but for its gain
 
 
+async def test_a_short_utterance_is_repeated_where_the_whole_is_judged(tmp_path: Path) -> None:
+    """As a detector of replayed speech hears it, so that its sound is what was judged."""
+    short = write_recording(tmp_path / "short.wav", 0.5, 3)
+    shipped = LocalBackend(Path(__file__).parents[3] / "model_repository", threads=1)
+    try:
+        ((excerpt,),) = await top_excerpts(
+            shipped, model="replay-bulbul", objectives=[Objective("fc10", 0)], recordings=[short], count=3
+        )
+    finally:
+        await shipped.close()
+    assert excerpt.spectrogram.shape == (129, 100)
+    assert excerpt.audio_wav is not None
+    waveform, rate = soundfile.read(io.BytesIO(excerpt.audio_wav), dtype="float32")
+    count = len(load_audio(short, 16_000))
+    assert (rate, len(waveform) > count) == (16_000, True)
+    np.testing.assert_array_equal(waveform[count:], waveform[: len(waveform) - count])
+
+
 async def test_few_recordings_give_few_and_wrong_names_are_said(backend: LocalBackend, recordings: list[Path]) -> None:
     objectives = [Objective("fc3", 0)]
     (many,) = await top_excerpts(backend, model="tiny", objectives=objectives, recordings=recordings[:1], count=50)

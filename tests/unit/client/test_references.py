@@ -51,23 +51,23 @@ def test_shard_is_named_by_contents_and_cut(tmp_path: Path) -> None:
     first = noise(tmp_path / "first.wav", 40)
     copy = Path(shutil.copy(first, tmp_path / "copy.wav"))
     other = noise(tmp_path / "other.wav", 40, seed=1)
-    names = [_excerpts(path, PROFILE, PROFILE.excerpt_shape, 6, repeated=False)[0] for path in (first, copy, other)]
+    names = [_excerpts(path, PROFILE, 6, repeated=False)[0] for path in (first, copy, other)]
     assert names[0] == names[1] != names[2]
-    assert _excerpts(first, PROFILE, PROFILE.excerpt_shape, 5, repeated=False)[0] != names[0]
+    assert _excerpts(first, PROFILE, 5, repeated=False)[0] != names[0]
 
 
 def test_excerpts_begin_every_hop(tmp_path: Path) -> None:
     path = noise(tmp_path / "a.wav", FRAMES + 12)
-    _, excerpts = _excerpts(path, PROFILE, PROFILE.excerpt_shape, 6, repeated=False)
+    _, excerpts = _excerpts(path, PROFILE, 6, repeated=False)
     assert excerpts.shape == (3, BANDS, FRAMES)
-    _, every = _excerpts(path, PROFILE, PROFILE.excerpt_shape, 1, repeated=False)
+    _, every = _excerpts(path, PROFILE, 1, repeated=False)
     np.testing.assert_array_equal(excerpts, every[::6])
     assert len(every) == 13
 
 
 @pytest.mark.parametrize("frames", [1, FRAMES - 1])
 def test_too_short_recording_has_no_excerpt(tmp_path: Path, frames: int) -> None:
-    _, excerpts = _excerpts(noise(tmp_path / "a.wav", frames), PROFILE, PROFILE.excerpt_shape, 6, repeated=False)
+    _, excerpts = _excerpts(noise(tmp_path / "a.wav", frames), PROFILE, 6, repeated=False)
     assert excerpts.shape == (0, BANDS, FRAMES)
 
 
@@ -81,11 +81,11 @@ async def test_a_short_utterance_is_what_the_detector_hears_of_it(tmp_path: Path
     shape, profile = bundles["replay-bulbul"].spectrogram_shape, profile_from_dict(bundles["replay-bulbul"].features)
     for seconds in (0.004, 0.4, 0.98):
         path = write_audio(tmp_path / f"{seconds}.wav", spoken(0, seconds), 16_000)
-        _, excerpts = _excerpts(path, profile, shape, 50, repeated=True)
+        _, excerpts = _excerpts(path, profile, 50, repeated=True)
         data = stored_spectrograms([Utterance(path.stem, path, True, "-")], profile, tmp_path)
         np.testing.assert_allclose(excerpts, [cut_or_repeat(data.spectrogram(0), 100)], atol=0.01)
     nothing = write_audio(tmp_path / "one.wav", spoken(0)[:1], 44_100)
-    assert _excerpts(nothing, profile, shape, 50, repeated=True)[1].shape == (0, *shape)
+    assert _excerpts(nothing, profile, 50, repeated=True)[1].shape == (0, *shape)
 
 
 async def test_activations_are_the_classifiers(tmp_path: Path) -> None:
