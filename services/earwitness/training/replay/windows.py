@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from earwitness.features import cut_or_repeat
-
 
 def window_starts(frame_count: int, window_frames: int, hop_frames: int | None) -> NDArray[np.int64]:
     """First frames `[N]`, N at least 1, of the windows over an utterance of `frame_count` frames.
@@ -21,12 +19,6 @@ def window_starts(frame_count: int, window_frames: int, hop_frames: int | None) 
     if hop_frames is None or last == 0:
         return np.zeros(1, np.int64)
     return np.append(np.arange(0, last, hop_frames), last)
-
-
-def windows(spectrogram: NDArray[np.float32], window_frames: int, hop_frames: int | None = None) -> NDArray[np.float32]:
-    """All windows `[N, bands, window_frames]` of a spectrogram `[frames, bands]`, as `window_starts` places them."""
-    starts = window_starts(len(spectrogram), window_frames, hop_frames)
-    return np.stack([cut_or_repeat(spectrogram, window_frames, int(start)) for start in starts])
 
 
 def mean_over_windows(scores: ArrayLike, utterances: ArrayLike, utterance_count: int) -> NDArray[np.float64]:

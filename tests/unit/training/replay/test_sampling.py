@@ -10,8 +10,8 @@ from earwitness.features import get_profile
 from earwitness.training.networks.replay import ReplayNetwork, log_odds
 from earwitness.training.replay.sampling import WindowSampler, loss_and_scores, utterance_scores
 from earwitness.training.replay.spectrograms import UtteranceSpectrograms, stored_spectrograms
-from earwitness.training.replay.windows import windows
 from tests.unit.training.replay.conftest import ListedCorpus
+from tests.unit.training.replay.slow import windows
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,8 @@
 import numpy as np
 import pytest
 
-from earwitness.training.replay.windows import (
-    BandStatistics,
-    mean_over_windows,
-    window_starts,
-    windows,
-)
+from earwitness.training.replay.windows import BandStatistics, mean_over_windows, window_starts
+from tests.unit.training.replay.slow import windows
 
 COUNTING = np.arange(10, dtype=np.float32)[:, None] + np.array([0.0, 100.0], np.float32)
 """Ten frames of two bands; a value says its frame and band."""
