@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from earwitness.features import get_profile
 from earwitness.training.checkpoint import CheckpointError, load_checkpoint
@@ -14,7 +15,13 @@ from earwitness.training.networks.replay import NETWORKS, ReplayNetwork
 from earwitness.training.replay.sampling import utterance_scores
 from earwitness.training.replay.spectrograms import stored_spectrograms
 from earwitness.training.replay.windows import window_starts
-from earwitness.training.train_replay import ReplayTrainingConfig, balanced_error, train_replay
+from earwitness.training.train_replay import (
+    VALUES_AT_ONCE,
+    ReplayTrainingConfig,
+    add_gradient,
+    balanced_error,
+    train_replay,
+)
 from tests.unit.training.replay.conftest import ListedCorpus, dull_replays
 
 __all__ = ["dull_replays"]
@@ -63,6 +70,24 @@ def test_more_data_slides_a_second_whatever_the_network(network: str, tmp_path: 
     assert ReplayNetwork(network, bands, frames)(torch.zeros(1, 1, bands, frames)).shape == (1, 2)
     named = replace(more, features="log-power-2048@1")
     assert named.profile.excerpt_shape == (1025, 400)
+
+
+@pytest.mark.parametrize(("network", "rows"), [("bulbul", [7, 4]), ("compact", [3, 3, 3, 2]), ("stc_lcnn", [1, 1])])
+def test_a_batch_in_pieces_has_the_gradient_of_the_whole(network: str, rows: list[int], tmp_path: Path) -> None:
+    bands, frames = ReplayTrainingConfig(tmp_path, network=network).profile.excerpt_shape
+    assert max(rows) == max(1, VALUES_AT_ONCE // (bands * frames))
+    torch.manual_seed(0)
+    learner = ReplayNetwork(network, bands, frames, dropout=0.0).train()
+    learner.initialise(torch.Generator().manual_seed(0))
+    windows, labels = torch.randn(sum(rows), bands, frames), torch.arange(sum(rows)) % 2
+    whole = cross_entropy(learner(windows[:, None]), labels)
+    expected = torch.autograd.grad(whole, list(learner.parameters()))
+    pieces = list[int]()
+    learner.register_forward_pre_hook(lambda module, arguments: pieces.append(len(arguments[0])))
+    torch.testing.assert_close(add_gradient(learner, windows, labels), whole.detach())
+    assert pieces == rows
+    for got, wanted in zip((each.grad for each in learner.parameters()), expected, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("more_data", [False, True])
