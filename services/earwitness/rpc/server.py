@@ -32,6 +32,8 @@ from earwitness.rpc.tracing import Exporter, TracingInterceptor
 Register = Callable[[grpc.aio.Server], None]
 Hook = Callable[[], Awaitable[None]]
 
+DRAINERS_S = 10.0
+"""What work that would last for ever gets to end: a database that hangs must not keep a server from its own end."""
 UNWIND_S = 1.0
 """What cancelled calls get for their clean-up before the resources they use are closed."""
 MIN_PING_INTERVAL_S = 30
@@ -79,7 +81,10 @@ class RpcServer:
         self._starters.append(begin)
 
     def on_drain(self, end: Hook) -> None:
-        """Await `end` when the server begins to stop: the place to end work and streams that would last for ever."""
+        """Await `end` when the server begins to stop: the place to end work and streams that would last for ever.
+
+        All of them together have `DRAINERS_S`.
+        """
         self._drainers.append(end)
 
     def on_stop(self, close: Hook) -> None:
@@ -150,7 +155,7 @@ class RpcServer:
         """
         if self._health is not None:
             await self._health.drain()
-        await self._run_all(self._drainers)
+        await self._run_drainers()
         if self._server is not None:
             await asyncio.sleep(notice_s)
             await self._server.stop(self.settings.drain_s if drain_s is None else drain_s)
@@ -177,6 +182,12 @@ class RpcServer:
         self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
+
+    async def _run_drainers(self) -> None:
+        draining = asyncio.create_task(self._run_all(self._drainers))
+        await asyncio.wait({draining}, timeout=DRAINERS_S)
+        if draining.cancel():
+            _logger.warning("background work did not end within %g s", DRAINERS_S)
 
     async def _run_all(self, hooks: list[Hook]) -> None:
         while hooks:

@@ -1,11 +1,18 @@
 """Sweeps whose models fail, through a real server: what passes costs nothing, what stays ends the sweep."""
 
+import asyncio
+from pathlib import Path
+
 import grpc.aio
 import numpy as np
 import pytest
 
+from earwitness.explainer.sweep.record import State
 from earwitness.explainer.sweep.runner import MAX_FAILURES
+from earwitness.explainer.sweep.store import Lease, SweepStore
 from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.storage.database import Database
+from earwitness.storage.errors import StoreUnavailable
 from tests.helpers.tiny_bundle import TinyBundle
 from tests.integration.explainer.running import running
 from tests.integration.explainer.sweeping import SLOW, Sweeping, array, sweep
@@ -69,3 +76,24 @@ async def test_a_gradient_that_is_zero_fails_the_sweep(tiny: TinyBundle) -> None
         assert operation.error.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
         assert "exactly zero" in operation.error.message
         assert (await sweeping.get(sweep_id)).state == pb.SWEEP_STATE_FAILED
+
+
+async def test_a_database_that_is_away_does_not_keep_the_explainer_from_its_end(
+    tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def away(store: SweepStore, lease: Lease) -> None:
+        raise StoreUnavailable()
+
+    monkeypatch.setattr(SweepStore, "release", away)
+    monkeypatch.setattr("earwitness.rpc.server.DRAINERS_S", 600)
+    async with running(tiny, data_dir=tmp_path) as started:
+        started.backend.step_s = 0.002
+        sweeping = Sweeping.of(started.channel)
+        first, next_one = [await sweeping.create(sweep(grid=SLOW)) for _ in range(2)]
+        await sweeping.until(first, 30)
+        stopping = asyncio.create_task(started.server.stop())
+        await asyncio.wait({stopping}, timeout=60)
+        assert stopping.done()
+    database = Database(f"sqlite:///{tmp_path / 'explainer.db'}")
+    assert SweepStore(database).get(next_one).state is State.QUEUED
+    database.close()

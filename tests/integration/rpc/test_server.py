@@ -241,6 +241,20 @@ async def test_after_the_drain_calls_are_cancelled(kind: str) -> None:
         assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
+async def test_background_work_that_does_not_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earwitness.rpc.server.DRAINERS_S", 0.1)
+    async with running() as service:
+        closed = asyncio.Event()
+
+        async def close() -> None:
+            closed.set()
+
+        service.server.on_drain(Gate().open.wait)
+        service.server.on_stop(close)
+        await asyncio.wait({asyncio.create_task(service.server.stop())}, timeout=30)
+        assert closed.is_set()
+
+
 async def test_a_call_knows_its_time_and_its_id() -> None:
     async with running() as service:
 

@@ -55,6 +55,7 @@ class SweepQueue:
         self._work = asyncio.Event()
         self._running: tuple[str, SweepRunner] | None = None
         self._worker: asyncio.Task[None] | None = None
+        self._stopping = False
 
     def start(self) -> None:
         """Run what waits, from now on."""
@@ -62,6 +63,7 @@ class SweepQueue:
 
     async def stop(self) -> None:
         """Leave checkpoints and what waits to the next process."""
+        self._stopping = True
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
@@ -76,7 +78,7 @@ class SweepQueue:
     async def _run_all(self) -> None:
         """Run sweeps, one after another, until told to stop."""
         failing = False
-        while True:
+        while not self._stopping:  # an error on the way out may have taken the place of the cancellation
             self._work.clear()
             try:
                 claimed = await self._claim()
@@ -124,8 +126,11 @@ class SweepQueue:
             _logger.info("sweeps/%s runs: %d row-steps", record.sweep_id, record.row_step_count)
             state = State.SUCCEEDED if await runner.run() else State.CANCELLED
         except asyncio.CancelledError:
-            await asyncio.to_thread(self._store.release, lease)
-            _logger.info("sweeps/%s is left at its checkpoint", record.sweep_id)
+            try:
+                await asyncio.to_thread(self._store.release, lease)
+                _logger.info("sweeps/%s is left at its checkpoint", record.sweep_id)
+            except Exception:
+                _logger.exception("sweeps/%s could not be given back; it goes on when its lease ends", record.sweep_id)
             raise
         except (StoreUnavailable, LeaseLost):
             raise
