@@ -122,7 +122,7 @@ def visible_files(folder: Path) -> list[Path]:
 
 @dataclass
 class _Files:
-    """Files by name (path below their folder, without suffix), and the names of every bare file name."""
+    """Files by name: their path below the folder, without suffix."""
 
     folder: Path
     by_name: dict[str, Path] = field(default_factory=dict)
@@ -136,11 +136,15 @@ class _Files:
         self.by_name[name] = path
         self._names_of_stem.setdefault(PurePosixPath(name).name, []).append(name)
 
+    def alike(self, name: str) -> list[str]:
+        """All names with the same file name, in whatever folders."""
+        return self._names_of_stem.get(PurePosixPath(name).name, [])
+
     def find(self, name: str) -> str | None:
         """The name itself, or the only one with the same file name."""
         if name in self.by_name:
             return name
-        same = self._names_of_stem.get(PurePosixPath(name).name, [])
+        same = self.alike(name)
         return same[0] if len(same) == 1 else None
 
 
@@ -166,7 +170,7 @@ class _Search:
         splits = self._listed() if self._kind == "jamendo" or self._lists else self._unlisted(split)
         recordings = []
         for name, which in sorted(splits.items()):
-            audio, label = self._audio.by_name[name], self._labels.find(name)
+            audio, label = self._audio.by_name[name], self._label_of(name, self._labels)
             if label is None:
                 wanted = " or ".join(f"{name}{suffix}" for suffix in sorted(LABEL_SUFFIXES[self._kind]))
                 where = self._relative(self._labels.folder)
@@ -236,7 +240,17 @@ class _Search:
     def _unlabelled(self, texts: Iterable[tuple[str, Path]], labels: _Files) -> list[tuple[str, Path]]:
         """Those texts that have the name of a recording without labels: meant as such, whatever is wrong with them."""
         named = ((self._audio.find(name), name, path) for name, path in texts)
-        return [(name, path) for recording, name, path in named if recording and labels.find(recording) is None]
+        return [(name, path) for recording, name, path in named if recording and not self._label_of(recording, labels)]
+
+    def _label_of(self, name: str, labels: _Files) -> str | None:
+        """The label file of a recording: the one of its name, else the only one of its file name that is nobody else's.
+
+        Where several recordings have that file name, nothing tells whose it is.
+        """
+        if name in labels.by_name:
+            return name
+        left = [each for each in labels.alike(name) if each not in self._audio.by_name]
+        return left[0] if len(left) == len(self._audio.alike(name)) == 1 else None
 
     def _name(self, path: PurePosixPath, suffixes: frozenset[str]) -> str:
         """A path without its ending; in a folder of any form also without the top folders audio/ and labels/."""

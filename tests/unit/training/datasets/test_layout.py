@@ -133,6 +133,31 @@ def test_a_folder_says_what_belongs_to_nothing(tmp_path: Path) -> None:
     assert [each.audio.name for each in layout.recordings] == ["c.m4a"]
 
 
+@pytest.mark.parametrize(
+    ("files", "labels", "without"),
+    [
+        (("a/01.wav", "b/01.wav", "b/01.lab"), {"b/01": "b/01.lab"}, {"a/01.wav"}),
+        (("a/01.wav", "b/01.wav", "c/01.lab"), {}, {"a/01.wav", "b/01.wav"}),
+        (("a/01.wav", "b/01.lab", "c/01.lab"), {}, {"a/01.wav"}),
+        (("a/01.wav", "b/01.lab"), {"a/01": "b/01.lab"}, set()),
+    ],
+)
+def test_labels_of_another_recording_are_nobody_elses(
+    tmp_path: Path, files: tuple[str, ...], labels: dict[str, str], without: set[str]
+) -> None:
+    touch(tmp_path, *files)
+    layout = find_recordings(tmp_path, None, SEEDED)
+    assert {each.name: layout.relative(each.label) for each in layout.recordings} == labels
+    assert {problem.file for problem in layout.problems if problem.code == "missing-label"} == without
+
+
+def test_a_text_beside_a_recording_is_its_label_file_whatever_its_namesake_has(tmp_path: Path) -> None:
+    touch(tmp_path, "a/01.wav", "b/01.wav", "b/01.lab")
+    touch(tmp_path, "a/01.txt", text="0 one sing\n")
+    layout = find_recordings(tmp_path, None, SEEDED)
+    assert [layout.relative(each.label) for each in layout.recordings] == ["a/01.txt", "b/01.lab"]
+
+
 def test_folders_of_splits_make_the_splits(tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
         touch(tmp_path, f"{split}/a.wav", f"{split}/a.lab")
