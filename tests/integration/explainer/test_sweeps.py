@@ -1,6 +1,7 @@
 """Sweeps through a real server: results equal to searches of one setting, and the life of their operations."""
 
 import asyncio
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from google.longrunning import operations_pb2
 
+from earwitness.explainer.sweep.store import Checkpoint, SweepStore
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from tests.helpers.tiny_bundle import TinyBundle
 from tests.integration.explainer.running import FC3_0, Running, failure, running, search, seeds
@@ -220,6 +222,29 @@ async def test_a_server_that_stops_ends_its_watches_and_the_next_one_goes_on(tin
     for mine, theirs in zip(found.results, uninterrupted.results, strict=True):
         assert list(mine.best_steps) == list(theirs.best_steps)
         np.testing.assert_allclose(array(mine.latents), array(theirs.latents), atol=TOLERANCE)
+
+
+async def test_progress_of_a_sweep_that_goes_on_begins_where_it_was(
+    tiny: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"data_dir": tmp_path, "sweep_heartbeat_s": 0.05}
+    async with running(tiny, **settings) as started:
+        started.backend.step_s = 0.005
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(sweep())
+        await sweeping.until(sweep_id, 100)
+    read = SweepStore.checkpoints
+
+    def slowly(store: SweepStore, key: int) -> list[Checkpoint]:
+        time.sleep(0.5)
+        return read(store, key)
+
+    monkeypatch.setattr(SweepStore, "checkpoints", slowly)
+    async with running(tiny, **settings) as started:
+        watching = Sweeping.of(started.channel).explainer.WatchSweep(pb.WatchSweepRequest(name=f"sweeps/{sweep_id}"))
+        seen = [event.progress.row_steps_done async for event in watching]
+        assert seen[0] >= 100
+        assert seen == sorted(seen)
 
 
 async def test_callers_go_first(tiny: TinyBundle) -> None:

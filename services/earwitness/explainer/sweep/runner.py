@@ -91,9 +91,10 @@ class SweepRunner:
         self._checkpoints: list[Checkpoint] = []
         self._active: dict[int, BlockState] = {}
         self._row_steps: dict[int, int] = {}
+        """Those of each block at its checkpoint; empty until what an earlier run left is read."""
         self._findings: dict[int, results.BlockFindings] = {}
         self._results_left: set[int] = set()
-        self._speed = Speed(0)
+        self._speed = Speed(found.progress.row_steps_done)
         self._begun_s = time.monotonic()
         self._waiting_for = ""
         self._awake = asyncio.Event()
@@ -106,7 +107,7 @@ class SweepRunner:
     def progress(self) -> record.Progress:
         """How far it is."""
         live = {number: block.state.row_step_count for number, block in self._active.items()}
-        done = sum((self._row_steps | live).values())
+        done = sum((self._row_steps | live).values()) if self._row_steps else self._record.progress.row_steps_done
         search_s = self._record.progress.search_s + time.monotonic() - self._begun_s
         return record.Progress(done, self._speed.tell(done), search_s, self._waiting_for)
 
