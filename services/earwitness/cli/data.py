@@ -51,7 +51,8 @@ def data() -> None:
     for each file. These are checked; training of replay detectors reads them as they are, so there is nothing to
     import.
 
-    File lists (filelists/train or train.txt ...) make the splits; else folders train/, valid/ and test/; else a seed.
+    File lists (filelists/train or train.txt ...) make the splits; else folders train/, valid/ and test/ (val/ and dev/
+    are valid/, eval/ is test/), and what lies outside of them is left out; else a seed.
     """
 
 

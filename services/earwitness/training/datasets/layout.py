@@ -5,8 +5,8 @@
     folder          audio with label files beside them, or mirrored in audio/ and labels/, nested as one likes; a text
                     file of the name of a recording is its label file, unless it has another one
 
-File lists hold one recording per line, with or without suffix. Where there are none, folders train/, valid/ and test/
-make the splits, else a seed does.
+File lists hold one recording per line, with or without suffix. Where there are none, folders train/, valid/ and test/,
+or others of FOLDERS, make the splits when they hold all recordings, or there are two of them; else a seed does.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,6 +34,12 @@ LABEL_SUFFIXES: Mapping[Kind, frozenset[str]] = {
 }
 LISTED_SUFFIXES = AUDIO_SUFFIXES | {".lab", ".trs"}
 """Endings of the names in file lists; the set's own lists name its transcriptions."""
+FOLDERS: Mapping[str, Split] = {
+    "train": "train", "training": "train",
+    "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid",
+    "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
+}  # fmt: skip
+"""Top folders, in any case, that make the splits."""
 MIRRORED = ("audio", "labels")
 """Top folders that a folder of recordings may keep audio and labels apart in."""
 
@@ -214,10 +220,18 @@ class _Search:
         for name, path in sorted(self._labels.by_name.items()):
             if self._audio.find(name) is None:
                 self._error("missing-audio", self._relative(path), "is a label file without its recording")
-        tops = {name: name.partition("/")[0] for name in names}
-        if names and all(top in SPLITS and top != name for name, top in tops.items()):
-            return {name: each for name, top in tops.items() for each in SPLITS if each == top}
-        return split.of(names)
+        tops = {name: PurePosixPath(name).parts[0] for name in names if "/" in name}
+        splits = {name: FOLDERS[top.lower()] for name, top in tops.items() if top.lower() in FOLDERS}
+        used = ", ".join(f"{top}/" for top in sorted({tops[name] for name in splits}))
+        if not splits:
+            return split.of(names)
+        if len(splits) < len(names) and len(set(splits.values())) == 1:
+            self._add("warning", "lone-split", "", f"{used} alone makes no splits, the seed draws them; add another")
+            return split.of(names)
+        for name in sorted(names.keys() - splits.keys()):
+            message = f"is in none of the folders that make the splits ({used}), left out"
+            self._add("warning", "outside-splits", self._relative(names[name]), message)
+        return splits
 
     def _files(self, folders: tuple[str, ...], suffixes: frozenset[str]) -> _Files:
         folder = _first_folder(self._root, folders)

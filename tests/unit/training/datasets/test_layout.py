@@ -167,6 +167,29 @@ def test_folders_of_splits_make_the_splits(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("valid", ["valid", "Val", "dev"])
+def test_folders_of_splits_are_honoured_with_recordings_outside_of_them(tmp_path: Path, valid: str) -> None:
+    inside = {"train/a": "train", "train/b": "train", f"{valid}/c": "valid", "test/d": "test"}
+    for name in (*inside, "stray", "more/e"):
+        touch(tmp_path, f"{name}.wav", f"{name}.lab")
+    layout = find_recordings(tmp_path, None, SEEDED)
+    assert {each.name: each.split for each in layout.recordings} == inside
+    assert told(layout) == [
+        ("warning", "outside-splits", "more/e.wav"), ("warning", "outside-splits", "stray.wav"),
+    ]  # fmt: skip
+    assert layout.problems[0].message.endswith(f"({', '.join(sorted((f'{valid}/', 'test/', 'train/')))}), left out")
+
+
+def test_one_folder_named_like_a_split_makes_none_and_says_so(tmp_path: Path) -> None:
+    for name in ("train/a", "plane/b", "car/c"):
+        touch(tmp_path, f"{name}.wav", f"{name}.lab")
+    layout = find_recordings(tmp_path, None, SEEDED)
+    assert {each.split for each in layout.recordings} == {"train", "valid", "test"}
+    assert [problem.message for problem in layout.problems] == [
+        "train/ alone makes no splits, the seed draws them; add another"
+    ]
+
+
 def test_lists_beside_the_recordings_make_the_splits(tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
         touch(tmp_path, f"{split}_song.wav", f"{split}_song.lab")
