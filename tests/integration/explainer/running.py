@@ -15,7 +15,13 @@ from earwitness.explainer.server import build_server
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.v1 import explainer_pb2_grpc
-from earwitness.inference.backend import FloatArray, InferenceBackend, InferenceFailed, InferenceUnavailable
+from earwitness.inference.backend import (
+    FloatArray,
+    InferenceBackend,
+    InferenceFailed,
+    InferenceOverloaded,
+    InferenceUnavailable,
+)
 from earwitness.inference.local import LocalBackend
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc.errors import RpcFailure, error_from_rpc
@@ -30,7 +36,7 @@ FC3_0 = pb.Objective(layer="fc3", unit=0, sense=pb.SENSE_MAXIMISE)
 
 class Slowed:
     """The real backend, whose search graphs take `step_s` longer and fail `failing` times, and which can be made
-    unreachable."""
+    unreachable; models whose names end with one of `overloaded` have full queues."""
 
     def __init__(self, inner: InferenceBackend) -> None:
         self.inner = inner
@@ -39,6 +45,9 @@ class Slowed:
         self.stepped = asyncio.Event()
         self.reachable = True
         self.failing = 0
+        self.overloaded: tuple[str, ...] = ()
+        self.refused = asyncio.Semaphore(0)
+        """Released at each call of theirs."""
 
     @property
     def description(self) -> str:
@@ -60,6 +69,9 @@ class Slowed:
     ) -> dict[str, FloatArray]:
         if not self.reachable:
             raise InferenceUnavailable("nobody there")
+        if served_name.endswith(self.overloaded):
+            self.refused.release()
+            raise InferenceOverloaded("the queue is full")
         async with asyncio.timeout(timeout_s):
             if served_name.endswith("_search"):
                 self.steps += 1

@@ -14,7 +14,7 @@ from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.storage.database import Database
 from earwitness.storage.errors import StoreUnavailable
 from tests.helpers.tiny_bundle import TinyBundle
-from tests.integration.explainer.running import running
+from tests.integration.explainer.running import PATIENCE_S, Slowed, running
 from tests.integration.explainer.sweeping import SLOW, Sweeping, array, sweep
 
 
@@ -51,6 +51,31 @@ async def test_failures_of_the_models_that_pass_cost_nothing(tiny: TinyBundle, m
         expected, found = await sweeping.get(calm), await sweeping.get(disturbed)
         for mine, theirs in zip(found.results, expected.results, strict=True):
             np.testing.assert_array_equal(array(mine.latents), array(theirs.latents))
+
+
+async def test_a_sweep_waits_for_models_whose_queues_are_full(
+    tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("earwitness.explainer.sweep.runner.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("earwitness.explainer.sweep.runner.MAX_PAUSE_S", 0.01)
+    async with running(tiny, sweep_heartbeat_s=0.05) as started:
+        backend, sweeping = started.backend, Sweeping.of(started.channel)
+        backend.overloaded = ("_search",)
+        served = await sweeping.create(sweep())
+        await refused(backend, 3 * MAX_FAILURES)
+        backend.overloaded = ()
+        assert (await sweeping.wait(served)).HasField("response")
+        backend.overloaded = ("_generator",)  # so results are found, and none is complete
+        cancelled = await sweeping.create(sweep(grid=SLOW))
+        await refused(backend, 3 * MAX_FAILURES)
+        await sweeping.cancel(cancelled)
+        assert (await sweeping.wait(cancelled)).error.code == grpc.StatusCode.CANCELLED.value[0]
+
+
+async def refused(backend: Slowed, times: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in range(times):
+            await backend.refused.acquire()
 
 
 async def test_models_that_only_fail_fail_the_sweep(tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:

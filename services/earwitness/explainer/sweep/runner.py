@@ -21,7 +21,13 @@ from earwitness.explainer.sweep.checkpoints import BlockState, to_the_end
 from earwitness.explainer.sweep.layout import Layout
 from earwitness.explainer.sweep.speed import Speed
 from earwitness.explainer.sweep.store import Checkpoint, Lease, SweepStore
-from earwitness.inference.backend import FloatArray, InferenceFailed, InferenceUnavailable, ModelNotServed
+from earwitness.inference.backend import (
+    FloatArray,
+    InferenceFailed,
+    InferenceOverloaded,
+    InferenceUnavailable,
+    ModelNotServed,
+)
 from earwitness.inference.metadata import BundleMetadata
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 30.0
@@ -29,7 +35,9 @@ FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 30.0
 MAX_FAILURES = 8
 """Failures of the models that a block bears without a step between them (a minute of pauses) before they are taken for
 broken: an inference server that dies or comes up fails in many ways before it is gone or there."""
-PASSING = (InferenceUnavailable, InferenceFailed, ModelNotServed)
+AWAY = (InferenceUnavailable, InferenceOverloaded)
+"""Borne without end: nothing of the models themselves is wrong."""
+PASSING = (*AWAY, InferenceFailed, ModelNotServed)
 
 Answer = TypeVar("Answer")
 _logger = logging.getLogger(__name__)
@@ -279,7 +287,7 @@ class SweepRunner:
 
     async def _pause(self, err: EarwitnessError, patience: Patience) -> None:
         """Wait, twice as long as the time before. Raises: `err` when the models are taken for broken."""
-        if not isinstance(err, InferenceUnavailable):
+        if not isinstance(err, AWAY):
             patience.failure_count += 1
             if patience.failure_count >= MAX_FAILURES:
                 raise err
