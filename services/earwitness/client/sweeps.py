@@ -20,6 +20,8 @@ from earwitness.explainer.v1 import explainer_pb2_grpc as rpc
 
 REOPEN_S = 1.0
 """Between tries to open a watch again."""
+STOOD_S = 30.0
+"""A watch that lasted so long was open, though nothing was said: no try to connect takes longer."""
 RANK_TIMEOUT_S = 600.0
 RESULTS_AT_ONCE = 4
 """Results whose tensors come in one answer."""
@@ -97,21 +99,26 @@ class SweepClient(ServiceClient):
     async def watch(self, sweep_id: str, *, after: int = 0, patience_s: float = 60.0) -> AsyncGenerator[SweepProgress]:
         """How a sweep goes, until it is over: the state now when newer than `after`, then every change.
 
-        The stream is opened again where it broke off, for as long as `patience_s` without an answer.
+        The stream is opened again where it broke off, until that has failed for `patience_s`; a sweep that waits may be
+        silent for as long as it likes.
         """
         loop = asyncio.get_running_loop()
-        heard_s = loop.time()
+        failing_since_s: float | None = None
         while True:
+            opened_s = loop.time()
             request = pb.WatchSweepRequest(name=resource("sweeps", sweep_id), after=after)
             call = self._stub.WatchSweep(request, metadata=self._metadata)
             try:
                 with failures(self.target):
                     async for event in call:
-                        heard_s, after = loop.time(), event.progress.sequence
+                        failing_since_s, after = None, event.progress.sequence
                         yield sweep_messages.progress_value(event.progress)
                 return
             except RpcFailure as failure:
-                if failure.code is not grpc.StatusCode.UNAVAILABLE or loop.time() - heard_s > patience_s:
+                now_s = loop.time()
+                if failing_since_s is None or now_s - opened_s > STOOD_S:
+                    failing_since_s = now_s
+                if failure.code is not grpc.StatusCode.UNAVAILABLE or now_s - failing_since_s > patience_s:
                     raise
             finally:
                 call.cancel()
