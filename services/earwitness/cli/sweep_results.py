@@ -1,6 +1,7 @@
 """Sweeps in words, tables, JSON and folders."""
 
 import asyncio
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -95,7 +96,7 @@ async def write_sweep_folders(
     if real is not None:
         excerpts = await real.excerpts(found.model, objectives, example_count, update)
     reports = {}
-    for index, name in enumerate(_folder_names(objectives)):
+    for index, name in enumerate(folder_names(objectives)):
         update(index, len(objectives), "examples made")
         reports[name] = await report_sweep(source, index, example_count=example_count, excerpts=excerpts[index])
     if len(reports) == 1:
@@ -112,15 +113,21 @@ def check_folder(out: Path, objective_count: int, *, force: bool) -> None:
     check_free(out, force=force, marks=SWEEP_MARKS if objective_count == 1 else SWEEPS_MARKS)
 
 
-def _folder_names(objectives: "Sequence[Objective]") -> list[str]:
-    """A name for each: `fc9-0-maximise`, `fc8-direction1-minimise`; directions are counted from 0 in their order."""
+def folder_names(objectives: "Sequence[Objective]") -> list[str]:
+    """A name for each: `fc9-0-maximise`, `fc8-direction1-minimise`; directions are counted from 0 in their order.
+
+    Layers are named by whoever exported the model: what must not be in a folder's name becomes `_`, and where that, or
+    a file system without capitals, makes two the same, each has its number before it.
+    """
     directions: list[object] = []
     names = []
     for each in objectives:
         if each.direction is not None and each.direction not in directions:
             directions.append(each.direction)
         target = each.unit if each.direction is None else f"direction{directions.index(each.direction)}"
-        names.append(f"{each.layer}-{target}-{each.sense}")
+        names.append(re.sub(r"^\.|[^A-Za-z0-9_.-]", "_", f"{each.layer}-{target}-{each.sense}"))
+    if len({name.lower() for name in names}) < len(names):
+        return [f"{index}-{name}" for index, name in enumerate(names)]
     return names
 
 

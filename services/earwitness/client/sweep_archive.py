@@ -101,13 +101,17 @@ def read_archive(folder: Path) -> SavedSweep:
         raise InvalidArgument(
             "sweep", f"{folder} has no {ARCHIVE_FILE}; give a folder that a sweep was saved to"
         ) from None
-    except (KeyError, IndexError, ValueError, EOFError, OSError, zipfile.BadZipFile) as err:
+    except (KeyError, IndexError, ValueError, EOFError, OSError, zipfile.BadZipFile, InvalidArgument) as err:
         raise InvalidArgument("sweep", f"{path} is no saved sweep of this version ({_words(err)})") from err
 
 
 def _sweep(description: Description, arrays: Mapping[str, NDArray[Any]]) -> Sweep:
-    """Raises: KeyError, IndexError, ValueError for arrays that do not fit the description."""
+    """Raises: KeyError, IndexError, ValueError for arrays that do not fit the description; InvalidArgument for an
+    objective that its model does not have."""
     settings, objectives, seeds = description.settings, description.objectives, arrays["seeds"]
+    for asked in (each.objective for each in objectives):
+        for unit in asked.direction or () if asked.unit is None else (asked.unit,):
+            description.model.unit_in(asked.layer, unit)
     places = {int(index): place for place, index in enumerate(arrays["done"])}
     row_shape = (len(places), len(seeds))
     for name in ("activations", "best_steps", "diverged_steps"):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from earwitness.cli.sweep_results import follow, progress_words
-from earwitness.client import SweepProgress
+from earwitness.cli.sweep_results import folder_names, follow, progress_words
+from earwitness.client import Objective, SweepProgress
 from earwitness.client.sweeping import eta
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,6 +36,17 @@ def test_progress_in_words() -> None:
     assert progress_words(progress(time_left_s=None)) == "1 of 4 settings, 2 row-steps/s"
     assert progress_words(progress(state="queued")) == "waits for the sweeps before it"
     assert progress_words(progress(waiting_for="Triton is away")) == "waits: Triton is away"
+
+
+def test_folders_stay_where_they_belong_whatever_layers_are_called() -> None:
+    def names(*layers: str) -> list[str]:
+        return folder_names([Objective(layer, 0) for layer in layers])
+
+    assert names("fc9", "block1.conv-2_a") == ["fc9-0-maximise", "block1.conv-2_a-0-maximise"]
+    assert names("../../x", "block1/conv", ".hidden") == [
+        "_._.._x-0-maximise", "block1_conv-0-maximise", "_hidden-0-maximise",
+    ]  # fmt: skip
+    assert names("a/b", "A_b", "c") == ["0-a_b-0-maximise", "1-A_b-0-maximise", "2-c-0-maximise"]
 
 
 async def test_an_interrupted_command_says_how_to_come_back(capsys: pytest.CaptureFixture[str]) -> None:

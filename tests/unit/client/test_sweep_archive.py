@@ -50,6 +50,10 @@ def test_it_can_be_read_with_numpy_alone(tmp_path: Path) -> None:
     assert description["references"][0]["identity"]["weights_sha256"] == SAVED.sweep.weights_sha256
 
 
+def reworded(words: str, others: str) -> Any:
+    return lambda arrays: arrays.update(description=np.char.replace(arrays["description"], words, others))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -57,8 +61,9 @@ def test_it_can_be_read_with_numpy_alone(tmp_path: Path) -> None:
         (lambda arrays: arrays.update(activations=arrays["activations"][:, 1:]), r"activations has shape \(26, 4\)"),
         (lambda arrays: arrays.update(layer_activations_0=arrays["layer_activations_0"][:3]), "out of bounds"),
         (lambda arrays: arrays.update(description=np.array("{}")), "format: Field required"),
-        (lambda arrays: arrays.update(description=np.char.replace(arrays["description"], '"format":1', '"format":2')),
-         "format: Input should be 1"),
+        (reworded('"format":1', '"format":2'), "format: Input should be 1"),
+        (reworded('"layer":"fc9"', '"layer":"../x"'), r"layer: got '\.\./x'; svd-<r1> has fc8, fc9"),
+        (reworded('"unit":0', '"unit":9'), "unit: got 9"),
     ],
 )  # fmt: skip
 def test_what_is_not_whole_is_refused_in_one_line(tmp_path: Path, change: Any, said: str) -> None:
