@@ -1,5 +1,6 @@
 """Output folders appear whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,26 @@ def test_failure_keeps_what_force_would_replace(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), new_directory(tmp_path / "out", force=True):
         raise RuntimeError
     assert names(tmp_path / "out") == {"old"}
+
+
+@pytest.mark.parametrize("failure", [OSError, KeyboardInterrupt])
+def test_a_replacement_that_fails_at_the_last_keeps_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/old").write_text("x")
+    rename = os.rename
+
+    def refuse_new(source: Path, target: Path) -> None:
+        if source.name == "new":
+            raise failure
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse_new)
+    with pytest.raises(failure), new_directory(tmp_path / "out", force=True):
+        pass
+    assert names(tmp_path / "out") == {"old"}
+    assert names(tmp_path) == {"out"}
 
 
 def test_force_replaces_all(tmp_path: Path) -> None:

@@ -42,12 +42,14 @@ def new_directory(directory: Path, *, force: bool = False, marks: Sequence[str] 
     directory.parent.mkdir(parents=True, exist_ok=True)
     # beside its final place: a rename never crosses file systems
     work = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    content, old = work / "new", work / "old"
     try:
-        content = work / "new"
         content.mkdir()
         yield content
         if directory.exists():
-            os.rename(directory, work / "old")
+            os.rename(directory, old)
         os.rename(content, directory)
     finally:
+        if old.exists() and content.exists():  # stopped between the two; where this fails, too, nothing is removed
+            os.rename(old, directory)
         shutil.rmtree(work, ignore_errors=True)
