@@ -259,9 +259,12 @@ SCORES = Board(
             Panel("References", "In the store.", "short", {f"max(scorer_references{{{HERE}}})": "references"}),
             Panel(
                 "Shards",
-                "Appended, by whether they were new.",
+                "Appended, and merged as statistics, by whether they were new.",
                 "ops",
-                {rate("scorer_appends_total", HERE, "result"): "{{result}}"},
+                {
+                    rate("scorer_appends_total", HERE, "result"): "{{result}}",
+                    rate("scorer_merges_total", HERE, "result"): "statistics {{result}}",
+                },
             ),
             Panel("Rows", "Of activations counted.", "ops", {rate("scorer_rows_total"): "rows"}),
             Panel(

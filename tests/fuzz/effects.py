@@ -36,8 +36,11 @@ class Effects:
             case "CreateReference":
                 made = scorer_pb2.CreateReferenceResponse.FromString(answer.responses[0]).reference
                 self.references.setdefault(made.name, (0, 0, 0))
-            case "AppendActivations":
-                header = scorer_pb2.AppendActivationsRequest.FromString(request.messages[0]).header
+            case "AppendActivations" | "MergeStatistics":
+                appending = self.rpc.method.name == "AppendActivations"
+                sent = scorer_pb2.AppendActivationsRequest if appending else scorer_pb2.MergeStatisticsRequest
+                header = sent.FromString(request.messages[0]).header
+                # The answers have the same fields.
                 if not scorer_pb2.AppendActivationsResponse.FromString(answer.responses[0]).duplicate:
                     rows, shards, versions = self.references[header.reference]
                     self.references[header.reference] = (rows + header.row_count, shards + 1, versions)

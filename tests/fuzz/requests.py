@@ -10,11 +10,14 @@ from google.longrunning import operations_pb2 as lro
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
+from earwitness.client.partials import Partial
+from earwitness.client.scorer_messages import partial_form
 from earwitness.explainer.v1 import explainer_pb2 as explainer
 from earwitness.rpc.tensors import encode
 from earwitness.scorer.v1 import scorer_pb2 as scorer
 from earwitness.types.v1.tensor_pb2 import Tensor
-from tests.fuzz.stage import SERVICES, Stage
+from tests.fuzz.mutation import bend_bytes
+from tests.fuzz.stage import SELECTIONS, SERVICES, Stage
 from tests.helpers.tiny_bundle import CHANNELS, DENSE, OUTPUTS
 
 LAYERS = {"conv1": CHANNELS, "fc2": DENSE, "fc3": OUTPUTS}
@@ -133,6 +136,25 @@ def shard(random: Random, stage: Stage) -> list[Message]:
     return [scorer.AppendActivationsRequest(header=header), *chunks]
 
 
+def partial(random: Random, stage: Stage) -> list[Message]:
+    name = random.choice(("whole", "top", "open"))
+    values = rows(random, random.choice((1, 2, 9, 100)), OUTPUTS)
+    made = Partial.of(values, SELECTIONS[name])
+    data = made.to_bytes()
+    header = scorer.PartialHeader(
+        reference=stage.reference(name),
+        shard_id=f"partial {random.getrandbits(48):x}",
+        row_count=made.row_count,
+        form=partial_form(made),
+    )
+    if random.random() < 0.2:
+        data = bend_bytes(data, random)
+    header.sha256 = hashlib.sha256(data).hexdigest()
+    size = random.choice((len(data), 1 + len(data) // 3, 7))
+    chunks = [scorer.MergeStatisticsRequest(chunk=data[at : at + size]) for at in range(0, len(data), size or 1)]
+    return [scorer.MergeStatisticsRequest(header=header), *chunks]
+
+
 def scoring(random: Random, stage: Stage) -> scorer.ScoreRequest:
     made = scorer.ScoreRequest(
         reference=stage.reference(random.choice(("whole", "top", "whole/versions/1", "open"))),
@@ -225,6 +247,10 @@ OPERATIONS: Mapping[str, Baseline] = {
 SCORER: Mapping[str, Baseline] = {
     "CreateReference": lambda random, stage: [creation(random, stage)],
     "AppendActivations": shard,
+    "MergeStatistics": partial,
+    "ReadStatistics": lambda random, stage: [
+        scorer.ReadStatisticsRequest(name=stage.reference(random.choice(("whole", "top", "whole/versions/1", "open"))))
+    ],
     "FreezeReference": lambda random, stage: [
         scorer.FreezeReferenceRequest(
             name=stage.reference(random.choice(("whole", "top", "open"))), etag=stage.etag(random)

@@ -51,6 +51,8 @@ LIMITS = {
     "OPENBLAS_NUM_THREADS": 1,
 }
 VICTIMS = 16
+SELECTIONS = {"whole": Selection(), "top": Selection("top", 0, 10), "open": Selection()}
+"""Of the references that are always there; "open" has no version."""
 SWEEP = Grid(learning_rates=(0.1,), prior_weights=(0.001,), steps=(1, 2))
 References = Mapping[str, tuple[int, int, int]]
 """For each name the counts of rows, shards and versions."""
@@ -98,7 +100,7 @@ class Stage:
         self.model, self.weights_sha256 = f"models/{model.name}", model.weights_sha256
         self.identity = ReferenceIdentity.of_model(model, LAYER)
         there = {each.name: each for each in await self.scorer.list_references()}
-        for name, selection in {"whole": Selection(), "top": Selection("top", 0, 10), "open": Selection()}.items():
+        for name, selection in SELECTIONS.items():
             if name not in there:
                 await self.scorer.create_reference(name, identity=self.identity, selection=selection)
                 await self.scorer.append_activations(name, "first", activations(40))

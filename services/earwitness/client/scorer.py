@@ -2,14 +2,16 @@
 
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from earwitness.client import scorer_messages as messages
 from earwitness.client.channel import Tls
-from earwitness.client.errors import RpcFailure, answer_lost, failures
+from earwitness.client.errors import RpcFailure, answer_lost, failures, malformed
 from earwitness.client.names import resource
+from earwitness.client.partials import Partial, VersionStatistics
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
 from earwitness.client.values import (
     FloatArray,
@@ -28,8 +30,13 @@ from earwitness.scorer.v1 import scorer_pb2_grpc as rpc
 RANK_TIMEOUT_S = 120.0
 """Deadline of a ranking, which takes longer the more batches and units there are."""
 
+STATISTICS_TIMEOUT_S = 120.0
+"""Deadline of statistics on their way, up to 160 MiB of them."""
+
 ATTEMPTS = 8
-"""To append a shard whose answer is lost, as may happen when it comes before the rest of the shard has gone out."""
+"""To send a shard whose answer is lost, as may happen when it comes before the rest of the shard has gone out."""
+
+_Answer = TypeVar("_Answer")
 
 
 class ScorerClient(ServiceClient):
@@ -44,6 +51,8 @@ class ScorerClient(ServiceClient):
     idempotent_methods = (
         "CreateReference",
         "AppendActivations",
+        "MergeStatistics",
+        "ReadStatistics",
         "FreezeReference",
         "GetReference",
         "ListReferences",
@@ -63,11 +72,15 @@ class ScorerClient(ServiceClient):
         identity: ReferenceIdentity,
         selection: Selection,
         description: str = "",
+        request_id: str | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Reference:
-        """An empty reference for one layer of one model."""
+        """An empty reference for one layer of one model.
+
+        With a `request_id`, a UUID of version 4, the reference that the same request made before, as it is now.
+        """
         request = pb.CreateReferenceRequest(
-            request_id=str(uuid.uuid4()),
+            request_id=request_id or str(uuid.uuid4()),
             reference_id=name,
             reference=pb.Reference(
                 model=f"models/{identity.model}",
@@ -90,24 +103,61 @@ class ScorerClient(ServiceClient):
         if activations.ndim != 2:
             raise InvalidArgument("activations", f"have shape {activations.shape}; give [rows, units]")
         data = np.ascontiguousarray(activations, "<f4").tobytes()
-        header = pb.ShardHeader(
-            reference=resource("references", reference),
-            shard_id=shard_id,
-            row_count=len(activations),
-            sha256=hashlib.sha256(data).hexdigest(),
+        header = pb.AppendActivationsRequest(
+            header=pb.ShardHeader(
+                reference=resource("references", reference),
+                shard_id=shard_id,
+                row_count=len(activations),
+                sha256=hashlib.sha256(data).hexdigest(),
+            )
         )
-        attempts_left = ATTEMPTS
-        while True:
-            attempts_left -= 1
-            try:
-                with failures(self.target):
-                    answer = await self._stub.AppendActivations(
-                        messages.shard_messages(header, data), timeout=timeout_s, metadata=self._metadata
-                    )
-                return not answer.duplicate
-            except RpcFailure as failure:
-                if not (attempts_left and answer_lost(failure)):
-                    raise
+        answer = await self._answered(
+            lambda: self._stub.AppendActivations(
+                messages.shard_messages(header, data), timeout=timeout_s, metadata=self._metadata
+            )
+        )
+        return not answer.duplicate
+
+    async def merge_statistics(
+        self, reference: str, shard_id: str, partial: Partial, *, timeout_s: float = STATISTICS_TIMEOUT_S
+    ) -> bool:
+        """Merge the statistics of rows elsewhere, as if they had been appended; False when they were there already.
+
+        They are one shard: its id belongs to them alone among all that is appended to, or merged into, the reference.
+        """
+        data = partial.to_bytes()
+        header = pb.MergeStatisticsRequest(
+            header=pb.PartialHeader(
+                reference=resource("references", reference),
+                shard_id=shard_id,
+                row_count=partial.row_count,
+                sha256=hashlib.sha256(data).hexdigest(),
+                form=messages.partial_form(partial),
+            )
+        )
+        answer = await self._answered(
+            lambda: self._stub.MergeStatistics(
+                messages.shard_messages(header, data), timeout=timeout_s, metadata=self._metadata
+            )
+        )
+        return not answer.duplicate
+
+    async def read_statistics(self, reference: str, *, timeout_s: float = STATISTICS_TIMEOUT_S) -> VersionStatistics:
+        """The statistics of a version of a reference, `NAME` (its newest) or `NAME/versions/N`, with both.
+
+        Merged into an empty reference of the same identity and selection they make a version that scores the same.
+        """
+        request = pb.ReadStatisticsRequest(name=resource("references", reference))
+        header, data = pb.StatisticsHeader(), bytearray()
+        with failures(self.target):
+            async for answer in self._stub.ReadStatistics(request, timeout=timeout_s, metadata=self._metadata):
+                if answer.HasField("header"):
+                    header = answer.header
+                data += answer.chunk
+        try:
+            return messages.statistics_value(header, bytes(data))
+        except ValueError as err:
+            raise malformed(self.target, f"ReadStatistics: {err}") from err
 
     async def freeze_reference(
         self, name: str, *, etag: str = "", timeout_s: float = DEFAULT_TIMEOUT_S
@@ -206,6 +256,18 @@ class ScorerClient(ServiceClient):
         with failures(self.target):
             answer = await self._stub.Rank(request, timeout=timeout_s, metadata=self._metadata)
         return Ranking(tuple(map(messages.ranked_value, answer.batches)), messages.version_value(answer.version))
+
+    async def _answered(self, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """The answer to a shard, which is sent again when it is lost."""
+        attempts_left = ATTEMPTS
+        while True:
+            attempts_left -= 1
+            try:
+                with failures(self.target):
+                    return await call()
+            except RpcFailure as failure:
+                if not (attempts_left and answer_lost(failure)):
+                    raise
 
 
 def _compared(rows: FloatArray, unit: int | None) -> FloatArray:

@@ -1,13 +1,17 @@
 """The scorer's protobuf messages to plain values and back."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC
+from typing import TypeVar
 
 from earwitness.client import values
+from earwitness.client.partials import Partial, VersionStatistics
 from earwitness.scorer.v1 import scorer_pb2 as pb
 
 CHUNK_BYTES = 1024 * 1024
-"""The most an AppendActivations chunk may hold."""
+"""The most a chunk of a shard may hold."""
+_ShardPart = TypeVar("_ShardPart", pb.AppendActivationsRequest, pb.MergeStatisticsRequest)
 
 
 def selection_message(selection: values.Selection) -> pb.Selection:
@@ -20,11 +24,28 @@ def selection_message(selection: values.Selection) -> pb.Selection:
     return pb.Selection(top=extreme) if selection.kind == "top" else pb.Selection(bottom=extreme)
 
 
-def shard_messages(header: pb.ShardHeader, data: bytes) -> Iterator[pb.AppendActivationsRequest]:
-    """A shard's header and then its bytes in chunks."""
-    yield pb.AppendActivationsRequest(header=header)
+def shard_messages(header: _ShardPart, data: bytes) -> Iterator[_ShardPart]:
+    """The message with a shard's header, then those with its bytes in chunks."""
+    yield header
     for start in range(0, len(data), CHUNK_BYTES):
-        yield pb.AppendActivationsRequest(chunk=data[start : start + CHUNK_BYTES])
+        yield type(header)(chunk=data[start : start + CHUNK_BYTES])
+
+
+def partial_form(partial: Partial) -> pb.PartialForm.ValueType:
+    """What the bytes of a partial are."""
+    return pb.PARTIAL_FORM_MOMENTS if partial.moments is not None else pb.PARTIAL_FORM_ROWS
+
+
+def statistics_value(header: pb.StatisticsHeader, data: bytes) -> VersionStatistics:
+    """The statistics of a version.
+
+    Raises: ValueError when the bytes are not those of the header.
+    """
+    if hashlib.sha256(data).hexdigest() != header.sha256:
+        raise ValueError(f"{len(data)} bytes came that are not those announced")
+    reference, version = reference_value(header.reference), version_value(header.version)
+    form = Partial.of_moment_bytes if header.form == pb.PARTIAL_FORM_MOMENTS else Partial.of_row_bytes
+    return VersionStatistics(reference, version, form(data, version.row_count, reference.identity.unit_count))
 
 
 def reference_value(message: pb.Reference) -> values.Reference:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from earwitness.scorer.frechet import Factored, factor, factor_rows, gaussian_of
 from earwitness.scorer.selection import SelectedRows, Selection, merge, select
-from earwitness.scorer.statistics import Accumulator, Statistics
+from earwitness.scorer.statistics import Accumulator, Statistics, from_upper_triangle, upper_triangle
 from earwitness.storage import blobs
 
 Float32Rows = NDArray[np.float32]
@@ -85,6 +85,19 @@ def collector(selection: Selection, unit_count: int) -> Collector:
     return ExtremeRows(selection)
 
 
+def statistics_body(statistics: Statistics) -> bytes:
+    """The body of rows of which every one counts, known by their statistics."""
+    return blobs.encode(
+        {
+            "count": np.array(statistics.count, dtype=np.int64),
+            "mean": statistics.mean,
+            "scatter": upper_triangle(statistics.scatter),
+            "minimum": statistics.minimum,
+            "maximum": statistics.maximum,
+        }
+    )
+
+
 class AllRows:
     """Every row counts: the rows themselves while they take less room than their statistics, then those."""
 
@@ -108,7 +121,7 @@ class AllRows:
         if "rows" in arrays:
             self.add_rows(arrays["rows"], "", 0)
             return
-        scatter = _unpacked(arrays["scatter"], self._unit_count)
+        scatter = from_upper_triangle(arrays["scatter"], self._unit_count)
         statistics = Statistics(int(arrays["count"]), arrays["mean"], scatter, arrays["minimum"], arrays["maximum"])
         self._fold().add(statistics)
 
@@ -116,16 +129,7 @@ class AllRows:
         """The rows, or count, mean, packed scatter, minimum and maximum."""
         if self._accumulator is None:
             return blobs.encode({"rows": self._stacked()})
-        statistics = self._fold().statistics()
-        return blobs.encode(
-            {
-                "count": np.array(statistics.count, dtype=np.int64),
-                "mean": statistics.mean,
-                "scatter": _packed(statistics.scatter),
-                "minimum": statistics.minimum,
-                "maximum": statistics.maximum,
-            }
-        )
+        return statistics_body(self._fold().statistics())
 
     def frozen(self) -> Frozen:
         """Raises: ValueError for fewer than two rows."""
@@ -188,19 +192,3 @@ class ExtremeRows:
 def _frozen_rows(rows: Float32Rows) -> Frozen:
     gaussian = factor_rows(rows)
     return Frozen(gaussian, rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64))
-
-
-def _packed(scatter: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Upper triangle of a symmetric matrix, row by row."""
-    return np.concatenate([row[index:] for index, row in enumerate(scatter)])
-
-
-def _unpacked(packed: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    scatter = np.empty((size, size))
-    start = 0
-    for index in range(size):
-        row = packed[start : start + size - index]
-        scatter[index, index:] = row
-        scatter[index:, index] = row
-        start += size - index
-    return scatter

@@ -1,15 +1,24 @@
 """Messages to values and back; every refusal names the request's field."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TypeVar
 
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.tensors import decode
 from earwitness.rpc.times import timestamp
 from earwitness.rpc.validate import resource_id, sha256_hex, versioned_id
+from earwitness.scorer.partials import Form, Partial
 from earwitness.scorer.ranking import Ranked
-from earwitness.scorer.references import NewReference, Reference, Shard, Source, Version, require_name
+from earwitness.scorer.references import (
+    MAX_CHUNK_BYTES,
+    NewReference,
+    Reference,
+    Shard,
+    Source,
+    Version,
+    require_name,
+)
 from earwitness.scorer.score import Score
 from earwitness.scorer.scorer import Batch, Batches
 from earwitness.scorer.selection import ALL, Selection
@@ -20,7 +29,13 @@ MAX_BATCHES = 1000
 MAX_BATCHES_BYTES = 15 * 2**20
 """Below what a message holds by default, so that the refusal can name the field."""
 
+_FORMS: Mapping[Form, pb.PartialForm.ValueType] = {
+    "moments": pb.PARTIAL_FORM_MOMENTS,
+    "rows": pb.PARTIAL_FORM_ROWS,
+}
+
 _Part = TypeVar("_Part")
+_ShardPart = TypeVar("_ShardPart", pb.AppendActivationsRequest, pb.MergeStatisticsRequest)
 
 
 def reference_id(name: str, field: str) -> str:
@@ -103,16 +118,29 @@ async def within(parts: AsyncIterator[_Part], idle_s: float) -> AsyncIterator[_P
         yield part
 
 
-async def shard(parts: AsyncIterator[pb.AppendActivationsRequest]) -> tuple[str, Shard]:
-    """Reference id and shard of the header, which must be the first part. Raises: InvalidArgument."""
-    first = await anext(parts, pb.AppendActivationsRequest())
+async def header(parts: AsyncIterator[_ShardPart], none: _ShardPart) -> _ShardPart:
+    """The first part, which must be a header; it is `none` where there is no part. Raises: InvalidArgument."""
+    first = await anext(parts, none)
     if first.WhichOneof("part") != "header":
         raise InvalidArgument("header", "is missing; the first message must be the shard's header")
-    header = first.header
+    return first
+
+
+def shard(header: pb.ShardHeader | pb.PartialHeader) -> tuple[str, Shard]:
+    """Reference id and shard of a header. Raises: InvalidArgument."""
     return reference_id(header.reference, "header.reference"), Shard(header.shard_id, header.row_count, header.sha256)
 
 
-async def chunks(parts: AsyncIterator[pb.AppendActivationsRequest]) -> AsyncIterator[bytes]:
+def form(header: pb.PartialHeader) -> Form:
+    """What the bytes of a partial are. Raises: InvalidArgument where it does not say."""
+    for found, value in _FORMS.items():
+        if value == header.form:
+            return found
+    allowed = ", ".join(map(pb.PartialForm.Name, _FORMS.values()))
+    raise InvalidArgument("header.form", f"is {header.form}, which is unset or unknown; must be one of {allowed}")
+
+
+async def chunks(parts: AsyncIterator[_ShardPart]) -> AsyncIterator[bytes]:
     """The chunks after the header. Raises: InvalidArgument for anything else."""
     async for part in parts:
         if part.WhichOneof("part") != "chunk" or not part.chunk:
@@ -152,6 +180,22 @@ def version_message(of_reference_id: str, version: Version) -> pb.ReferenceVersi
         unit_minimum=version.unit_minimum,
         unit_maximum=version.unit_maximum,
     )
+
+
+def statistics_messages(
+    reference: Reference, version: Version, partial: Partial
+) -> Iterator[pb.ReadStatisticsResponse]:
+    """The header of a version's statistics, then their bytes in chunks."""
+    yield pb.ReadStatisticsResponse(
+        header=pb.StatisticsHeader(
+            reference=reference_message(reference),
+            version=version_message(reference.reference_id, version),
+            sha256=partial.sha256,
+            form=_FORMS[partial.form],
+        )
+    )
+    for start in range(0, len(partial.data), MAX_CHUNK_BYTES):
+        yield pb.ReadStatisticsResponse(chunk=partial.data[start : start + MAX_CHUNK_BYTES])
 
 
 def score_message(score: Score) -> pb.Score:

@@ -111,7 +111,7 @@ class EtagMismatch(Aborted):
 
 
 class TooManyAppends(ResourceExhausted):
-    """As many shards are being received as this server takes."""
+    """As many shards, partials among them, are being received as this server takes."""
 
     reason = "TOO_MANY_APPENDS"
 

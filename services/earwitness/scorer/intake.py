@@ -1,15 +1,31 @@
-"""Receives the rows of one shard in chunks, in bounded memory: checks them, and keeps what the reference needs."""
+"""Receives one shard in chunks, in bounded memory: checks it, and keeps what the reference needs."""
 
 import hashlib
+from typing import Protocol
 
 import numpy as np
 
 from earwitness.errors import InvalidArgument
-from earwitness.scorer.collect import Collector
-from earwitness.scorer.references import BYTES_PER_VALUE, MAX_CHUNK_BYTES, Shard, require_shard_size
+from earwitness.scorer.collect import Collector, Float32Rows, collector
+from earwitness.scorer.references import BYTES_PER_VALUE, MAX_CHUNK_BYTES, MAX_SHARD_BYTES, NewReference, Shard
 
 _BLOCK_BYTES = 4 * 2**20
-"""Rows are looked at once there are this many bytes of them: small chunks cost no more than large ones."""
+"""Contents are looked at once there are this many bytes of them: small chunks cost no more than large ones."""
+
+
+class Content(Protocol):
+    """What a shard's bytes are: rows, or statistics of rows. Printed, it says so."""
+
+    byte_count: int
+    """All that are expected."""
+    item_bytes: int
+    """Blocks hold whole items, such as a row."""
+
+    def add(self, block: bytes) -> None:
+        """Takes the next items. Raises: InvalidArgument for one that is not allowed."""
+
+    def body(self) -> bytes:
+        """What the store keeps, once every block is added. Raises: InvalidArgument for what they are as a whole."""
 
 
 class Intake:
@@ -19,32 +35,27 @@ class Intake:
     more is taken.
     """
 
-    def __init__(self, shard: Shard, unit_count: int, collector: Collector) -> None:
-        """Raises: InvalidArgument when the shard is too large."""
+    def __init__(self, shard: Shard, content: Content) -> None:
         self._shard = shard
-        self._unit_count = unit_count
-        self._collector = collector
-        self._expected = require_shard_size(shard, unit_count)
+        self._content = content
         self._received = 0
         self._buffer = bytearray()
         self._hash = hashlib.sha256()
-        self._row = 0
 
     def take(self, chunk: bytes) -> bytes:
-        """The whole rows received since the last block, once there are enough of them; else nothing.
+        """The whole items received since the last block, once there are enough of them; else nothing.
 
         Raises: InvalidArgument for a chunk that is too large, or more bytes than announced.
         """
         if len(chunk) > MAX_CHUNK_BYTES:
             raise InvalidArgument("chunk", f"has {len(chunk)} bytes; at most {MAX_CHUNK_BYTES}")
         self._received += len(chunk)
-        if self._received > self._expected:
+        if self._received > self._content.byte_count:
             raise InvalidArgument("chunk", f"bytes beyond {self._announced()}")
         self._buffer += chunk
-        if len(self._buffer) < _BLOCK_BYTES and self._received < self._expected:
+        if len(self._buffer) < _BLOCK_BYTES and self._received < self._content.byte_count:
             return b""
-        row_bytes = self._unit_count * BYTES_PER_VALUE
-        whole = len(self._buffer) // row_bytes * row_bytes
+        whole = len(self._buffer) // self._content.item_bytes * self._content.item_bytes
         block = bytes(memoryview(self._buffer)[:whole])
         del self._buffer[:whole]
         return block
@@ -54,33 +65,77 @@ class Intake:
         self._hash.update(block)
 
     def digest(self, block: bytes) -> None:
-        """Hands a block of rows to the collector.
+        """Looks at a block and keeps what is needed of it.
 
-        Raises: InvalidArgument for a value that is not finite.
+        Raises: InvalidArgument for an item that is not allowed.
         """
-        rows = np.frombuffer(block, dtype="<f4").reshape(-1, self._unit_count)
-        finite = np.isfinite(rows)
-        if not finite.all():
-            row, unit = np.argwhere(~finite)[0]
-            raise InvalidArgument(
-                "chunk", f"row {self._row + row}, unit {unit} is {rows[row, unit]}; every value must be finite"
-            )
-        self._collector.add_rows(rows.astype(np.float32, copy=False), self._shard.shard_id, self._row)
-        self._row += len(rows)
+        self._content.add(block)
 
     def finish(self) -> bytes:
         """What the store keeps of the shard, once all blocks are digested.
 
-        Raises: InvalidArgument when bytes are missing or are not those announced.
+        Raises: InvalidArgument when bytes are missing, are not those announced, or are not allowed as a whole.
         """
-        if self._received < self._expected:
+        if self._received < self._content.byte_count:
             raise InvalidArgument("chunk", f"the stream ended after {self._received} bytes of {self._announced()}")
         digest = self._hash.hexdigest()
         if digest != self._shard.sha256:
             raise InvalidArgument(
                 "header.sha256", f"is {self._shard.sha256}, the bytes received have {digest}; nothing was counted"
             )
-        return self._collector.body()
+        return self._content.body()
 
     def _announced(self) -> str:
-        return f"{self._expected} ({self._shard.row_count} rows of {self._unit_count} FP32 units)"
+        return f"{self._content.byte_count} ({self._content})"
+
+
+class ShardRows:
+    """Rows of activations, FP32 [row_count, unit_count]."""
+
+    def __init__(self, shard_id: str, row_count: int, unit_count: int, collector: Collector) -> None:
+        self.item_bytes = unit_count * BYTES_PER_VALUE
+        self.byte_count = row_count * self.item_bytes
+        self._shard_id = shard_id
+        self._row_count = row_count
+        self._unit_count = unit_count
+        self._collector = collector
+        self._row = 0
+
+    def __str__(self) -> str:
+        return f"{self._row_count} rows of {self._unit_count} FP32 units"
+
+    def add(self, block: bytes) -> None:
+        """Raises: InvalidArgument for a value that is not finite."""
+        rows = np.frombuffer(block, dtype="<f4").reshape(-1, self._unit_count).astype(np.float32, copy=False)
+        self._require(rows, self._row)
+        self._collector.add_rows(rows, self._shard_id, self._row)
+        self._row += len(rows)
+
+    def body(self) -> bytes:
+        """What the collector kept."""
+        return self._collector.body()
+
+    def _require(self, rows: Float32Rows, first_row: int) -> None:
+        finite = np.isfinite(rows)
+        if not finite.all():
+            row, unit = np.argwhere(~finite)[0]
+            raise InvalidArgument(
+                "chunk", f"row {first_row + row}, unit {unit} is {rows[row, unit]}; every value must be finite"
+            )
+
+
+def activations(shard: Shard, of: NewReference) -> ShardRows:
+    """A shard of activations for a reference.
+
+    Raises: InvalidArgument when it is too large.
+    """
+    unit_count = of.source.unit_count
+    byte_count = shard.row_count * unit_count * BYTES_PER_VALUE
+    if byte_count > MAX_SHARD_BYTES:
+        most = MAX_SHARD_BYTES // (unit_count * BYTES_PER_VALUE)
+        raise InvalidArgument(
+            "header.row_count",
+            f"is {shard.row_count}; {unit_count} FP32 units a row make {byte_count} bytes, a shard has at most "
+            f"{MAX_SHARD_BYTES}: send shards of at most {most} rows",
+        )
+    return ShardRows(shard.shard_id, shard.row_count, unit_count, collector(of.selection, unit_count))

@@ -11,7 +11,10 @@ class ScorerMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.appends = Counter("scorer_appends", "Shards received whole.", ["result"], registry=registry)
-        self.rows = Counter("scorer_rows", "Rows of activations counted in references.", registry=registry)
+        self.merges = Counter("scorer_merges", "Partials received whole.", ["result"], registry=registry)
+        self.rows = Counter(
+            "scorer_rows", "Rows counted in references: activations, and what partials stand for.", registry=registry
+        )
         self.score_seconds = Histogram(
             "scorer_score_seconds", "Time of a score, its uncertainty included.", buckets=SECONDS, registry=registry
         )
@@ -30,3 +33,4 @@ class ScorerMetrics:
         self.references = Gauge("scorer_references", "References in the store.", registry=registry)
         for result in ("added", "duplicate"):
             self.appends.labels(result)
+            self.merges.labels(result)

@@ -12,6 +12,9 @@ from earwitness.scorer.selection import MAX_SELECTED, MIN_SELECTED, Selection
 MAX_UNITS = 4096
 MAX_SHARD_ROWS = 1_000_000
 MAX_SHARD_BYTES = 64 * 2**20
+MAX_PARTIAL_ROWS = 10**12
+MAX_PARTIAL_BYTES = 160 * 2**20
+"""More than the statistics of any reference take: 10 000 rows of 4096 units have 156 MiB."""
 MAX_CHUNK_BYTES = 2**20
 MAX_NAME_CHARS = 200
 MAX_DESCRIPTION_CHARS = 1000
@@ -132,27 +135,11 @@ def require_new_reference(new: NewReference) -> None:
         require_range(new.selection.k, f"{field}.k", at_least=MIN_SELECTED, at_most=MAX_SELECTED)
 
 
-def require_shard(shard: Shard) -> None:
-    """Raises: InvalidArgument for the first field of a ShardHeader that is not allowed."""
+def require_shard(shard: Shard, max_rows: int) -> None:
+    """Raises: InvalidArgument for the first field of a header that is not allowed."""
     require_name(shard.shard_id, "header.shard_id")
-    require_range(shard.row_count, "header.row_count", at_least=1, at_most=MAX_SHARD_ROWS)
+    require_range(shard.row_count, "header.row_count", at_least=1, at_most=max_rows)
     sha256_hex(shard.sha256, "header.sha256")
-
-
-def require_shard_size(shard: Shard, unit_count: int) -> int:
-    """Bytes of a shard's rows.
-
-    Raises: InvalidArgument when they are more than a shard may have.
-    """
-    byte_count = shard.row_count * unit_count * BYTES_PER_VALUE
-    if byte_count > MAX_SHARD_BYTES:
-        most = MAX_SHARD_BYTES // (unit_count * BYTES_PER_VALUE)
-        raise InvalidArgument(
-            "header.row_count",
-            f"is {shard.row_count}; {unit_count} FP32 units a row make {byte_count} bytes, a shard has at most "
-            f"{MAX_SHARD_BYTES}: send shards of at most {most} rows",
-        )
-    return byte_count
 
 
 def require_name(value: str, field: str) -> str:

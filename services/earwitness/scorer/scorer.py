@@ -14,18 +14,22 @@ from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
+from prometheus_client import Counter
 
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.validate import require_range
 from earwitness.scorer.cache import LruCache
-from earwitness.scorer.collect import Frozen, collector
-from earwitness.scorer.errors import NotFrozen, TooManyAppends
+from earwitness.scorer.collect import Frozen
+from earwitness.scorer.errors import NotFrozen, ReferenceNotFound, TooManyAppends
 from earwitness.scorer.frechet import MIN_ROWS
 from earwitness.scorer.freezing import freeze
-from earwitness.scorer.intake import Intake
+from earwitness.scorer.intake import Content, Intake, activations
 from earwitness.scorer.metrics import ScorerMetrics
+from earwitness.scorer.partials import Form, Partial, content_of, partial_of
 from earwitness.scorer.ranking import Candidate, DataRange, Ranked, Yardstick, rank
 from earwitness.scorer.references import (
+    MAX_PARTIAL_ROWS,
+    MAX_SHARD_ROWS,
     NewReference,
     Reference,
     Shard,
@@ -33,7 +37,6 @@ from earwitness.scorer.references import (
     Version,
     require_new_reference,
     require_shard,
-    require_shard_size,
 )
 from earwitness.scorer.score import Score, score_batch
 from earwitness.scorer.statistics import Rows
@@ -124,22 +127,28 @@ class Scorer:
 
         Raises: InvalidArgument; ReferenceNotFound; ShardExists; TooManyAppends.
         """
-        require_shard(shard)
-        if self._appends >= self._max_appends:
-            raise TooManyAppends(self._max_appends)
-        self._appends += 1
-        try:
-            reference = await self.get(reference_id)
-            require_shard_size(shard, reference.content.source.unit_count)
-            added = False
-            if not await self._query(lambda: self._store.has_shard(reference, shard)):
-                body = await self._receive(reference, shard, chunks)
-                added = await self._change(lambda: self._store.add_shard(reference, shard, body))
-        finally:
-            self._appends -= 1
-        self._metrics.appends.labels("added" if added else "duplicate").inc()
-        self._metrics.rows.inc(shard.row_count if added else 0)
-        return Appended((await self.get(reference_id)).row_count, not added)
+        require_shard(shard, MAX_SHARD_ROWS)
+        return await self._take_in(reference_id, shard, partial(activations, shard), chunks, self._metrics.appends)
+
+    async def merge(self, reference_id: str, shard: Shard, form: Form, chunks: AsyncIterator[bytes]) -> Appended:
+        """Counts a shard whose statistics come in `chunks`, which are not read when it is there already.
+
+        Raises: as `append`.
+        """
+        require_shard(shard, MAX_PARTIAL_ROWS)
+        return await self._take_in(reference_id, shard, partial(content_of, form, shard), chunks, self._metrics.merges)
+
+    async def read(self, reference_id: str, number: int | None) -> tuple[Reference, Version, Partial]:
+        """The statistics of one version of a reference, the newest unless `number` names another.
+
+        Raises: ReferenceNotFound; VersionNotFound; NotFrozen.
+        """
+        reference = await self.get(reference_id)
+        version = _version(reference, number)
+        state = await self._query(lambda: self._store.version_state(reference, version.number))
+        if state is None:
+            raise ReferenceNotFound(reference_id)
+        return reference, version, await self._compute(lambda: partial_of(state))
 
     async def score(self, reference_id: str, number: int | None, batch: Batch) -> tuple[Score, Version]:
         """Score against one version of a reference, the newest unless `number` names another.
@@ -182,9 +191,31 @@ class Scorer:
         self._changes.shutdown(cancel_futures=True)
         self._queries.shutdown(cancel_futures=True)
 
-    async def _receive(self, reference: Reference, shard: Shard, chunks: AsyncIterator[bytes]) -> bytes:
-        content = reference.content
-        intake = Intake(shard, content.source.unit_count, collector(content.selection, content.source.unit_count))
+    async def _take_in(
+        self,
+        reference_id: str,
+        shard: Shard,
+        content_for: Callable[[NewReference], Content],
+        chunks: AsyncIterator[bytes],
+        counter: Counter,
+    ) -> Appended:
+        if self._appends >= self._max_appends:
+            raise TooManyAppends(self._max_appends)
+        self._appends += 1
+        try:
+            reference = await self.get(reference_id)
+            intake = Intake(shard, content_for(reference.content))
+            added = False
+            if not await self._query(lambda: self._store.has_shard(reference, shard)):
+                body = await self._receive(intake, chunks)
+                added = await self._change(lambda: self._store.add_shard(reference, shard, body))
+        finally:
+            self._appends -= 1
+        counter.labels("added" if added else "duplicate").inc()
+        self._metrics.rows.inc(shard.row_count if added else 0)
+        return Appended((await self.get(reference_id)).row_count, not added)
+
+    async def _receive(self, intake: Intake, chunks: AsyncIterator[bytes]) -> bytes:
         digested: asyncio.Future[list[None]] = asyncio.gather()
         try:
             async for chunk in chunks:
@@ -205,9 +236,7 @@ class Scorer:
         require_range(compared.seed, "seed", at_least=0)
         reference = await self.get(reference_id)
         reference.require_source(compared.source, compared.unit)
-        if number is None and not reference.versions:
-            raise NotFrozen(reference_id)
-        return reference, reference.version(number or len(reference.versions))
+        return reference, _version(reference, number)
 
     async def _score(self, reference: Reference, number: int, batch: Batch) -> Score:
         """In steps: a call that is cancelled begins no further one."""
@@ -255,6 +284,13 @@ class Scorer:
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         # The context carries the request id to the log lines of the thread.
         return await asyncio.get_running_loop().run_in_executor(pool, copy_context().run, work)
+
+
+def _version(reference: Reference, number: int | None) -> Version:
+    """The newest unless `number` names another. Raises: VersionNotFound; NotFrozen."""
+    if number is None and not reference.versions:
+        raise NotFrozen(reference.reference_id)
+    return reference.version(number or len(reference.versions))
 
 
 def _compared(layer: Frozen, unit: int | None) -> Frozen:

@@ -40,7 +40,7 @@ class SelectedRows:
 
 def select(rows: NDArray[np.float32], selection: Selection, shard_id: str, first_row: int = 0) -> SelectedRows:
     """The extreme rows of `rows` [N, D], which begin at row `first_row` of shard `shard_id`."""
-    keys = _ascending(rows, selection)
+    keys = sort_keys(rows, selection)
     candidates = np.arange(len(rows), dtype=np.int64)
     if len(rows) > selection.k:
         candidates = np.flatnonzero(keys <= np.partition(keys, selection.k - 1)[selection.k - 1])
@@ -53,11 +53,11 @@ def merge(parts: Sequence[SelectedRows], selection: Selection) -> SelectedRows:
     rows = np.concatenate([part.rows for part in parts])
     row_indices = np.concatenate([part.row_indices for part in parts])
     shard_ids = [shard_id for part in parts for shard_id in part.shard_ids]
-    order = np.lexsort((row_indices, np.array(shard_ids, dtype=np.str_), _ascending(rows, selection)))[: selection.k]
+    order = np.lexsort((row_indices, np.array(shard_ids, dtype=np.str_), sort_keys(rows, selection)))[: selection.k]
     return SelectedRows(rows[order], tuple(shard_ids[index] for index in order), row_indices[order])
 
 
-def _ascending(rows: NDArray[np.float32], selection: Selection) -> NDArray[np.float32]:
-    """Sort key of each row: the most extreme has the lowest."""
+def sort_keys(rows: NDArray[np.float32], selection: Selection) -> NDArray[np.float32]:
+    """[N] sort key of each of `rows` [N, D]: the most extreme has the lowest."""
     values: NDArray[np.float32] = rows[:, selection.unit]
     return -values if selection.kind == "top" else values

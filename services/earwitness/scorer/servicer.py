@@ -30,9 +30,28 @@ class ScorerServicer(scorer_pb2_grpc.ScorerServiceServicer):
     ) -> pb.AppendActivationsResponse:
         """See the proto."""
         parts = convert.within(request_iterator, self._append_idle_s)
-        reference_id, shard = await convert.shard(parts)
+        first = await convert.header(parts, pb.AppendActivationsRequest())
+        reference_id, shard = convert.shard(first.header)
         appended = await self._scorer.append(reference_id, shard, convert.chunks(parts))
         return pb.AppendActivationsResponse(row_count=appended.row_count, duplicate=appended.duplicate)
+
+    async def MergeStatistics(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.MergeStatisticsRequest], context: ServicerContext
+    ) -> pb.MergeStatisticsResponse:
+        """See the proto."""
+        parts = convert.within(request_iterator, self._append_idle_s)
+        first = await convert.header(parts, pb.MergeStatisticsRequest())
+        reference_id, shard = convert.shard(first.header)
+        merged = await self._scorer.merge(reference_id, shard, convert.form(first.header), convert.chunks(parts))
+        return pb.MergeStatisticsResponse(row_count=merged.row_count, duplicate=merged.duplicate)
+
+    async def ReadStatistics(  # noqa: N802
+        self, request: pb.ReadStatisticsRequest, context: ServicerContext
+    ) -> AsyncIterator[pb.ReadStatisticsResponse]:
+        """See the proto."""
+        reference_id, number = convert.versioned_reference_id(request.name, "name")
+        for message in convert.statistics_messages(*await self._scorer.read(reference_id, number)):
+            yield message
 
     async def FreezeReference(  # noqa: N802
         self, request: pb.FreezeReferenceRequest, context: ServicerContext

@@ -21,8 +21,9 @@ class ScorerSettings(StoreSettings, ServerSettings):
     cache_bytes: int = Field(default=256 * MIB, ge=0)
     """Memory for factored versions, kept between scores; the one in use is kept whatever its size."""
     max_concurrent_appends: int = Field(default=8, ge=1)
-    """Shards received at once; one more is refused with RESOURCE_EXHAUSTED. Each takes up to 64 MiB of memory, and two
-    matrices of units x units float64 when every row is selected."""
+    """Shards received at once, by AppendActivations and MergeStatistics; one more is refused with RESOURCE_EXHAUSTED.
+    Each takes up to 64 MiB of memory, a partial 320 MiB, and three matrices of units x units float64 when every row is
+    selected."""
     append_idle_s: float = Field(default=30.0, gt=0)
     """Seconds that a shard being received may stand still before the call is ended with DEADLINE_EXCEEDED."""
     compute_threads: int = Field(default=4, ge=1)

@@ -104,6 +104,23 @@ class Accumulator:
             raise ValueError(f"rows must be [N, {self._mean.shape[0]}], the last dimension is {dimension_count}")
 
 
+def upper_triangle(scatter: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[D (D + 1) / 2]: the upper triangle of a symmetric matrix [D, D], row by row."""
+    return np.concatenate([row[index:] for index, row in enumerate(scatter)])
+
+
+def from_upper_triangle(packed: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """The matrix [size, size] that `upper_triangle` packed."""
+    scatter = np.empty((size, size))
+    start = 0
+    for index in range(size):
+        row = packed[start : start + size - index]
+        scatter[index, index:] = row
+        scatter[index:, index] = row
+        start += size - index
+    return scatter
+
+
 def from_rows(rows: Rows) -> Statistics:
     """Statistics of `rows` [N, D], N at least 1.
 

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from earwitness.client.partials import Partial
+from earwitness.client.scorer_messages import partial_form
 from earwitness.rpc.errors import RpcFailure, error_from_rpc
 from earwitness.rpc.tensors import encode
 from earwitness.scorer.server import build_server
@@ -24,6 +26,7 @@ from earwitness.scorer.v1 import scorer_pb2_grpc
 UNITS = 4
 WEIGHTS = "ab" * 32
 Parts = list[pb.AppendActivationsRequest]
+PartialParts = list[pb.MergeStatisticsRequest]
 
 
 def rows_of(count: int, seed: int = 0, units: int = UNITS) -> np.ndarray:
@@ -64,6 +67,21 @@ def chunks(data: bytes, chunk_bytes: int = 2**20) -> Parts:
 def parts(rows: np.ndarray, *, chunk_bytes: int = 2**20, **changes: Any) -> Parts:
     data = rows.astype("<f4").tobytes()
     return [header(data, **({"row_count": len(rows)} | changes)), *chunks(data, chunk_bytes)]
+
+
+def partial_parts(partial: Partial, *, chunk_bytes: int = 2**20, **changes: Any) -> PartialParts:
+    """The messages of MergeStatistics."""
+    data = partial.to_bytes()
+    values = {
+        "reference": "references/r",
+        "shard_id": "shard",
+        "row_count": partial.row_count,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "form": partial_form(partial),
+    }
+    header = pb.MergeStatisticsRequest(header=pb.PartialHeader(**(values | changes)))
+    starts = range(0, len(data), chunk_bytes)
+    return [header, *(pb.MergeStatisticsRequest(chunk=data[start : start + chunk_bytes]) for start in starts)]
 
 
 def scoring(rows: np.ndarray, **changes: Any) -> pb.ScoreRequest:
@@ -107,21 +125,40 @@ class Running:
         response: pb.AppendActivationsResponse = await self.stub.AppendActivations(stream(), timeout=timeout_s)
         return response
 
+    async def merge(self, messages: Iterable[pb.MergeStatisticsRequest]) -> pb.MergeStatisticsResponse:
+        async def stream() -> AsyncIterator[pb.MergeStatisticsRequest]:
+            for message in messages:
+                yield message
+
+        response: pb.MergeStatisticsResponse = await self.stub.MergeStatistics(stream())
+        return response
+
+    async def read(self, name: str) -> tuple[pb.StatisticsHeader, bytes]:
+        """The statistics of a version; every chunk is of a size that MergeStatistics takes."""
+        first, *parts = [part async for part in self.stub.ReadStatistics(pb.ReadStatisticsRequest(name=name))]
+        assert all(0 < len(part.chunk) <= 2**20 for part in parts)
+        return first.header, b"".join(part.chunk for part in parts)
+
     async def refusal(self, method: str, request: Any) -> RpcFailure:
-        """How a call fails; `request` is a list of messages for AppendActivations."""
-        call = self.append(request) if method == "AppendActivations" else getattr(self.stub, method)(request)
+        """How a call fails; `request` is a list of messages where the caller streams."""
+        calls = {"AppendActivations": self.append, "MergeStatistics": self.merge}
+        calls["ReadStatistics"] = lambda asked: self.read(asked.name)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await call
+            await calls.get(method, getattr(self.stub, method))(request)
         return error_from_rpc(caught.value)
+
+    async def freeze(self, reference_id: str = "r") -> pb.ReferenceVersion:
+        """A version of what the reference holds."""
+        request = pb.FreezeReferenceRequest(name=f"references/{reference_id}")
+        version: pb.ReferenceVersion = (await self.stub.FreezeReference(request)).version
+        return version
 
     async def frozen_reference(self, rows: np.ndarray, reference_id: str = "r", **changes: Any) -> pb.ReferenceVersion:
         """A reference of these rows with one version."""
         name = f"references/{reference_id}"
         await self.stub.CreateReference(creation(reference_id, **changes))
         await self.append(parts(rows, reference=name))
-        response = await self.stub.FreezeReference(pb.FreezeReferenceRequest(name=name))
-        version: pb.ReferenceVersion = response.version
-        return version
+        return await self.freeze(reference_id)
 
     def metric(self, name: str, **labels: str) -> float:
         value = self.registry.get_sample_value(name, labels)

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from earwitness.client.partials import Partial
+from earwitness.client.values import Selection
 from earwitness.scorer.frechet import factor_rows, frechet_distance
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.scorer.v1 import scorer_pb2_grpc
 from tests.helpers.postgresql import PostgresServer
 from tests.helpers.services import Service, service
-from tests.integration.scorer.running import Running, creation, parts, rows_of, scoring
+from tests.integration.scorer.running import Running, creation, partial_parts, parts, rows_of, scoring
 
 SHARDS = 40
 
@@ -95,7 +97,8 @@ def test_a_file_that_is_no_database_stops_the_start_with_one_line(tmp_path: Path
 
 
 async def test_replicas_on_one_postgresql_append_to_one_reference(postgresql: PostgresServer) -> None:
-    """Each appends every shard, in an order of its own; one is killed on the way. Every shard counts once."""
+    """Each sends every shard, in an order of its own; one is killed on the way. Every shard counts once, whether it is
+    of activations or, as every other one, of their statistics."""
     url = postgresql.create_database()
     migrate = [sys.executable, "-m", "earwitness.scorer", "migrate", f"--database-url={url}"]
     await asyncio.to_thread(subprocess.run, migrate, check=True, timeout=60)
@@ -103,7 +106,11 @@ async def test_replicas_on_one_postgresql_append_to_one_reference(postgresql: Po
 
     async def append_all(scorer: Running) -> None:
         for index in order.permutation(SHARDS):
-            await scorer.append(shard(index))
+            if index % 2:
+                partial = Partial.of(rows_of(50, seed=index), Selection())
+                await scorer.merge(partial_parts(partial, shard_id=f"shard {index}"))
+            else:
+                await scorer.append(shard(index))
 
     async with (
         process(database_url=url) as (killed, first),
@@ -122,6 +129,9 @@ async def test_replicas_on_one_postgresql_append_to_one_reference(postgresql: Po
         assert versions[0].version.row_count == 50 * SHARDS
         scores = [(await scorer.stub.Score(scoring(rows_of(20, seed=9)))).score for scorer in (second, third)]
         assert scores[0] == scores[1]
+        rows = np.concatenate([rows_of(50, seed=index) for index in range(SHARDS)])
+        expected = frechet_distance(rows_of(20, seed=9), factor_rows(rows)).distance
+        assert scores[0].distance == pytest.approx(expected, rel=1e-9)
 
 
 def test_an_empty_postgresql_stops_the_start_and_says_what_to_run(postgresql: PostgresServer) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from earwitness.client.partials import Moments, Partial
 from earwitness.rpc.tensors import encode
 from earwitness.scorer.server import SERVICE_NAME
 from earwitness.scorer.v1 import scorer_pb2 as pb
@@ -22,6 +23,7 @@ from tests.integration.scorer.running import (
     chunks,
     creation,
     header,
+    partial_parts,
     parts,
     rows_of,
     running,
@@ -58,6 +60,14 @@ def create(**changes: Any) -> pb.CreateReferenceRequest:
     request = creation("new")
     request.MergeFrom(pb.CreateReferenceRequest(**changes))
     return request
+
+
+def moments(**changes: Any) -> list[pb.MergeStatisticsRequest]:
+    """The messages of a partial of ten rows of which something is wrong: a field of the header, or of the moments."""
+    values = {"row_count": 10, "mean": np.zeros(UNITS), "minimum": -np.ones(UNITS), "maximum": np.ones(UNITS)}
+    values |= {"scatter": 5 * np.eye(UNITS)} | changes
+    made = Moments(*(values.pop(each) for each in ("mean", "scatter", "minimum", "maximum")))
+    return partial_parts(Partial(10, made), **values)
 
 
 BAD_FIELDS: list[tuple[str, Any, str]] = [
@@ -99,6 +109,31 @@ BAD_FIELDS: list[tuple[str, Any, str]] = [
     ("AppendActivations", parts(rows_of(2**16 + 1), chunk_bytes=2**20 + 4 * UNITS), "chunk"),
     ("AppendActivations", parts(with_value(np.nan)), "chunk"),
     ("AppendActivations", parts(with_value(-np.inf)), "chunk"),
+    ("MergeStatistics", [], "header"),
+    ("MergeStatistics", moments()[1:], "header"),
+    ("MergeStatistics", moments()[:1] * 2, "chunk"),
+    ("MergeStatistics", moments(reference="r"), "header.reference"),
+    ("MergeStatistics", moments(shard_id=""), "header.shard_id"),
+    ("MergeStatistics", moments(row_count=0), "header.row_count"),
+    ("MergeStatistics", moments(row_count=10**12 + 1), "header.row_count"),
+    ("MergeStatistics", moments(sha256="x"), "header.sha256"),
+    ("MergeStatistics", moments(sha256="0" * 64), "header.sha256"),
+    ("MergeStatistics", moments(form=pb.PARTIAL_FORM_UNSPECIFIED), "header.form"),
+    ("MergeStatistics", moments(form=3), "header.form"),
+    ("MergeStatistics", moments(form=pb.PARTIAL_FORM_ROWS), "chunk"),
+    ("MergeStatistics", moments(form=pb.PARTIAL_FORM_ROWS, row_count=10**8), "header.row_count"),
+    ("MergeStatistics", moments()[:1], "chunk"),
+    ("MergeStatistics", [*moments(), pb.MergeStatisticsRequest(chunk=b"1")], "chunk"),
+    ("MergeStatistics", moments(mean=np.full(UNITS, np.nan)), "chunk"),
+    ("MergeStatistics", moments(mean=np.full(UNITS, 1.1)), "chunk"),
+    ("MergeStatistics", moments(minimum=np.full(UNITS, 2.0)), "chunk"),
+    ("MergeStatistics", moments(maximum=np.full(UNITS, np.inf)), "chunk"),
+    ("MergeStatistics", moments(scatter=-5 * np.eye(UNITS)), "chunk"),
+    ("MergeStatistics", moments(scatter=50 * np.eye(UNITS)), "chunk"),
+    ("MergeStatistics", moments(scatter=6 - np.eye(UNITS)), "chunk"),
+    ("MergeStatistics", moments(scatter=np.full((UNITS, UNITS), np.nan)), "chunk"),
+    ("ReadStatistics", pb.ReadStatisticsRequest(name="r"), "name"),
+    ("ReadStatistics", pb.ReadStatisticsRequest(name="references/r/versions/0"), "name"),
     ("FreezeReference", pb.FreezeReferenceRequest(name="r"), "name"),
     ("GetReference", pb.GetReferenceRequest(), "name"),
     ("GetReference", pb.GetReferenceRequest(name="references/R"), "name"),
@@ -144,7 +179,7 @@ async def test_every_wrong_field_is_named_and_changes_nothing(scorer: Running) -
     await scorer.frozen_reference(rows_of(40))
     before = await state(scorer)
     for method, request, field in BAD_FIELDS:
-        if method == "AppendActivations":
+        if method in ("AppendActivations", "MergeStatistics"):
             for part in request:
                 if part.HasField("header") and part.header.shard_id == "shard":
                     part.header.shard_id = "bad"
@@ -203,6 +238,8 @@ async def test_a_message_over_the_limit(scorer: Running) -> None:
 
 UNKNOWN: list[tuple[str, Any]] = [
     ("AppendActivations", parts(ROWS, reference="references/none")),
+    ("MergeStatistics", moments(reference="references/none")),
+    ("ReadStatistics", pb.ReadStatisticsRequest(name="references/none")),
     ("FreezeReference", pb.FreezeReferenceRequest(name="references/none")),
     ("GetReference", pb.GetReferenceRequest(name="references/none")),
     ("DeleteReference", pb.DeleteReferenceRequest(name="references/none")),
@@ -358,6 +395,7 @@ async def test_a_store_that_cannot_be_written_is_unavailable(tmp_path: Path, mon
             for method, request in (
                 ("CreateReference", creation("new")),
                 ("AppendActivations", parts(ROWS, shard_id="new")),
+                ("MergeStatistics", moments(shard_id="new")),
                 ("DeleteReference", pb.DeleteReferenceRequest(name="references/r")),
             ):
                 failure = await scorer.refusal(method, request)

@@ -58,9 +58,18 @@ def test_selection_there_and_back(selection: Selection) -> None:
     assert scorer_messages.reference_value(message).selection == selection
 
 
-def test_shards_go_in_chunks_after_their_header() -> None:
+@pytest.mark.parametrize(
+    "first",
+    [
+        scorer_pb2.AppendActivationsRequest(header=scorer_pb2.ShardHeader(shard_id="s")),
+        scorer_pb2.MergeStatisticsRequest(header=scorer_pb2.PartialHeader(shard_id="s")),
+    ],
+)
+def test_shards_go_in_chunks_after_their_header(
+    first: scorer_pb2.AppendActivationsRequest | scorer_pb2.MergeStatisticsRequest,
+) -> None:
     data = bytes(2 * scorer_messages.CHUNK_BYTES + 1)
-    header, *chunks = scorer_messages.shard_messages(scorer_pb2.ShardHeader(shard_id="s"), data)
-    assert header.header.shard_id == "s"
+    header, *chunks = scorer_messages.shard_messages(first, data)
+    assert header is first
     assert [len(part.chunk) for part in chunks] == [scorer_messages.CHUNK_BYTES, scorer_messages.CHUNK_BYTES, 1]
     assert b"".join(part.chunk for part in chunks) == data

@@ -7,8 +7,8 @@ import pytest
 
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.collect import collector
-from earwitness.scorer.intake import Intake
-from earwitness.scorer.references import MAX_CHUNK_BYTES, MAX_SHARD_BYTES, Shard
+from earwitness.scorer.intake import Intake, activations
+from earwitness.scorer.references import MAX_CHUNK_BYTES, MAX_SHARD_BYTES, NewReference, Shard, Source
 from earwitness.scorer.selection import ALL, Selection
 
 UNITS = 5
@@ -19,10 +19,14 @@ def shard_of(data: bytes, units: int = UNITS, **changes: object) -> Shard:
     return Shard(**(values | changes))  # type: ignore[arg-type]
 
 
+def reference_of(units: int, selection: Selection = ALL) -> NewReference:
+    return NewReference("r", Source("m", "0" * 64, "l", units), "p", selection, "")
+
+
 def receive(
     shard: Shard, data: bytes, chunk_bytes: int = 1000, selection: Selection = ALL, units: int = UNITS
 ) -> bytes:
-    intake = Intake(shard, units, collector(selection, units))
+    intake = Intake(shard, activations(shard, reference_of(units, selection)))
     for start in range(0, len(data), chunk_bytes):
         if block := intake.take(data[start : start + chunk_bytes]):
             intake.hash(block)
@@ -47,7 +51,8 @@ def test_chunks_of_any_size_give_the_same_body(chunk_bytes: int, selection: Sele
 def test_a_large_shard_is_digested_on_the_way() -> None:
     rows = np.random.default_rng(0).standard_normal((600_000, 3)).astype(np.float32)
     data = data_of(rows)
-    intake = Intake(shard_of(data, 3), 3, collector(ALL, 3))
+    shard = shard_of(data, 3)
+    intake = Intake(shard, activations(shard, reference_of(3)))
     blocks = 0
     for start in range(0, len(data), MAX_CHUNK_BYTES):
         if block := intake.take(data[start : start + MAX_CHUNK_BYTES]):
@@ -108,5 +113,5 @@ def test_other_bytes_than_announced() -> None:
 
 def test_a_shard_over_the_limit_is_refused_before_it_is_sent() -> None:
     with pytest.raises(InvalidArgument, match=f"{MAX_SHARD_BYTES}: send shards of at most 4096 rows") as caught:
-        Intake(Shard("s", 4097, "0" * 64), 4096, collector(Selection("top", 0, 2), 4096))
+        activations(Shard("s", 4097, "0" * 64), reference_of(4096, Selection("top", 0, 2)))
     assert caught.value.field == "header.row_count"

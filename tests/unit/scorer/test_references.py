@@ -8,6 +8,8 @@ import pytest
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.errors import EtagMismatch, ReferenceMismatch, VersionNotFound
 from earwitness.scorer.references import (
+    MAX_PARTIAL_ROWS,
+    MAX_SHARD_ROWS,
     NewReference,
     Reference,
     Shard,
@@ -27,7 +29,8 @@ REFERENCE = Reference(1, NEW, 100, 2, (Version(1, 60, 50, NOW, 0.0, 1.0),), NOW)
 def test_what_is_right_passes() -> None:
     require_new_reference(NEW)
     require_new_reference(replace(NEW, selection=ALL, description=""))
-    require_shard(Shard("part 7/9 ü", 1_000_000, "0" * 64))
+    require_shard(Shard("part 7/9 ü", 1_000_000, "0" * 64), MAX_SHARD_ROWS)
+    require_shard(Shard("s", 10**12, "0" * 64), MAX_PARTIAL_ROWS)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +70,7 @@ def test_a_wrong_field_is_named(changes: dict[str, object], field: str) -> None:
 )
 def test_a_wrong_field_of_a_shard_is_named(shard: Shard, field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        require_shard(shard)
+        require_shard(shard, MAX_SHARD_ROWS)
     assert caught.value.field == field
 
 

@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,52 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PartialForm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PartialFormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PartialForm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PARTIAL_FORM_UNSPECIFIED: _PartialForm.ValueType  # 0
+    """Not set."""
+    PARTIAL_FORM_MOMENTS: _PartialForm.ValueType  # 1
+    """Of a reference of all rows: mean [D], minimum [D], maximum [D] and the upper triangle of M2 [D (D + 1) / 2], all
+    FP64, 4 D (D + 7) bytes in all. M2 is the sum over the rows x of (x - mean)(x - mean)^T, divided by nothing; its
+    triangle goes row by row, each from the diagonal on: (0, 0), (0, 1), ..., (0, D - 1), (1, 1), ...
+
+    They must be those of R rows of FP32 values, as far as can be told, with 1e-6 for rounding: every number finite;
+    minimum <= mean <= maximum; each diagonal entry of M2 possible for R values of that mean and range; M2 positive
+    semidefinite.
+    """
+    PARTIAL_FORM_ROWS: _PartialForm.ValueType  # 2
+    """Rows of activations, FP32 [rows, D], every value finite. Of a reference of top or bottom rows those selected of the
+    R rows: min(R, k) of them, the most extreme first. Of a reference of all rows all R of them: up to D + 1 rows take
+    less room so, which is how ReadStatistics gives them if it has them.
+    """
+
+class PartialForm(_PartialForm, metaclass=_PartialFormEnumTypeWrapper):
+    """What the bytes of a partial are: little-endian numbers one after another. D is the reference's unit_count, R the
+    partial's row_count.
+    """
+
+PARTIAL_FORM_UNSPECIFIED: PartialForm.ValueType  # 0
+"""Not set."""
+PARTIAL_FORM_MOMENTS: PartialForm.ValueType  # 1
+"""Of a reference of all rows: mean [D], minimum [D], maximum [D] and the upper triangle of M2 [D (D + 1) / 2], all
+FP64, 4 D (D + 7) bytes in all. M2 is the sum over the rows x of (x - mean)(x - mean)^T, divided by nothing; its
+triangle goes row by row, each from the diagonal on: (0, 0), (0, 1), ..., (0, D - 1), (1, 1), ...
+
+They must be those of R rows of FP32 values, as far as can be told, with 1e-6 for rounding: every number finite;
+minimum <= mean <= maximum; each diagonal entry of M2 possible for R values of that mean and range; M2 positive
+semidefinite.
+"""
+PARTIAL_FORM_ROWS: PartialForm.ValueType  # 2
+"""Rows of activations, FP32 [rows, D], every value finite. Of a reference of top or bottom rows those selected of the
+R rows: min(R, k) of them, the most extreme first. Of a reference of all rows all R of them: up to D + 1 rows take
+less room so, which is how ReadStatistics gives them if it has them.
+"""
+Global___PartialForm: _TypeAlias = PartialForm  # noqa: Y015
 
 @_typing.final
 class Selection(_message.Message):
@@ -446,6 +493,184 @@ class AppendActivationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AppendActivationsResponse: _TypeAlias = AppendActivationsResponse  # noqa: Y015
+
+@_typing.final
+class MergeStatisticsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """Bytes of the partial in their order, see PartialForm; at most 1 MiB, in all exactly those of its form."""
+    @_builtins.property
+    def header(self) -> Global___PartialHeader:
+        """What is sent."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___PartialHeader | None = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___MergeStatisticsRequest: _TypeAlias = MergeStatisticsRequest  # noqa: Y015
+
+@_typing.final
+class PartialHeader(_message.Message):
+    """What a partial is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    SHARD_ID_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    FORM_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Required. Resource name, "references/{reference}"."""
+    shard_id: _builtins.str
+    """Required. Identifies the partial among all shards of its reference, 1 to 200 printable characters: a retry uses the
+    same one.
+    """
+    row_count: _builtins.int
+    """Required. Rows that the partial stands for, before selection: 1 to 1000000000000."""
+    sha256: _builtins.str
+    """Required. SHA-256 of the partial's bytes, lower-case hex: tells a retry from a clash of ids."""
+    form: Global___PartialForm.ValueType
+    """Required. What the bytes are. At most 160 MiB of them."""
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        shard_id: _builtins.str = ...,
+        row_count: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        form: Global___PartialForm.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "reference", b"reference", "row_count", b"row_count", "sha256", b"sha256", "shard_id", b"shard_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartialHeader: _TypeAlias = PartialHeader  # noqa: Y015
+
+@_typing.final
+class MergeStatisticsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    DUPLICATE_FIELD_NUMBER: _builtins.int
+    row_count: _builtins.int
+    """Rows of the reference now."""
+    duplicate: _builtins.bool
+    """True when the partial was there already."""
+    def __init__(
+        self,
+        *,
+        row_count: _builtins.int = ...,
+        duplicate: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "row_count", b"row_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeStatisticsResponse: _TypeAlias = MergeStatisticsResponse  # noqa: Y015
+
+@_typing.final
+class ReadStatisticsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. "references/{reference}" (its newest version) or "references/{reference}/versions/{version}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadStatisticsRequest: _TypeAlias = ReadStatisticsRequest  # noqa: Y015
+
+@_typing.final
+class ReadStatisticsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """Bytes of the statistics in their order, see PartialForm; at most 1 MiB."""
+    @_builtins.property
+    def header(self) -> Global___StatisticsHeader:
+        """What is sent."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___StatisticsHeader | None = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___ReadStatisticsResponse: _TypeAlias = ReadStatisticsResponse  # noqa: Y015
+
+@_typing.final
+class StatisticsHeader(_message.Message):
+    """What is read of a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    FORM_FIELD_NUMBER: _builtins.int
+    sha256: _builtins.str
+    """SHA-256 of the bytes, lower-case hex."""
+    form: Global___PartialForm.ValueType
+    """What the bytes are."""
+    @_builtins.property
+    def reference(self) -> Global___Reference:
+        """The reference as it is now: its identity says of what the statistics are."""
+
+    @_builtins.property
+    def version(self) -> Global___ReferenceVersion:
+        """The version that they are of; its row_count is that of the partial."""
+
+    def __init__(
+        self,
+        *,
+        reference: Global___Reference | None = ...,
+        version: Global___ReferenceVersion | None = ...,
+        sha256: _builtins.str = ...,
+        form: Global___PartialForm.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "reference", b"reference", "sha256", b"sha256", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatisticsHeader: _TypeAlias = StatisticsHeader  # noqa: Y015
 
 @_typing.final
 class FreezeReferenceRequest(_message.Message):

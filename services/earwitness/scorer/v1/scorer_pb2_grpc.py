@@ -52,6 +52,16 @@ class ScorerServiceStub:
                 request_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.AppendActivationsRequest.SerializeToString,
                 response_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.AppendActivationsResponse.FromString,
                 _registered_method=True)
+        self.MergeStatistics = channel.stream_unary(
+                '/earwitness.scorer.v1.ScorerService/MergeStatistics',
+                request_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.MergeStatisticsRequest.SerializeToString,
+                response_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.MergeStatisticsResponse.FromString,
+                _registered_method=True)
+        self.ReadStatistics = channel.unary_stream(
+                '/earwitness.scorer.v1.ScorerService/ReadStatistics',
+                request_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.ReadStatisticsRequest.SerializeToString,
+                response_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.ReadStatisticsResponse.FromString,
+                _registered_method=True)
         self.FreezeReference = channel.unary_unary(
                 '/earwitness.scorer.v1.ScorerService/FreezeReference',
                 request_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.FreezeReferenceRequest.SerializeToString,
@@ -110,6 +120,25 @@ class ScorerServiceServicer:
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED (too
         many shards are being received), DEADLINE_EXCEEDED (the caller sent nothing for 30 s, unless configured),
         UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MergeStatistics(self, request_iterator, context):
+        """Merges statistics of rows that were computed elsewhere (a partial), as if these rows had been appended: sent as a
+        header and then chunks of at most 1 MiB. Partials are shards: what AppendActivations says of ids, repeats, streams
+        that break off, and limits holds for both together.
+        Codes: as for AppendActivations.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadStatistics(self, request, context):
+        """The statistics of a version of a reference, as MergeStatistics takes them: merged into an empty reference of the
+        same identity and selection, they make a version that scores the same, bit for bit. First a header, then chunks.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (no version yet), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,6 +208,16 @@ def add_ScorerServiceServicer_to_server(servicer, server):
                     servicer.AppendActivations,
                     request_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.AppendActivationsRequest.FromString,
                     response_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.AppendActivationsResponse.SerializeToString,
+            ),
+            'MergeStatistics': grpc.stream_unary_rpc_method_handler(
+                    servicer.MergeStatistics,
+                    request_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.MergeStatisticsRequest.FromString,
+                    response_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.MergeStatisticsResponse.SerializeToString,
+            ),
+            'ReadStatistics': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadStatistics,
+                    request_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.ReadStatisticsRequest.FromString,
+                    response_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.ReadStatisticsResponse.SerializeToString,
             ),
             'FreezeReference': grpc.unary_unary_rpc_method_handler(
                     servicer.FreezeReference,
@@ -273,6 +312,60 @@ class ScorerService:
             '/earwitness.scorer.v1.ScorerService/AppendActivations',
             earwitness_dot_scorer_dot_v1_dot_scorer__pb2.AppendActivationsRequest.SerializeToString,
             earwitness_dot_scorer_dot_v1_dot_scorer__pb2.AppendActivationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MergeStatistics(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/earwitness.scorer.v1.ScorerService/MergeStatistics',
+            earwitness_dot_scorer_dot_v1_dot_scorer__pb2.MergeStatisticsRequest.SerializeToString,
+            earwitness_dot_scorer_dot_v1_dot_scorer__pb2.MergeStatisticsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/earwitness.scorer.v1.ScorerService/ReadStatistics',
+            earwitness_dot_scorer_dot_v1_dot_scorer__pb2.ReadStatisticsRequest.SerializeToString,
+            earwitness_dot_scorer_dot_v1_dot_scorer__pb2.ReadStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,17 @@ class ScorerServiceStub:
     many shards are being received), DEADLINE_EXCEEDED (the caller sent nothing for 30 s, unless configured),
     UNAVAILABLE.
     """
+    MergeStatistics: _grpc.StreamUnaryMultiCallable[_scorer_pb2.MergeStatisticsRequest, _scorer_pb2.MergeStatisticsResponse]
+    """Merges statistics of rows that were computed elsewhere (a partial), as if these rows had been appended: sent as a
+    header and then chunks of at most 1 MiB. Partials are shards: what AppendActivations says of ids, repeats, streams
+    that break off, and limits holds for both together.
+    Codes: as for AppendActivations.
+    """
+    ReadStatistics: _grpc.UnaryStreamMultiCallable[_scorer_pb2.ReadStatisticsRequest, _scorer_pb2.ReadStatisticsResponse]
+    """The statistics of a version of a reference, as MergeStatistics takes them: merged into an empty reference of the
+    same identity and selection, they make a version that scores the same, bit for bit. First a header, then chunks.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (no version yet), UNAVAILABLE.
+    """
     FreezeReference: _grpc.UnaryUnaryMultiCallable[_scorer_pb2.FreezeReferenceRequest, _scorer_pb2.FreezeReferenceResponse]
     """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
     that one.
@@ -106,6 +117,17 @@ class ScorerServiceAsyncStub(ScorerServiceStub):
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED (too
     many shards are being received), DEADLINE_EXCEEDED (the caller sent nothing for 30 s, unless configured),
     UNAVAILABLE.
+    """
+    MergeStatistics: _aio.StreamUnaryMultiCallable[_scorer_pb2.MergeStatisticsRequest, _scorer_pb2.MergeStatisticsResponse]  # type: ignore[assignment]
+    """Merges statistics of rows that were computed elsewhere (a partial), as if these rows had been appended: sent as a
+    header and then chunks of at most 1 MiB. Partials are shards: what AppendActivations says of ids, repeats, streams
+    that break off, and limits holds for both together.
+    Codes: as for AppendActivations.
+    """
+    ReadStatistics: _aio.UnaryStreamMultiCallable[_scorer_pb2.ReadStatisticsRequest, _scorer_pb2.ReadStatisticsResponse]  # type: ignore[assignment]
+    """The statistics of a version of a reference, as MergeStatistics takes them: merged into an empty reference of the
+    same identity and selection, they make a version that scores the same, bit for bit. First a header, then chunks.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (no version yet), UNAVAILABLE.
     """
     FreezeReference: _aio.UnaryUnaryMultiCallable[_scorer_pb2.FreezeReferenceRequest, _scorer_pb2.FreezeReferenceResponse]  # type: ignore[assignment]
     """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
@@ -169,6 +191,29 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS (the shard id with other contents), RESOURCE_EXHAUSTED (too
         many shards are being received), DEADLINE_EXCEEDED (the caller sent nothing for 30 s, unless configured),
         UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def MergeStatistics(
+        self,
+        request_iterator: _MaybeAsyncIterator[_scorer_pb2.MergeStatisticsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_scorer_pb2.MergeStatisticsResponse, _abc.Awaitable[_scorer_pb2.MergeStatisticsResponse]]:
+        """Merges statistics of rows that were computed elsewhere (a partial), as if these rows had been appended: sent as a
+        header and then chunks of at most 1 MiB. Partials are shards: what AppendActivations says of ids, repeats, streams
+        that break off, and limits holds for both together.
+        Codes: as for AppendActivations.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadStatistics(
+        self,
+        request: _scorer_pb2.ReadStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_scorer_pb2.ReadStatisticsResponse], _abc.AsyncIterator[_scorer_pb2.ReadStatisticsResponse]]:
+        """The statistics of a version of a reference, as MergeStatistics takes them: merged into an empty reference of the
+        same identity and selection, they make a version that scores the same, bit for bit. First a header, then chunks.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (no version yet), UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

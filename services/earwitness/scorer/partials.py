@@ -1,0 +1,162 @@
+"""Partials: the statistics of rows on their way into this store, computed elsewhere, or out of it.
+
+moments   mean [D] | minimum [D] | maximum [D] | upper triangle of the scatter, row by row [D (D + 1) / 2], float64
+rows      [rows, D] float32; of a selection its rows, the most extreme first
+
+All little-endian. How many rows they stand for is said beside them.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.errors import InvalidArgument
+from earwitness.scorer.collect import Float32Rows, collector, statistics_body
+from earwitness.scorer.intake import Content, ShardRows
+from earwitness.scorer.references import BYTES_PER_VALUE, MAX_PARTIAL_BYTES, NewReference, Shard
+from earwitness.scorer.selection import Selection, sort_keys
+from earwitness.scorer.statistics import Statistics, from_upper_triangle
+from earwitness.storage import blobs
+
+Form = Literal["moments", "rows"]
+
+_ARRAYS: Mapping[Form, Sequence[str]] = {"moments": ("mean", "minimum", "maximum", "scatter"), "rows": ("rows",)}
+"""What the store calls the parts of each, in their order."""
+_ROUNDING = 1e-6
+"""What statistics may be off, of the size of what they are made from: as much as computing them in FP32 costs."""
+_LARGEST = float(np.finfo(np.float32).max)
+_BYTES_PER_MOMENT = 8
+
+
+@dataclass(frozen=True)
+class Partial:
+    """Statistics as they leave."""
+
+    form: Form
+    data: bytes
+    sha256: str
+
+
+def partial_of(body: bytes) -> Partial:
+    """What the store keeps, as others take it.
+
+    Raises: CorruptBlob.
+    """
+    arrays = blobs.decode(body)
+    form: Form = "rows" if "rows" in arrays else "moments"
+    data = b"".join(arrays[name].tobytes() for name in _ARRAYS[form])
+    return Partial(form, data, hashlib.sha256(data).hexdigest())
+
+
+def content_of(form: Form, shard: Shard, of: NewReference) -> Content:
+    """A partial on its way into a reference.
+
+    Raises: InvalidArgument for a form that the reference does not keep, and for one that is too large.
+    """
+    selection, unit_count = of.selection, of.source.unit_count
+    if form == "moments":
+        if selection.kind != "all":
+            raise InvalidArgument("header.form", f"is moments; a reference of {selection.kind} rows is made of rows")
+        return Moments(shard.row_count, unit_count)
+    row_count = shard.row_count if selection.kind == "all" else min(shard.row_count, selection.k)
+    byte_count = row_count * unit_count * BYTES_PER_VALUE
+    if byte_count > MAX_PARTIAL_BYTES:
+        raise InvalidArgument(
+            "header.row_count",
+            f"is {shard.row_count}; {unit_count} FP32 units a row make {byte_count} bytes, a partial has at most "
+            f"{MAX_PARTIAL_BYTES}: send moments",
+        )
+    if selection.kind == "all":
+        return ShardRows(shard.shard_id, row_count, unit_count, collector(selection, unit_count))
+    return SortedRows(shard, row_count, unit_count, selection)
+
+
+class SortedRows(ShardRows):
+    """The most extreme of a shard's rows, in their order."""
+
+    def __init__(self, shard: Shard, row_count: int, unit_count: int, selection: Selection) -> None:
+        super().__init__(shard.shard_id, row_count, unit_count, collector(selection, unit_count))
+        self._of = shard.row_count
+        self._selection = selection
+        self._last_key = np.full(1, -np.inf, np.float32)
+
+    def __str__(self) -> str:
+        return f"the {super().__str__()}, selected of {self._of}"
+
+    def _require(self, rows: Float32Rows, first_row: int) -> None:
+        super()._require(rows, first_row)
+        keys = np.concatenate([self._last_key, sort_keys(rows, self._selection)])
+        (misplaced,) = np.nonzero(keys[1:] < keys[:-1])
+        if misplaced.size:
+            raise InvalidArgument(
+                "chunk",
+                f"row {first_row + misplaced[0]} is more extreme in unit {self._selection.unit} than the one before; "
+                "the most extreme must come first",
+            )
+        self._last_key = keys[-1:]
+
+
+class Moments:
+    """Mean, range and scatter of `row_count` rows."""
+
+    item_bytes = _BYTES_PER_MOMENT
+
+    def __init__(self, row_count: int, unit_count: int) -> None:
+        self.byte_count = _BYTES_PER_MOMENT * (3 * unit_count + unit_count * (unit_count + 1) // 2)
+        self._row_count = row_count
+        self._unit_count = unit_count
+        self._blocks: list[bytes] = []
+
+    def __str__(self) -> str:
+        return f"the FP64 moments of {self._unit_count} units"
+
+    def add(self, block: bytes) -> None:
+        """They are looked at as a whole."""
+        self._blocks.append(block)
+
+    def body(self) -> bytes:
+        """Raises: InvalidArgument for statistics that no rows have."""
+        values = np.frombuffer(b"".join(self._blocks), "<f8").astype(np.float64, copy=False)
+        self._blocks.clear()
+        mean, minimum, maximum = values[: 3 * self._unit_count].reshape(3, -1)
+        scatter = from_upper_triangle(values[3 * self._unit_count :], self._unit_count)
+        statistics = Statistics(self._row_count, mean, scatter, minimum, maximum)
+        require_possible(statistics)
+        return statistics_body(statistics)
+
+
+def require_possible(statistics: Statistics) -> None:
+    """Raises: InvalidArgument unless they may be the statistics of rows of FP32 values, give or take their rounding."""
+    count, mean, scatter = statistics.count, statistics.mean, statistics.scatter
+    minimum, maximum = statistics.minimum, statistics.maximum
+    for name, values in (("mean", mean), ("minimum", minimum), ("maximum", maximum)):
+        _require(np.abs(values) <= _LARGEST, name, values, f"must be finite, at most {_LARGEST:g}")
+    if not np.isfinite(scatter).all():
+        row, column = np.argwhere(~np.isfinite(scatter))[0]
+        raise InvalidArgument("chunk", f"M2 of units {row} and {column} is {scatter[row, column]}; must be finite")
+    _require(minimum <= maximum, "minimum", minimum, "must not be above the maximum")
+    slack = _ROUNDING * np.maximum(np.abs(minimum), np.abs(maximum))
+    below, above = mean - minimum, maximum - mean
+    _require((below >= -slack) & (above >= -slack), "mean", mean, "must be between minimum and maximum")
+    squares = scatter.diagonal()
+    # Lowest and highest are rows themselves; no values of this range and mean are wider than those all at its ends.
+    least = (below - slack).clip(0) ** 2 + (above - slack).clip(0) ** 2
+    most = count * (below + slack) * (above + slack)
+    possible = (squares >= least * (1 - _ROUNDING)) & (squares <= most * (1 + _ROUNDING))
+    _require(possible, "M2", squares, f"is not that of {count} rows with this mean, minimum and maximum")
+    lifted = scatter.copy()
+    np.fill_diagonal(lifted, squares + _ROUNDING * squares.max() + np.finfo(np.float64).tiny)
+    try:
+        np.linalg.cholesky(lifted)
+    except np.linalg.LinAlgError:
+        raise InvalidArgument("chunk", "M2 is not positive semidefinite, as that of any rows is") from None
+
+
+def _require(allowed: NDArray[np.bool_], name: str, values: NDArray[np.float64], words: str) -> None:
+    if not allowed.all():
+        unit = int(np.argmin(allowed))
+        raise InvalidArgument("chunk", f"{name} of unit {unit} is {values[unit]:g}; {words}")
