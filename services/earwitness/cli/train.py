@@ -13,7 +13,9 @@ from earwitness.cli.options import Json
 app = typer.Typer(name="train", no_args_is_help=True)
 
 Corpus = Annotated[Path, typer.Option("--corpus", "-c", help="Folder of `earwitness corpus build` or `data import`.")]
-RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; a run that is there goes on.")]
+RunFolder = Annotated[
+    Path, typer.Option("--out", "-o", help="Folder of the run; a run that is there goes on, another one's is refused.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal weights on one machine.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads. Default: torch's choice.")]

@@ -27,6 +27,8 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 NOT_IDENTITY = frozenset({"run_folder", "threads", "workers", "device", "corpus", "init", "detector", "cache"})
 """Configuration fields that may differ between a run and its continuation: where and how fast, not what."""
+PRODUCTS = ("best.pt", "checkpoints", "fid.json", "fid.csv")
+"""What a run, and the choice of its best checkpoint, leave beside its state."""
 
 
 class Progress(Protocol):
@@ -61,22 +63,39 @@ class RunFolder:
         """Everything needed to continue as if the run had never stopped; all or nothing."""
         write_atomically(self._state_path, {"config": self._fingerprint, **state})
 
-    def load_state(self) -> dict[str, Any] | None:
-        """The last saved state, or None for a fresh folder.
+    def resume(self) -> dict[str, Any] | None:
+        """As `load_state`; where there is nothing yet, the folder is this run's from now on."""
+        saved = self.load_state()
+        if saved is None:
+            self.save_state({})
+        return saved
 
-        Raises: CheckpointError when the folder holds a run of another configuration, or an unreadable state.
+    def load_state(self) -> dict[str, Any] | None:
+        """The last saved state; None for a fresh folder, or a run that was ended before it had saved one.
+
+        Raises: CheckpointError when the folder holds a run of another configuration, checkpoints without the state of
+        the run that made them, or an unreadable state.
         """
+        products = [name for name in PRODUCTS if (self.path / name).exists()]
         if not self._state_path.is_file():
+            if products:
+                raise CheckpointError(
+                    f"{self.path}: holds {', '.join(products)}, and no state.pt of the run that made them; give "
+                    "another folder, or move them away"
+                )
             return None
         try:
             state: dict[str, Any] = torch.load(self._state_path, map_location="cpu", weights_only=True)
         except Exception as err:
             raise CheckpointError(f"{self._state_path}: cannot be read ({err}); remove it to start again") from err
+        begun_only = state.keys() == {"config"}
+        if begun_only and not products:
+            return None
         if state.get("config") != self._fingerprint:
             raise CheckpointError(
                 f"{self.path}: holds a run of another configuration or corpus; give another folder, or remove this one"
             )
-        return state
+        return None if begun_only else state
 
     def write_curves(self, rows: list[dict[str, float]]) -> None:
         """Replaces curves.csv and curves.png by `rows`; the columns are the keys of all rows in order of appearance."""

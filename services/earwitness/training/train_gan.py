@@ -35,8 +35,6 @@ logger = logging.getLogger(__name__)
 Loss = Literal["wasserstein", "logistic", "relativistic"]
 Labelled = tuple[Tensor, Tensor]
 """Excerpts `[B, 1, bands, frames]` and the label of each, −1 or 1, `[B]`."""
-DERIVED = ("fid.json", "fid.csv", "best.pt")
-"""What `evaluate_gan.choose_checkpoint` writes into a run's folder."""
 LEAST_GRADIENT = 1e-30
 """Of the critic's loss with respect to a realness: eight orders above what float32 can hold. A critic beside itself has
 been seen to say -92, and exp(92) is no number."""
@@ -246,6 +244,9 @@ class _Start:
     @classmethod
     def load(cls, config: GanTrainingConfig, features: Mapping[str, Any]) -> Self:
         """Raises: CheckpointError when a file cannot be used; ValueError when it does not fit this run."""
+        for field, path in (("detector", config.detector), ("init", config.init)):
+            if path is not None and path.resolve().is_relative_to(config.run_folder.resolve()):
+                raise ValueError(f"{field}: {path} lies in the run's own folder; give another folder, or move it out")
         detector, weights, record = None, None, dict[str, Any]()
         if config.detector is not None:
             network, meta = load_checkpoint(config.detector, *DETECTORS)
@@ -327,19 +328,15 @@ def train_on_source(
         gan = _Gan(config, start_from, mean, std, profile.excerpt_shape, profile.floor_value, source.label_share)
         curves: list[dict[str, float]] = []
         start = 0
-        saved = folder.load_state()
+        saved = folder.resume()
         if saved is not None:
             start, curves = saved["update"], saved["curves"]
             gan.load_state(saved["gan"])
             restore_random_state(saved["random"])
             logger.info("continuing at update %d of %d", start, config.updates)
-        else:
-            if gan.critic.layers is not None:
-                excerpts, _ = source.random_excerpts(np.random.default_rng((config.seed, config.updates)), STATISTICS)
-                gan.critic.layers.set_statistics(torch.from_numpy(excerpts)[:, None].to(gan.device))
-            # What an earlier run left here is no candidate for this one's best.
-            for stale in (*checkpoints(config.run_folder), *(config.run_folder / name for name in DERIVED)):
-                stale.unlink(missing_ok=True)
+        elif gan.critic.layers is not None:
+            excerpts, _ = source.random_excerpts(np.random.default_rng((config.seed, config.updates)), STATISTICS)
+            gan.critic.layers.set_statistics(torch.from_numpy(excerpts)[:, None].to(gan.device))
         began = time.monotonic()
         window: list[tuple[float, float, float]] = []
         for update in range(start, min(config.updates, start + (stop_after or config.updates))):

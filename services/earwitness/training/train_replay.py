@@ -128,7 +128,7 @@ def train_replay(
     folder = RunFolder(config.run_folder, config, corpus.fingerprint)
     device = training_device(config.device)
     with folder.in_use(), training_machine(config.threads, config.seed):
-        saved = folder.load_state()
+        saved = folder.resume()
         if saved is not None and _has_ended(config, saved["epoch"], Best(**saved["best"])):
             return best_checkpoint(config.run_folder)
         train, dev = (_open(config, corpus, split, progress) for split in ("train", "dev"))

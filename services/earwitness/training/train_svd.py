@@ -132,7 +132,7 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
         optimiser = _optimiser(config, learner)
         average = copy.deepcopy(learner).requires_grad_(False) if config.ema_updates else None
         first_epoch, curves, best = 0, list[dict[str, float]](), 0.0
-        saved = folder.load_state()
+        saved = folder.resume()
         if saved is not None:
             first_epoch, curves, best = saved["epoch"], saved["curves"], saved["best"]
             learner.load_state_dict(saved["learner"])

@@ -35,6 +35,15 @@ def assert_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -
     assert all(torch.equal(left[name], right[name]) for name in left)
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    """All that is not written by looking into a folder."""
+    return {
+        str(path): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ("lock", "train.log")
+    }
+
+
 def test_svd_in_two_parts_equals_one(easy_corpus: Path, tmp_path: Path) -> None:
     whole, parts = svd_config(easy_corpus, tmp_path / "whole"), svd_config(easy_corpus, tmp_path / "parts")
     train_svd(whole)
@@ -101,12 +110,14 @@ def test_gan_in_two_parts_equals_one_and_is_scored(easy_corpus: Path, tmp_path: 
     assert report.fid_real_halves > 0
     assert load_checkpoint(best, "generator")[1].training["score"]["fid"] > 0
 
-    stale = whole.run_folder / "checkpoints/generator-0000009.pt"
-    stale.write_bytes(best.read_bytes())
     (whole.run_folder / "state.pt").unlink()
-    train_gan(whole)
-    assert not stale.exists()
-    assert not (whole.run_folder / "fid.json").exists()
+    left = files_of(whole.run_folder)
+    with pytest.raises(CheckpointError, match=r"holds best\.pt, checkpoints, fid\.json, fid\.csv, and no state\.pt"):
+        train_gan(whole)
+    for given in ({"init": best}, {"detector": best}):
+        with pytest.raises(ValueError, match="lies in the run's own folder"):
+            train_gan(replace(whole, **given))
+    assert files_of(whole.run_folder) == left
 
 
 def test_gan_against_a_detectors_layers(easy_corpus: Path, tmp_path: Path) -> None:
@@ -143,7 +154,7 @@ def test_gan_against_a_detectors_layers(easy_corpus: Path, tmp_path: Path) -> No
     with pytest.raises(ValueError, match=r"init: .* has channels 16, this run 32"):
         train_gan(replace(whole, run_folder=tmp_path / "other", generator_channels=32))
     with pytest.raises(CheckpointError, match="another configuration or corpus"):
-        train_gan(replace(whole, init=last))
+        train_gan(replace(whole, init=checkpoints(parts.run_folder)[-1]))
 
 
 def test_a_refined_generator_goes_on_from_a_published_one_and_not_the_other_way(
@@ -179,6 +190,27 @@ def test_one_process_at_a_time_and_one_corpus(easy_corpus: Path, tmp_path: Path)
     folder.save_state({"epoch": 1})
     with pytest.raises(CheckpointError, match="another configuration or corpus"):
         RunFolder(config.run_folder, config, "another").load_state()
+
+
+def test_a_best_network_of_nobody_knows_which_run_is_kept(easy_corpus: Path, tmp_path: Path) -> None:
+    config = svd_config(easy_corpus, tmp_path / "run")
+    config.run_folder.mkdir()
+    (config.run_folder / "best.pt").write_bytes(b"mine")
+    with pytest.raises(CheckpointError, match=r"holds best\.pt, and no state\.pt of the run that made them"):
+        train_svd(config)
+    assert files_of(config.run_folder) == {str(config.run_folder / "best.pt"): b"mine"}
+
+
+def test_a_run_ended_before_its_first_state_goes_on_and_leaves_nothing_to_another(tmp_path: Path) -> None:
+    config = svd_config(tmp_path, tmp_path / "run")
+    folder = RunFolder(config.run_folder, config, "easy")
+    assert folder.resume() is None
+    other = RunFolder(config.run_folder, replace(config, seed=1), "easy")
+    assert other.load_state() is None, "nothing was made yet"
+    (config.run_folder / "best.pt").touch()
+    assert folder.resume() is None
+    with pytest.raises(CheckpointError, match="another configuration"):
+        other.resume()
 
 
 def test_a_run_that_diverges_keeps_its_last_state(easy_corpus: Path, tmp_path: Path) -> None:
