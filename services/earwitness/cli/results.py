@@ -56,7 +56,7 @@ def print_runs(runs: Sequence["Run"]) -> None:
             count = f"{diverged} of {len(run.result.explanations)} rows diverged"
             console.say(f"{run.objective}: {count}, they hold their best until then; a lower --lr keeps them finite")
         if run.result.summary.stopped_by == "deadline":
-            console.say(f"{run.objective}: the time was up before all steps were done, these are the best so far")
+            console.say(f"{run.objective}: the time was up; the best so far, with the sounds made by then")
 
 
 def print_score(scoring: "Scoring") -> None:

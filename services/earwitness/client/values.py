@@ -191,7 +191,8 @@ class Explanation:
     """The best iterate of one row.
 
     `latent` `[Z]`, `spectrogram` `[bands, frames]` (not standardised), `layer_activations` `[units of the objective's
-    layer]`, all float32. `audio_wav` (16-bit mono WAV file), `picture_png` and `trajectory` are there when asked for.
+    layer]`, all float32. `audio_wav` (16-bit mono WAV file), `picture_png` and `trajectory` are there when asked for,
+    the first two unless the deadline came before them.
     """
 
     row_index: int

@@ -109,10 +109,10 @@ def explanation_message(explanation: Explanation) -> pb.Explanation:
     )
 
 
-def summary_message(found: Found) -> pb.SearchSummary:
-    """The message of what a search did."""
+def summary_message(found: Found, *, cut_short: bool) -> pb.SearchSummary:
+    """The message of what a search did; `cut_short` where the time did not suffice for all that was to be rendered."""
     return pb.SearchSummary(
-        stopped_by=_STOPPED_BY[found.outcome.stopped_by],
+        stopped_by=pb.STOPPED_BY_DEADLINE if cut_short else _STOPPED_BY[found.outcome.stopped_by],
         row_step_count=found.outcome.row_step_count,
         search_duration=duration(found.outcome.duration_s),
         weights_sha256=found.plan.bundle.weights_sha256,

@@ -32,7 +32,7 @@ MAX_RESERVED = 0.5
 @dataclass(frozen=True, eq=False)
 class Found:
     """A search that is over: `spectrograms` [B, bands, frames] of the best latents and, by the name of each layer that
-    some objective has, `layer_activations` [B, units]."""
+    some objective has, `layer_activations` [B, units]; `budget` is the time to render them in."""
 
     plan: Plan
     outcome: Outcome
@@ -41,11 +41,15 @@ class Found:
     artefacts: frozenset[Artefact]
     profile: FeatureProfile | None
     backend: str
+    budget: Budget
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """The best iterate of one row; `latent` [Z], `spectrogram` [bands, frames], `layer_activations` [units]."""
+    """The best iterate of one row; `latent` [Z], `spectrogram` [bands, frames], `layer_activations` [units].
+
+    `cut_short` where the time did not suffice for the sound or the picture that was asked for.
+    """
 
     row_index: int
     row: PlannedRow
@@ -58,6 +62,7 @@ class Explanation:
     audio: Audio | None
     picture_png: bytes | None
     trajectory: Trajectory | None
+    cut_short: bool
 
 
 class Explainer:
@@ -171,10 +176,14 @@ class Explainer:
     ) -> Found:
         layers = [layer.name for layer in plan.layers]
         spectrograms, activations = await served.forward(outcome.latents, layers, budget)
-        return Found(plan, outcome, spectrograms, activations, artefacts, profile, self._backend.description)
+        rendering = Budget(budget.end_s - RETURN_MARGIN_S)
+        return Found(plan, outcome, spectrograms, activations, artefacts, profile, self._backend.description, rendering)
 
     async def explanations(self, found: Found) -> AsyncGenerator[Explanation]:
-        """The explanation of each row, in the order of the rows; a few are rendered ahead."""
+        """The explanation of each row, in the order of the rows; a few are rendered ahead.
+
+        Once the time is over the rows come without sound and picture: what was searched is not lost.
+        """
         ahead: deque[asyncio.Task[Explanation]] = deque()
         try:
             for index in range(len(found.plan.rows)):
@@ -215,12 +224,18 @@ class Explainer:
     async def _explanation(self, found: Found, index: int) -> Explanation:
         row, outcome, spectrogram = found.plan.rows[index], found.outcome, found.spectrograms[index]
         activation, audio, picture = float(outcome.activations[index]), None, None
-        if found.profile is not None and Artefact.AUDIO in found.artefacts:
-            audio = await self._renderer.audio(found.profile, spectrogram)
-        if found.profile is not None and Artefact.PICTURE in found.artefacts:
-            title = f"{found.plan.bundle.name}: {row.objective.sense.name.lower()} {row.objective}"
-            title += f", seed {row.seed}, activation {activation:.3g}"
-            picture = await self._renderer.picture(found.profile, spectrogram, title)
+        cut_short = False
+        if found.profile is not None:
+            try:
+                async with asyncio.timeout(found.budget.left_s()):
+                    if Artefact.AUDIO in found.artefacts:
+                        audio = await self._renderer.audio(found.profile, spectrogram)
+                    if Artefact.PICTURE in found.artefacts:
+                        title = f"{found.plan.bundle.name}: {row.objective.sense.name.lower()} {row.objective}"
+                        title += f", seed {row.seed}, activation {activation:.3g}"
+                        picture = await self._renderer.picture(found.profile, spectrogram, title)
+            except TimeoutError:
+                cut_short = True
         return Explanation(
             row_index=index,
             row=row,
@@ -233,6 +248,7 @@ class Explainer:
             audio=audio,
             picture_png=picture,
             trajectory=outcome.trajectories[index] if Artefact.TRAJECTORY in found.artefacts else None,
+            cut_short=cut_short,
         )
 
 

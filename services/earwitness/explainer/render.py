@@ -44,10 +44,12 @@ class Renderer:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _timed(self, artefact: Artefact, render: Callable[[], Result]) -> Result:
-        def run() -> tuple[Result, float]:
+        def run() -> Result:
             begun = time.monotonic()
-            return render(), time.monotonic() - begun
+            result = render()
+            seconds = time.monotonic() - begun
+            # Here, so that it is learnt even where nobody waits any more because it takes too long.
+            self._seconds[artefact] = MEMORY * self._seconds[artefact] + (1 - MEMORY) * seconds
+            return result
 
-        result, seconds = await asyncio.get_running_loop().run_in_executor(self._pool, run)
-        self._seconds[artefact] = MEMORY * self._seconds[artefact] + (1 - MEMORY) * seconds
-        return result
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)

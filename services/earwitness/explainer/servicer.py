@@ -45,8 +45,12 @@ class ExplainerServicer(SweepServicer):
             time_left_s=time_remaining_s(context),
             max_response_bytes=self._max_response_bytes,
         )
-        explanations = [convert.explanation_message(each) async for each in self._explainer.explanations(found)]
-        return pb.ExplainResponse(explanations=explanations, summary=convert.summary_message(found))
+        response, cut_short = pb.ExplainResponse(), False
+        async for each in self._explainer.explanations(found):
+            response.explanations.append(convert.explanation_message(each))
+            cut_short |= each.cut_short
+        response.summary.CopyFrom(convert.summary_message(found, cut_short=cut_short))
+        return response
 
     async def StreamExplain(  # noqa: N802
         self, request: pb.StreamExplainRequest, context: ServicerContext
@@ -74,7 +78,9 @@ class ExplainerServicer(SweepServicer):
         finally:
             searching.cancel()  # and wait: its slot is free before the call is over
             await asyncio.gather(searching, return_exceptions=True)
+        cut_short = False
         async with aclosing(self._explainer.explanations(found)) as explanations:
-            async for explanation in explanations:
-                yield pb.StreamExplainResponse(explanation=convert.explanation_message(explanation))
-        yield pb.StreamExplainResponse(summary=convert.summary_message(found))
+            async for each in explanations:
+                yield pb.StreamExplainResponse(explanation=convert.explanation_message(each))
+                cut_short |= each.cut_short
+        yield pb.StreamExplainResponse(summary=convert.summary_message(found, cut_short=cut_short))

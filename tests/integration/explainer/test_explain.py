@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import time
 import urllib.request
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ import soundfile
 from prometheus_client.parser import text_string_to_metric_families
 
 from earwitness.explainer.v1 import explainer_pb2 as pb
-from earwitness.features import profile_from_dict
+from earwitness.features import Audio, FeatureProfile, profile_from_dict
 from earwitness.rpc import tensors
 from tests.helpers.tiny_bundle import LATENT, PROFILE, TinyBundle, write_tiny_bundle
 from tests.integration.explainer.running import FC3_0, MODEL, Running, running, search, seeds
@@ -223,6 +224,27 @@ async def test_near_the_deadline_the_best_so_far_comes_back(explainer: Running) 
         assert summary.row_step_count == 2 * done
         assert found[1].activation == max(found[1].trajectory.activations)
         assert found[0].settings.steps == 10_000
+
+
+async def test_what_was_searched_comes_back_though_there_is_no_time_to_render_it(
+    explainer: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(profile: FeatureProfile, spectrogram: np.ndarray) -> Audio:
+        time.sleep(2)
+        return Audio(b"RIFF", 1.0)
+
+    monkeypatch.setattr("earwitness.explainer.render.render_audio", slowly)
+    await explainer.explain(search())  # probes the model
+    for call in (explainer.explain, explainer.stream):
+        answer = await call(search(*seeds(5)), AUDIO, timeout_s=3)
+        streamed = isinstance(answer, list)
+        summary = answer[-1].summary if streamed else answer.summary
+        found = [event.explanation for event in answer[-6:-1]] if streamed else answer.explanations
+        assert summary.stopped_by == pb.STOPPED_BY_DEADLINE
+        assert summary.row_step_count == 5 * 20
+        assert [each.seed for each in found] == [0, 1, 2, 3, 4]
+        assert all(each.spectrogram.data for each in found)
+        assert not any(each.audio_wav for each in found[2:]), "two threads make one each"
 
 
 async def test_a_diverging_row_says_so(explainer: Running) -> None:

@@ -1,6 +1,7 @@
 """The use case on the real in-process backend, where a server would only be in the way."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from earwitness.explainer.optimisers import Settings
 from earwitness.explainer.plan import Artefact, Row, Search
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.state import StoppedBy
+from earwitness.features import Audio, FeatureProfile
 from earwitness.inference.backend import FloatArray, InferenceBackend
 from earwitness.inference.local import LocalBackend
 from earwitness.inference.metadata import BundleMetadata
@@ -135,6 +137,30 @@ async def test_time_for_rendering_is_kept(tiny: TinyBundle) -> None:
         assert found.outcome.stopped_by is StoppedBy.DEADLINE
         assert found.outcome.duration_s < 0.7
         assert loop.time() - begun < 1.2
+
+
+async def test_rows_that_there_is_no_time_to_render_come_without_sound(
+    tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("earwitness.explainer.render.render_audio", slowly)
+    async with opened(tiny) as (explainer, _):
+        loop = asyncio.get_running_loop()
+        await explainer.search(SEARCH, NOTHING)
+        begun = loop.time()
+        found = await explainer.search(SEARCH, frozenset({Artefact.AUDIO}), time_left_s=1.6)
+        explanations = [each async for each in explainer.explanations(found)]
+        assert loop.time() - begun < 1.6
+    assert found.outcome.stopped_by is StoppedBy.COMPLETED
+    assert [each.row_index for each in explanations] == [0, 1, 2, 3, 4]
+    made = [each.audio is not None for each in explanations]
+    assert made == sorted(made, reverse=True)
+    assert sum(made) <= 2, "two threads make one each"
+    assert [each.cut_short for each in explanations] == [not each for each in made]
+
+
+def slowly(profile: FeatureProfile, spectrogram: FloatArray) -> Audio:
+    time.sleep(0.9)
+    return Audio(b"RIFF", 1.0)
 
 
 async def test_an_abandoned_rendering_leaves_nothing_running(tiny: TinyBundle) -> None:

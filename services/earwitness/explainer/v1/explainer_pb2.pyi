@@ -138,7 +138,9 @@ class _StoppedByEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StoppedBy.V
     STOPPED_BY_COMPLETED: _StoppedBy.ValueType  # 1
     """All steps were done."""
     STOPPED_BY_DEADLINE: _StoppedBy.ValueType  # 2
-    """The caller's deadline was near: the explanations are the best so far."""
+    """The caller's deadline was near: the explanations are the best so far, or the last of them lack the sound or the
+    picture that was asked for.
+    """
 
 class StoppedBy(_StoppedBy, metaclass=_StoppedByEnumTypeWrapper):
     """Why a search ended."""
@@ -148,7 +150,9 @@ STOPPED_BY_UNSPECIFIED: StoppedBy.ValueType  # 0
 STOPPED_BY_COMPLETED: StoppedBy.ValueType  # 1
 """All steps were done."""
 STOPPED_BY_DEADLINE: StoppedBy.ValueType  # 2
-"""The caller's deadline was near: the explanations are the best so far."""
+"""The caller's deadline was near: the explanations are the best so far, or the last of them lack the sound or the
+picture that was asked for.
+"""
 Global___StoppedBy: _TypeAlias = StoppedBy  # noqa: Y015
 
 class _SweepState:
@@ -567,11 +571,11 @@ class Explanation(_message.Message):
     best_step: _builtins.int
     """Step of the best iterate, 0 (the first latent) to steps."""
     audio_wav: _builtins.bytes
-    """With ARTEFACT_AUDIO: a WAV file."""
+    """With ARTEFACT_AUDIO: a WAV file; empty where the caller's deadline was near (see STOPPED_BY_DEADLINE)."""
     audio_gain: _builtins.float
     """With ARTEFACT_AUDIO: the factor that the audio was multiplied with to reach full scale."""
     picture_png: _builtins.bytes
-    """With ARTEFACT_PICTURE: a PNG file."""
+    """With ARTEFACT_PICTURE: a PNG file; empty as audio_wav may be."""
     diverged_step: _builtins.int
     """Set where the row diverged: the first iterate whose activation, ||z|| or ||gradient|| was not finite. The row
     stopped there; the explanation is its best iterate before.

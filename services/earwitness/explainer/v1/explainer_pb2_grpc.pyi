@@ -53,7 +53,7 @@ class ExplainerServiceStub:
     """
     Explain: _grpc.UnaryUnaryMultiCallable[_explainer_pb2.ExplainRequest, _explainer_pb2.ExplainResponse]
     """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
-    `summary.stopped_by`. A cancelled call stops within one step.
+    `summary.stopped_by`; explanations that there is no time to render come without sound and picture. A cancelled call stops within one step.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
     NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
     other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
@@ -121,7 +121,7 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     """
     Explain: _aio.UnaryUnaryMultiCallable[_explainer_pb2.ExplainRequest, _explainer_pb2.ExplainResponse]  # type: ignore[assignment]
     """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
-    `summary.stopped_by`. A cancelled call stops within one step.
+    `summary.stopped_by`; explanations that there is no time to render come without sound and picture. A cancelled call stops within one step.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
     NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
     other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
@@ -204,7 +204,7 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_explainer_pb2.ExplainResponse, _abc.Awaitable[_explainer_pb2.ExplainResponse]]:
         """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
-        `summary.stopped_by`. A cancelled call stops within one step.
+        `summary.stopped_by`; explanations that there is no time to render come without sound and picture. A cancelled call stops within one step.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
         NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
         other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
