@@ -65,8 +65,8 @@ class ExplainerClient(ServiceClient):
         on_progress: Callable[[Progress], None] | None = None,
         timeout_s: float | None = None,
     ) -> SearchResult:
-        """Run a search; near the deadline the best so far comes back and `summary.stopped_by` says so; the last rows may
-        come without sound and picture then.
+        """Run a search; near the deadline the best so far comes back, the last rows perhaps without sound and picture,
+        and `summary.stopped_by` says so.
 
         With `on_progress` the search is streamed, and the function is called with every progress event. Cancelling the
         call stops the search within one step.
