@@ -104,10 +104,25 @@ async def test_names_and_indices_are_checked(explainer: Running) -> None:
     assert [result.done for result in basic.results] == [True] * len(basic.results) == [True] * 12
     assert not basic.results[0].activations
     assert basic.grid == GRID
-    # More than a database takes in one statement: answered with UNAVAILABLE once.
-    some = pb.GetSweepRequest(name=f"sweeps/{sweep_id}", result_indices=[3] * 100_000)
+    some = pb.GetSweepRequest(name=f"sweeps/{sweep_id}", result_indices=[3] * 12)
     found = (await sweeping.explainer.GetSweep(some)).sweep
     assert [len(result.activations) for result in found.results] == [0, 0, 0, 6] + [0] * 8
+
+
+async def test_millions_of_indices_are_refused_before_each_is_looked_at(explainer: Running) -> None:
+    """They held up every other call for seconds once."""
+    sweeping = Sweeping.of(explainer.channel)
+    await sweeping.wait(sweep_id := await sweeping.create(sweep()))
+    name, many = f"sweeps/{sweep_id}", [0] * 4_000_000
+    some = pb.GetSweepRequest(name=name, result_indices=many)
+    refused = await failure(sweeping.explainer.GetSweep(some))
+    assert (refused.violations[0].field, refused.violations[0].description) == (
+        "result_indices", "got 4000000; there are 12",
+    )  # fmt: skip
+    refused = await failure(sweeping.explanations(sweep_id, 0, rows=many))
+    assert (refused.violations[0].field, refused.violations[0].description) == (
+        "row_indices", "got 4000000; there are 6",
+    )  # fmt: skip
 
 
 async def test_a_wait_of_no_time_at_all_is_refused(explainer: Running) -> None:

@@ -45,7 +45,7 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
         view = View(
             rows=request.view != pb.SWEEP_VIEW_BASIC,
             tensors=request.view == pb.SWEEP_VIEW_TENSORS,
-            numbers=list(request.result_indices) or None,
+            numbers=request.result_indices or None,
         )
         response = pb.GetSweepResponse(sweep=await self._sweeps.message(record, view))
         if response.ByteSize() > self._max_response_bytes:
@@ -71,7 +71,7 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
         found = self._sweeps.explanations(
             convert.sweep_id(request.name),
             request.result_index,
-            list(request.row_indices),
+            request.row_indices,
             searches.artefacts(request.artefacts),
         )
         async with aclosing(found) as explanations:

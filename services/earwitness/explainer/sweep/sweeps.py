@@ -176,8 +176,7 @@ class Sweeps:
         """All that is known of a sweep. Raises: InvalidArgument for a result that there is not; StoreUnavailable."""
         request = layout_of(record).request
         if view.numbers is not None:
-            for index, number in enumerate(view.numbers):
-                _require_index(number, request.result_count, f"result_indices[{index}]")
+            _require_indices(view.numbers, request.result_count, "result_indices")
 
         def read() -> pb.Sweep:
             key = record.key
@@ -239,9 +238,8 @@ class Sweeps:
         layout = layout_of(record)
         request = layout.request
         _require_index(number, request.result_count, "result_index")
+        _require_indices(rows, request.seed_count, "row_indices")
         chosen = list(rows) or list(range(request.seed_count))
-        for index, row in enumerate(chosen):
-            _require_index(row, request.seed_count, f"row_indices[{index}]")
         if len(set(chosen)) < len(chosen):
             raise InvalidArgument("row_indices", "has a row twice; give each once")
         bundle = await model_of(record, self._explainer)
@@ -307,6 +305,15 @@ class Sweeps:
 
 def _new_id() -> str:
     return f"s{datetime.now(UTC):%Y%m%d-%H%M%S}-{token_hex(3)}"
+
+
+def _require_indices(values: Sequence[int], count: int, field: str) -> None:
+    """Raises: InvalidArgument for more than there are, or the first that there is not."""
+    if len(values) > count:  # before a message of millions holds up everyone else
+        raise InvalidArgument(field, f"got {len(values)}; there are {count}")
+    wrong = next((index for index, value in enumerate(values) if not 0 <= value < count), None)
+    if wrong is not None:
+        _require_index(values[wrong], count, f"{field}[{wrong}]")
 
 
 def _require_index(value: int, count: int, field: str) -> None:

@@ -1430,7 +1430,7 @@ class GetSweepRequest(_message.Message):
     """Optional. Default: SWEEP_VIEW_ROWS."""
     @_builtins.property
     def result_indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Optional. Only these results hold rows and tensors. Default: all."""
+        """Optional. Only these results hold rows and tensors; no more of them than the sweep has results. Default: all."""
 
     def __init__(
         self,

@@ -135,6 +135,7 @@ def test_results_are_counted_once_and_states_go_with_the_end(store: SweepStore) 
     assert store.results(record.key) == {2: StoredResult(b"rows", b"")}
     assert store.results(record.key, [2], tensors=True) == {2: StoredResult(b"rows", b"tensors")}
     assert store.results(record.key, [0]) == {}
+    assert list(store.results(record.key, range(100_000))) == [2], "more than a database takes in one statement"
     assert store.rankings(record.key) == [b"second"]
     assert [each.state for each in store.checkpoints(record.key)] == [None, None]
     assert store.curves(record.key, 1) == [b"curve"]
