@@ -1,4 +1,4 @@
-"""`earwitness reference`: build, list, show and delete references."""
+"""`earwitness reference`: build, list, show, export, import and delete references."""
 
 import asyncio
 from dataclasses import asdict
@@ -13,7 +13,15 @@ from earwitness.cli.options import Data, Json, Layer, Scorer, Triton
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from earwitness.client import BuiltReference, Reference, Selection
+    from earwitness.client import (
+        BuiltReference,
+        Reference,
+        ReferenceIdentity,
+        ReferenceVersion,
+        Selection,
+        VersionStatistics,
+    )
+    from earwitness.client.reference_file import ImportedReference
 
 app = typer.Typer(name="reference", help="Statistics of the activations of real audio.", no_args_is_help=True)
 
@@ -121,8 +129,7 @@ def build(
     if built.too_short:
         console.say(f"left out, shorter than one excerpt: {', '.join(map(str, built.too_short))}")
     console.show(
-        f"{built.version.name}: {built.version.selected_count} of {built.version.row_count} excerpts "
-        f"({built.reference.selection}) of {built.reference.identity.layer} of {built.reference.identity.model}; "
+        f"{built.version.name}: {_summary(built.version, built.reference.selection, built.reference.identity)}; "
         f"{built.added_shard_count} recordings added, {built.duplicate_shard_count} were there"
     )
 
@@ -183,6 +190,85 @@ def show(
     console.print_table(None, ["version", "excerpts#", "selected#", "lowest#", "highest#", "made"], rows)
 
 
+@app.command("export")
+def export_reference(
+    context: typer.Context,
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="The file to write, FILE.npz.")],
+    version: Annotated[int | None, typer.Option(min=1, help="Version. Default: the newest.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    scorer: Scorer = None,
+    data: Data = None,
+    json_output: Json = False,
+) -> None:
+    """Write one version of a reference to a file, from which `import` makes it again on any scorer.
+
+    It holds the statistics that scores need (where excerpts are selected, or few, their activations) and what they are
+    of: model, weights, layer, selection, counts. No audio. numpy reads it.
+
+    [bold]Examples[/bold]
+
+      earwitness reference export vocal-top50 vocal-top50.npz
+
+      earwitness reference export vocal-top50 first.npz --version 1 --scorer scorer.example:50052
+    """
+    from earwitness.client.reference_file import check_file_free, write_reference
+
+    check_file_free(file, force=force)
+    connection: Connection = context.obj
+
+    async def work() -> "VersionStatistics":
+        async with connection.scorer(scorer, data) as client:
+            return await client.read_statistics(name if version is None else f"{name}/versions/{version}")
+
+    with console.progress("exporting"):
+        about = write_reference(asyncio.run(work()), file, force=force)
+    if json_output:
+        console.print_json({"file": file, **asdict(about)})
+    else:
+        console.show(f"{file}: {_summary(about.version, about.selection, about.identity)}")
+
+
+@app.command("import")
+def import_reference(
+    context: typer.Context,
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="A file that `export` wrote.")],
+    description: Annotated[
+        str | None, typer.Option(help="What audio this is, in words. Default: what the file says.")
+    ] = None,
+    scorer: Scorer = None,
+    data: Data = None,
+    json_output: Json = False,
+) -> None:
+    """Make a reference of a file that `export` wrote, and freeze it: it scores as the exported version does.
+
+    The same file again changes nothing. A reference of that name that was made otherwise is left as it is.
+
+    [bold]Examples[/bold]
+
+      earwitness reference import vocal-top50 vocal-top50.npz
+
+      earwitness reference import theirs theirs.npz --description "the songs of our other site"
+    """
+    from earwitness.client import reference_file
+
+    stored = reference_file.read_reference(file)
+    connection: Connection = context.obj
+
+    async def work() -> "ImportedReference":
+        async with connection.scorer(scorer, data) as client:
+            return await reference_file.import_reference(client, name, stored, description=description)
+
+    with console.progress("importing"):
+        made = asyncio.run(work())
+    if json_output:
+        console.print_json(asdict(made))
+        return
+    summary = _summary(made.version, made.reference.selection, made.reference.identity)
+    console.show(f"{made.version.name}: {summary}; {'added' if made.added else 'was there'}")
+
+
 @app.command()
 def delete(
     context: typer.Context, name: Name, scorer: Scorer = None, data: Data = None, json_output: Json = False
@@ -213,6 +299,11 @@ def _selection(unit: int | None, top: int | None, bottom: int | None) -> "Select
     if unit is not None:
         raise InvalidArgument("unit", "needs --top or --bottom; a reference of all excerpts holds every unit")
     return Selection("all")
+
+
+def _summary(version: "ReferenceVersion", selection: "Selection", identity: "ReferenceIdentity") -> str:
+    counts = f"{version.selected_count} of {version.row_count} excerpts"
+    return f"{counts} ({selection}) of {identity.layer} of {identity.model}"
 
 
 def _number(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from earwitness.client.channel import Tls
 from earwitness.client.errors import RpcFailure
 from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
+from earwitness.client.partials import Moments, Partial, VersionStatistics
 from earwitness.client.references import BuiltReference, build_reference, build_reference_from_activations
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.sweep_values import (
@@ -25,6 +26,7 @@ from earwitness.client.values import (
     Ranking,
     Reference,
     ReferenceIdentity,
+    ReferenceVersion,
     Row,
     Score,
     ScoredBatch,
@@ -42,12 +44,15 @@ __all__ = [
     "Explanation",
     "Grid",
     "Model",
+    "Moments",
     "Objective",
+    "Partial",
     "Progress",
     "RankedBatch",
     "Ranking",
     "Reference",
     "ReferenceIdentity",
+    "ReferenceVersion",
     "Row",
     "RpcFailure",
     "Score",
@@ -65,6 +70,7 @@ __all__ = [
     "SweepRanking",
     "SweepResult",
     "Tls",
+    "VersionStatistics",
     "build_reference",
     "build_reference_from_activations",
 ]

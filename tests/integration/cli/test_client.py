@@ -12,6 +12,7 @@ from earwitness.client import (
     ALL_ARTEFACTS,
     ExplainerClient,
     Objective,
+    Partial,
     Progress,
     ReferenceIdentity,
     Row,
@@ -211,6 +212,31 @@ async def test_large_shards_and_paged_lists(stack: Served) -> None:
         assert scored.version == version
         assert scored.score.distance < scored.score.noise_floor_high * 3
         assert scored.score.interval_low <= scored.score.distance <= scored.score.interval_high * 1.01
+
+
+async def test_statistics_are_merged_and_read(stack: Served) -> None:
+    rows = np.random.default_rng(0).standard_normal((300_000, 2)).astype(np.float32)
+    async with ExplainerClient(stack.explainer) as explainer, ScorerClient(stack.scorer) as scorer:
+        identity = ReferenceIdentity.of_model(await explainer.get_model("tiny"), "fc3")
+        for name, selection in {"of-all": Selection(), "of-top": Selection("top", 1, 10_000)}.items():
+            await scorer.create_reference(name, identity=identity, selection=selection)
+            for index, piece in enumerate(np.split(rows, 3)):
+                partial = Partial.of(piece, selection)
+                assert await scorer.merge_statistics(name, f"part {index}", partial)
+                assert not await scorer.merge_statistics(name, f"part {index}", partial)
+            version = await scorer.freeze_reference(name)
+            whole = Partial.of(rows, selection)
+            assert (version.row_count, version.selected_count) == (len(rows), selection.k or len(rows))
+            read = await scorer.read_statistics(f"{name}/versions/1")
+            assert (read.reference, read.version) == (await scorer.get_reference(name), version)
+            assert read.partial.row_count == len(rows)
+            if whole.moments is None:
+                np.testing.assert_array_equal(read.partial.rows, whole.rows)
+            else:
+                assert read.partial.moments is not None
+                np.testing.assert_allclose(read.partial.moments.scatter, whole.moments.scatter, rtol=1e-12, atol=1e-8)
+        with pytest.raises(RpcFailure, match="of-all/versions/2 does not exist"):
+            await scorer.read_statistics("of-all/versions/2")
 
 
 async def test_batches_are_ranked(stack: Served) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from earwitness.features import write_wav
 from tests.integration.cli.conftest import Run
-from tests.integration.cli.served import Served, write_recording
+from tests.integration.cli.served import Served, served, write_recording
 
 
 @pytest.fixture
@@ -117,6 +117,50 @@ def test_references_are_listed_shown_and_deleted(run: Run, stack: Served, tmp_pa
     assert "references/rows does not exist" in run("reference", "show", "rows", *scorer).error()
 
 
+@pytest.mark.parametrize("selected", [(), ("--unit", 1, "--top", 20)], ids=["all", "top"])
+def test_a_reference_goes_to_another_scorer_as_a_file(
+    run: Run, stack: Served, tmp_path: Path, selected: tuple[object, ...]
+) -> None:
+    data = ("--data", stack.data)
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).standard_normal((60, 5)).astype(np.float32))
+    np.save(tmp_path / "more.npy", np.random.default_rng(1).standard_normal((9, 5)).astype(np.float32))
+    batch = tmp_path / "batch.npy"
+    np.save(batch, np.random.default_rng(2).standard_normal((12, 5)).astype(np.float32))
+    for rows in ("rows", "more"):
+        made = ("--activations", tmp_path / f"{rows}.npy", "--description", "songs", *selected, *data)
+        assert run("reference", "build", "origin", "-m", "tiny", "-l", "fc2", *made).exit_code == 0
+    file = tmp_path / "deep/origin.npz"
+    export = ("reference", "export", "origin", file, *data)
+    assert f"{file}: {20 if selected else 69} of 69 excerpts" in run(*export).stdout
+    assert "replace it with --force" in run(*export).error()
+    about = run(*export, "--force", "--version", 1, "--json").json()
+    assert (about["file"], about["version"]["name"]) == (str(file), "references/origin/versions/1")
+    assert (about["version"]["row_count"], about["identity"]["layer"], about["description"]) == (60, "fc2", "songs")
+    assert [each.name for each in file.parent.iterdir()] == [file.name]
+
+    def scored(at: Path, reference: str) -> dict[str, object]:
+        score = run("score", batch, "-r", reference, "--data", at, "--json").json()
+        return {name: value for name, value in score.items() if name != "reference"}
+
+    with served(tmp_path / "elsewhere") as there:
+        bring = ("reference", "import", "theirs", file, "--data", there.data)
+        summary = f"of 60 excerpts ({'top-20 of unit 1' if selected else 'all'}) of fc2 of tiny"
+        assert f"{summary}; added" in run(*bring).stdout
+        assert f"{summary}; was there" in run(*bring).stdout
+        again = run(*bring, "--json").json()
+        assert (again["added"], again["version"]["name"]) == (False, "references/theirs/versions/1")
+        assert (again["reference"]["row_count"], again["reference"]["description"]) == (60, "songs")
+        assert scored(there.data, "theirs") == scored(stack.data, "origin/versions/1")
+        worded = ("--description", "other", "--json")
+        assert "not made so; choose another name" in run(*bring, *worded).error()
+        other = run("reference", "import", "other", file, "--data", there.data, *worded).json()
+        assert (other["added"], other["reference"]["description"]) == (True, "other")
+    # Where it came from it is neither made again nor counted twice.
+    assert "not made so; choose another name" in run("reference", "import", "origin", file, *data).error()
+    assert run("reference", "show", "origin", *data, "--json").json()["row_count"] == 69
+    assert run("reference", "delete", "origin", *data).exit_code == 0
+
+
 def test_scores_of_other_layers_are_refused(run: Run, stack: Served, tmp_path: Path) -> None:
     data = ("--data", stack.data)
     rows = np.random.default_rng(0).standard_normal((30, 5)).astype(np.float32)
@@ -148,6 +192,10 @@ def test_scores_of_other_layers_are_refused(run: Run, stack: Served, tmp_path: P
         (("score", "nowhere.npy", "-r", "x"), "nowhere.npy does not exist"),
         (("reference", "show", "nothing"), "references/nothing does not exist"),
         (("reference", "delete", "nothing"), "references/nothing does not exist"),
+        (("reference", "export", "nothing", "x.npz"), "references/nothing does not exist"),
+        (("reference", "export", "nothing", "/"), "/ is a folder"),
+        (("reference", "import", "x", "nowhere.npz"), "nowhere.npz: No such file"),
+        (("reference", "import", "x", __file__), "is no whole reference as exported (it is no npz file)"),
         (("reference", "build", "x", "nowhere.wav"), "nowhere.wav does not exist"),
         (("reference", "build", "x"), "either audio files or --activations"),
         (("reference", "build", "x", "a.wav", "--top", 5, "--bottom", 5), "--top or --bottom"),

@@ -1,5 +1,7 @@
 """Values to protobuf and back."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,22 @@ def test_shards_go_in_chunks_after_their_header(
     assert header is first
     assert [len(part.chunk) for part in chunks] == [scorer_messages.CHUNK_BYTES, scorer_messages.CHUNK_BYTES, 1]
     assert b"".join(part.chunk for part in chunks) == data
+
+
+def test_statistics_that_are_not_those_announced_are_refused() -> None:
+    rows = np.ones((2, 3), np.float32)
+    data = rows.tobytes()
+    header = scorer_pb2.StatisticsHeader(
+        reference=scorer_pb2.Reference(name="references/r", unit_count=3),
+        version=scorer_pb2.ReferenceVersion(row_count=2),
+        sha256=hashlib.sha256(data).hexdigest(),
+        form=scorer_pb2.PARTIAL_FORM_ROWS,
+    )
+    value = scorer_messages.statistics_value(header, data)
+    assert (value.reference.name, value.version.row_count, value.partial.row_count) == ("r", 2, 2)
+    np.testing.assert_array_equal(value.partial.rows, rows)
+    with pytest.raises(ValueError, match="20 bytes came"):
+        scorer_messages.statistics_value(header, data[:-4])
+    header.form = scorer_pb2.PARTIAL_FORM_MOMENTS
+    with pytest.raises(ValueError, match="shape mismatch"):
+        scorer_messages.statistics_value(header, data)
