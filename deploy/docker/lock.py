@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "requirements"
 REQUIREMENTS: Mapping[str, Sequence[str]] = {
-    "explainer": [".[postgresql,tracing]"],
+    "explainer": [".[cluster]"],
     # What it imports: a third of what the package as a whole requires. A test runs it on these alone.
     "scorer": [
         "alembic", "googleapis-common-protos", "grpcio", "grpcio-health-checking", "grpcio-reflection",
