@@ -82,7 +82,7 @@ models: $(DEV) ## build corpora, train and export models like those shipped (a d
 	  $(BIN)/earwitness export svd-$$variant --generator $(TRAINED)/gan/best.pt \
 	    --classifier $(TRAINED)/svd-$$variant/best.pt --corpus $(TRAINED)/corpus $(if $(SONGS),--songs $(SONGS)) \
 	    --compare-classifier 'without augmentation'=$(TRAINED)/svd-$$variant-plain/best.pt \
-	    --model-repository $(MODELS); \
+	    --model-repository $(MODELS) --force; \
 	done
 	@$(BIN)/earwitness corpus replay $(TRAINED)/replayed
 	@$(BIN)/earwitness study replay -c $(TRAINED)/replayed -o $(TRAINED)/study -n bulbul --data less --seeds 2 \
@@ -93,7 +93,7 @@ models: $(DEV) ## build corpora, train and export models like those shipped (a d
 	  --corpus $(TRAINED)/replayed
 	@$(BIN)/earwitness export replay-bulbul --generator $(TRAINED)/replay-gan/best.pt \
 	  --classifier $(TRAINED)/study/runs/bulbul-s0/best.pt --corpus $(TRAINED)/replayed \
-	  --compare-classifier 'seed 1'=$(TRAINED)/study/runs/bulbul-s1/best.pt --model-repository $(MODELS)
+	  --compare-classifier 'seed 1'=$(TRAINED)/study/runs/bulbul-s1/best.pt --model-repository $(MODELS) --force
 
 jamendo: $(DEV) ## train as published on the Jamendo set, evaluate: make jamendo JAMENDO=folder; a second call goes on
 	@test -n '$(JAMENDO)' || { echo 'say where the set is: make jamendo JAMENDO=folder' >&2; exit 1; }

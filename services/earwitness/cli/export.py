@@ -108,12 +108,16 @@ def export(
     classifier_weights: Annotated[
         Path | None, typer.Option(help="Its weights: torch.save(state_dict).", rich_help_panel=OWN)
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a model of that name that has other weights.")
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Export a generator and a classifier as the three served models of a bundle, gradients included.
 
     Everything is held against torch before it is written: outputs, gradients, finite differences. Beside the models a
-    model card is written; --corpus adds measured figures and a picture to it. Needs the extra `train`.
+    model card is written; --corpus adds measured figures and a picture to it. A model of that name is replaced when its
+    weights are the same, or with --force. Needs the extra `train`.
 
     A network of your own is an nn.Module, or a function without arguments that returns one; an operator that cannot be
     served is named with its layer. The features say how its spectrograms are made of sound, in JSON: {"kind": "mel",
@@ -122,7 +126,7 @@ def export(
 
     [bold]Examples[/bold]
 
-      earwitness export svd-r1 --generator runs/gan/best.pt --classifier runs/svd-r1/best.pt
+      earwitness export singing --generator runs/gan/best.pt --classifier runs/svd-r1/best.pt
 
       earwitness export birds -g birds:Generator --generator-weights generator.pt -c birds:Detector
       --classifier-weights detector.pt --features birds.json --label 0=silence --label 1=call
@@ -160,6 +164,7 @@ def export(
                 latent_size=latent_size,
                 generator_weights=generator_weights,
                 classifier_weights=classifier_weights,
+                replace=force,
             )
         elif any(own):
             raise InvalidArgument("generator", "give checkpoints for both networks, or import paths for both")
@@ -191,6 +196,7 @@ def export(
                 ),
                 cache,
                 lambda *event: update(*event),
+                replace=force,
             )
     if json_output:
         console.print_json({"model_repository": repository, **asdict(exported)})

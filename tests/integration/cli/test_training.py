@@ -89,7 +89,9 @@ def test_own_networks_are_exported_by_import_path(run: Run, tmp_path: Path) -> N
     (bundle,) = complete_bundles({name: model.parameters for name, model in served.items()})
     assert [(layer.name, layer.unit_count) for layer in bundle.layers] == [("first", 2), ("output", 2)]
     assert (bundle.labels[0].maximise, bundle.training_data) == ("dog", "nothing")
-    assert "operator aten.cumprod" in run(*own, "-c", f"{NETWORKS}:Unservable").error()
+    assert "serves other weights as 'mine'" in run(*own, "-c", f"{NETWORKS}:Sorter").error()
+    assert run(*own, "-c", f"{NETWORKS}:Sorter", "--force").exit_code == 0
+    assert "operator aten.cumprod" in run(*own, "-c", f"{NETWORKS}:Unservable", "--force").error()
     assert "no attribute 'Nothing'" in run(*own, "-c", f"{NETWORKS}:Nothing").error()
     assert "import paths for both" in run(*own, "-c", "best.pt").error()
 

@@ -2,12 +2,8 @@
 
 import hashlib
 import json
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,7 @@ from earwitness.training.export.forward_graphs import classifier_graph, generato
 from earwitness.training.export.layers import LayerSpec
 from earwitness.training.export.onnx_writer import to_onnx
 from earwitness.training.export.pair import Pair, make_pair
+from earwitness.training.export.placing import Place
 from earwitness.training.export.search_graph import search_graph
 from earwitness.training.export.triton_config import config_text, ports
 from earwitness.training.export.verify import ParityReport, verify
@@ -57,7 +54,8 @@ def export_bundle(
     training_data: str = "not recorded",
     latent_size: int | None = None,
     runtime: Mapping[str, str] = RUNTIME,
-    facts: CardFacts = NO_FACTS,
+    facts: CardFacts | Callable[[], CardFacts] = NO_FACTS,
+    replace: bool = False,
 ) -> ExportedBundle:
     """Writes `<name>_generator`, `<name>_classifier`, `<name>_search` and the card into `repository`, all or none.
 
@@ -66,8 +64,9 @@ def export_bundle(
     and returns logits `[B, outputs]`. `layers` maps public names to paths of submodules of the classifier whose outputs
     are the layers (default: every convolution and dense layer; the classifier's own output is added if none of them is
     it). `labels` are the words for the outputs, in their order. `latent_size` defaults to what the generator says,
-    `runtime` are parameters for the ONNX Runtime backend, `facts` go into the model card. Models of the same name are
-    replaced.
+    `runtime` are parameters for the ONNX Runtime backend. `facts` go into the model card; where it takes long to gather
+    them, give what does so, which is called once names, shapes and labels are known to fit. Models of the same name and
+    the same weights are written anew, those of other weights only with `replace`.
 
     Raises: ExportError (see `errors`) when names, shapes or operators do not allow it, or when the graphs disagree with
     torch; the repository is then as it was. OSError when it cannot be written.
@@ -93,17 +92,20 @@ def export_bundle(
         weights_sha256=weights_checksum(pair, features),
     )
     _check_labels(metadata)
+    place = Place(repository, name, [metadata.served_name(role) for role in ROLES], card_files(name))
+    if not replace:
+        place.require_replaceable(metadata.weights_sha256)
+    told = facts() if callable(facts) else facts
     models = {role: _model(pair, metadata, role).SerializeToString(deterministic=True) for role in ROLES}
     parity = verify(pair, models)
     model_bytes = {role: len(model) for role, model in models.items()}
-    names = [*(metadata.served_name(role) for role in ROLES), *card_files(name)]
-    with _all_or_nothing(repository, names) as staging:
+    with place.exchanged() as staging:
         for role in ROLES:
             folder = staging / metadata.served_name(role)
             (folder / MODEL_VERSION).mkdir(parents=True)
             (folder / MODEL_VERSION / "model.onnx").write_bytes(models[role])
             (folder / "config.pbtxt").write_text(config_text(metadata, role, runtime), encoding="utf-8")
-        write_card(staging, metadata, parity, model_bytes, facts)
+        write_card(staging, metadata, parity, model_bytes, told)
     return ExportedBundle(metadata, parity, model_bytes)
 
 
@@ -129,41 +131,6 @@ def _model(pair: Pair, metadata: BundleMetadata, role: Role) -> onnx.ModelProto:
     model_ports = ports(metadata, role)
     names = ([port.name for port in tensors] for tensors in (model_ports.inputs, model_ports.outputs))
     return to_onnx(GRAPHS[role](pair), *names)
-
-
-@contextmanager
-def _all_or_nothing(repository: Path, names: Sequence[str]) -> Iterator[Path]:
-    """A folder beside the repository to fill; on leaving, what it holds of `names` replaces that of the repository.
-
-    A name that was not filled is gone then. When filling or replacing fails, the repository is as it was.
-    """
-    repository.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=repository.resolve().parent, prefix=f".{repository.name}-export-") as work:
-        staging, replaced = Path(work, "new"), Path(work, "old")
-        staging.mkdir()
-        replaced.mkdir()
-        yield staging
-        done: list[str] = []
-        try:
-            for name in names:
-                done.append(name)
-                if (repository / name).exists():
-                    os.rename(repository / name, replaced / name)
-                if (staging / name).exists():
-                    os.rename(staging / name, repository / name)
-        except BaseException:
-            for name in done:
-                _remove(repository / name)
-                if (replaced / name).exists():
-                    os.rename(replaced / name, repository / name)
-            raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _check_name(name: str) -> None:

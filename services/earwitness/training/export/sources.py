@@ -28,6 +28,8 @@ def export_checkpoints(
     comparisons: Comparisons | None = None,
     cache: Path | None = None,
     progress: Progress = silent,
+    *,
+    replace: bool = False,
 ) -> ExportedBundle:
     """Exports a trained generator and detector, of singing or of replays, with all of the detector's named layers.
 
@@ -47,9 +49,13 @@ def export_checkpoints(
             f"{gan_checkpoint} was trained on features {generator_meta.features.get('name')!r}, {detector_checkpoint} "
             f"on {classifier_meta.features.get('name')!r} or other parameters of it; train both on the same"
         )
-    evaluation = None
-    if corpus is not None:
-        evaluation = evaluate_pair(gan_checkpoint, detector_checkpoint, corpus, songs, comparisons, cache, progress)
+
+    def facts() -> CardFacts:
+        evaluation = None
+        if corpus is not None:
+            evaluation = evaluate_pair(gan_checkpoint, detector_checkpoint, corpus, songs, comparisons, cache, progress)
+        return CardFacts({"classifier": classifier_meta.training, "generator": generator_meta.training}, evaluation)
+
     return export_bundle(
         generator,
         classifier,
@@ -59,7 +65,8 @@ def export_checkpoints(
         labels=[UnitLabel(int(unit), *words) for unit, words in classifier_meta.labels.items()],
         training_data=_training_data(generator_meta, classifier_meta),
         repository=repository,
-        facts=CardFacts({"classifier": classifier_meta.training, "generator": generator_meta.training}, evaluation),
+        facts=facts,
+        replace=replace,
     )
 
 
@@ -76,6 +83,7 @@ def export_from_import_paths(
     latent_size: int | None = None,
     generator_weights: Path | None = None,
     classifier_weights: Path | None = None,
+    replace: bool = False,
 ) -> ExportedBundle:
     """Exports a user's own pair, each given as `package.module:attribute`.
 
@@ -94,6 +102,7 @@ def export_from_import_paths(
         labels=labels,
         training_data=training_data,
         latent_size=latent_size,
+        replace=replace,
     )
 
 

@@ -14,7 +14,7 @@ from earwitness.features import get_profile
 from earwitness.inference.metadata import BundleMetadata, UnitLabel
 from earwitness.training.evaluate import ClassifierReport, Figures
 from earwitness.training.evaluate_gan import GeneratorReport
-from earwitness.training.export import ExportError, UnsupportedOperator, bundle, export_bundle
+from earwitness.training.export import ExportError, UnsupportedOperator, bundle, export_bundle, placing
 from earwitness.training.export.card import CardFacts, Evaluation
 from earwitness.training.export.detector_figures import singing_figures
 from earwitness.training.intervals import Interval, Intervals
@@ -47,11 +47,13 @@ def sorter(*more: nn.Module) -> nn.Module:
     return network
 
 
-def export(repository: Path, classifier: nn.Module, facts: CardFacts | None = None) -> bundle.ExportedBundle:
+def export(
+    repository: Path, classifier: nn.Module, facts: CardFacts | None = None, replace: bool = True
+) -> bundle.ExportedBundle:
     return export_bundle(
         Painter(), classifier, name="owl-calls", layers={"conv": "1"}, features=get_profile("log-mel-80@1").to_dict(),
         labels=[UnitLabel(1, "owl", "none")], training_data="nothing", repository=repository,
-        **({"facts": facts} if facts else {}),
+        replace=replace, **({"facts": facts} if facts else {}),
     )  # fmt: skip
 
 
@@ -127,6 +129,28 @@ def test_export_again_replaces_all_of_it(tmp_path: Path) -> None:
     assert "How good" not in (tmp_path / "owl_calls.md").read_text()
 
 
+def test_other_weights_are_replaced_only_on_request(tmp_path: Path) -> None:
+    mine = sorter()
+    first = export(tmp_path, mine, replace=False)
+    before = content(tmp_path)
+    with pytest.raises(ExportError, match=r"serves other weights as 'owl-calls' \(owl_calls_generator\); give another"):
+        export(tmp_path, sorter(), replace=False)
+    assert content(tmp_path) == before
+    (tmp_path / "owl_calls_search/config.pbtxt").write_text("words")
+    with pytest.raises(ExportError, match=r"\(owl_calls_search\)"):
+        export(tmp_path, mine, replace=False)
+    (tmp_path / "owl_calls_search/config.pbtxt").write_bytes(before["owl_calls_search/config.pbtxt"])
+    assert export(tmp_path, mine, replace=False).metadata == first.metadata
+
+
+def test_facts_are_gathered_after_the_first_checks(tmp_path: Path) -> None:
+    def hours() -> CardFacts:
+        raise AssertionError("asked for too early")
+
+    with pytest.raises(ExportError, match="name: got 'Owl calls'"):
+        export_bundle(Painter(), sorter(), name="Owl calls", features={}, repository=tmp_path, facts=hours)
+
+
 def test_the_same_weights_in_another_network_are_another_model(tmp_path: Path) -> None:
     classifier = sorter()
     first = export(tmp_path, classifier)
@@ -161,7 +185,7 @@ def test_failure_leaves_the_repository_as_it_was(tmp_path: Path, monkeypatch: py
 def test_failure_half_way_through_the_replacement_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export(tmp_path, sorter())
     before = content(tmp_path)
-    rename = bundle.os.rename
+    rename = placing.os.rename
     moved = []
 
     def fails_at_the_fourth(source: Path, target: Path) -> None:
@@ -170,7 +194,7 @@ def test_failure_half_way_through_the_replacement_is_undone(tmp_path: Path, monk
             raise OSError("disk gone")
         rename(source, target)
 
-    monkeypatch.setattr(bundle.os, "rename", fails_at_the_fourth)
+    monkeypatch.setattr(placing.os, "rename", fails_at_the_fourth)
     with pytest.raises(OSError, match="disk gone"):
         export(tmp_path, sorter())
     assert content(tmp_path) == before

@@ -101,7 +101,13 @@ def test_words_are_labels(tmp_path: Path) -> None:
     def labels(outputs: int, *given: str | UnitLabel) -> list[tuple[int, str, str]]:
         torch.manual_seed(0)
         exported = export_bundle(
-            dcgan(), classifier(outputs), name="own", features=PROFILE, labels=given, repository=str(tmp_path)
+            dcgan(),
+            classifier(outputs),
+            name="own",
+            features=PROFILE,
+            labels=given,
+            repository=str(tmp_path),
+            replace=True,
         )
         return [(label.unit, label.maximise, label.minimise) for label in exported.metadata.labels]
 

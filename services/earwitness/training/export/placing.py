@@ -1,0 +1,96 @@
+"""Puts an exported bundle into the repository whole or not at all, and over nobody else's."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from earwitness.inference.metadata import weights_in
+from earwitness.inference.repository import parameter_texts
+from earwitness.training.export.errors import ExportError
+
+
+class Place:
+    """The folders and files of one bundle in a repository.
+
+    They are exchanged in a hidden folder of the repository (beside it one may not write, and a mounted one is another
+    file system), whose folders say how far an exchange has come, should it be killed:
+
+        new/            is being filled
+        new/ old/       what was there before is being moved into old/
+        placing/ old/   what is new is being moved out of placing/; all of the bundle in the repository is new
+        placing/ done/  it is
+    """
+
+    def __init__(self, repository: Path, bundle: str, served_names: Sequence[str], others: Sequence[str]) -> None:
+        """`served_names` are the folders of its models, `others` its further files."""
+        self._repository = repository
+        self._bundle = bundle
+        self._served_names = served_names
+        self._names = [*served_names, *others]
+        self._work = repository / f".export-{bundle}"
+
+    def require_replaceable(self, weights_sha256: str) -> None:
+        """Raises: ExportError when there are models of other weights under these names."""
+        self._restore()
+        for name in self._served_names:
+            folder = self._repository / name
+            if folder.exists() and _weights_of(folder) != weights_sha256:
+                raise ExportError(
+                    f"name: {self._repository} serves other weights as {self._bundle!r} ({name}); give another name or "
+                    "repository, or replace them (--force, in Python replace=True)"
+                )
+
+    @contextmanager
+    def exchanged(self) -> Iterator[Path]:
+        """A folder to fill; on leaving, what it holds replaces the bundle. A name that was not filled is gone then.
+
+        When filling or replacing fails, the repository is as it was; when that is killed, the next one restores it.
+        """
+        self._restore()
+        new, old, placing = (self._work / name for name in ("new", "old", "placing"))
+        new.mkdir(parents=True)
+        try:
+            yield new
+            old.mkdir()
+            for name in self._names:
+                if (self._repository / name).exists():
+                    os.rename(self._repository / name, old / name)
+            os.rename(new, placing)
+            for name in self._names:
+                if (placing / name).exists():
+                    os.rename(placing / name, self._repository / name)
+            os.rename(old, self._work / "done")
+        finally:
+            self._restore()
+
+    def _restore(self) -> None:
+        """Undoes an exchange that was not completed, and clears it away; may itself be killed, and called again."""
+        old, placing = self._work / "old", self._work / "placing"
+        if old.is_dir():
+            if placing.is_dir():
+                for name in self._names:
+                    _remove(self._repository / name)
+                shutil.rmtree(placing)
+            for kept in sorted(old.iterdir()):
+                os.rename(kept, self._repository / kept.name)
+        shutil.rmtree(self._work, ignore_errors=True)
+
+
+def _weights_of(folder: Path) -> str | None:
+    """The weights that a served model tells of; None where it tells of none."""
+    with suppress(OSError, UnicodeDecodeError, text_format.ParseError):
+        text = (folder / "config.pbtxt").read_text(encoding="utf-8")
+        return weights_in(parameter_texts(text_format.Parse(text, model_config_pb2.ModelConfig())))
+    return None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
