@@ -90,6 +90,14 @@ def require_features(path: Path, meta: CheckpointMeta, profile: FeatureProfile, 
         )
 
 
+def lineage(training: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Training records of a network, the newest first: each run began where the one after it in the list ended."""
+    records = [training]
+    while "init" in records[-1]:
+        records.append(records[-1]["init"]["training"])
+    return records
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 (hex) of a file, which tells checkpoints apart."""
     with path.open("rb") as file:

@@ -25,6 +25,7 @@ from earwitness.training.checkpoint import (
     DETECTORS,
     CheckpointMeta,
     file_sha256,
+    lineage,
     load_checkpoint,
     require_features,
     save_checkpoint,
@@ -248,12 +249,15 @@ def _save_best(source: Path, target: Path, score: CheckpointScore) -> None:
 
 
 def _refuse_own_judge(generator: Path, meta: CheckpointMeta, classifier: Path) -> None:
-    """Raises: ValueError when the generator was trained against this very classifier's layers."""
-    if meta.training.get("detector", {}).get("sha256") == file_sha256(classifier):
-        raise ValueError(
-            f"classifier: {classifier} is the detector that {generator} was trained against; its distance says little "
-            "there, give a classifier from another seed"
-        )
+    """Raises: ValueError when the generator, or what it began with, was trained against this classifier's layers."""
+    judge = file_sha256(classifier)
+    for age, run in enumerate(lineage(meta.training)):
+        if run.get("detector", {}).get("sha256") == judge:
+            what = f"what {generator} began with" if age else generator
+            raise ValueError(
+                f"classifier: {classifier} is the detector that {what} was trained against; its distance says little "
+                "there, give a classifier from another seed"
+            )
 
 
 def _known_scores(run_folder: Path, identity: str) -> dict[str, CheckpointScore]:

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.training.checkpoint import CheckpointError, CheckpointMeta, load_checkpoint, save_checkpoint
+from earwitness.training.checkpoint import (
+    CheckpointError,
+    CheckpointMeta,
+    file_sha256,
+    load_checkpoint,
+    save_checkpoint,
+)
 from earwitness.training.corpus import DatasetError
 from earwitness.training.evaluate import evaluate_classifier
 from earwitness.training.evaluate_gan import choose_checkpoint, evaluate_generator
@@ -148,6 +154,25 @@ def test_checkpoints_of_another_architecture_are_refused(
     assert not run.exists()
     assert not (tmp_path / "models").exists()
     assert [path.name for path in (tmp_path / "trained").iterdir()] == ["checkpoints"]
+
+
+@pytest.mark.parametrize("runs_ago", [0, 1, 2])
+def test_no_generator_is_measured_by_what_it_was_trained_to_please(
+    easy_corpus: Path, tmp_path: Path, networks: tuple[Path, Path], runs_ago: int
+) -> None:
+    svd, gan = networks
+    training = {"detector": {"sha256": file_sha256(svd), "training": {}}, "updates": 1}
+    for _ in range(runs_ago):
+        training = {"init": {"sha256": "", "training": training}, "updates": 1}
+    network, meta = load_checkpoint(gan, "generator")
+    pleasing = tmp_path / "run/checkpoints/generator-0000001.pt"
+    save_checkpoint(pleasing, network, replace(meta, training=training))
+    for measure in (
+        lambda: evaluate_generator(pleasing, svd, easy_corpus, excerpts=80),
+        lambda: choose_checkpoint(tmp_path / "run", svd, easy_corpus, excerpts=80),
+    ):
+        with pytest.raises(ValueError, match=r"svd\.pt is the detector that .*was trained against"):
+            measure()
 
 
 def test_a_corpus_of_other_features_measures_nothing(corpus: Path, tmp_path: Path, networks: tuple[Path, Path]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from earwitness.features import profile_from_dict
 from earwitness.inference.metadata import BundleMetadata, Role
-from earwitness.training.checkpoint import DETECTORS, file_sha256, load_checkpoint
+from earwitness.training.checkpoint import DETECTORS, lineage, load_checkpoint
 from earwitness.training.evaluate_gan import GeneratorReport, evaluate_generator, sample
 from earwitness.training.excerpts import open_excerpts
 from earwitness.training.export.detector_figures import (
@@ -96,20 +96,17 @@ def evaluate_pair(
     return Evaluation(
         classifier=MEASURES[architecture](classifier, others.classifiers, Material(corpus, songs, cache), progress),
         generator=distances(generator, classifier),
-        others={_in_words(other, generator): distances(generator, other) for other in others.detectors},
+        others={_in_words(other): distances(generator, other) for other in others.detectors},
         generated=sample(cast(Generator, module), PICTURED, PICTURE_SEED),
         real=real,
         generators={name: distances(path, classifier) for name, path in others.generators.items()},
     )
 
 
-def _in_words(detector: Path, generator: Path) -> str:
+def _in_words(detector: Path) -> str:
     meta = load_checkpoint(detector, *DETECTORS)[1]
     words = f"{meta.arguments.get('network', 'a detector')} trained from seed {meta.training['seed']}"
-    words += "".join(f", {each}" for each in _validation(meta.training))
-    runs = _lineage(load_checkpoint(generator, "generator")[1].training)
-    judged = any(run.get("detector", {}).get("sha256") == file_sha256(detector) for run in runs)
-    return f"{words}, that judged an earlier run of this generator" if judged else words
+    return words + "".join(f", {each}" for each in _validation(meta.training))
 
 
 def _validation(training: Mapping[str, Any]) -> list[str]:
@@ -142,21 +139,13 @@ def write_card(
         metadata=metadata,
         parity=parity,
         sizes={metadata.served_name(role): size / 1e6 for role, size in model_bytes.items()},
-        lineage={network: _lineage(record) for network, record in facts.training.items()},
+        lineage={network: lineage(record) for network, record in facts.training.items()},
         evaluation=evaluation,
         validation=_validation,
         kind=_kind,
         picture=picture,
     )
     (folder / card).write_text(text, encoding="utf-8")
-
-
-def _lineage(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Training records of a network, the newest first: each run began where the one after it in the list ended."""
-    records = [record]
-    while "init" in records[-1]:
-        records.append(records[-1]["init"]["training"])
-    return records
 
 
 def _template() -> Any:
