@@ -66,6 +66,7 @@ class RpcServer:
         self._drainers: list[Hook] = []
         self._closers: list[Hook] = []
         self._admission = AdmissionInterceptor(settings.max_concurrent_rpcs)
+        self._errors = ErrorInterceptor(registry)
         self._server: grpc.aio.Server | None = None
         self._health_server: grpc.aio.Server | None = None
         self._health: Health | None = None
@@ -117,7 +118,8 @@ class RpcServer:
                 raise CannotListen(f"metrics cannot listen on {where} ({err}); choose another metrics_port") from err
             self.metrics_port = self._metrics.port
         if settings.health_port is not None:
-            self._health_server = grpc.aio.server(options=_options(settings))
+            answering = [RequestInterceptor(), self._errors]
+            self._health_server = grpc.aio.server(interceptors=answering, options=_options(settings))
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
             self.health_port = _listen(self._health_server, settings.host, settings.health_port, None)
         await self._health.start()
@@ -211,7 +213,7 @@ class RpcServer:
             *([TracingInterceptor(self._exporter)] if self._exporter else []),
             RequestInterceptor(),
             MetricsInterceptor(self.registry),
-            ErrorInterceptor(self.registry),
+            self._errors,
             AuthInterceptor(_credentials(settings), ROLES),
             CallerLimitInterceptor(
                 settings.caller_rpcs_per_s, settings.caller_burst_rpcs, settings.caller_concurrent_rpcs

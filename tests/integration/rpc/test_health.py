@@ -119,7 +119,7 @@ async def test_live_while_what_is_needed_is_away() -> None:
         assert await service.health(health.LIVE) == "SERVING"
 
 
-async def test_a_port_for_probes_that_speak_no_tls(tmp_path: Path) -> None:
+async def test_a_port_for_probes_that_speak_no_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     certificate, key = issue("localhost").write(tmp_path, "server")
     async with running(health_port=0, tls_certificate=certificate, tls_key=key) as service:
         assert service.server.health_port
@@ -129,6 +129,16 @@ async def test_a_port_for_probes_that_speak_no_tls(tmp_path: Path) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await probing.call("Unary", "x")
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-        await service.server.stop()
+            with pytest.raises(grpc.aio.AioRpcError, match="'nobody' does not exist") as caught:
+                await probing.health("nobody")
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+            watched = probing.statuses()
+            assert await anext(watched) == "SERVING"
+            await service.server.stop()
+            assert await anext(watched) == "NOT_SERVING"
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await anext(watched)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", service.server.health_port)
+    assert "Traceback" not in caplog.text
