@@ -6,6 +6,7 @@ would run and return nonsense. Two batches tell: gradients at a few random laten
 
 import asyncio
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +32,23 @@ MEDIAN_OF_NORMAL = 0.6745
 """Median of |N(0, 1)|: turns the median error over random directions into a standard deviation."""
 
 
+@dataclass
+class _Asked:
+    """A probe that goes on, and how many wait for it."""
+
+    probing: "asyncio.Task[None]"
+    waiting: int = 0
+
+
 class GradientProbe:
-    """Probes layers of models and remembers those that passed; a failure is probed again, a fixed export passes."""
+    """Probes layers of models and remembers those that passed; a failure is probed again, a fixed export passes.
+
+    Callers that come during a probe share what comes of it, a failure too: each in its turn would wait as long again.
+    """
 
     def __init__(self) -> None:
         self._passed: set[tuple[str, str]] = set()
-        self._lock = asyncio.Lock()
+        self._asked: dict[tuple[str, str], _Asked] = {}
 
     async def check(self, bundle: BundleMetadata, layers: tuple[Layer, ...], evaluate: Evaluate) -> None:
         """Probe those of `layers` that are new.
@@ -45,12 +57,23 @@ class GradientProbe:
         """
         for layer in layers:
             key = (bundle.weights_sha256, layer.name)
-            if key in self._passed:
-                continue
-            async with self._lock:  # callers that come meanwhile wait for the answer instead of asking again
-                if key not in self._passed:
-                    await probe(bundle, layer, evaluate)
-                    self._passed.add(key)
+            if key not in self._passed:
+                await self._shared(key, bundle, layer, evaluate)
+                self._passed.add(key)
+
+    async def _shared(self, key: tuple[str, str], bundle: BundleMetadata, layer: Layer, evaluate: Evaluate) -> None:
+        """The probe that goes on, or a new one, which ends when nobody waits for it any more."""
+        if key not in self._asked:
+            self._asked[key] = _Asked(asyncio.create_task(probe(bundle, layer, evaluate)))
+        asked = self._asked[key]
+        asked.waiting += 1
+        try:
+            await asyncio.shield(asked.probing)
+        finally:
+            asked.waiting -= 1
+            if not asked.waiting:
+                asked.probing.cancel()
+                del self._asked[key]
 
 
 async def probe(bundle: BundleMetadata, layer: Layer, evaluate: Evaluate) -> None:

@@ -126,6 +126,43 @@ async def test_callers_at_once_probe_once() -> None:
     assert len(model.calls) == 2
 
 
+async def test_callers_at_once_share_a_failure() -> None:
+    model, gradient_probe = waves(), GradientProbe()
+    model.spoil = lambda gradient: -gradient
+
+    async def evaluate(*arrays):
+        await asyncio.sleep(0.01)
+        return await model.evaluate(*arrays)
+
+    checks = [gradient_probe.check(bundle(), (OUT,), evaluate) for _ in range(5)]
+    told = await asyncio.gather(*checks, return_exceptions=True)
+    assert [type(each) for each in told] == [WrongGradient] * 5
+    assert len(model.calls) == 2
+
+
+async def test_a_probe_that_hangs_holds_up_no_other_layer_and_ends_with_the_last_who_waits() -> None:
+    model, gradient_probe, hanging, left = waves(), GradientProbe(), asyncio.Event(), asyncio.Event()
+
+    async def hang(*arrays):
+        hanging.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    waiting = [asyncio.create_task(gradient_probe.check(bundle(), (OUT,), hang)) for _ in range(2)]
+    await hanging.wait()
+    async with asyncio.timeout(10):
+        await gradient_probe.check(bundle(), (HIDDEN,), model.evaluate)
+    for each in waiting:
+        assert not left.is_set()
+        each.cancel()
+        await asyncio.wait({each})
+        await asyncio.sleep(0)
+    assert left.is_set()
+    await gradient_probe.check(bundle(), (OUT,), model.evaluate)
+
+
 async def test_other_layers_of_a_model_with_one_broken_layer_can_be_used() -> None:
     model = waves()
     slopes = model.slopes
