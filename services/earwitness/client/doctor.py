@@ -27,8 +27,9 @@ TOO_MANY_ROWS = 100_000
 TOO_MANY_STEPS = 2**31 - 1
 _REMEDIES = {
     grpc.StatusCode.UNAUTHENTICATED: "give the token of this deployment (--token-file)",
-    grpc.StatusCode.PERMISSION_DENIED: "ask for a token that may read",
+    grpc.StatusCode.PERMISSION_DENIED: "ask for a token of the role explain, which all of this needs",
     grpc.StatusCode.UNAVAILABLE: "look whether it runs, and whether only one side uses TLS (--tls-ca)",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "try again when fewer call it, or raise the limit that it names",
 }
 
 
@@ -76,7 +77,7 @@ async def _service(part: str, client: ServiceClient, version: str) -> list[Findi
     try:
         seen = await client.server()
     except RpcFailure as failure:
-        return [Finding(part, "failure", failure.message, _REMEDIES.get(failure.code, "look into its log"))]
+        return [Finding(part, "failure", failure.message, _remedy(failure))]
     found = []
     if seen.version != version:
         words = f"runs version {seen.version or 'unknown'}, this is {version}"
@@ -106,7 +107,7 @@ async def _model(explainer: ExplainerClient, model: Model) -> Finding:
             result = await explainer.explain(search, timeout_s=SEARCH_TIMEOUT_S)
         except RpcFailure as failure:
             broken = failure.code is grpc.StatusCode.FAILED_PRECONDITION
-            remedy = "export the model again" if broken else "look into the explainer's log"
+            remedy = "export the model again" if broken else _remedy(failure)
             return Finding(part, "failure", f"layer {layer.name}: {failure.message}", remedy)
         if result.summary.weights_sha256 != model.weights_sha256:
             was, now = model.weights_sha256[:12], result.summary.weights_sha256[:12]
@@ -144,13 +145,22 @@ async def _limits(explainer: ExplainerClient, model: Model) -> Finding:
         try:
             await explainer.explain(search, timeout_s=LIMIT_TIMEOUT_S)
         except RpcFailure as failure:
-            if failure.code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED):
+            if any(each.field.endswith(what) for each in failure.violations):
                 refusals.append(failure.message)
                 continue
+            if failure.code is not grpc.StatusCode.DEADLINE_EXCEEDED:  # of limits it says nothing
+                return Finding("limits", "failure", failure.message, _remedy(failure))
         return Finding(
             "limits", "failure", f"a search of far too many {what} was begun", f"limit the {what} of a search"
         )
     return Finding("limits", "ok", "; ".join(refusals))
+
+
+def _remedy(failure: RpcFailure) -> str:
+    """What to do about a call that failed."""
+    if failure.code is grpc.StatusCode.UNAVAILABLE and failure.reason:
+        return "start what it names, or try again"  # it runs, and says so
+    return _REMEDIES.get(failure.code, "look into its log")
 
 
 def _references(references: list[Reference], models: list[Model]) -> list[Finding]:

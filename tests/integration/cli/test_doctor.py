@@ -7,11 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from grpc import StatusCode
 
 from earwitness import __version__
-from earwitness.client import ExplainerClient, ReferenceIdentity, ScorerClient, Selection
+from earwitness.client import (
+    ExplainerClient,
+    ReferenceIdentity,
+    RpcFailure,
+    ScorerClient,
+    Search,
+    SearchResult,
+    Selection,
+)
 from earwitness.client.doctor import Finding, diagnose
 from earwitness.inference.factory import open_backend
+from earwitness.rpc.errors import FieldViolation
 from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
 from tests.integration.cli.conftest import Run
 from tests.integration.cli.served import Served, served
@@ -121,6 +131,39 @@ def test_inference_that_serves_something_else(stack: Served, tmp_path: Path) -> 
     ((part, words),) = of(examine(stack, repository=other.repository), "failure")
     assert part == "inference"
     assert words.startswith("models/tiny is ")
+
+
+@pytest.mark.parametrize(
+    ("failure", "words", "remedy"),
+    [
+        (RpcFailure(StatusCode.DEADLINE_EXCEEDED, "late"), "far too many rows was begun", "limit the rows"),
+        (None, "far too many rows was begun", "limit the rows"),
+        (RpcFailure(StatusCode.PERMISSION_DENIED, "not you"), "not you", "role explain"),
+        (RpcFailure(StatusCode.RESOURCE_EXHAUSTED, "64 calls", "TOO_MANY_CALLS"), "64 calls", "fewer call it"),
+        (RpcFailure(StatusCode.UNAVAILABLE, "Triton is away", "INFERENCE_UNAVAILABLE"), "Triton is away", "start what"),
+        (
+            RpcFailure(StatusCode.INVALID_ARGUMENT, "no such", violations=(FieldViolation("search.model", "no such"),)),
+            "no such", "look into its log",
+        ),
+    ],
+)  # fmt: skip
+def test_limits_that_are_not_seen_to_hold(
+    stack: Served, monkeypatch: pytest.MonkeyPatch, failure: RpcFailure | None, words: str, remedy: str
+) -> None:
+    explain = ExplainerClient.explain
+
+    async def answer(client: ExplainerClient, search: Search, **options: float) -> SearchResult | None:
+        if len(search.rows) < 1000:
+            return await explain(client, search, **options)
+        if failure is not None:
+            raise failure
+        return None
+
+    monkeypatch.setattr(ExplainerClient, "explain", answer)
+    (found,) = [each for each in examine(stack) if each.level == "failure"]
+    assert found.part == "limits"
+    assert words in found.words
+    assert remedy in found.remedy
 
 
 def test_a_gradient_that_is_wrong(broken: Served) -> None:
