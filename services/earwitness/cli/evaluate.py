@@ -1,7 +1,7 @@
 """`earwitness evaluate`: figures of trained networks, and of explanations."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,9 +70,15 @@ def classifier(
         report.write_files(table)
     if json_output:
         console.print_json(report.to_dict())
-        return
-    _print_figures(report)
-    _print_files(report, table)
+    else:
+        _print_figures(report)
+        _print_files(report, table)
+    _warn(report.warnings)
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        console.say(f"note: {warning}")
 
 
 def _print_figures(report: "ClassifierReport") -> None:
@@ -134,8 +140,9 @@ def generator(
         with console.progress("evaluating") as update:
             report = evaluate_generator(
                 checkpoint, classifier, corpus, excerpts, seed, cache, lambda *event: update(*event)
-            ).to_dict()
-    _print_report(f"Fréchet distances over {report['layer']}", report, json_output)
+            )
+    _print_report(f"Fréchet distances over {report.layer}", report.to_dict(), json_output)
+    _warn(report.warnings)
 
 
 @app.command()
@@ -178,7 +185,7 @@ def _print_report(title: str, report: Mapping[str, Any], json_output: bool) -> N
     if json_output:
         console.print_json(report)
     else:
-        rows = [[name.replace("_", " "), _figure(value)] for name, value in report.items()]
+        rows = [[name.replace("_", " "), _figure(value)] for name, value in report.items() if name != "warnings"]
         console.print_table(title, ["", "value#"], rows)
 
 

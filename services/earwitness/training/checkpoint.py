@@ -98,6 +98,12 @@ def lineage(training: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return records
 
 
+def other_corpus(what: str, trained_on: object, fingerprint: str) -> list[str]:
+    """A warning where a network (`what` it is) was trained on another corpus than that of `fingerprint`; else none."""
+    same = trained_on == fingerprint
+    return [] if same else [f"the {what} was trained on another corpus, or another version of this one"]
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 (hex) of a file, which tells checkpoints apart."""
     with path.open("rb") as file:

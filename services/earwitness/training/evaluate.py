@@ -17,7 +17,7 @@ from scipy.ndimage import median_filter
 from sklearn.metrics import roc_auc_score
 
 from earwitness.features import profile_from_dict
-from earwitness.training.checkpoint import load_checkpoint, require_features
+from earwitness.training.checkpoint import load_checkpoint, other_corpus, require_features
 from earwitness.training.corpus import Clip, LabelledSpectrograms, open_corpus
 from earwitness.training.datasets import load_recordings
 from earwitness.training.intervals import Intervals, bootstrap
@@ -85,7 +85,8 @@ class FileFigures:
 class ClassifierReport:
     """Figures of the test split, of each engine (its clips beside all clips without voice), of each song and of all.
 
-    `intervals` are those of the parts "validation", "test" and "songs"; `files` has every file of them.
+    `intervals` are those of the parts "validation", "test" and "songs"; `files` has every file of them. `warnings` are
+    what makes the figures less than they seem.
     """
 
     threshold: float
@@ -96,6 +97,7 @@ class ClassifierReport:
     all_songs: Figures | None
     intervals: Mapping[str, Intervals] = field(default_factory=dict)
     files: tuple[FileFigures, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -151,6 +153,7 @@ def evaluate_classifier(
         all_songs=figures(scored["songs"], threshold) if songs is not None else None,
         intervals={part: bootstrap(clips, threshold) for part, clips in smoothed.items()},
         files=files,
+        warnings=tuple(other_corpus("detector", meta.training.get("corpus"), opened.manifest["fingerprint"])),
     )
 
 

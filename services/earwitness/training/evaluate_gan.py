@@ -27,6 +27,7 @@ from earwitness.training.checkpoint import (
     file_sha256,
     lineage,
     load_checkpoint,
+    other_corpus,
     require_features,
     save_checkpoint,
 )
@@ -69,7 +70,8 @@ class CheckpointScore:
 class GeneratorReport:
     """FIDs over the classifier's layer `layer` to `excerpts` test excerpts.
 
-    Halves: of excerpts of every second recording to those of the others.
+    Halves: of excerpts of every second recording to those of the others. `warnings` are what makes the figures less
+    than they seem.
     """
 
     layer: str
@@ -80,6 +82,7 @@ class GeneratorReport:
     fid_band_noise: float
     band_mean_distance: float
     band_std_distance: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def noise_ratio(self) -> float:
@@ -136,6 +139,10 @@ def evaluate_generator(
         fid_band_noise=_fid(network, np.maximum(noise, floor).astype(np.float32), real.reference),
         band_mean_distance=score.band_mean_distance,
         band_std_distance=score.band_std_distance,
+        warnings=(
+            *other_corpus("detector", judge_meta.training.get("corpus"), opened.fingerprint),
+            *other_corpus("generator", meta.training.get("corpus"), opened.fingerprint),
+        ),
     )
 
 

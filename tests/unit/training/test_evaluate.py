@@ -1,6 +1,7 @@
 """Smoothing, threshold and figures against numbers worked out by hand; every file on its own; songs beside a corpus."""
 
 import csv
+import json
 import math
 import shutil
 from dataclasses import fields
@@ -12,6 +13,7 @@ import pytest
 from earwitness.training.checkpoint import load_checkpoint
 from earwitness.training.corpus import DatasetError, open_corpus
 from earwitness.training.evaluate import Figures, Scored, best_threshold, evaluate_classifier, figures, frame_scores
+from earwitness.training.export.detector_figures import singing_figures
 from earwitness.training.train_svd import SvdTrainingConfig, train_svd
 from tests.helpers.recordings import sound, write_audio
 
@@ -63,6 +65,7 @@ def test_every_file_has_its_figures_and_all_together_their_intervals(
         (tmp_path / "songs/words").mkdir(exist_ok=True)
         (tmp_path / f"songs/words/song {number}.csv").write_text("word_start,word_end\n1.0,2.5\n")
     report = evaluate_classifier(checkpoint, easy_corpus, tmp_path / "songs")
+    assert report.warnings == ()
     assert [(each.part, each.name) for each in report.files if each.part != "validation"] == [
         *(("test", f"clip 0000{number}") for number in range(4)), ("songs", "song 0"), ("songs", "song 1"),
     ]  # fmt: skip
@@ -82,6 +85,15 @@ def test_every_file_has_its_figures_and_all_together_their_intervals(
     assert [(row["part"], row["file"]) for row in rows] == [(each.part, each.name) for each in report.files]
     assert all(float(row["error"]) == each.figures.error for row, each in zip(rows, report.files, strict=True))
     assert math.isnan(tested[1].auroc)
+
+
+def test_a_detector_of_another_corpus_is_told(easy_corpus: Path, checkpoint: Path, tmp_path: Path) -> None:
+    corpus = Path(shutil.copytree(easy_corpus, tmp_path / "corpus"))
+    manifest = json.loads((corpus / "manifest.json").read_text())
+    (corpus / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "other"}))
+    report = evaluate_classifier(checkpoint, corpus)
+    assert report.warnings == ("the detector was trained on another corpus, or another version of this one",)
+    assert next(iter(singing_figures(report, {}).table.rows)) == "test"
 
 
 def test_validation_of_one_class_chooses_no_threshold(easy_corpus: Path, checkpoint: Path, tmp_path: Path) -> None:

@@ -28,22 +28,33 @@ from earwitness.training.train_gan import spectrograms_of
 
 PICTURED = 16
 PICTURE_SEED = 1
+CHOSEN_BY = frozenset({"score", *VALIDATION_FIGURES})
+"""What the training record of a network holds that was chosen among others: figures of the choice."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Figures of both networks on held-out data; excerpts to show, generated and real, both `[N, bands, frames]`.
 
+    `corpus` tells by name and fingerprint where the data are from.
     `others` are the generator's distances over other detectors, by the words for each; `generators` those of other
     generators, by name: other layouts, other ways to train.
     """
 
+    corpus: str
     classifier: DetectorFigures
     generator: GeneratorReport
     others: Mapping[str, GeneratorReport]
     generated: NDArray[np.float32]
     real: NDArray[np.float32]
     generators: Mapping[str, GeneratorReport] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the figures less than they seem, each once."""
+        reports = {"": self.generator, **self.others, **self.generators}
+        of_distances = (f"{name}: {each}" if name else each for name, of in reports.items() for each in of.warnings)
+        return list(dict.fromkeys((*self.classifier.warnings, *of_distances)))
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,7 @@ def evaluate_pair(
         return evaluate_generator(path, judge, corpus, cache=cache, progress=progress)
 
     return Evaluation(
+        corpus=f"{corpus.resolve().name}, fingerprint `{opened.fingerprint[:16]}`",
         classifier=MEASURES[architecture](classifier, others.classifiers, Material(corpus, songs, cache), progress),
         generator=distances(generator, classifier),
         others={_in_words(other): distances(generator, other) for other in others.detectors},
@@ -112,6 +124,11 @@ def _in_words(detector: Path) -> str:
 def _validation(training: Mapping[str, Any]) -> list[str]:
     """A detector's figures on the split that it was chosen by, such as `validation AUROC 0.912`."""
     return [f"{words} {training[name]:.3f}" for name, words in VALIDATION_FIGURES.items() if name in training]
+
+
+def _chosen(training: Mapping[str, Any]) -> str:
+    """That a network is the best of its run, where it was chosen: detectors always are, generators on request."""
+    return "best of its checkpoints " if CHOSEN_BY & training.keys() else ""
 
 
 def _kind(training: Mapping[str, Any]) -> str:
@@ -143,6 +160,8 @@ def write_card(
         evaluation=evaluation,
         validation=_validation,
         kind=_kind,
+        chosen=_chosen,
+        generator_chosen=bool(_chosen(facts.training.get("generator", {}))),
         picture=picture,
     )
     (folder / card).write_text(text, encoding="utf-8")

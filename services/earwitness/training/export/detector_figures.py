@@ -1,7 +1,7 @@
 """What a card says of how good a classifier is: every kind of detector by the figures of its own field."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,11 +30,15 @@ class Table:
 
 @dataclass(frozen=True)
 class DetectorFigures:
-    """`words` say how the figures came about; `beside` has some of other detectors too, where there are such."""
+    """`words` say how the figures came about; `beside` has some of other detectors too, where there are such.
+
+    `warnings` are what makes the figures less than they seem.
+    """
 
     words: str
     table: Table
     beside: Table | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,11 @@ def measure_replays(
         raise ValueError("songs: are for a singing-voice detector; leave them out")
     opened = open_spoofing_corpus(material.corpus)
     reports = {
-        name: evaluate_replay(ReplayDetector.load(path), opened, cache=material.cache, progress=progress).splits
+        name: evaluate_replay(ReplayDetector.load(path), opened, cache=material.cache, progress=progress)
         for name, path in {"": classifier, **others}.items()
     }
-    return replay_figures(reports.pop(""), reports)
+    splits = {name: report.splits for name, report in reports.items()}
+    return replay_figures(splits.pop(""), splits, _warnings({name: each.warnings for name, each in reports.items()}))
 
 
 MEASURES: Final[Mapping[str, Measure]] = {"svdnet": measure_singing, "replay": measure_replays}
@@ -85,7 +90,9 @@ MEASURES: Final[Mapping[str, Measure]] = {"svdnet": measure_singing, "replay": m
 def singing_figures(report: ClassifierReport, others: Mapping[str, ClassifierReport]) -> DetectorFigures:
     """Frame by frame: the test set, its engines, songs; the test set and songs of `others`."""
     sure = report.intervals
-    rows = {"test: unseen voices, tracks and songs": _frames_row(report.test, sure.get("test"))}
+    # Only of the synthetic corpus, which has engines, is it known that no voice, track or song is in two splits.
+    unseen = bool(report.engines) and not report.warnings
+    rows = {"test: unseen voices, tracks and songs" if unseen else "test": _frames_row(report.test, sure.get("test"))}
     for engine, figures in report.engines.items():
         rows[f"test, singing by {engine} only"] = _frames_row(figures, None)
     for name, figures in report.songs.items():
@@ -97,16 +104,18 @@ def singing_figures(report: ClassifierReport, others: Mapping[str, ClassifierRep
         beside[f"{name}: test"] = _short_row(each.test, each.intervals.get("test"))
         if each.all_songs is not None:
             beside[f"{name}: real songs"] = _short_row(each.all_songs, each.intervals.get("songs"))
+    kind = "of another kind than the training data" if unseen else "apart from the corpus"
+    songs = f" The songs are real\nrecordings {kind}; they were used for nothing else." if report.all_songs else ""
     return DetectorFigures(
         f"Frame by frame, predictions median-filtered over 0.8 s, threshold {report.threshold:.3f} chosen on "
-        "validation. The songs are real\nrecordings of another kind than the training data; they were used for nothing "
-        "else.\n\nIn brackets 95 % intervals, from resampling whole files.",
+        f"validation.{songs}\n\nIn brackets 95 % intervals, from resampling whole files.",
         Table(("AUROC", "AUROC unfiltered", "error", "precision", "recall", "specificity", "F1", "frames"), rows),
         Table(("error", "AUROC", "F1"), beside) if others else None,
+        _warnings({"": report.warnings, **{name: each.warnings for name, each in others.items()}}),
     )
 
 
-def replay_figures(splits: Splits, others: Mapping[str, Splits]) -> DetectorFigures:
+def replay_figures(splits: Splits, others: Mapping[str, Splits], warnings: tuple[str, ...] = ()) -> DetectorFigures:
     """Equal error rates of each split, and of each kind of room and device in it; of the splits for `others`."""
     rows: dict[str, tuple[str, ...]] = {}
     for split, each in splits.items():
@@ -119,13 +128,19 @@ def replay_figures(splits: Splits, others: Mapping[str, Splits]) -> DetectorFigu
         for name, of in {"this one": splits, **others}.items()
         for split, each in of.items()
     }
+    unseen = "" if warnings else " Training stopped by dev; eval has rooms and devices that neither has."
     return DetectorFigures(
         "Equal error rates, by the convex hull of the ROC curve and at the nearest threshold: a kind of replay against "
-        "all genuine\nspeech of its split. Training stopped by dev; eval has rooms and devices that neither has.\n\n"
-        "In brackets 95 % intervals, from resampling whole speakers.",
+        f"all genuine\nspeech of its split.{unseen}\n\nIn brackets 95 % intervals, from resampling whole speakers.",
         Table(("EER, convex hull", "EER, nearest threshold", "genuine", "replayed"), rows),
         Table(("EER, convex hull",), beside) if others else None,
+        warnings,
     )
+
+
+def _warnings(of: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Those of the detector itself, named "", and of the others by their names."""
+    return tuple(f"{name}: {each}" if name else each for name, found in of.items() for each in found)
 
 
 def sure(value: float, interval: Interval | None) -> str:

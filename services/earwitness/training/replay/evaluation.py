@@ -17,6 +17,7 @@ from earwitness.detection.keys import Fact, Trial
 from earwitness.detection.report import Figures, evaluate_systems, ties_only
 from earwitness.detection.scores import write_scores
 from earwitness.text import json_text
+from earwitness.training.checkpoint import other_corpus
 from earwitness.training.corpus.storage import whole_file
 from earwitness.training.datasets.asvspoof import UTTERANCE_SPLITS, SpoofingCorpus
 from earwitness.training.datasets.utterances import same_audio
@@ -145,9 +146,7 @@ def evaluate_replay(
                 corpus.utterances(split), cache or Path(scratch), workers=workers, progress=of_part(progress, split)
             )
             reports[split] = _report(corpus.trials(split), scores, resamples, seed, of_part(progress, split))
-    warnings = duplicates(corpus)
-    if detector.corpus != corpus.fingerprint:
-        warnings.append("the detector was trained on another corpus, or another version of this one")
+    warnings = [*duplicates(corpus), *other_corpus("detector", detector.corpus, corpus.fingerprint)]
     return ReplayReport(detector, corpus.root, reports, warnings, resamples, seed)
 
 

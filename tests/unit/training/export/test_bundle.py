@@ -11,15 +11,22 @@ from torch import nn
 from tritonclient.grpc import model_config_pb2
 
 from earwitness.features import get_profile
-from earwitness.inference.metadata import BundleMetadata, UnitLabel
+from earwitness.inference.metadata import BundleMetadata, Layer, UnitLabel
 from earwitness.training.evaluate import ClassifierReport, Figures
 from earwitness.training.evaluate_gan import GeneratorReport
 from earwitness.training.export import ExportError, UnsupportedOperator, bundle, export_bundle, placing
-from earwitness.training.export.card import CardFacts, Evaluation
+from earwitness.training.export.card import CardFacts, Evaluation, write_card
 from earwitness.training.export.detector_figures import singing_figures
+from earwitness.training.export.verify import ParityReport
 from earwitness.training.intervals import Interval, Intervals
 
 BANDS, FRAMES = get_profile("log-mel-80@1").excerpt_shape
+FIGURES = Figures(100, 0.125, 0.5, 0.6, 0.7, 0.8, 0.987, 0.912)
+PARITY = ParityReport((1,), 0, 0, 0, 0, 0, 0, 0)
+METADATA = BundleMetadata(
+    "owl-calls", 3, 22050, (BANDS, FRAMES), (Layer("output", "output", 2, 0),), (),
+    get_profile("log-mel-80@1").to_dict(), "nothing", "0" * 64,
+)  # fmt: skip
 FILES = ["owl_calls.md", "owl_calls_classifier", "owl_calls_generator", "owl_calls_search"]
 
 
@@ -58,12 +65,12 @@ def export(
 
 
 def evaluation() -> Evaluation:
-    figures = Figures(100, 0.125, 0.5, 0.6, 0.7, 0.8, 0.987, 0.912)
-    unsure = replace(figures, auroc=0.5)
+    figures, unsure = FIGURES, replace(FIGURES, auroc=0.5)
     nothing = Interval(float("nan"), float("nan"))
     sure = Intervals(9, Interval(0.1, 0.15), Interval(0.981, 0.992), nothing)
     excerpts = np.random.default_rng(0).standard_normal((16, BANDS, FRAMES)).astype(np.float32)
     return Evaluation(
+        "songs, fingerprint `abc`",
         singing_figures(
             ClassifierReport(0.4, figures, figures, {"sinsy": figures}, {}, None, {"test": sure}),
             {"deaf": ClassifierReport(0.4, unsure, unsure, {}, {"song": unsure}, unsure)},
@@ -82,10 +89,11 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_three_models_and_a_card(tmp_path: Path) -> None:
     repository = tmp_path / "models"
-    first = {"seed": 7, "updates": 12, "config": {"seed": 7, "updates": 20, "penalty": 2.0}}
+    first = {"seed": 7, "updates": 12, "score": {}, "config": {"seed": 7, "updates": 20, "penalty": 2.0}}
     judge = {"seed": 3, "updates": 900, "valid_auc": 0.875, "config": {}}
     record = {
-        "seed": 8, "updates": 34, "config": {"penalty": 0.2}, "init": {"sha256": "ab" * 32, "training": first},
+        "seed": 8, "updates": 34, "score": {}, "config": {"penalty": 0.2},
+        "init": {"sha256": "ab" * 32, "training": first},
         "detector": {"sha256": "cd" * 32, "training": judge},
     }  # fmt: skip
     classifier = {"seed": 3, "updates": 56, "config": {}}
@@ -104,7 +112,11 @@ def test_three_models_and_a_card(tmp_path: Path) -> None:
     assert "10.0 times" in card
     assert "| a detector trained from seed 9 | 2 | 0.2 | 0.1 | 47 | 23.5 |" in card
     assert "- generator: seed 8, best of its checkpoints after 34 updates; penalty 0.2." in card
+    assert "the checkpoint was chosen on the validation split" in card
+    assert "- classifier: seed 3, after 56 updates" in card
     assert "validation AUROC 0.875" in card
+    assert "Measured on the corpus songs, fingerprint `abc`." in card
+    assert "| test: unseen voices, tracks and songs |" in card
     assert "the same first weights as the classifier" in card
     assert (
         "begun with what this run made: paper, seed 7, best of its checkpoints after 12 of 20 updates, penalty 2.0."
@@ -127,6 +139,30 @@ def test_export_again_replaces_all_of_it(tmp_path: Path) -> None:
     assert first.metadata.weights_sha256 != second.metadata.weights_sha256
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     assert "How good" not in (tmp_path / "owl_calls.md").read_text()
+
+
+def test_a_card_says_no_more_than_is_known(tmp_path: Path) -> None:
+    measured = evaluation()
+    doubt = "the detector was trained on another corpus"
+    report = ClassifierReport(0.4, FIGURES, FIGURES, {"sinsy": FIGURES}, {}, None, {}, warnings=(doubt,))
+    measured = replace(
+        measured,
+        classifier=singing_figures(report, {"deaf": report}),
+        generator=replace(measured.generator, warnings=(doubt, "the generator too")),
+    )
+    generator = {"seed": 8, "updates": 34, "config": {"penalty": 0.2}}
+    classifier = {"seed": 3, "updates": 56, "valid_auc": 0.9, "config": {}}
+    facts = CardFacts({"classifier": classifier, "generator": generator}, measured)
+    write_card(tmp_path, METADATA, PARITY, {}, facts)
+    card = (tmp_path / "owl_calls.md").read_text()
+    assert [line for line in card.splitlines() if line.startswith("**")] == [
+        f"**Mind: {doubt}.**", f"**Mind: deaf: {doubt}.**", "**Mind: the generator too.**",
+    ]  # fmt: skip
+    assert "unseen" not in card
+    assert "The songs are" not in card
+    assert "the checkpoint was chosen" not in card
+    assert "- generator: seed 8, after 34 updates; penalty 0.2." in card
+    assert "- classifier: seed 3, best of its checkpoints after 56 updates" in card
 
 
 def test_other_weights_are_replaced_only_on_request(tmp_path: Path) -> None:

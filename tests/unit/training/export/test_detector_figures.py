@@ -39,6 +39,10 @@ def test_rates_of_splits_and_kinds_and_of_other_detectors_beside() -> None:
         "bulbul: eval": ("0.300 (0.290–0.310)",),
     }
     assert replay_figures(mine, {}).beside is None
+    assert "that neither has" in figures.words
+    doubted = replay_figures(mine, {}, ("the detector was trained on another corpus",))
+    assert "that neither has" not in doubted.words
+    assert doubted.warnings == ("the detector was trained on another corpus",)
 
 
 def test_songs_are_refused_for_replay_detectors(tmp_path: Path) -> None:
