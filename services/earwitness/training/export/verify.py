@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from earwitness.inference.metadata import Layer, Role
 from earwitness.training.export.errors import FrozenGradient, ParityError
 from earwitness.training.export.forward_graphs import PROBABILITY, probability
+from earwitness.training.export.onnx_writer import MAX_BATCH_SIZE
 from earwitness.training.export.pair import Pair
 from earwitness.training.export.reference import Array, Exact, Reference, Truth, rows_at_once
 
 BATCHES = (1, 3, 50)
+"""Rows of the batches; of the last more, where the layers are so many, for two rows of each."""
 OUTPUT_TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-4
 
@@ -68,7 +70,8 @@ class Rows:
 def verify(pair: Pair, models: Mapping[Role, bytes], seed: int = 0) -> ParityReport:
     """Compares the three models with torch at batches 1, 3 and 50, maximising and minimising, units of every layer.
 
-    Where 50 rows of so large a network would not fit into memory, the models are given them in smaller batches.
+    The last batch has two rows of every layer at least. Where so many rows of a network would not fit into memory, or
+    are more than it serves at once, the models are given them in smaller batches.
 
     Raises: ParityError naming what differs and by how much; FrozenGradient when a layer's gradient is zero throughout,
     or when the output's does not depend on the latent.
@@ -76,7 +79,7 @@ def verify(pair: Pair, models: Mapping[Role, bytes], seed: int = 0) -> ParityRep
     check = _Check(pair, {role: _session(role, model) for role, model in models.items()}, np.random.default_rng(seed))
     check.torch_itself()
     return ParityReport(
-        batches=tuple(min(batch, rows_at_once(pair)) for batch in BATCHES),
+        batches=check.batch_sizes(),
         generator=check.generator(),
         classifier=check.classifier(),
         activation=check.activation(),
@@ -96,9 +99,13 @@ class _Check:
         self._sessions = sessions
         self._rng = rng
         self._reference = Reference(pair)
-        self._rows_at_once = rows_at_once(pair)
-        self._batches = [self._draw(batch) for batch in BATCHES]
+        self._rows_at_once = min(rows_at_once(pair), MAX_BATCH_SIZE)
+        self._batches = [self._draw(batch) for batch in (*BATCHES[:-1], max(BATCHES[-1], 2 * len(pair.layers)))]
         self.kinks = 0
+
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Rows that the models were given at once."""
+        return tuple(min(len(rows.z), self._rows_at_once) for rows in self._batches)
 
     def torch_itself(self) -> None:
         """Raises: ParityError when torch gives two answers; FrozenGradient when the gradient leads nowhere."""
@@ -189,7 +196,8 @@ class _Check:
 
     def row_dependence(self) -> float:
         """Relative change of the first row's results when all others become other rows."""
-        rows, others = self._batches[-1], self._draw(BATCHES[-1])
+        rows = self._batches[-1]
+        others = self._draw(len(rows.z))
         others.z[0], others.unit_weights[0] = rows.z[0], rows.unit_weights[0]
         before, after = self._search(rows, 1, 0.01), self._search(others, 1, 0.01)
         error = max(_relative(after[name][:1], before[name][:1]) for name in before)

@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from earwitness.features import MelProfile
 from earwitness.inference.metadata import UnitLabel
-from earwitness.training.export import ExportError, export_bundle
+from earwitness.training.export import ExportError, export_bundle, verify
 from earwitness.training.export.layers import LayerSpec
 from earwitness.training.export.pair import Pair, make_pair
 
@@ -156,6 +157,19 @@ def test_refusals_name_what_does_not_fit(tmp_path: Path, generator: nn.Module, j
         export_bundle(generator, judge, name="own", features=PROFILE, repository=repository)
     assert re.search(said, " ".join(str(refused.value).split())), str(refused.value)
     assert not repository.exists()
+
+
+def test_a_classifier_of_more_layers_than_rows_is_looked_at_in_every_one() -> None:
+    torch.manual_seed(0)
+    stages = [stage for _ in range(60) for stage in (nn.Linear(8, 8), nn.Softsign())]
+    for stage in stages[::2]:
+        nn.init.orthogonal_(stage.weight)
+    deep = nn.Sequential(nn.Flatten(), nn.Linear(BANDS * FRAMES, 8), *stages, nn.Linear(8, 2))
+    pair = make_pair(dense(), deep, None)
+    assert len(pair.layers) == 62 > verify.BATCHES[-1]
+    check = verify._Check(pair, {}, np.random.default_rng(0))
+    check.torch_itself()
+    assert check.batch_sizes() == (1, 3, 124)
 
 
 def test_a_layer_that_does_not_exist(tmp_path: Path) -> None:
