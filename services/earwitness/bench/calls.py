@@ -1,8 +1,9 @@
 """The calls that the load is made of, on one connection to each server, as the clients of users make them."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,7 @@ from earwitness.client import (
     ExplainerClient,
     Grid,
     Objective,
+    RpcFailure,
     ScorerClient,
     Search,
     Settings,
@@ -31,6 +33,9 @@ SCORED_ROWS = 50
 """As many explanations as a setting of the paper's sweeps has."""
 SWEEP_RATES = (0.1, 0.01)
 """A sweep tries these learning rates."""
+CLEAR_S, RETRY_S = 4.0, 0.2
+"""What clearing a sweep away may take, and between two tries: a process that is told to end has time for it twice."""
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Calls:
         self._access = access
         self._next_seed = seed
         self._exit = AsyncExitStack()
+        self._left: set[str] = set()
+        """Sweeps in the stack that are not deleted yet."""
         rng = np.random.default_rng(seed)
         self._activations = rng.standard_normal((SCORED_ROWS, work.score_units)).astype(np.float32)
         self._bundle: BundleMetadata | None = None
@@ -85,6 +92,9 @@ class Calls:
     async def __aexit__(
         self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await asyncio.gather(*map(self._clear, tuple(self._left)))
+        if self._left:
+            _logger.warning("sweeps were left in the stack: %s", ", ".join(sorted(self._left)))
         await self._exit.aclose()
 
     async def make(self, kind: Kind) -> int:
@@ -137,7 +147,7 @@ class Calls:
         )
 
     async def _sweep(self) -> int:
-        """A sweep from its creation to its end; deleted then."""
+        """A sweep from its creation to its end; deleted then, however that comes."""
         work = self._work
         plan = SweepPlan(
             work.model,
@@ -147,19 +157,31 @@ class Calls:
             first_seed=self._seeds(work.rows),
         )
         latest = await self._sweeps.create(plan)
+        self._left.add(latest.sweep_id)
         try:
             async for progress in self._sweeps.watch(latest.sweep_id):
                 latest = progress
-        except asyncio.CancelledError:
-            await self._sweeps.cancel(latest.sweep_id)
-            async for _ in self._sweeps.watch(latest.sweep_id):
-                pass
-            raise
         finally:
-            await self._sweeps.delete(latest.sweep_id)
+            await self._clear(latest.sweep_id)
         if latest.state != "succeeded":
             raise BenchError(f"sweep {latest.sweep_id} {latest.state}: {latest.error}")
         return latest.row_steps_done
+
+    async def _clear(self, sweep_id: str) -> None:
+        """End a sweep and delete it; what cannot be done now is left for the end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLEAR_S):
+                while sweep_id in self._left:
+                    try:
+                        await self._sweeps.delete(sweep_id)
+                        self._left.discard(sweep_id)
+                    except RpcFailure as failure:
+                        if failure.reason == "SWEEP_NOT_FOUND":  # an earlier try did it, and its answer was lost
+                            self._left.discard(sweep_id)
+                        elif failure.reason == "SWEEP_NOT_OVER":
+                            with suppress(RpcFailure):
+                                await self._sweeps.cancel(sweep_id)
+                        await asyncio.sleep(RETRY_S)
 
     async def _infer(self) -> int:
         """One step of a search of as many rows, by Triton's search model."""

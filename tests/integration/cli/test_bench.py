@@ -13,14 +13,16 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from grpc import StatusCode
 
+from earwitness.bench.calls import Access, Calls, Work
 from earwitness.bench.conclusions import conclude
 from earwitness.bench.errors import BenchError
 from earwitness.bench.prometheus import PrometheusServer, find_prometheus
 from earwitness.bench.run import run_bench
 from earwitness.bench.values import Plan, Target
 from earwitness.bench.watch import Watch
-from earwitness.client import ScorerClient, SweepClient
+from earwitness.client import RpcFailure, ScorerClient, SweepClient, SweepProgress
 from earwitness.explainer.server import build_server as build_explainer
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.scorer.server import build_server as build_scorer
@@ -147,6 +149,34 @@ async def test_nothing_is_left_in_the_stack_of_one_that_is_given_up(models: Path
             await running
         assert await sweeps.list() == ()
         assert await scorer.list_references() == []
+
+
+async def test_a_sweep_that_fails_is_deleted_and_what_cannot_be_is_at_the_end(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = RpcFailure(StatusCode.UNAVAILABLE, "the explainer is away")
+
+    async def refuse(*of: object, **options: object) -> AsyncIterator[SweepProgress]:
+        raise away
+        yield
+
+    async def refuse_all(*of: object, **options: object) -> None:
+        raise away
+
+    monkeypatch.setattr(SweepClient, "watch", refuse)
+    async with small_services(models, tmp_path) as target, SweepClient(target.explainer) as sweeps:
+        work = Work("tiny", "", "fc3", rows=2, steps=10_000, score_layer="fc3", score_units=2, reference="")
+        async with Calls(Access(target.explainer, target.scorer, None, None, None), work, seed=0) as calls:
+            with pytest.raises(RpcFailure, match="is away"):
+                await calls.make("sweep")
+            assert await sweeps.list() == ()
+            with monkeypatch.context() as patched:
+                patched.setattr("earwitness.bench.calls.CLEAR_S", 0.1)
+                patched.setattr(SweepClient, "delete", refuse_all)
+                with pytest.raises(RpcFailure, match="is away"):
+                    await calls.make("sweep")
+            assert len(await sweeps.list()) == 1
+        assert await sweeps.list() == ()
 
 
 def test_ctrl_c_ends_all_that_was_started(models: Path, tmp_path: Path) -> None:
