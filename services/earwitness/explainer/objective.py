@@ -1,6 +1,5 @@
 """Which activation a search moves and which way, and its row of the search graph's `unit_weights`."""
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -9,6 +8,9 @@ import numpy as np
 from earwitness.errors import InvalidArgument
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer
+
+MAX_WEIGHT = 1e6
+"""Of a direction. Far beyond it the square of the gradient leaves float32, and Adam stands still without a word."""
 
 
 class Sense(Enum):
@@ -87,7 +89,8 @@ def _check_direction(direction: Direction, layer: Layer, field: str) -> None:
         if unit in seen:
             raise InvalidArgument(f"{field}.units[{index}]", f"unit {unit} is there twice; add its weights into one")
         seen.add(unit)
-        if not math.isfinite(weight):
-            raise InvalidArgument(f"{field}.weights[{index}]", f"got {weight}; weights must be finite numbers")
+        if not abs(weight) <= MAX_WEIGHT:
+            allowed = f"finite numbers from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
+            raise InvalidArgument(f"{field}.weights[{index}]", f"got {weight:g}; weights must be {allowed}")
     if not any(weights):
         raise InvalidArgument(f"{field}.weights", "all weights are 0; at least one must not be")

@@ -42,6 +42,8 @@ def test_weights_over_all_units(objective, expected) -> None:
         ("out", Direction((1, 1), (1.0, 1.0)), "direction.units[1]", "twice"),
         ("out", Direction((0, 1), (1.0, float("nan"))), "direction.weights[1]", "finite"),
         ("out", Direction((0, 1), (float("-inf"), 1.0)), "direction.weights[0]", "finite"),
+        ("out", Direction((0, 1), (1e6, 1e20)), "direction.weights[1]", "got 1e+20; weights must be finite"),
+        ("out", Direction((0, 1), (-1.1e6, 1.0)), "direction.weights[0]", "-1e+06 to 1e+06"),
         ("out", Direction((0, 1), (0.0, 0.0)), "direction.weights", "all weights are 0"),
     ],
 )

@@ -57,7 +57,8 @@ def test_adam_walks_with_torch(learning_rate) -> None:
 def test_adam_with_tiny_and_huge_gradients() -> None:
     start = np.zeros((2, 2), np.float32)
     path = climb(start, [Settings(ADAM, learning_rate=0.1)] * 2, lambda z: np.array([[1e-30, 0], [1e30, -1e30]]), 3)
-    # Far below epsilon nothing moves; the square of 1e30 is beyond float32 and freezes the row, without a warning.
+    # Far below epsilon nothing moves; the square of 1e30 is beyond float32 and freezes the row, without a
+    # warning: so the weights of directions have a bound.
     assert np.isfinite(path).all()
     assert (np.abs(path[:, 0]) < 1e-20).all()
 

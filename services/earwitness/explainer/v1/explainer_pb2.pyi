@@ -397,7 +397,7 @@ class Direction(_message.Message):
 
     @_builtins.property
     def weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Required. One finite weight for each unit, not all zero."""
+        """Required. One weight for each unit, each -1e6 to 1e6, not all zero."""
 
     def __init__(
         self,
