@@ -273,7 +273,7 @@ def add_gradient(network: ReplayNetwork, windows: Tensor, labels: Tensor) -> Ten
     device = next(network.parameters()).device
     rows = max(1, VALUES_AT_ONCE // windows[0].numel()) if device.type == "cpu" else len(windows)
     losses = list[Tensor]()
-    for some, expected in zip(windows.split(rows), labels.split(rows), strict=True):
+    for some, expected in zip(torch.split(windows, rows), torch.split(labels, rows), strict=True):
         logits = network(some[:, None].to(device))
         loss = cross_entropy(logits, expected.to(device), reduction="sum") / len(windows)
         loss.backward()  # type: ignore[no-untyped-call]
