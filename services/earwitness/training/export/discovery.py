@@ -1,6 +1,7 @@
 """What need not be said of networks that are not ours: the latent's size and shape, the channel axis, the layers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,8 @@ from torch.nn.modules.conv import _ConvNd
 from earwitness.training.export.errors import ExportError, LayerError, ShapeError
 from earwitness.training.export.layers import OUTPUT_NAME, RESERVED_NAMES, LayerSpec
 
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AssertionError)
+"""What a forward pass raises that does not work."""
 LATENT_ATTRIBUTES = ("latent_size", "latent_dim", "z_dim", "nz")
 SOFTENING = (nn.Softmax, nn.Sigmoid, nn.LogSigmoid)
 """What turns logits into something else; LogSoftmax does not, for the softmax of its result is that of the logits."""
@@ -70,11 +73,9 @@ def fit_channel(generator: nn.Module, classifier: nn.Module, x: Tensor) -> tuple
         return nn.Sequential(generator, adapter).eval(), adapter(x)
 
 
-def run(role: str, network: nn.Module, x: Tensor) -> Tensor:
-    """What the network makes of a batch.
-
-    Raises: ShapeError naming the layer that did not take its input; ExportError when the result is not finite.
-    """
+@contextmanager
+def entered_layers(network: nn.Module) -> Iterator[list[str]]:
+    """While open, the modules that a forward pass of the network is in, in words, the innermost last."""
     entered: list[str] = []
     handles = []
     for path, module in network.named_modules():
@@ -82,16 +83,30 @@ def run(role: str, network: nn.Module, x: Tensor) -> Tensor:
         handles.append(module.register_forward_pre_hook(lambda module, args, name=name: entered.append(name)))
         handles.append(module.register_forward_hook(lambda module, args, output: entered.__delitem__(-1)))
     try:
-        with torch.no_grad():
-            result = network(x)
-    except LayerError:
-        raise
-    except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as err:
-        where = f"{entered[-1]} failed: " if entered else ""
-        raise ShapeError(f"{role}: does not take a batch of shape {list(x.shape)}; {where}{err}") from err
+        yield entered
     finally:
         for handle in handles:
             handle.remove()
+
+
+def failed(entered: Sequence[str], err: Exception) -> str:
+    """Which layer failed, and why."""
+    return f"{entered[-1]} failed: {err}" if entered else str(err)
+
+
+def run(role: str, network: nn.Module, x: Tensor) -> Tensor:
+    """What the network makes of a batch.
+
+    Raises: ShapeError naming the layer that did not take its input; ExportError when the result is not finite.
+    """
+    with entered_layers(network) as entered:
+        try:
+            with torch.no_grad():
+                result = network(x)
+        except LayerError:
+            raise
+        except FAILURES as err:
+            raise ShapeError(f"{role}: does not take a batch of shape {list(x.shape)}; {failed(entered, err)}") from err
     if not isinstance(result, Tensor):
         raise ShapeError(f"{role}: returns {type(result).__name__}, expected one tensor")
     if not result.isfinite().all():

@@ -1,5 +1,6 @@
 """From an operator graph to an ONNX model."""
 
+import re
 from collections.abc import Sequence
 
 import onnx
@@ -21,7 +22,8 @@ MAX_BATCH_SIZE = 256
 def to_onnx(graph: GraphModule, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
     """The graph as one self-contained, checked model without traces of the machine it was made on.
 
-    Raises: UnsupportedOperator when the exporter fails on an operator that it claims to know.
+    Raises: UnsupportedOperator when the exporter fails on an operator that it claims to know, or means another by it
+    than ONNX does.
     """
     placeholders = graph.graph.find_nodes(op="placeholder")
     examples = tuple(torch.zeros(EXAMPLE_ROWS, *node.meta["val"].shape[1:]) for node in placeholders)
@@ -36,7 +38,11 @@ def to_onnx(graph: GraphModule, inputs: Sequence[str], outputs: Sequence[str]) -
     ClearMetadataAndDocStringPass()(written)
     model = onnx_ir.to_proto(written)
     _name_batch(model)
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.shape_inference.InferenceError as err:
+        operator, why = re.search(r"op_type:\s*(\w+)", str(err)), str(err).rpartition("] ")[2].strip()
+        raise UnsupportedOperator(operator[1] if operator else "(unknown)", "(unknown)", f"ONNX: {why}") from err
     return model
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from earwitness.inference.metadata import Layer
 from earwitness.training.export.discovery import (
@@ -115,5 +118,28 @@ def _frozen(role: str, network: nn.Module) -> nn.Module:
                 f"{role}: {name!r} holds {wrong} NaN or infinite values of {tensor.numel()}; "
                 "training diverged, or the file is damaged: export another checkpoint"
             )
-    frozen = copy.deepcopy(network).eval().float().cpu()
-    return frozen.requires_grad_(False)
+    return _folded(_copy(network).eval()).float().cpu().requires_grad_(False)
+
+
+def _copy(network: nn.Module) -> nn.Module:
+    """A deep copy, also of results that modules keep: after a pass `torch.nn.utils.weight_norm` leaves its weight."""
+    results = (value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor))
+    return copy.deepcopy(network, {id(each): each.detach().clone() for each in results if not each.is_leaf})
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    """The network, its weights in place of how they are computed: weight and spectral normalisation, any other."""
+    for module in list(network.modules()):
+        for hook in list(module._forward_pre_hooks.values()):
+            if isinstance(hook, WeightNorm):
+                nn.utils.remove_weight_norm(module, hook.name)
+            elif isinstance(hook, SpectralNorm):
+                nn.utils.remove_spectral_norm(module, hook.name)
+        if parametrize.is_parametrized(module):
+            # torch's own removal changes the class of the module, which the copy shares with what it is a copy of.
+            weights = {name: getattr(module, name).detach() for name in module.parametrizations}  # type: ignore[union-attr]
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]
+            for name, weight in weights.items():
+                module.register_parameter(name, nn.Parameter(weight.clone()))
+    return network

@@ -1,6 +1,7 @@
 """What torch says, in float64: the truth the served graphs are held against."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -9,7 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
+from earwitness.training.export.discovery import FAILURES, entered_layers, failed
+from earwitness.training.export.errors import ExportError
 from earwitness.training.export.pair import Pair
 
 Exact = NDArray[np.float64]
@@ -35,6 +39,21 @@ def rows_at_once(pair: Pair) -> int:
     return max(1, VALUES_AT_ONCE // prod(pair.spectrogram_shape))
 
 
+class _CastsToFloat64(TorchFunctionMode):
+    """Where a network casts to float32, which is nothing to the served graphs, it casts to float64 here."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        wide = Tensor.double if func is Tensor.float else func
+        named = {name: _widened(each) for name, each in (kwargs or {}).items()}
+        return wide(*(_widened(each) for each in args), **named)
+
+
+def _widened(argument: Any) -> Any:
+    return torch.float64 if argument is torch.float32 else argument
+
+
 class Reference:
     """The chain of a pair in float64.
 
@@ -54,8 +73,7 @@ class Reference:
         parts = list[Truth]()
         for some, weights in zip(self._chunks(z), self._chunks(unit_weights), strict=True):
             latent = some.double().requires_grad_(True)
-            x = self._pair.generate(self._weights, latent)
-            units = torch.cat(self._pair.classify(self._weights, x), dim=1)
+            x, units = self._pass(latent)
             (gradient,) = torch.autograd.grad((units * weights).sum(), latent)
             parts.append(Truth(self._served(x).detach().numpy(), units.detach().numpy(), gradient.numpy()))
         return Truth(
@@ -65,9 +83,25 @@ class Reference:
     def units(self, z: Exact) -> Exact:
         """z `[B, Z]` → `[B, U]`."""
         with torch.no_grad():
-            spectrograms = (self._pair.generate(self._weights, some) for some in self._chunks(z))
-            units = [torch.cat(self._pair.classify(self._weights, x), dim=1) for x in spectrograms]
-        return np.asarray(torch.cat(units).numpy())
+            return np.asarray(torch.cat([self._pass(some)[1] for some in self._chunks(z)]).numpy())
+
+    def require_computable(self) -> None:
+        """Raises: ExportError naming the layer that cannot be computed in float64."""
+        with entered_layers(self._pair.generator) as generator, entered_layers(self._pair.classifier) as classifier:
+            try:
+                self.units(np.zeros((2, self._pair.latent_size)))
+            except FAILURES as err:
+                role = "generator" if generator else "classifier"
+                raise ExportError(
+                    f"{role}: cannot be computed in float64, which the served graphs are held against; "
+                    f"{failed(generator or classifier, err)}"
+                ) from err
+
+    def _pass(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """z `[B, Z]` → spectrogram, units `[B, U]`."""
+        with _CastsToFloat64():
+            x = self._pair.generate(self._weights, z)
+            return x, torch.cat(self._pair.classify(self._weights, x), dim=1)
 
     def _chunks(self, rows: NDArray[Any]) -> list[Tensor]:
         size = rows_at_once(self._pair)

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from earwitness.features import MelProfile
 from earwitness.inference.metadata import UnitLabel
-from earwitness.training.export import ExportError, export_bundle, verify
+from earwitness.training.export import ExportError, UnsupportedOperator, export_bundle, verify
+from earwitness.training.export.forward_graphs import classifier_graph
 from earwitness.training.export.layers import LayerSpec
+from earwitness.training.export.onnx_writer import to_onnx
 from earwitness.training.export.pair import Pair, make_pair
+from earwitness.training.export.reference import Reference
 
 BANDS, FRAMES, LATENT = 8, 12, 5
 PROFILE = MelProfile("own@1", sample_rate_hz=8_000, frame_length=128, hop_length=64, band_count=8, excerpt_frames=12)
@@ -148,6 +152,7 @@ class Failing(nn.Module):
         (dense(), classifier(2, Failing(lambda x: (x, x))), "classifier: returns tuple, expected one tensor"),
         (dense(), classifier(2, Failing(lambda x: (-x.abs()).log())), "classifier: returns NaN or infinite values"),
         (dense(), nn.Sequential(nn.Flatten(), nn.LazyLinear(2)), "'1.weight' has no shape yet"),
+        (dense(), classifier(2, Failing(lambda x: x @ torch.eye(2))), r"computed in float64.*layer '9' \(Failing\)"),
         (dense(), Failing(lambda x: x.flatten(1)[:, :2]), "layers: found no convolution or dense layer"),
     ],
 )  # fmt: skip
@@ -157,6 +162,49 @@ def test_refusals_name_what_does_not_fit(tmp_path: Path, generator: nn.Module, j
         export_bundle(generator, judge, name="own", features=PROFILE, repository=repository)
     assert re.search(said, " ".join(str(refused.value).split())), str(refused.value)
     assert not repository.exists()
+
+
+@pytest.mark.parametrize(
+    "wrap", [weight_norm, spectral_norm, parametrizations.weight_norm, parametrizations.spectral_norm]
+)
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
+def test_normalised_weights_are_folded_in_the_copy(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(wrap(nn.Conv2d(1, 4, 3)), nn.ReLU(), nn.Flatten(), wrap(nn.Linear(240, 2)))
+    x = torch.randn(3, 1, BANDS, FRAMES)
+    network.train()(x)  # so that a weight is the result of a training step's pass
+    names = list(network.state_dict())
+    pair = make_pair(dense(), network, None)
+    assert [layer.name for layer in pair.layers] == ["conv2d_0", "linear_3"]
+    assert sorted(pair.classifier.state_dict()) == ["0.bias", "0.weight", "3.bias", "3.weight"]
+    assert list(network.state_dict()) == names
+    torch.testing.assert_close(pair.classifier(x), network.eval()(x))
+
+
+def test_a_cast_to_float32_keeps_the_reference_exact() -> None:
+    torch.manual_seed(0)
+    ends = [nn.Flatten(), nn.Linear(BANDS * FRAMES, 2)]
+    z = np.random.default_rng(0).standard_normal((3, LATENT))
+    plain = Reference(make_pair(dense(), nn.Sequential(*ends), None)).units(z)
+    for cast in (Tensor.float, lambda x: x.to(torch.float32), lambda x: x.to(dtype=torch.float32)):
+        torch.manual_seed(0)
+        reference = Reference(make_pair(dense(), nn.Sequential(Failing(cast), *ends), None))
+        reference.require_computable()
+        assert reference.units(z).shape == plain.shape
+        assert reference.units(z).dtype == np.float64
+
+
+def test_an_operator_that_means_something_else_in_onnx_is_named() -> None:
+    """torch leaves out a window that would begin beyond the end, ONNX does not."""
+    pooled = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.MaxPool2d(2, stride=3, ceil_mode=True), nn.Flatten(), nn.Linear(32, 2)
+    )
+    pair = make_pair(dense(), pooled, None)
+    names = ["probability", *(layer.name for layer in pair.layers)]
+    with pytest.raises(
+        UnsupportedOperator, match=r"operator MaxPool .* ONNX: Inferred shape and existing shape differ"
+    ):
+        to_onnx(classifier_graph(pair), ["spectrogram"], names)
 
 
 def test_a_classifier_of_more_layers_than_rows_is_looked_at_in_every_one() -> None:
