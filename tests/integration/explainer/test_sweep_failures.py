@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import numpy as np
@@ -101,6 +102,26 @@ async def test_a_gradient_that_is_zero_fails_the_sweep(tiny: TinyBundle) -> None
         assert operation.error.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
         assert "exactly zero" in operation.error.message
         assert (await sweeping.get(sweep_id)).state == pb.SWEEP_STATE_FAILED
+
+
+async def test_each_time_that_sweeps_have_to_wait_is_logged_once(
+    tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim, away = SweepStore.claim, iter([True, True, False, True, False])
+
+    def now_and_then(store: SweepStore, *of: Any) -> Any:
+        if next(away, False):
+            raise StoreUnavailable()
+        return claim(store, *of)
+
+    monkeypatch.setattr(SweepStore, "claim", now_and_then)
+    async with running(tiny) as started:
+        started.backend.step_s = 0.02
+        sweeping = Sweeping.of(started.channel)
+        made = [await sweeping.create(sweep()) for _ in range(2)]
+        for each in made:
+            assert (await sweeping.wait(each)).HasField("response")
+    assert caplog.text.count("sweeps wait:") == 2
 
 
 async def test_a_database_that_is_away_does_not_keep_the_explainer_from_its_end(

@@ -128,6 +128,7 @@ async def test_cancel_keeps_what_is_done(tiny: TinyBundle) -> None:
         assert (await sweeping.wait(queued_id)).error.code == grpc.StatusCode.CANCELLED.value[0]
         assert not any(result.done for result in (await sweeping.get(queued_id)).results)
         await sweeping.cancel(running_id)  # over: stays as it is
+        assert started.server.registry.get_sample_value("explainer_sweeps_total", {"state": "cancelled"}) == 2
         started.backend.step_s = 0.0
         resumed = await sweeping.resume(running_id)
         assert (await sweeping.wait(resumed)).HasField("response")

@@ -88,6 +88,7 @@ class SweepQueue:
                     with tracing.span("sweep", about, cause=record.traceparent) as span:
                         state = await self._run(record, lease)
                         span.tell({"earwitness.state": state.value})
+                    failing = False
                     continue
                 failing = False
             except (Unavailable, LeaseLost, ModelExchanged) as err:  # whatever it was, it is tried again

@@ -131,8 +131,9 @@ class SweepStore:
         with self._database.reading() as connection:
             return [_record(row) for row in connection.execute(query)]
 
-    def cancel(self, sweep_id: str) -> SweepRecord:
-        """Ask that a sweep stops; one that nobody runs is cancelled at once, one that is over stays as it is.
+    def cancel(self, sweep_id: str) -> bool:
+        """Ask that a sweep stops; one that is over stays as it is, one that nobody runs is cancelled at once: whether
+        that was so.
 
         Raises: SweepNotFound.
         """
@@ -140,9 +141,10 @@ class SweepStore:
         with self._database.writing() as connection:
             found = _get(connection, sweep_id, lock=True)
             of = sweep.c.key == found.key
-            if not _change(connection, of & _nobodys(now), **_over(State.CANCELLED, now)):
-                _change(connection, of & (sweep.c.state == State.RUNNING.value) & ~sweep.c.cancelling, cancelling=True)
-            return _get(connection, sweep_id)
+            if _change(connection, of & _nobodys(now), **_over(State.CANCELLED, now)):
+                return True
+            _change(connection, of & (sweep.c.state == State.RUNNING.value) & ~sweep.c.cancelling, cancelling=True)
+            return False
 
     def delete(self, sweep_id: str) -> None:
         """Delete a sweep that is over with all that it holds. Raises: SweepNotFound, SweepNotOver."""

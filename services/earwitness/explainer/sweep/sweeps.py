@@ -27,7 +27,7 @@ from earwitness.explainer.sweep.layout import Layout, check_layout
 from earwitness.explainer.sweep.queue import POLL_S, SweepQueue, either, layout_of, model_of
 from earwitness.explainer.sweep.ranking import Ranker
 from earwitness.explainer.sweep.rankings import Rankings, check_rank_size
-from earwitness.explainer.sweep.record import NewSweep, SweepRecord
+from earwitness.explainer.sweep.record import NewSweep, State, SweepRecord
 from earwitness.explainer.sweep.results import Rows, Tensors, outcome
 from earwitness.explainer.sweep.store import SweepStore
 from earwitness.explainer.sweep.values import SweepLimits, check_request
@@ -188,7 +188,8 @@ class Sweeps:
 
     async def cancel(self, sweep_id: str) -> None:
         """Ask that a sweep stops; what is done is kept. Raises: SweepNotFound, StoreUnavailable."""
-        await self._change(lambda: self._store.cancel(sweep_id))
+        if await self._change(lambda: self._store.cancel(sweep_id)):
+            self._metrics.sweep_over(State.CANCELLED.value)
         self._queue.wake(sweep_id)
         self._tell()
 

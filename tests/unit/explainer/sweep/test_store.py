@@ -165,7 +165,7 @@ def test_one_that_failed_is_gone_on_with(database: Database, store: SweepStore) 
     assert store.curves(made.key, 0) == [b"curve 0", b"curve 5"]
     assert store.results(made.key, tensors=True) == {2: StoredResult(b"rows", b"tensors")}
 
-    assert store.cancel("s2").state is State.CANCELLED  # while it waits, with checkpoints
+    assert store.cancel("s2")  # while it waits, with checkpoints
     assert store.create(new("s3"), 1, resume_from="s2").progress.row_steps_done == 40
     with database.writing() as connection:
         connection.execute(text("UPDATE sweep_block SET state = NULL"))  # as an earlier version left it
@@ -181,14 +181,18 @@ def test_cancelled_where_it_stands(store: SweepStore) -> None:
     store.create(new("s2"), 3)
     taken = store.claim("a", FOREVER, ["tiny"])
     assert taken is not None
-    assert store.cancel("s2").state is State.CANCELLED
-    asked = store.cancel("s1")
+    assert store.cancel("s2")
+    assert store.get("s2").state is State.CANCELLED
+    assert not store.cancel("s1")
+    asked = store.get("s1")
     assert (asked.state, asked.cancelling) == (State.RUNNING, True)
     assert store.renew(taken[1], Progress(10))
     with pytest.raises(SweepNotOver):
         store.delete("s1")
     store.finish(taken[1], State.CANCELLED, None, Progress(10))
-    assert store.cancel("s1").sequence == store.get("s1").sequence
+    ended = store.get("s1")
+    assert not store.cancel("s1")
+    assert store.get("s1") == ended
     store.delete("s1")
     with pytest.raises(SweepNotFound):
         store.get("s1")
@@ -201,7 +205,8 @@ def test_one_whose_holder_is_gone_is_cancelled_though_nobody_can_run_it(store: S
     taken = store.claim("dead", GONE, ["tiny"])
     assert taken is not None
     assert store.claim("next", FOREVER, ["another model"]) is None
-    assert store.cancel("s1").state is State.CANCELLED
+    assert store.cancel("s1")
+    assert store.get("s1").state is State.CANCELLED
     with pytest.raises(LeaseLost):
         store.renew(taken[1], Progress(10))
     store.delete("s1")
