@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from earwitness.client import scorer_messages as messages
-from earwitness.client.channel import Tls
+from earwitness.client.channel import Tls, open_channel
 from earwitness.client.errors import RpcFailure, answer_lost, failures, malformed
 from earwitness.client.names import resource
 from earwitness.client.partials import Partial, VersionStatistics
@@ -43,8 +43,8 @@ class ScorerClient(ServiceClient):
     """Calls `earwitness.scorer.v1.ScorerService`.
 
     Every method raises `RpcFailure` when the service refuses or cannot be reached, and takes a deadline, `timeout_s`.
-    All but `delete_reference` may be repeated safely (request ids, shard ids), so they are tried again while the
-    service is unavailable.
+    All but `delete_reference`, and `freeze_reference` with an etag, may be repeated safely (request ids, shard ids), so
+    they are tried again while the service is unavailable.
     """
 
     service = "earwitness.scorer.v1.ScorerService"
@@ -64,6 +64,14 @@ class ScorerClient(ServiceClient):
     def __init__(self, target: str, *, token: str | None = None, tls: Tls | None = None) -> None:
         super().__init__(target, token=token, tls=tls)
         self._stub: rpc.ScorerServiceAsyncStub = rpc.ScorerServiceStub(self._channel)
+        # What is tried again is a channel's to say, of a method whatever it is asked.
+        self._once = open_channel(target, tls=tls, service=self.service, idempotent_methods=())
+        self._stub_once: rpc.ScorerServiceAsyncStub = rpc.ScorerServiceStub(self._once)
+
+    async def close(self) -> None:
+        """See `ServiceClient`."""
+        await self._once.close()
+        await super().close()
 
     async def create_reference(
         self,
@@ -162,10 +170,15 @@ class ScorerClient(ServiceClient):
     async def freeze_reference(
         self, name: str, *, etag: str = "", timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> ReferenceVersion:
-        """An immutable version of what the reference holds now; the last one when nothing was added since."""
+        """An immutable version of what the reference holds now; the last one when nothing was added since.
+
+        With an `etag` it is asked once: freezing changes the etag, so that a second try after a lost answer would be
+        refused for what the first one did.
+        """
         request = pb.FreezeReferenceRequest(name=resource("references", name), etag=etag)
+        stub = self._stub_once if etag else self._stub
         with failures(self.target):
-            answer = await self._stub.FreezeReference(request, timeout=timeout_s, metadata=self._metadata)
+            answer = await stub.FreezeReference(request, timeout=timeout_s, metadata=self._metadata)
         return messages.version_value(answer.version)
 
     async def get_reference(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Reference:
