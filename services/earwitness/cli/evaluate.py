@@ -27,7 +27,10 @@ Cache = Annotated[
     Path | None,
     typer.Option(help="Folder of recordings' spectrograms that commands may share. Default: in the run's."),
 ]
-Excerpts = Annotated[int, typer.Option(min=4, help="Excerpts on each side of a distance.")]
+Excerpts = Annotated[
+    int,
+    typer.Option(min=1, help="Excerpts on each side of a distance, above twice the units of the last hidden layer."),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of excerpts and samples.")]
 CLASSIFIER_FIGURES = ("frames", "auroc", "auroc_raw", "error", "precision", "recall", "specificity", "f1")
 PRINTED_FILES = 25
@@ -192,4 +195,4 @@ def _print_report(title: str, report: Mapping[str, Any], json_output: bool) -> N
 def _figure(value: Any) -> str:
     if isinstance(value, float):
         return "–" if math.isnan(value) else f"{value:.4g}"
-    return str(value)
+    return "–" if value is None else str(value)

@@ -74,9 +74,7 @@ def export(
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of the corpus' spectrograms. Default: one beside the generator.", rich_help_panel=CARD
-        ),
+        typer.Option(help="Folder of the corpus' spectrograms. Default: in the generator's run.", rich_help_panel=CARD),
     ] = None,
     layer: Annotated[
         list[str] | None,

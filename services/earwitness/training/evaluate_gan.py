@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from earwitness.features import profile_from_dict
@@ -32,35 +31,52 @@ from earwitness.training.checkpoint import (
     save_checkpoint,
 )
 from earwitness.training.excerpts import ExcerptSource, open_excerpts
+from earwitness.training.measured import Measured, band_noise, drawn, generated, measure, unit_count
 from earwitness.training.networks import Detector, Generator
 from earwitness.training.run_folder import Progress, keep_freed_memory, silent
-from earwitness.training.train_gan import checkpoints, spectrograms_of
+from earwitness.training.train_gan import checkpoints, run_of, spectrograms_of
 
-Excerpts = NDArray[np.float32]
-BATCH = 64
+SAMPLING = 2
+"""Raised with every change of what is drawn for equal seeds: scores of another drawing are not reused."""
 
 
 @dataclass(frozen=True)
 class RealExcerpts:
-    """Held-out excerpts `[N, bands, frames]`, a classifier's embedding of them, factored, and band statistics."""
+    """Held-out excerpts: what the classifier makes of them, and that factored."""
 
-    excerpts: Excerpts
+    measured: Measured
     reference: Factored
-    band_mean: NDArray[np.float64]
-    band_std: NDArray[np.float64]
 
     @classmethod
     def draw(cls, data: ExcerptSource, network: Detector, count: int, seed: int) -> "RealExcerpts":
-        excerpts, _ = data.random_excerpts(np.random.default_rng(seed), count)
-        mean, std = band_moments(excerpts)
-        return cls(excerpts, factor_rows(embed(network, excerpts)), mean, std)
+        """Raises: ValueError for so few that a distance would tell of their number."""
+        units = unit_count(network, data.profile.excerpt_shape)
+        if count <= 2 * units:
+            raise ValueError(
+                f"excerpts: got {count}, expected more than {2 * units}: twice the {units} units of "
+                f"{network.layer_names[-2]}, over which distances are taken"
+            )
+        measured = measure(network, drawn(data, count, seed))
+        return cls(measured, factor_rows(measured.embedding))
+
+    @property
+    def count(self) -> int:
+        return len(self.measured.embedding)
+
+    def distance(self, embedding: NDArray[np.float32]) -> float:
+        """Fréchet distance of rows `[N, units]`."""
+        return float(frechet_distance(embedding, self.reference).distance)
 
 
 @dataclass(frozen=True)
 class CheckpointScore:
-    """One generator against held-out excerpts: FID, and root mean square differences per band (log units)."""
+    """One generator against held-out excerpts: FID, and root mean square differences per band (log units).
+
+    `excerpts` is their number, on each side.
+    """
 
     update: int
+    excerpts: int
     fid: float
     band_mean_distance: float
     band_std_distance: float
@@ -68,16 +84,16 @@ class CheckpointScore:
 
 @dataclass(frozen=True)
 class GeneratorReport:
-    """FIDs over the classifier's layer `layer` to `excerpts` test excerpts.
+    """FIDs over the classifier's layer `layer`, each of `excerpts` excerpts to as many of the test.
 
-    Halves: of excerpts of every second recording to those of the others. `warnings` are what makes the figures less
-    than they seem.
+    Halves: excerpts of every second test recording to those of the others; None where there is one recording only.
+    `warnings` are what makes the figures less than they seem.
     """
 
     layer: str
     excerpts: int
     fid: float
-    fid_real_halves: float
+    fid_real_halves: float | None
     fid_training: float
     fid_band_noise: float
     band_mean_distance: float
@@ -104,9 +120,10 @@ def evaluate_generator(
 ) -> GeneratorReport:
     """Distances to the test split over the classifier's embedding; `seed` is another than that of `choose_checkpoint`.
 
-    `cache` is the folder of the spectrograms of a corpus of recordings; it defaults to one beside the generator.
+    `cache` is the folder of the spectrograms of a corpus of recordings; it defaults to the one of the generator's run.
 
-    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used.
+    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used; ValueError for too few excerpts,
+    or a classifier that the generator was trained against.
     """
     judge, judge_meta = load_checkpoint(classifier, *DETECTORS)
     network = cast(Detector, judge)
@@ -114,7 +131,7 @@ def evaluate_generator(
     _refuse_own_judge(generator, meta, classifier)
     keep_freed_memory()
     profile = profile_from_dict(meta.features)
-    opened = open_excerpts(corpus, profile, cache or spectrograms_of(generator.parent))
+    opened = open_excerpts(corpus, profile, cache or spectrograms_of(run_of(generator)))
     test = opened.open("test")
     for path, own in ((classifier, judge_meta), (generator, meta)):
         require_features(path, own, test.profile, str(corpus))
@@ -122,21 +139,19 @@ def evaluate_generator(
     real = RealExcerpts.draw(test, network, excerpts, seed)
     progress(1, 4, "samples")
     score = score_generator(cast(Generator, module), network, real, seed, int(meta.training.get("updates", 0)))
-    rng = np.random.default_rng(seed)
-    noise = real.band_mean[:, None] + real.band_std[:, None] * rng.standard_normal(real.excerpts.shape)
-    floor = cast(Generator, module).log_floor
     progress(2, 4, "halves of the test")
-    recordings = len(test.frame_counts)
-    halves = [embed(network, _excerpts_of(test, range(first, recordings, 2), excerpts // 2, seed)) for first in (0, 1)]
+    halves = _halves_distance(network, test, excerpts, seed)
     progress(3, 4, "training excerpts and noise")
-    training, _ = opened.open("train").random_excerpts(np.random.default_rng(seed), excerpts)
+    training = measure(network, drawn(opened.open("train"), excerpts, seed))
+    floor = cast(Generator, module).log_floor
+    noise = measure(network, band_noise(real.measured, profile.excerpt_shape[1], floor, seed))
     return GeneratorReport(
         layer=network.layer_names[-2],
         excerpts=excerpts,
         fid=score.fid,
-        fid_real_halves=float(frechet_distance(halves[0], factor_rows(halves[1])).distance),
-        fid_training=_fid(network, training, real.reference),
-        fid_band_noise=_fid(network, np.maximum(noise, floor).astype(np.float32), real.reference),
+        fid_real_halves=halves,
+        fid_training=real.distance(training.embedding),
+        fid_band_noise=real.distance(noise.embedding),
         band_mean_distance=score.band_mean_distance,
         band_std_distance=score.band_std_distance,
         warnings=(
@@ -162,7 +177,8 @@ def choose_checkpoint(
     neighbours. Scores are kept in fid.json (and fid.csv): a second call with the same classifier and corpus scores only
     what is new. `cache` is the folder of the spectrograms of a corpus of recordings; it defaults to the run's own.
 
-    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used; ValueError without checkpoints.
+    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used; ValueError without checkpoints,
+    and as `evaluate_generator`.
     """
     paths = checkpoints(run_folder)
     if not paths:
@@ -173,16 +189,18 @@ def choose_checkpoint(
     opened = open_excerpts(corpus, profile_from_dict(judge_meta.features), cache or spectrograms_of(run_folder))
     valid = opened.open("valid")
     require_features(classifier, judge_meta, valid.profile, str(corpus))
-    of = f"{file_sha256(classifier)} {opened.fingerprint} {excerpts} {seed}"
+    of = f"{SAMPLING} {file_sha256(classifier)} {opened.fingerprint} {excerpts} {seed}"
     identity = hashlib.sha256(of.encode()).hexdigest()
     known = _known_scores(run_folder, identity)
+    # All of a run go back to the same runs, and have the same features.
+    meta = load_checkpoint(paths[0], "generator")[1]
+    _refuse_own_judge(paths[0], meta, classifier)
+    require_features(paths[0], meta, valid.profile, str(corpus))
     todo = [path for path in paths if path.name not in known]
     real = RealExcerpts.draw(valid, network, excerpts, seed) if todo else None
     for done, path in enumerate(todo, start=1):
         assert real is not None
         module, meta = load_checkpoint(path, "generator")
-        _refuse_own_judge(path, meta, classifier)
-        require_features(path, meta, valid.profile, str(corpus))
         score = score_generator(cast(Generator, module), network, real, seed, int(meta.training["updates"]))
         known[path.name] = score
         _write_scores(run_folder, identity, known)
@@ -204,48 +222,24 @@ def score_generator(
     generator: Generator, network: Detector, real: RealExcerpts, seed: int, update: int
 ) -> CheckpointScore:
     """FID and band distances of as many samples as there are real excerpts; equal seeds take equal latents."""
-    samples = sample(generator, len(real.excerpts), seed)
-    mean, std = band_moments(samples)
+    samples, wanted = measure(network, generated(generator, real.count, seed)), real.measured
     return CheckpointScore(
         update=update,
-        fid=_fid(network, samples, real.reference),
-        band_mean_distance=float(np.sqrt(np.mean((mean - real.band_mean) ** 2))),
-        band_std_distance=float(np.sqrt(np.mean((std - real.band_std) ** 2))),
+        excerpts=real.count,
+        fid=real.distance(samples.embedding),
+        band_mean_distance=float(np.sqrt(np.mean((samples.band_mean - wanted.band_mean) ** 2))),
+        band_std_distance=float(np.sqrt(np.mean((samples.band_std - wanted.band_std) ** 2))),
     )
 
 
-def sample(generator: Generator, count: int, seed: int) -> Excerpts:
-    """`count` generated excerpts `[count, bands, frames]`."""
-    latents = torch.randn(count, generator.latent_size, generator=torch.Generator().manual_seed(seed))
-    with torch.inference_mode():
-        return torch.cat([generator(chunk)[:, 0] for chunk in torch.split(latents, BATCH)]).numpy()
-
-
-def embed(network: Detector, excerpts: Excerpts) -> NDArray[np.float32]:
-    """The classifier's last hidden layer `[N, units]` of excerpts `[N, bands, frames]`."""
-    with torch.inference_mode():
-        chunks = torch.split(torch.from_numpy(excerpts)[:, None], BATCH)
-        return torch.cat([network.embed(chunk) for chunk in chunks]).numpy()
-
-
-def _excerpts_of(data: ExcerptSource, recordings: range, count: int, seed: int) -> Excerpts:
-    """`count` excerpts of these recordings alone, drawn uniformly."""
-    rng = np.random.default_rng(seed)
+def _halves_distance(network: Detector, data: ExcerptSource, count: int, seed: int) -> float | None:
+    """Distance of excerpts of one half of the recordings to the other; None when one recording alone is usable."""
     _, length = data.profile.excerpt_shape
-    chosen, counts = rng.choice(recordings, count), data.frame_counts
-    return np.stack([data.excerpt(each, int(rng.integers(counts[each] - length + 1))) for each in chosen])
-
-
-def band_moments(excerpts: Excerpts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each band, both `[bands]`."""
-    return (
-        np.asarray(excerpts.mean(axis=(0, 2), dtype=np.float64)),
-        np.asarray(excerpts.std(axis=(0, 2), dtype=np.float64)),
-    )
-
-
-def _fid(network: Detector, excerpts: Excerpts, reference: Factored) -> float:
-    return float(frechet_distance(embed(network, excerpts), reference).distance)
+    usable = [recording for recording, frames in enumerate(data.frame_counts) if frames >= length]
+    if len(usable) < 2:
+        return None
+    first, second = (measure(network, drawn(data, count, seed, usable[half::2])).embedding for half in (0, 1))
+    return float(frechet_distance(first, factor_rows(second)).distance)
 
 
 def _save_best(source: Path, target: Path, score: CheckpointScore) -> None:

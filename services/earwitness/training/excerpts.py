@@ -39,12 +39,13 @@ class ExcerptSource(Protocol):
         """Frames of each recording."""
         ...
 
-    def excerpt(self, recording: int, start: int) -> NDArray[np.float32]:
-        """The excerpt `[bands, frames]` that begins `start` frames into a recording."""
-        ...
+    def random_excerpts(
+        self, rng: np.random.Generator, count: int, recordings: Sequence[int] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`count` excerpts `[count, bands, frames]`, drawn uniformly, and the label of each, 0 or 1, `[count]`.
 
-    def random_excerpts(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """`count` excerpts `[count, bands, frames]`, drawn uniformly, and the label of each, 0 or 1, `[count]`."""
+        With `recordings` they are of these alone.
+        """
         ...
 
     def band_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -377,6 +377,11 @@ def spectrograms_of(run_folder: Path) -> Path:
     return run_folder / "spectrograms"
 
 
+def run_of(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint of a generator lies in."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+
+
 def checkpoints(run_folder: Path) -> list[Path]:
     """All saved averaged generators of a run, oldest first."""
     return sorted((run_folder / "checkpoints").glob("generator-*.pt"))

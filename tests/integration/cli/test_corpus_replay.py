@@ -82,7 +82,7 @@ def test_a_detector_and_a_generator_of_it_are_exported_and_explained(
     assert "name the front end" in run(*gan).error()
     generator = run(*gan, "--features", PROFILE).json()["checkpoint"]
     judge = run("train", "replay", "--network", "bulbul", "--epochs", 1, "--seed", 1, *common, "-o", tmp_path / "other")
-    measure = ("--classifier", judge.json()["checkpoint"], "-c", corpus, "--excerpts", 40, "--json")
+    measure = ("--classifier", judge.json()["checkpoint"], "-c", corpus, "--excerpts", 70, "--json")
     best = run("evaluate", "checkpoints", tmp_path / "gan", *measure).json()["checkpoint"]
     report = run("evaluate", "generator", best, *measure).json()
     assert report["layer"] == "fc10"

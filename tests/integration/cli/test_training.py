@@ -52,7 +52,7 @@ def test_finished_corpus_is_left_as_it_is(run: Run, corpus: Path) -> None:
 
 def test_evaluate_choose_and_export(run: Run, corpus: Path, runs: Path, tmp_path: Path) -> None:
     classifier = ("--classifier", runs / "svd/best.pt")
-    common = ("-c", corpus, "--excerpts", 12)
+    common = ("-c", corpus, "--excerpts", 130)
     chosen = run("evaluate", "checkpoints", runs / "gan", *classifier, *common, "--json").json()
     assert Path(chosen["checkpoint"]).is_file()
     report = run("evaluate", "generator", chosen["checkpoint"], *classifier, *common, "--json").json()

@@ -102,12 +102,15 @@ def test_gan_in_two_parts_equals_one_and_is_scored(easy_corpus: Path, tmp_path: 
     train_on_source(train, record, parts)
     for left, right in zip(checkpoints(whole.run_folder), checkpoints(parts.run_folder), strict=True):
         assert_same(weights(left, "generator"), weights(right, "generator"))
-    best = choose_checkpoint(whole.run_folder, classifier, easy_corpus, excerpts=80)
-    report = evaluate_generator(best, classifier, easy_corpus, excerpts=80)
+    best = choose_checkpoint(whole.run_folder, classifier, easy_corpus, excerpts=130)
+    report = evaluate_generator(best, classifier, easy_corpus, excerpts=130)
     assert (
         0 < report.fid_training < report.fid
     )  # an untrained generator is farther from the test data than training data
     assert report.fid_real_halves > 0
+    assert report.warnings == ()
+    with pytest.raises(ValueError, match="excerpts: got 128, expected more than 128: twice the 64 units of fc8"):
+        evaluate_generator(best, classifier, easy_corpus, excerpts=128)
     assert load_checkpoint(best, "generator")[1].training["score"]["fid"] > 0
 
     (whole.run_folder / "state.pt").unlink()
@@ -144,8 +147,8 @@ def test_gan_against_a_detectors_layers(easy_corpus: Path, tmp_path: Path) -> No
     assert meta.training["detector"]["training"]["seed"] == 0
     assert meta.training["init"]["training"]["updates"] == 2
     for judge in (
-        lambda: evaluate_generator(last, detector, easy_corpus, excerpts=80),
-        lambda: choose_checkpoint(whole.run_folder, detector, easy_corpus, excerpts=80),
+        lambda: evaluate_generator(last, detector, easy_corpus, excerpts=130),
+        lambda: choose_checkpoint(whole.run_folder, detector, easy_corpus, excerpts=130),
     ):
         with pytest.raises(ValueError, match=r"is the detector that .* was trained against"):
             judge()

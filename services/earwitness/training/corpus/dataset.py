@@ -182,14 +182,17 @@ class LabelledSpectrograms:
         len(self._starts)
 
     def random_excerpts(
-        self, rng: np.random.Generator, count: int, *, dither: bool = True
+        self, rng: np.random.Generator, count: int, recordings: Sequence[int] | None = None, *, dither: bool = True
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """`count` excerpts drawn uniformly: `[count, bands, frames]` and the label of each central frame `[count]`.
+
+        With `recordings` they are of these clips alone.
 
         `dither` adds uniform noise of one quantisation step above the floor, so that no network can tell the stored
         data by their grid.
         """
-        levels, labels = self._gather(self._starts[rng.integers(len(self._starts), size=count)])
+        starts = self._starts if recordings is None else self._starts_of([self.clips[each] for each in recordings])
+        levels, labels = self._gather(starts[rng.integers(len(starts), size=count)])
         if not dither:
             return self._values[levels], labels
         # One look-up for level and noise together: random bytes are far cheaper than random floats.
@@ -220,11 +223,14 @@ class LabelledSpectrograms:
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
-        """First frame of every excerpt that lies within one clip."""
+        return self._starts_of(self.clips)
+
+    def _starts_of(self, clips: Sequence[Clip]) -> NDArray[np.int64]:
+        """First frame of every excerpt that lies within one of the clips."""
         _, length = self.profile.excerpt_shape
         ranges = [
             np.arange(clip.first_frame, clip.first_frame + clip.frame_count - length + 1)
-            for clip in self.clips
+            for clip in clips
             if clip.frame_count >= length
         ]
         if not ranges:

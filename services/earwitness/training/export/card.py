@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from earwitness.features import profile_from_dict
 from earwitness.inference.metadata import BundleMetadata, Role
 from earwitness.training.checkpoint import DETECTORS, lineage, load_checkpoint
-from earwitness.training.evaluate_gan import GeneratorReport, evaluate_generator, sample
+from earwitness.training.evaluate_gan import GeneratorReport, evaluate_generator
 from earwitness.training.excerpts import open_excerpts
 from earwitness.training.export.detector_figures import (
     MEASURES,
@@ -21,10 +21,11 @@ from earwitness.training.export.detector_figures import (
     Material,
 )
 from earwitness.training.export.verify import ParityReport
+from earwitness.training.measured import generated
 from earwitness.training.networks import Generator
 from earwitness.training.pictures import beside
 from earwitness.training.run_folder import Progress, silent
-from earwitness.training.train_gan import spectrograms_of
+from earwitness.training.train_gan import run_of, spectrograms_of
 
 PICTURED = 16
 PICTURE_SEED = 1
@@ -89,13 +90,13 @@ def evaluate_pair(
 ) -> Evaluation:
     """Evaluates two checkpoints on a corpus and, of singing, apart on real songs, and the `comparisons`; minutes.
 
-    `cache` is the folder of the spectrograms of a corpus of recordings; it defaults to one beside the generator.
+    `cache` is the folder of the spectrograms of a corpus of recordings; it defaults to the one of the generator's run.
 
     Raises: CheckpointError, DatasetError or AudioError when an input cannot be used.
     """
     module, meta = load_checkpoint(generator, "generator")
     architecture = load_checkpoint(classifier, *DETECTORS)[1].architecture
-    cache = cache or spectrograms_of(generator.parent)
+    cache = cache or spectrograms_of(run_of(generator))
     opened = open_excerpts(corpus, profile_from_dict(meta.features), cache, progress)
     others = comparisons or Comparisons()
     rng = np.random.default_rng(PICTURE_SEED)
@@ -109,7 +110,7 @@ def evaluate_pair(
         classifier=MEASURES[architecture](classifier, others.classifiers, Material(corpus, songs, cache), progress),
         generator=distances(generator, classifier),
         others={_in_words(other): distances(generator, other) for other in others.detectors},
-        generated=sample(cast(Generator, module), PICTURED, PICTURE_SEED),
+        generated=np.concatenate(list(generated(cast(Generator, module), PICTURED, PICTURE_SEED))),
         real=real,
         generators={name: distances(path, classifier) for name, path in others.generators.items()},
     )
@@ -129,6 +130,11 @@ def _validation(training: Mapping[str, Any]) -> list[str]:
 def _chosen(training: Mapping[str, Any]) -> str:
     """That a network is the best of its run, where it was chosen: detectors always are, generators on request."""
     return "best of its checkpoints " if CHOSEN_BY & training.keys() else ""
+
+
+def _halves(report: GeneratorReport) -> str:
+    """Distance of one half of the test recordings to the other."""
+    return "undefined: one recording" if report.fid_real_halves is None else f"{report.fid_real_halves:.3g}"
 
 
 def _kind(training: Mapping[str, Any]) -> str:
@@ -161,6 +167,7 @@ def write_card(
         validation=_validation,
         kind=_kind,
         chosen=_chosen,
+        halves=_halves,
         generator_chosen=bool(_chosen(facts.training.get("generator", {}))),
         picture=picture,
     )

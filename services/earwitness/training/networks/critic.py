@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from earwitness.training.networks.detector import Detector
+from earwitness.training.networks.detector import Detector, rows_at_once
 from earwitness.training.networks.initialise import LEAKY_SLOPE, he_normal
 from earwitness.training.networks.standardise import BandStandardise
 
@@ -132,10 +132,16 @@ class LayerCritic(nn.Module):
     @torch.no_grad()
     def set_statistics(self, x: Tensor) -> None:
         """Takes the layers' mean and standard deviation per unit or channel from real excerpts `[B, 1, *size]`."""
-        for name, values in self._judged(x):
-            axes = [0, *range(2, values.ndim)]
-            getattr(self, f"{name}_mean").copy_(values.mean(axes))
-            getattr(self, f"{name}_std").copy_(values.std(axes) + 1e-3)
+        sums = dict[str, Tensor]()
+        for rows in torch.split(x, rows_at_once((x.shape[2], x.shape[3]))):
+            for name, values in self._judged(rows):
+                exact = values.double().transpose(0, 1).flatten(1)
+                of_rows = torch.stack([torch.ones_like(exact).sum(1), exact.sum(1), exact.square().sum(1)])
+                sums[name] = sums[name] + of_rows if name in sums else of_rows
+        for name, (count, total, squares) in sums.items():
+            mean = total / count
+            getattr(self, f"{name}_mean").copy_(mean)
+            getattr(self, f"{name}_std").copy_(((squares - total * mean) / (count - 1)).clamp(min=0).sqrt() + 1e-3)
 
     def forward(self, x: Tensor) -> Tensor:
         """Realness without and with regard to the label, `[B, 2]`."""

@@ -1,8 +1,17 @@
 """What the rest of training needs of a detector, whichever network it is."""
 
 from abc import ABC, abstractmethod
+from math import prod
 
 from torch import Tensor, nn
+
+VALUES_AT_ONCE = 1 << 20
+"""Spectrogram values given to a detector together: it holds dozens of times as many between its layers."""
+
+
+def rows_at_once(size: tuple[int, int]) -> int:
+    """Excerpts of (bands, frames) to give a detector at once: 113 of the singing detector's, 2 of 1025 × 400."""
+    return max(1, VALUES_AT_ONCE // prod(size))
 
 
 class Detector(nn.Module, ABC):

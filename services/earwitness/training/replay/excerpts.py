@@ -37,14 +37,22 @@ class UtteranceExcerpts:
         # Half precision rounds the floor down.
         return np.maximum(window, np.float32(self.profile.floor_value))
 
-    def random_excerpts(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """`count` windows `[count, bands, frames]`, drawn uniformly from all, and their labels `[count]`."""
-        before = np.cumsum(self._window_counts)
+    def random_excerpts(
+        self, rng: np.random.Generator, count: int, recordings: Sequence[int] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`count` windows `[count, bands, frames]`, drawn uniformly from all, and their labels `[count]`.
+
+        With `recordings` they are of these utterances alone.
+        """
+        counts = self._window_counts
+        if recordings is not None:
+            counts = np.where(np.isin(np.arange(len(counts)), recordings), counts, 0)
+        before = np.cumsum(counts)
         chosen = rng.integers(before[-1], size=count)
-        recordings = np.searchsorted(before, chosen, side="right")
-        starts = chosen - (before - self._window_counts)[recordings]
-        windows = [self.excerpt(*where) for where in zip(recordings, starts, strict=True)]
-        return np.stack(windows), self.data.genuine[recordings].astype(np.float32)
+        utterances = np.searchsorted(before, chosen, side="right")
+        starts = chosen - (before - counts)[utterances]
+        windows = [self.excerpt(*where) for where in zip(utterances, starts, strict=True)]
+        return np.stack(windows), self.data.genuine[utterances].astype(np.float32)
 
     def band_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation of each band over all frames, both `[bands]`."""

@@ -148,7 +148,7 @@ def test_a_card_says_no_more_than_is_known(tmp_path: Path) -> None:
     measured = replace(
         measured,
         classifier=singing_figures(report, {"deaf": report}),
-        generator=replace(measured.generator, warnings=(doubt, "the generator too")),
+        generator=replace(measured.generator, fid_real_halves=None, warnings=(doubt, "the generator too")),
     )
     generator = {"seed": 8, "updates": 34, "config": {"penalty": 0.2}}
     classifier = {"seed": 3, "updates": 56, "valid_auc": 0.9, "config": {}}
@@ -158,6 +158,7 @@ def test_a_card_says_no_more_than_is_known(tmp_path: Path) -> None:
     assert [line for line in card.splitlines() if line.startswith("**")] == [
         f"**Mind: {doubt}.**", f"**Mind: deaf: {doubt}.**", "**Mind: the generator too.**",
     ]  # fmt: skip
+    assert "| excerpts of one half of the test recordings to the other half | undefined: one recording |" in card
     assert "unseen" not in card
     assert "The songs are" not in card
     assert "the checkpoint was chosen" not in card
