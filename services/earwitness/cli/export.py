@@ -95,8 +95,8 @@ def export(
         typer.Option(metavar="UNIT=HIGH[/LOW]", help="Words for an output unit: 0=vocal/other.", rich_help_panel=OWN),
     ] = None,
     training_data: Annotated[
-        str, typer.Option(help="What it was trained on, in words.", rich_help_panel=OWN)
-    ] = "not recorded",
+        str | None, typer.Option(help="What it was trained on, in words.", rich_help_panel=OWN)
+    ] = None,
     latent_size: Annotated[
         int | None, typer.Option(min=1, help="Default: what the generator says.", rich_help_panel=OWN)
     ] = None,
@@ -157,7 +157,7 @@ def export(
                 layers=_named("layer", layer, "NAME=PATH") if layer else None,
                 features=_features(features),
                 labels=_labels(label or ()),
-                training_data=training_data,
+                training_data=training_data or "not recorded",
                 repository=repository,
                 latent_size=latent_size,
                 generator_weights=generator_weights,
@@ -172,6 +172,7 @@ def export(
                 "layer": layer,
                 "features": features,
                 "label": label,
+                "training_data": training_data,
                 "latent_size": latent_size,
                 "generator_weights": generator_weights,
                 "classifier_weights": classifier_weights,

@@ -128,7 +128,7 @@ def evaluate_generator(
     judge, judge_meta = load_checkpoint(classifier, *DETECTORS)
     network = cast(Detector, judge)
     module, meta = load_checkpoint(generator, "generator")
-    _refuse_own_judge(generator, meta, classifier)
+    refuse_own_judge(generator, classifier)
     keep_freed_memory()
     profile = profile_from_dict(meta.features)
     opened = open_excerpts(corpus, profile, cache or spectrograms_of(run_of(generator)))
@@ -194,7 +194,7 @@ def choose_checkpoint(
     known = _known_scores(run_folder, identity)
     # All of a run go back to the same runs, and have the same features.
     meta = load_checkpoint(paths[0], "generator")[1]
-    _refuse_own_judge(paths[0], meta, classifier)
+    refuse_own_judge(paths[0], classifier)
     require_features(paths[0], meta, valid.profile, str(corpus))
     todo = [path for path in paths if path.name not in known]
     real = RealExcerpts.draw(valid, network, excerpts, seed) if todo else None
@@ -249,8 +249,9 @@ def _save_best(source: Path, target: Path, score: CheckpointScore) -> None:
     save_checkpoint(target, module, chosen)
 
 
-def _refuse_own_judge(generator: Path, meta: CheckpointMeta, classifier: Path) -> None:
+def refuse_own_judge(generator: Path, classifier: Path) -> None:
     """Raises: ValueError when the generator, or what it began with, was trained against this classifier's layers."""
+    _, meta = load_checkpoint(generator, "generator")
     judge = file_sha256(classifier)
     for age, run in enumerate(lineage(meta.training)):
         if run.get("detector", {}).get("sha256") == judge:

@@ -45,6 +45,8 @@ LABELS: dict[Variant, dict[str, tuple[str, str]]] = {
 """Words for a high and a low activation of each output unit."""
 
 ADAM_WEIGHT_DECAY = 1e-4
+VALIDATION_FRAMES = 500_000
+"""Most frames that every epoch is validated on: two hours, six times the clips of the synthetic corpus."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class SvdTrainingConfig:
     normalisation, which is folded into the weights of every checkpoint. `ema_updates` is the half-life of the averaged
     weights, the ones that are validated and saved; 0 saves the last ones. `excerpts_per_segment` above 1 trains on
     several overlapping excerpts of each of the `batch_size` segments at once; `workers` processes prepare them.
-    `target_margin` is the distance of the two targets from 0 and 1.
+    `target_margin` is the distance of the two targets from 0 and 1; `validation_clips` are the most that every epoch is
+    validated on (see VALIDATION_FRAMES).
     """
 
     corpus: Path
@@ -196,12 +199,15 @@ def loss_of(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
 
 
 def spread_clips(data: LabelledSpectrograms, count: int) -> list[int]:
-    """At most `count` clips, spread evenly over the split.
+    """At most `count` clips, and VALIDATION_FRAMES, of a split, spread evenly over it; one at least.
 
     Raises: ValueError when one is shorter than an excerpt, or their labels hold one class only, which no AUROC can
     rank.
     """
-    clips = np.linspace(0, len(data.clips) - 1, min(count, len(data.clips))).round().astype(int).tolist()
+    for number in range(min(count, len(data.clips)), 0, -1):
+        clips = np.linspace(0, len(data.clips) - 1, number).round().astype(int).tolist()
+        if sum(data.clips[clip].frame_count for clip in clips) <= VALIDATION_FRAMES:
+            break
     _, length = data.profile.excerpt_shape
     shortest = min(data.clips[clip].frame_count for clip in clips)
     if shortest < length:
@@ -212,8 +218,8 @@ def spread_clips(data: LabelledSpectrograms, count: int) -> list[int]:
     labels = np.concatenate([data.clip_labels(clip)[centres] for clip in clips])
     if labels.all() or not labels.any():
         raise ValueError(
-            f"corpus: the {len(clips)} validation clips are all {_class_of(labels)}; "
-            "raise validation_clips, or build a corpus with more validation clips"
+            f"corpus: the {len(clips)} validation clips are all {_class_of(labels)}; give a corpus with more "
+            "validation clips of the other kind"
         )
     return [int(clip) for clip in clips]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from earwitness.training import train_svd as svd_training
 from earwitness.training.checkpoint import (
     CheckpointError,
     CheckpointMeta,
@@ -17,13 +18,15 @@ from earwitness.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from earwitness.training.corpus import DatasetError
+from earwitness.training.corpus import DatasetError, open_corpus
 from earwitness.training.evaluate import evaluate_classifier
 from earwitness.training.evaluate_gan import choose_checkpoint, evaluate_generator
-from earwitness.training.export import SourceError, export_checkpoints
+from earwitness.training.export import Comparisons, SourceError, export_checkpoints
+from earwitness.training.export.card import evaluate_pair
+from earwitness.training.export.detector_figures import MEASURES
 from earwitness.training.networks import SVDNet, make_generator
 from earwitness.training.train_gan import GanTrainingConfig, train_gan
-from earwitness.training.train_svd import LABELS, SvdTrainingConfig, train_svd
+from earwitness.training.train_svd import LABELS, SvdTrainingConfig, spread_clips, train_svd
 
 GENERATOR = {"latent_size": 128, "channels": 16, "log_floor": -16.1, "band_count": 80, "frame_count": 115}
 
@@ -94,6 +97,17 @@ def test_a_detector_is_not_begun_on_data_it_cannot_learn_from(
     assert not (tmp_path / "run").exists()
 
 
+def test_an_epoch_is_validated_on_no_more_frames_than_are_bearable(
+    easy_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = open_corpus(easy_corpus).open("train")
+    assert len(spread_clips(data, 12)) == 12
+    monkeypatch.setattr(svd_training, "VALIDATION_FRAMES", 1600)
+    assert len(spread_clips(data, 12)) == 5, "of 300 frames each"
+    monkeypatch.setattr(svd_training, "VALIDATION_FRAMES", 10)
+    assert spread_clips(data, 12) == [0], "one at least"
+
+
 def test_a_generator_is_not_begun_without_an_excerpt(corpus: Path, tmp_path: Path) -> None:
     cut_clips(corpus / "train", 100)
     with pytest.raises(DatasetError, match="no clip has the 115 frames"):
@@ -154,6 +168,25 @@ def test_checkpoints_of_another_architecture_are_refused(
     assert not run.exists()
     assert not (tmp_path / "models").exists()
     assert [path.name for path in (tmp_path / "trained").iterdir()] == ["checkpoints"]
+
+
+def test_comparisons_are_looked_at_before_hours_are_spent(
+    easy_corpus: Path, tmp_path: Path, networks: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    svd, gan = networks
+    monkeypatch.setitem(MEASURES, "svdnet", lambda *given: pytest.fail("measured already"))
+    for others in (
+        Comparisons(detectors=[tmp_path / "gone.pt"]),
+        Comparisons(classifiers={"it": tmp_path / "gone.pt"}),
+        Comparisons(generators={"it": tmp_path / "gone.pt"}),
+    ):
+        with pytest.raises(CheckpointError, match=r"gone\.pt: no such checkpoint"):
+            evaluate_pair(gan, svd, easy_corpus, comparisons=others)
+    network, meta = load_checkpoint(gan, "generator")
+    training = {"detector": {"sha256": file_sha256(svd), "training": {}}}
+    save_checkpoint(gan, network, replace(meta, training=training))
+    with pytest.raises(ValueError, match=r"svd\.pt is the detector that .*gan\.pt was trained against"):
+        evaluate_pair(gan, svd, easy_corpus)
 
 
 @pytest.mark.parametrize("runs_ago", [0, 1, 2])

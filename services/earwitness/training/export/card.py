@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from earwitness.features import profile_from_dict
 from earwitness.inference.metadata import BundleMetadata, Role
 from earwitness.training.checkpoint import DETECTORS, lineage, load_checkpoint
-from earwitness.training.evaluate_gan import GeneratorReport, evaluate_generator
+from earwitness.training.evaluate_gan import GeneratorReport, evaluate_generator, refuse_own_judge
 from earwitness.training.excerpts import open_excerpts
 from earwitness.training.export.detector_figures import (
     MEASURES,
@@ -92,13 +92,15 @@ def evaluate_pair(
 
     `cache` is the folder of the spectrograms of a corpus of recordings; it defaults to the one of the generator's run.
 
-    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used.
+    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used; ValueError when the generator was
+    trained against a detector that is to measure it.
     """
     module, meta = load_checkpoint(generator, "generator")
     architecture = load_checkpoint(classifier, *DETECTORS)[1].architecture
+    others = comparisons or Comparisons()
+    _require_comparable(generator, classifier, architecture, others)
     cache = cache or spectrograms_of(run_of(generator))
     opened = open_excerpts(corpus, profile_from_dict(meta.features), cache, progress)
-    others = comparisons or Comparisons()
     rng = np.random.default_rng(PICTURE_SEED)
     real, _ = opened.open("valid").random_excerpts(rng, PICTURED)
 
@@ -114,6 +116,17 @@ def evaluate_pair(
         real=real,
         generators={name: distances(path, classifier) for name, path in others.generators.items()},
     )
+
+
+def _require_comparable(generator: Path, classifier: Path, architecture: str, others: Comparisons) -> None:
+    """What takes minutes to come to is refused at once. Raises: as `evaluate_pair`."""
+    for path in others.classifiers.values():
+        load_checkpoint(path, architecture)
+    for judge in (classifier, *others.detectors):
+        load_checkpoint(judge, *DETECTORS)
+        refuse_own_judge(generator, judge)
+    for path in others.generators.values():
+        refuse_own_judge(path, classifier)
 
 
 def _in_words(detector: Path) -> str:

@@ -73,7 +73,7 @@ def measure_replays(
     Raises: ValueError with songs, which are neither genuine nor replayed.
     """
     if material.songs is not None:
-        raise ValueError("songs: are for a singing-voice detector; leave them out")
+        require_songs_measurable("replay")
     opened = open_spoofing_corpus(material.corpus)
     reports = {
         name: evaluate_replay(ReplayDetector.load(path), opened, cache=material.cache, progress=progress)
@@ -85,6 +85,12 @@ def measure_replays(
 
 MEASURES: Final[Mapping[str, Measure]] = {"svdnet": measure_singing, "replay": measure_replays}
 """By the architecture of `checkpoint.DETECTORS`."""
+
+
+def require_songs_measurable(architecture: str) -> None:
+    """Raises: ValueError for a detector that songs say nothing of."""
+    if architecture != "svdnet":
+        raise ValueError("songs: are for a singing-voice detector; leave them out")
 
 
 def singing_figures(report: ClassifierReport, others: Mapping[str, ClassifierReport]) -> DetectorFigures:

@@ -12,6 +12,7 @@ from earwitness.inference.metadata import UnitLabel
 from earwitness.training.checkpoint import DETECTORS, CheckpointError, CheckpointMeta, load_checkpoint
 from earwitness.training.export.bundle import ExportedBundle, export_bundle
 from earwitness.training.export.card import CardFacts, Comparisons, evaluate_pair
+from earwitness.training.export.detector_figures import require_songs_measurable
 from earwitness.training.export.errors import SourceError
 from earwitness.training.export.layers import LayerSpec
 from earwitness.training.export.weights import load_weights
@@ -49,6 +50,9 @@ def export_checkpoints(
             f"{gan_checkpoint} was trained on features {generator_meta.features.get('name')!r}, {detector_checkpoint} "
             f"on {classifier_meta.features.get('name')!r} or other parameters of it; train both on the same"
         )
+
+    if songs is not None:
+        require_songs_measurable(classifier_meta.architecture)
 
     def facts() -> CardFacts:
         evaluation = None

@@ -121,6 +121,12 @@ def test_a_bundle_from_checkpoints_of_a_replay_detector(tmp_path: Path, monkeypa
         export_checkpoints(tmp_path / "gan.pt", tmp_path / "detector.pt", "replay", tmp_path / "out", tmp_path)
     with pytest.raises(SourceError, match="holds the architecture 'generator', expected 'svdnet' or 'replay'"):
         export_checkpoints(tmp_path / "gan.pt", tmp_path / "gan.pt", "replay", tmp_path / "out")
+    for name, songs, said in (
+        ("Replay!", None, "name: got 'Replay!'"),
+        ("replay", tmp_path, "songs: are for a singing"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            export_checkpoints(tmp_path / "gan.pt", tmp_path / "detector.pt", name, tmp_path / "out", tmp_path, songs)
     # Fewer rows than in an export, for time; so few values at once that even these have to be taken in parts.
     monkeypatch.setattr(verify, "BATCHES", (1, 16))
     monkeypatch.setattr(reference, "VALUES_AT_ONCE", 7 * 80 * 115)
