@@ -16,7 +16,7 @@ Corpus = Annotated[Path, typer.Option("--corpus", "-c", help="Folder of `earwitn
 RunFolder = Annotated[
     Path, typer.Option("--out", "-o", help="Folder of the run; a run that is there goes on, another one's is refused.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal weights on one machine.")]
+Seed = Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal weights on one machine's CPU.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads. Default: torch's choice.")]
 
@@ -25,7 +25,8 @@ Threads = Annotated[int | None, typer.Option(min=1, help="Threads. Default: torc
 def train() -> None:
     """Train a detector, and a generator of its sounds. Needs the extra `train`.
 
-    A run saves its state as it goes: the same command after a kill continues to the same weights.
+    A run saves its state as it goes: the same command after a kill goes on, on a CPU (with as many threads) to the same
+    weights as without; sums on a GPU have no fixed order, so there they differ a little from run to run.
     """
 
 

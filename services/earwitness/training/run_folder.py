@@ -1,4 +1,8 @@
-"""What every training run shares: its folder, its resumable state, its curves, its use of the machine."""
+"""What every training run shares: its folder, its resumable state, its curves, its use of the machine.
+
+A run is a function of its configuration and data on the CPU of one machine, with as many threads. On a GPU it is not:
+some of cuDNN's kernels add up in whatever order, so weights of equal runs drift apart. They are resumed all the same.
+"""
 
 import contextlib
 import csv

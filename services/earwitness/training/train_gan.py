@@ -44,7 +44,7 @@ STATISTICS = 256
 
 @dataclass(frozen=True)
 class GanTrainingConfig:
-    """One GAN run; equal values and equal data give equal weights on one machine.
+    """One GAN run; equal values and data give equal weights on the CPU of one machine (see `run_folder`).
 
     `features` name the front end of a corpus of recordings, that of the detector to be explained; a corpus of
     spectrograms has its own. `cache` is the folder where recordings' spectrograms are kept, which runs may share; it
@@ -315,8 +315,8 @@ def train_on_source(
 ) -> Path:
     """Trains, or continues, in `config.run_folder`; returns the last checkpoint of the averaged generator.
 
-    A run ended early by `stop_after` updates (or by a kill) continues from its last checkpoint to the very weights an
-    uninterrupted run reaches.
+    A run ended early by `stop_after` updates (or by a kill) continues from its last checkpoint, on a CPU to the very
+    weights an uninterrupted run reaches.
     """
     profile = source.profile
     features = profile.to_dict()

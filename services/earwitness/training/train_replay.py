@@ -47,7 +47,7 @@ not allocated anew for every layer (the replay room's README has the times)."""
 
 @dataclass(frozen=True)
 class ReplayTrainingConfig:
-    """One run; equal values and equal data give equal weights on one machine.
+    """One run; equal values and data give equal weights on the CPU of one machine (see `run_folder`).
 
     `features` and `activation` default to those of the network's row in the paper's table. With `more_data` windows
     slide over the whole of every utterance, `window_hop` frames apart, instead of one cut from its beginning; they are
@@ -109,8 +109,8 @@ def train_replay(
 ) -> Path:
     """Trains, or continues, in `config.run_folder`; returns the checkpoint with the lowest loss on the dev split.
 
-    After every epoch the state is saved: a run that was killed (or ended by `stop_after_epochs`) continues to the very
-    weights an uninterrupted run reaches.
+    After every epoch the state is saved: a run that was killed (or ended by `stop_after_epochs`) continues, on a CPU to
+    the very weights an uninterrupted run reaches.
 
     Raises: ValueError when the network cannot be built or a split holds one class only; AudioError naming files that
     cannot be used; CheckpointError when the folder holds another run.

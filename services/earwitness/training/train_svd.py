@@ -51,7 +51,7 @@ VALIDATION_FRAMES = 500_000
 
 @dataclass(frozen=True)
 class SvdTrainingConfig:
-    """One classifier run; equal values and equal data give equal weights on one machine.
+    """One classifier run; equal values and data give equal weights on the CPU of one machine (see `run_folder`).
 
     The defaults are how svd-r1 was trained (the model cards tell all), `published()` is the published schedule. Adam
     decays the weights by ADAM_WEIGHT_DECAY and has no use for `momentum`. `batch_norm` trains through batch
@@ -108,8 +108,8 @@ class SvdTrainingConfig:
 def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after_epochs: int | None = None) -> Path:
     """Trains, or continues, in `config.run_folder`; returns the checkpoint with the best validation AUROC.
 
-    After every epoch the state is saved: a run that was killed (or ended by `stop_after_epochs`) continues to the very
-    weights an uninterrupted run reaches.
+    After every epoch the state is saved: a run that was killed (or ended by `stop_after_epochs`) continues, on a CPU to
+    the very weights an uninterrupted run reaches.
 
     Raises: DatasetError without a complete corpus, ValueError when it cannot train or validate, CheckpointError when
     the folder holds another run.
