@@ -59,9 +59,10 @@ def test_no_more_excerpts_go_through_a_critics_detector_than_fit(network: SVDNet
         torch.testing.assert_close(getattr(critic.layers, f"{name}_std"), values.std(axes) + 1e-3, rtol=1e-4, atol=1e-5)
 
 
-def test_the_largest_front_end_goes_through_two_at_a_time() -> None:
-    assert rows_at_once(get_profile("log-power-2048@1").excerpt_shape) == 2
+def test_the_largest_front_end_goes_through_one_at_a_time() -> None:
+    assert rows_at_once(get_profile("log-power-2048@1").excerpt_shape) == 1
     assert rows_at_once((10_000, 10_000)) == 1
+    assert rows_at_once((80, 115)) == 56
     assert unit_count(ReplayNetwork("sparrow", 129, 100).eval(), (129, 100)) == 16
 
 

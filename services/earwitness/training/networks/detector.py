@@ -5,12 +5,12 @@ from math import prod
 
 from torch import Tensor, nn
 
-VALUES_AT_ONCE = 1 << 20
+VALUES_AT_ONCE = 1 << 19
 """Spectrogram values given to a detector together: it holds dozens of times as many between its layers."""
 
 
 def rows_at_once(size: tuple[int, int]) -> int:
-    """Excerpts of (bands, frames) to give a detector at once: 113 of the singing detector's, 2 of 1025 × 400."""
+    """Excerpts of (bands, frames) to give a detector at once: 56 of the singing detector's, 1 of 1025 × 400."""
     return max(1, VALUES_AT_ONCE // prod(size))
 
 
