@@ -17,8 +17,9 @@ from earwitness.training.export.errors import ExportError
 class Place:
     """The folders and files of one bundle in a repository.
 
-    They are exchanged in a hidden folder of the repository (beside it one may not write, and a mounted one is another
-    file system), whose folders say how far an exchange has come, should it be killed:
+    They are exchanged in a hidden folder beside the repository, for Triton does not start on one with a folder that is
+    no model; or inside, where one may not write beside it, or it is mounted and so of another file system. The folders
+    in there say how far an exchange has come, should it be killed:
 
         new/            is being filled
         new/ old/       what was there before is being moved into old/
@@ -32,7 +33,8 @@ class Place:
         self._bundle = bundle
         self._served_names = served_names
         self._names = [*served_names, *others]
-        self._work = repository / f".export-{bundle}"
+        self._inside = repository / f".export-{bundle}"
+        self._beside = repository.resolve().parent / f".{repository.resolve().name}-export-{bundle}"
 
     def require_replaceable(self, weights_sha256: str) -> None:
         """Raises: ExportError when there are models of other weights under these names."""
@@ -52,8 +54,13 @@ class Place:
         When filling or replacing fails, the repository is as it was; when that is killed, the next one restores it.
         """
         self._restore()
-        new, old, placing = (self._work / name for name in ("new", "old", "placing"))
-        new.mkdir(parents=True)
+        self._inside.mkdir(parents=True)
+        work = self._inside
+        with suppress(OSError):
+            os.rename(self._inside, self._beside)
+            work = self._beside
+        new, old, placing = (work / name for name in ("new", "old", "placing"))
+        new.mkdir()
         try:
             yield new
             old.mkdir()
@@ -64,21 +71,22 @@ class Place:
             for name in self._names:
                 if (placing / name).exists():
                     os.rename(placing / name, self._repository / name)
-            os.rename(old, self._work / "done")
+            os.rename(old, work / "done")
         finally:
             self._restore()
 
     def _restore(self) -> None:
         """Undoes an exchange that was not completed, and clears it away; may itself be killed, and called again."""
-        old, placing = self._work / "old", self._work / "placing"
-        if old.is_dir():
-            if placing.is_dir():
-                for name in self._names:
-                    _remove(self._repository / name)
-                shutil.rmtree(placing)
-            for kept in sorted(old.iterdir()):
-                os.rename(kept, self._repository / kept.name)
-        shutil.rmtree(self._work, ignore_errors=True)
+        for work in (self._inside, self._beside):
+            old, placing = work / "old", work / "placing"
+            if old.is_dir():
+                if placing.is_dir():
+                    for name in self._names:
+                        _remove(self._repository / name)
+                    shutil.rmtree(placing)
+                for kept in sorted(old.iterdir()):
+                    os.rename(kept, self._repository / kept.name)
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _weights_of(folder: Path) -> str | None:
