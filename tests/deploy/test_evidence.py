@@ -66,5 +66,6 @@ def test_is_told_as_it_is(folder: Path) -> None:
 
 
 def test_what_judges_tell_apart_is_told_as_it_is() -> None:
+    assert oppositions()
     for each in oppositions():
         assert " ".join(contrasts_table(each).split()) in section("What the judges tell apart")
