@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.deploy.chart import ROOT, Pods, Rendered
 from tests.helpers.certificates import issue
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 SAMPLE = re.compile(r"([\w:]+)(\{.*\})? ")
 Samples = Mapping[str, set[str]]
 """Names of metrics, each with the names of its labels."""
