@@ -1,21 +1,15 @@
 """Bad input to every RPC: the right code, the field named, nothing lost, the server alive."""
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import grpc
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from earwitness.client.partials import Moments, Partial
 from earwitness.rpc.tensors import encode
-from earwitness.scorer.server import SERVICE_NAME
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.types.v1.tensor_pb2 import Tensor
+from tests.integration.scorer.refusing import INVALID, ROWS, assert_works, moments, state
 from tests.integration.scorer.running import (
     UNITS,
     WEIGHTS,
@@ -23,15 +17,11 @@ from tests.integration.scorer.running import (
     chunks,
     creation,
     header,
-    partial_parts,
     parts,
     rows_of,
-    running,
     scoring,
 )
 
-INVALID = grpc.StatusCode.INVALID_ARGUMENT
-ROWS = rows_of(10)
 DATA = ROWS.tobytes()
 
 
@@ -60,14 +50,6 @@ def create(**changes: Any) -> pb.CreateReferenceRequest:
     request = creation("new")
     request.MergeFrom(pb.CreateReferenceRequest(**changes))
     return request
-
-
-def moments(**changes: Any) -> list[pb.MergeStatisticsRequest]:
-    """The messages of a partial of ten rows of which something is wrong: a field of the header, or of the moments."""
-    values = {"row_count": 10, "mean": np.zeros(UNITS), "minimum": -np.ones(UNITS), "maximum": np.ones(UNITS)}
-    values |= {"scatter": 5 * np.eye(UNITS)} | changes
-    made = Moments(*(values.pop(each) for each in ("mean", "scatter", "minimum", "maximum")))
-    return partial_parts(Partial(10, made), **values)
 
 
 BAD_FIELDS: list[tuple[str, Any, str]] = [
@@ -163,16 +145,6 @@ BAD_FIELDS: list[tuple[str, Any, str]] = [
     ("Score", scoring(with_value(np.inf)), "activations.data"),
     ("Score", scoring(ROWS.astype(np.float64) * 1e300), "activations.data"),
 ]
-
-
-async def state(scorer: Running) -> list[pb.Reference]:
-    return list((await scorer.stub.ListReferences(pb.ListReferencesRequest())).references)
-
-
-async def assert_works(scorer: Running) -> None:
-    """Not only alive: it still counts."""
-    await scorer.frozen_reference(ROWS, "alive")
-    assert (await scorer.stub.Score(scoring(ROWS, reference="references/alive"))).score.row_count == 10
 
 
 async def test_every_wrong_field_is_named_and_changes_nothing(scorer: Running) -> None:
@@ -349,84 +321,3 @@ async def test_a_page_token_of_another_list(scorer: Running) -> None:
     other = pb.ListReferencesRequest(page_size=1, page_token=page.next_page_token, model="models/svd-r1")
     failure = await scorer.refusal("ListReferences", other)
     assert (failure.code, failure.violations[0].field) == (INVALID, "page_token")
-
-
-async def test_too_many_appends_at_once(tmp_path: Path) -> None:
-    async with running(tmp_path, max_concurrent_appends=1) as scorer:
-        await scorer.stub.CreateReference(creation())
-        message = parts(ROWS)
-        open_call = scorer.stub.AppendActivations()
-        await open_call.write(message[0])
-        for _ in range(100):
-            failure = await scorer.refusal("AppendActivations", parts(ROWS, shard_id=str(uuid4()))[:1])
-            if failure.code != INVALID:
-                break
-        assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_APPENDS")
-        assert failure.retry_after_s is not None
-        await open_call.write(message[1])
-        await open_call.done_writing()
-        assert (await open_call).row_count == 10
-        assert (await scorer.append(parts(ROWS, shard_id="next"))).row_count == 20
-
-
-async def test_an_append_that_stands_still_gives_its_place_back(tmp_path: Path) -> None:
-    async with running(tmp_path, max_concurrent_appends=1, append_idle_s=0.2) as scorer:
-        await scorer.stub.CreateReference(creation())
-        for begun in (0, 1):  # without a header, and after it
-            silent = scorer.stub.AppendActivations()
-            for message in parts(ROWS)[:begun]:
-                await silent.write(message)
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await silent
-            assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        header = parts(ROWS)[:1]
-        failure = await scorer.refusal("AppendActivations", [*header, pb.AppendActivationsRequest(chunk=b"")])
-        assert (failure.code, failure.violations[0].field) == (INVALID, "chunk")
-        assert (await scorer.append(parts(ROWS))).row_count == 10
-
-
-async def test_a_store_that_cannot_be_written_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("earwitness.storage.database.BUSY_TIMEOUT_S", 0.2)
-    async with running(tmp_path) as scorer:
-        await scorer.frozen_reference(ROWS)
-        before = await state(scorer)
-        with closing(sqlite3.connect(tmp_path / "scorer.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            for method, request in (
-                ("CreateReference", creation("new")),
-                ("AppendActivations", parts(ROWS, shard_id="new")),
-                ("MergeStatistics", moments(shard_id="new")),
-                ("DeleteReference", pb.DeleteReferenceRequest(name="references/r")),
-            ):
-                failure = await scorer.refusal(method, request)
-                assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
-                assert failure.retry_after_s is not None
-                assert "sqlite" not in failure.message.lower()
-            assert await state(scorer) == before, "reading goes on"
-        await assert_works(scorer)
-
-
-async def test_health_tells_when_the_store_cannot_be_read(scorer: Running, tmp_path: Path) -> None:
-    health = health_pb2_grpc.HealthStub(scorer.channel)
-    watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE_NAME))
-    statuses = aiter(watch)
-    assert (await anext(statuses)).status == health_pb2.HealthCheckResponse.SERVING
-    with closing(sqlite3.connect(tmp_path / "scorer.db", isolation_level=None)) as other:
-        other.execute("ALTER TABLE reference RENAME TO away")
-        failure = await scorer.refusal("GetReference", pb.GetReferenceRequest(name="references/r"))
-        assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
-        assert (await anext(statuses)).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        other.execute("ALTER TABLE away RENAME TO reference")
-    assert (await anext(statuses)).status == health_pb2.HealthCheckResponse.SERVING
-    watch.cancel()
-    await assert_works(scorer)
-
-
-async def test_a_changed_blob_is_an_internal_error_that_tells_nothing(scorer: Running, tmp_path: Path) -> None:
-    await scorer.frozen_reference(ROWS)
-    with closing(sqlite3.connect(tmp_path / "scorer.db", isolation_level=None)) as other:
-        other.execute("UPDATE version SET frozen = CAST(x'00' || frozen AS BLOB)")
-    failure = await scorer.refusal("Score", scoring(ROWS))
-    assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "STORE_CORRUPT")
-    assert failure.request_id in failure.message
-    await assert_works(scorer)
