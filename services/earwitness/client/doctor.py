@@ -1,5 +1,6 @@
 """Is a deployment in order? Every part asked as a caller would ask it, every finding with what to do about it."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from earwitness.inference.backend import InferenceBackend
 Level = Literal["ok", "warning", "failure"]
 MAX_CLOCK_S = 5.0
 """A server's clock further off than this, beyond what the way there explains, makes log lines and tokens disagree."""
+HEALTH_ATTEMPTS = 3
+"""A server asks itself every second; one second in which a busy machine left it no time is no finding."""
+HEALTH_INTERVAL_S = 1.0
 SEARCH_STEPS = 3
 SEARCH_TIMEOUT_S = 60.0
 """What one such short search may take."""
@@ -86,7 +90,7 @@ async def _service(part: str, client: ServiceClient, version: str) -> list[Findi
         way = "ahead of" if seen.clock_ahead_s > 0 else "behind"
         words = f"its clock is {abs(seen.clock_ahead_s):.1f} s {way} the one here"
         found.append(Finding(part, "warning", words, "synchronise both machines' clocks (NTP)"))
-    if await client.serving():
+    if await _serves(client):
         words = f"{client.target} serves, version {seen.version}, {seen.round_trip_s * 1e3:.1f} ms away"
         found.append(Finding(part, "ok", words))
     else:
@@ -94,6 +98,16 @@ async def _service(part: str, client: ServiceClient, version: str) -> list[Findi
         remedy = "look into its log: it says what it cannot reach (models, database)"
         found.append(Finding(part, "failure", words, remedy))
     return found
+
+
+async def _serves(client: ServiceClient) -> bool:
+    """Whether its health is SERVING, now or within some seconds."""
+    for attempt in range(HEALTH_ATTEMPTS):
+        if attempt:
+            await asyncio.sleep(HEALTH_INTERVAL_S)
+        if await client.serving():
+            return True
+    return False
 
 
 async def _model(explainer: ExplainerClient, model: Model) -> Finding:

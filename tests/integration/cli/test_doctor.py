@@ -160,8 +160,8 @@ def test_limits_that_are_not_seen_to_hold(
         return None
 
     monkeypatch.setattr(ExplainerClient, "explain", answer)
-    (found,) = [each for each in examine(stack) if each.level == "failure"]
-    assert found.part == "limits"
+    (found,) = [each for each in examine(stack) if each.part == "limits"]
+    assert found.level == "failure"
     assert words in found.words
     assert remedy in found.remedy
 
