@@ -135,6 +135,8 @@ def train_replay(
         network.standardise.set_statistics(*map(torch.from_numpy, train.band_statistics()))
         network.initialise(torch.Generator().manual_seed(config.seed))
         network.to(device)
+        if device.type == "cpu":  # convolutions and poolings are faster so: tests/benchmarks/bench_replay_updates.py
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.Adam(network.parameters(), config.learning_rate)
         sampler = WindowSampler(train, frames, config.hop_frames, config.batch_size, config.seed)
         first_epoch, curves, best = 0, list[dict[str, float]](), Best()

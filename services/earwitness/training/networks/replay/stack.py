@@ -16,13 +16,16 @@ UNPADDED: Final = (0, 0)
 class MaxFeatureMap(nn.Module):
     """`[B, 2C, ...]` → `[B, C, ...]`: of channels c and C + c the larger, element by element.
 
+    While training it is a sum with a rectified difference, the same but for rounding: the gradient of torch.maximum
+    shares out ties, in seven passes over the memory, a third of an update's time on a CPU.
+
     Source: Wu et al. 2018 (arXiv:1511.02683).
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """The element-wise maximum of the two halves of the channels."""
         first, second = x.chunk(2, dim=1)
-        return torch.maximum(first, second)
+        return first + torch.relu(second - first) if self.training else torch.maximum(first, second)
 
 
 class Stack:
