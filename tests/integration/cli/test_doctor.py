@@ -118,6 +118,22 @@ def test_another_version_and_a_clock_that_is_off(stack: Served, monkeypatch: pyt
         assert clock.endswith("s behind the one here")
 
 
+@pytest.mark.parametrize(("lapses", "level"), [(2, "ok"), (3, "failure")])
+def test_a_lapse_of_health_is_no_finding_but_its_absence_is(
+    stack: Served, monkeypatch: pytest.MonkeyPatch, lapses: int, level: str
+) -> None:
+    serving, asked = ScorerClient.serving, list[None]()
+
+    async def answer(client: ScorerClient, **options: float) -> bool:
+        asked.append(None)
+        return len(asked) > lapses and await serving(client, **options)
+
+    monkeypatch.setattr(ScorerClient, "serving", answer)
+    monkeypatch.setattr("earwitness.client.doctor.HEALTH_INTERVAL_S", 0.01)
+    assert [each.level for each in examine(stack) if each.part == "scorer"] == [level]
+    assert len(asked) == 3
+
+
 def test_a_scorer_that_is_down_fails_and_the_rest_is_examined(run: Run, stack: Served) -> None:
     done = run("doctor", "--data", stack.data, "--scorer", "127.0.0.1:1", "--json")
     assert done.exit_code == 1
@@ -160,8 +176,9 @@ def test_limits_that_are_not_seen_to_hold(
         return None
 
     monkeypatch.setattr(ExplainerClient, "explain", answer)
-    (found,) = [each for each in examine(stack) if each.part == "limits"]
-    assert found.level == "failure"
+    failures = [each for each in examine(stack) if each.level == "failure"]
+    assert [each.part for each in failures] == ["limits"], failures
+    (found,) = failures
     assert words in found.words
     assert remedy in found.remedy
 

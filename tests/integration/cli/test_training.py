@@ -1,7 +1,6 @@
 """From nothing to a served model by commands alone, at the smallest sizes; and what they refuse."""
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -56,12 +55,14 @@ def test_evaluate_choose_and_export(run: Run, corpus: Path, runs: Path, tmp_path
     common = ("-c", corpus, "--excerpts", 130)
     chosen = run("evaluate", "checkpoints", runs / "gan", *classifier, *common, "--json").json()
     assert Path(chosen["checkpoint"]).is_file()
-    # One in words, one as JSON: each takes a while.
-    shown = run("evaluate", "generator", chosen["checkpoint"], *classifier, *common).stdout
-    assert float(re.search(r"fid\s+([\d.]+)", shown)[1]) > 0
-    assert "fid real halves" in shown
+    report = run("evaluate", "generator", chosen["checkpoint"], *classifier, *common, "--json").json()
+    assert report["fid"] > 0
+    assert report["fid_band_noise"] > 0
+    assert "fid real halves" in run("evaluate", "generator", chosen["checkpoint"], *classifier, *common).stdout
+
     figures = run("evaluate", "classifier", runs / "svd/best.pt", "-c", corpus, "--json").json()
     assert 0 <= figures["test"]["error"] <= 1
+    assert "threshold" in run("evaluate", "classifier", runs / "svd/best.pt", "-c", corpus).stdout
 
     models = tmp_path / "models"
     words = (
