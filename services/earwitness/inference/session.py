@@ -91,8 +91,8 @@ class OnnxSession:
         options.intra_op_num_threads = 1 if deal_rows else threads
         providers: list[str | tuple[str, dict[str, str]]] = [CPU]
         if on_cuda:
-            # Full float32, and kernels chosen by rule instead of by stopwatch: the same request gives the same latents.
-            options.use_deterministic_compute = True
+            # Full float32, and kernels chosen by rule instead of by stopwatch. They add up in whatever order all the
+            # same, with `use_deterministic_compute` too (deploy/triton/README.md has what was measured).
             exact = {"device_id": str(device_id), "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
             providers.insert(0, (CUDA, exact))
         self._session = ort.InferenceSession(model_file, options, providers=providers)
@@ -100,6 +100,8 @@ class OnnxSession:
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix=model_file.parts[-3]) if deal_rows else None
         self._threads = threads
         logger.info("%s runs on %s with %d threads", model_file, self.provider, threads)
+        if on_cuda and self.provider != CUDA:  # ONNX Runtime itself goes on without a word that is not fatal
+            logger.warning("%s: no GPU, or not its CUDA and cuDNN on LD_LIBRARY_PATH; the CPU is used", model_file)
 
     @property
     def provider(self) -> str:

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from earwitness.inference.repository import read_repository
-from earwitness.inference.session import OnnxSession, SessionSettings, _deal
+from earwitness.inference.session import CPU, CUDA, OnnxSession, SessionSettings, _deal
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
 
@@ -76,3 +77,18 @@ def test_with_runs_of_one_row_a_row_does_not_depend_on_its_batch(tmp_path: Path)
     alone = [session.run({"z": row[None]}, ["spectrogram"])["spectrogram"][0] for row in z]
     session.close()
     np.testing.assert_array_equal(together, np.stack(alone))
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_gpu_that_cannot_be_used_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """onnxruntime-gpu has the provider wherever it is installed, and passes over it where CUDA cannot be loaded."""
+    write_tiny_bundle(tmp_path)
+    model_file = read_repository(tmp_path)["tiny_generator"].model_file
+    OnnxSession(model_file, SessionSettings(), device_id=0).close()
+    assert "CUDA" not in caplog.text
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    session = OnnxSession(model_file, SessionSettings(), device_id=0)
+    assert session.provider == CPU
+    assert f"{model_file}: no GPU, or not its CUDA and cuDNN on LD_LIBRARY_PATH; the CPU is used" in caplog.text
