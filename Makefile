@@ -70,7 +70,7 @@ lint: $(DEV) ## ruff, mypy, buf, import rules, dependency audit
 # Each variant also without augmentation, for its card; the judge is from another seed than those whom it judges for.
 models: $(DEV) ## build corpora, train and export models like those shipped (a day on a CPU); a second call goes on
 	@$(BIN)/earwitness corpus build $(TRAINED)/corpus
-	@for variant in r1 r2; do \
+	@set -e; for variant in r1 r2; do \
 	  train="$(BIN)/earwitness train svd --variant $$variant --seed $${variant#r} --corpus $(TRAINED)/corpus"; \
 	  $$train --out $(TRAINED)/svd-$$variant; \
 	  $$train --no-augment --epochs 12 --out $(TRAINED)/svd-$$variant-plain; \
@@ -78,22 +78,23 @@ models: $(DEV) ## build corpora, train and export models like those shipped (a d
 	@$(BIN)/earwitness train svd --seed 3 --epochs 20 --corpus $(TRAINED)/corpus --out $(TRAINED)/judge
 	@$(BIN)/earwitness train gan --detector $(TRAINED)/judge/best.pt --corpus $(TRAINED)/corpus --out $(TRAINED)/gan
 	@$(BIN)/earwitness evaluate checkpoints $(TRAINED)/gan --classifier $(TRAINED)/svd-r1/best.pt --corpus $(TRAINED)/corpus
-	@for variant in r1 r2; do \
+	@set -e; for variant in r1 r2; do \
 	  $(BIN)/earwitness export svd-$$variant --generator $(TRAINED)/gan/best.pt \
 	    --classifier $(TRAINED)/svd-$$variant/best.pt --corpus $(TRAINED)/corpus $(if $(SONGS),--songs $(SONGS)) \
 	    --compare-classifier 'without augmentation'=$(TRAINED)/svd-$$variant-plain/best.pt \
 	    --model-repository $(MODELS) --force; \
 	done
 	@$(BIN)/earwitness corpus replay $(TRAINED)/replayed
-	@$(BIN)/earwitness study replay -c $(TRAINED)/replayed -o $(TRAINED)/study -n bulbul --data less --seeds 2 \
+	@$(BIN)/earwitness study replay -c $(TRAINED)/replayed -o $(TRAINED)/study -n bulbul -n compact --seeds 2 \
 	  --epochs 30 --patience 5 --lr 5e-4
-	@$(BIN)/earwitness train gan -c $(TRAINED)/replayed --features log-power-256@1 --critic-channels 8 --updates 2400 \
-	  --detector $(TRAINED)/study/runs/bulbul-s1/best.pt --out $(TRAINED)/replay-gan
-	@$(BIN)/earwitness evaluate checkpoints $(TRAINED)/replay-gan --classifier $(TRAINED)/study/runs/bulbul-s0/best.pt \
-	  --corpus $(TRAINED)/replayed
-	@$(BIN)/earwitness export replay-bulbul --generator $(TRAINED)/replay-gan/best.pt \
-	  --classifier $(TRAINED)/study/runs/bulbul-s0/best.pt --corpus $(TRAINED)/replayed \
-	  --compare-classifier 'seed 1'=$(TRAINED)/study/runs/bulbul-s1/best.pt --model-repository $(MODELS) --force
+	@set -e; runs=$(TRAINED)/study/runs; for pair in bulbul:256 compact:512; do \
+	  network=$${pair%:*}; gan=$(TRAINED)/gan-$$network; corpus="--corpus $(TRAINED)/replayed --cache $(TRAINED)/study/spectrograms"; \
+	  $(BIN)/earwitness train gan $$corpus --features log-power-$${pair#*:}@1 --updates 5000 --detector $$runs/$$network-s1/best.pt --out $$gan; \
+	  $(BIN)/earwitness evaluate checkpoints $$gan $$corpus --classifier $$runs/$$network-more-s0/best.pt; \
+	  $(BIN)/earwitness export replay-$$network $$corpus --generator $$gan/best.pt --classifier $$runs/$$network-more-s0/best.pt \
+	    --compare-classifier 'seed 1'=$$runs/$$network-more-s1/best.pt --compare-classifier 'one window'=$$runs/$$network-s0/best.pt \
+	    --model-repository $(MODELS) --force; \
+	done
 
 jamendo: $(DEV) ## train as published on the Jamendo set, evaluate: make jamendo JAMENDO=folder; a second call goes on
 	@test -n '$(JAMENDO)' || { echo 'say where the set is: make jamendo JAMENDO=folder' >&2; exit 1; }

@@ -40,6 +40,7 @@ REPLAYED = [("genuine", "spoof"), ("spoof", "genuine")]
 SHIPPED = {
     "svd-r1": (SINGING, [("vocal", "non-vocal")]),
     "svd-r2": (SINGING, [("non-vocal", "vocal"), ("vocal", "non-vocal")]),
+    "replay-compact": ("conv1 pool2 conv3 pool4 conv5 pool6 fc7 fc8", REPLAYED),
     "replay-bulbul": ("conv1 pool2 conv3 pool4 conv5 pool6 conv7 pool8 fc9 fc10 fc11", REPLAYED),
 }
 """Layers of the shipped models, and words for a high and a low activation of each output unit."""
@@ -100,11 +101,13 @@ async def test_each_unit_of_two_is_moved_by_what_its_word_says(explainer: Explai
     assert np.median(heard[1]["svd_r1"]) > np.median(heard[0]["svd_r1"])
 
 
-async def test_replayed_speech_is_explained_by_the_same_services(explainer: ExplainerClient) -> None:
+@pytest.mark.parametrize("model", ["replay-compact", "replay-bulbul"])
+async def test_replayed_speech_is_explained_by_the_same_services(explainer: ExplainerClient, model: str) -> None:
     """A window of sound at the detector's rate for each output, and the network calls it what it was asked for."""
     logits = {}
     for unit, (word, _) in enumerate(REPLAYED):
-        asked = Search.of("replay-bulbul", Objective("fc11", unit=unit), row_count=2, settings=SETTINGS)
+        output = Objective(SHIPPED[model][0].split()[-1], unit=unit)
+        asked = Search.of(model, output, row_count=2, settings=SETTINGS)
         result = await explainer.explain(asked, artefacts=["audio"])
         logits[word] = result.layer_activations()
         for each in result.explanations:
