@@ -156,7 +156,7 @@ def main() -> None:
         print(f"service / {against}: {ratio:.2f} (target {TARGETS[name]}){'' if ratio >= TARGETS[name] else ' MISSED'}")
     if options.json:
         body = {
-            "machine": machine(("onnxruntime", "torch")) | {"torch_threads": torch.get_num_threads()},
+            "machine": machine(("torch",)) | {"torch_threads": torch.get_num_threads()},
             "backend": backend, "rows": options.rows, "steps": options.steps,
             "difference": difference, "figures": [asdict(figure) for figure in figures], "ratios": ratios,
         }  # fmt: skip

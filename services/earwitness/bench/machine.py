@@ -4,10 +4,10 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -33,7 +33,7 @@ def describe_machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "load_average": [round(each, 2) for each in os.getloadavg()],
         "python": platform.python_version(),
-        "onnxruntime": version("onnxruntime"),
+        "onnxruntime": onnxruntime.__version__,  # whichever of its distributions is installed
         "earwitness": __version__,
     }
 
