@@ -68,7 +68,7 @@ lint: $(DEV) ## ruff, mypy, buf, import rules, dependency audit
 
 # The shipped models came about in more and longer steps, which their cards tell; this is one straight way to their like.
 # Each variant also without augmentation, for its card; the judge is from another seed than those whom it judges for.
-models: $(DEV) ## build corpora, train and export models like those shipped (a day on a CPU); a second call goes on
+models: $(DEV) ## build corpora, train and export models like those shipped (a day or two on a CPU); a second call goes on
 	@$(BIN)/earwitness corpus build $(TRAINED)/corpus
 	@set -e; for variant in r1 r2; do \
 	  train="$(BIN)/earwitness train svd --variant $$variant --seed $${variant#r} --corpus $(TRAINED)/corpus"; \
