@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Literal, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from earwitness.features import get_profile
 from earwitness.training.averaging import average_into, kept_share
 from earwitness.training.checkpoint import DETECTORS, CheckpointMeta, file_sha256, load_checkpoint, save_checkpoint
 from earwitness.training.excerpts import ExcerptCorpus, ExcerptSource, open_excerpts
+from earwitness.training.gan_losses import Labelled, Loss, gradient_penalty, loss_of_critic, loss_of_generator
 from earwitness.training.networks import Arch, Critic, Detector, make_generator
 from earwitness.training.run_folder import (
     DeviceName,
@@ -32,9 +32,6 @@ from earwitness.training.run_folder import (
 )
 
 logger = logging.getLogger(__name__)
-Loss = Literal["wasserstein", "logistic", "relativistic"]
-Labelled = tuple[Tensor, Tensor]
-"""Excerpts `[B, 1, bands, frames]` and the label of each, −1 or 1, `[B]`."""
 LEAST_GRADIENT = 1e-30
 """Of the critic's loss with respect to a realness: eight orders above what float32 can hold. A critic beside itself has
 been seen to say -92, and exp(92) is no number."""
@@ -171,8 +168,8 @@ class _Gan:
         shown = fake.detach().requires_grad_(True)
         # Two calls, so that the critic's spread over a group is never taken over real and generated examples together.
         of_real, of_fake = self.critic(real, labels), self.critic(shown, fake_labels)
-        critic_loss = _critic_loss(config.loss, of_real, of_fake)
-        generator_loss = _generator_loss(config.loss, of_real, of_fake)
+        critic_loss = loss_of_critic(config.loss, of_real, of_fake)
+        generator_loss = loss_of_generator(config.loss, of_real, of_fake)
         of_generator, of_critic = (
             torch.autograd.grad(each, of_fake, retain_graph=True)[0] for each in (generator_loss, critic_loss)
         )
@@ -180,7 +177,7 @@ class _Gan:
         rescale = torch.where(of_critic.abs() > LEAST_GRADIENT, of_generator / of_critic, 0.0)
         penalty = torch.zeros((), device=self.device)
         if penalise:
-            penalty = _gradient_penalty(config.loss, self.critic, (real, labels), (fake.detach(), fake_labels))
+            penalty = gradient_penalty(config.loss, self.critic, (real, labels), (fake.detach(), fake_labels))
         self.critic_optimiser.zero_grad(set_to_none=True)
         self.generator_optimiser.zero_grad(set_to_none=True)
         total = critic_loss + config.penalty * config.penalty_interval * penalty
@@ -203,34 +200,6 @@ class _Gan:
             getattr(self, name).load_state_dict(state[name])
 
     _stateful = ("generator", "critic", "average", "generator_optimiser", "critic_optimiser")
-
-
-def _critic_loss(kind: Loss, real: Tensor, fake: Tensor) -> Tensor:
-    if kind == "wasserstein":
-        return fake.mean() - real.mean()
-    if kind == "logistic":
-        return softplus(fake).mean() + softplus(-real).mean()
-    return softplus(fake - real).mean()
-
-
-def _generator_loss(kind: Loss, real: Tensor, fake: Tensor) -> Tensor:
-    if kind == "wasserstein":
-        return -fake.mean()
-    if kind == "logistic":
-        return softplus(-fake).mean()
-    return softplus(real - fake).mean()
-
-
-def _gradient_penalty(kind: Loss, critic: Critic, real: Labelled, fake: Labelled) -> Tensor:
-    """See GanTrainingConfig; over what `Critic.squared_slopes` says."""
-    if kind == "wasserstein":
-        share = torch.rand(len(real[0]), 1, 1, 1).to(real[0].device)
-        norms = torch.sqrt(critic.squared_slopes(torch.lerp(fake[0], real[0], share), real[1]) + 1e-12)
-        return (norms - 1.0).square().mean()
-    penalty = 0.5 * critic.squared_slopes(*real).mean()
-    if kind == "relativistic":
-        penalty = penalty + 0.5 * critic.squared_slopes(*fake).mean()
-    return penalty
 
 
 @dataclass(frozen=True)
