@@ -7,8 +7,10 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+from uuid import uuid4
 
 import numpy as np
+from grpc import StatusCode
 
 from earwitness.bench.errors import BenchError
 from earwitness.bench.values import Kind
@@ -23,6 +25,7 @@ from earwitness.client import (
     SweepClient,
     SweepObjective,
     SweepPlan,
+    SweepProgress,
 )
 from earwitness.client.channel import Tls
 from earwitness.inference.metadata import BundleMetadata
@@ -35,6 +38,8 @@ SWEEP_RATES = (0.1, 0.01)
 """A sweep tries these learning rates."""
 CLEAR_S, RETRY_S = 4.0, 0.2
 """What clearing a sweep away may take, and between two tries: a process that is told to end has time for it twice."""
+UNTOLD = (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED)
+"""Failures that leave open whether a sweep was created."""
 _logger = logging.getLogger(__name__)
 
 
@@ -63,6 +68,15 @@ class Work:
     reference: str
 
 
+@dataclass(eq=False)
+class _Begun:
+    """A sweep that may be in the stack; its id is not known before the answer to its creation."""
+
+    plan: SweepPlan
+    request_id: str
+    sweep_id: str | None = None
+
+
 class Calls:
     """Makes calls of every kind; an asynchronous context manager."""
 
@@ -71,7 +85,7 @@ class Calls:
         self._access = access
         self._next_seed = seed
         self._exit = AsyncExitStack()
-        self._left: set[str] = set()
+        self._left: set[_Begun] = set()
         """Sweeps in the stack that are not deleted yet."""
         rng = np.random.default_rng(seed)
         self._activations = rng.standard_normal((SCORED_ROWS, work.score_units)).astype(np.float32)
@@ -94,7 +108,7 @@ class Calls:
     ) -> None:
         await asyncio.gather(*map(self._clear, tuple(self._left)))
         if self._left:
-            _logger.warning("sweeps were left in the stack: %s", ", ".join(sorted(self._left)))
+            _logger.warning("sweeps were left in the stack: %s", ", ".join(sorted(map(_name, self._left))))
         await self._exit.aclose()
 
     async def make(self, kind: Kind) -> int:
@@ -156,31 +170,44 @@ class Calls:
             seed_count=work.rows,
             first_seed=self._seeds(work.rows),
         )
-        latest = await self._sweeps.create(plan)
-        self._left.add(latest.sweep_id)
+        begun = _Begun(plan, str(uuid4()))
+        self._left.add(begun)
         try:
+            latest = await self._created(begun)
             async for progress in self._sweeps.watch(latest.sweep_id):
                 latest = progress
         finally:
-            await self._clear(latest.sweep_id)
+            await self._clear(begun)
         if latest.state != "succeeded":
             raise BenchError(f"sweep {latest.sweep_id} {latest.state}: {latest.error}")
         return latest.row_steps_done
 
-    async def _clear(self, sweep_id: str) -> None:
+    async def _created(self, begun: _Begun) -> SweepProgress:
+        """The sweep, created unless an earlier try did it: the service knows it by its request."""
+        try:
+            sweep = await self._sweeps.create(begun.plan, request_id=begun.request_id)
+        except RpcFailure as failure:
+            if failure.code not in UNTOLD:
+                self._left.discard(begun)
+            raise
+        begun.sweep_id = sweep.sweep_id
+        return sweep
+
+    async def _clear(self, begun: _Begun) -> None:
         """End a sweep and delete it; what cannot be done now is left for the end."""
         with suppress(TimeoutError):
             async with asyncio.timeout(CLEAR_S):
-                while sweep_id in self._left:
+                while begun in self._left:
                     try:
+                        sweep_id = begun.sweep_id or (await self._created(begun)).sweep_id
                         await self._sweeps.delete(sweep_id)
-                        self._left.discard(sweep_id)
+                        self._left.discard(begun)
                     except RpcFailure as failure:
                         if failure.reason == "SWEEP_NOT_FOUND":  # an earlier try did it, and its answer was lost
-                            self._left.discard(sweep_id)
-                        elif failure.reason == "SWEEP_NOT_OVER":
+                            self._left.discard(begun)
+                        elif failure.reason == "SWEEP_NOT_OVER" and begun.sweep_id is not None:
                             with suppress(RpcFailure):
-                                await self._sweeps.cancel(sweep_id)
+                                await self._sweeps.cancel(begun.sweep_id)
                         await asyncio.sleep(RETRY_S)
 
     async def _infer(self) -> int:
@@ -205,3 +232,7 @@ class Calls:
     async def _bundle_of(self, model: str) -> BundleMetadata:
         bundles: Sequence[BundleMetadata] = await self._triton.bundles()
         return next(bundle for bundle in bundles if bundle.name == model)
+
+
+def _name(begun: _Begun) -> str:
+    return begun.sweep_id or f"of request {begun.request_id}"

@@ -22,7 +22,7 @@ from earwitness.bench.prometheus import PrometheusServer, find_prometheus
 from earwitness.bench.run import run_bench
 from earwitness.bench.values import Plan, Target
 from earwitness.bench.watch import Watch
-from earwitness.client import RpcFailure, ScorerClient, SweepClient, SweepProgress
+from earwitness.client import RpcFailure, ScorerClient, SweepClient, SweepPlan, SweepProgress
 from earwitness.explainer.server import build_server as build_explainer
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.scorer.server import build_server as build_scorer
@@ -133,12 +133,14 @@ async def test_prometheus_that_watches_already_is_asked(models: Path, tmp_path: 
 
 
 async def test_nothing_is_left_in_the_stack_of_one_that_is_given_up(models: Path, tmp_path: Path) -> None:
-    plan = Plan("tiny", clients=(1,), mix={"score": 1}, rows=4, steps=10_000, seconds=300)
+    plan = Plan("tiny", clients=(1,), mix={"score": 1}, rows=4, steps=1_000, seconds=300)
     async with (
         small_services(models, tmp_path) as target,
         SweepClient(target.explainer) as sweeps,
         ScorerClient(target.scorer) as scorer,
     ):
+        assert await sweeps.list() == ()
+        assert await scorer.list_references() == []
         running = asyncio.create_task(run_bench(plan, target, Watch(tmp_path / "watch", find_prometheus(None))))
         while not await sweeps.list():
             assert not running.done()
@@ -177,6 +179,35 @@ async def test_a_sweep_that_fails_is_deleted_and_what_cannot_be_is_at_the_end(
                     await calls.make("sweep")
             assert len(await sweeps.list()) == 1
         assert await sweeps.list() == ()
+
+
+async def test_a_sweep_whose_creation_has_no_answer_is_deleted(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, created = SweepClient.create, []
+
+    async def lose_the_first(self: SweepClient, plan: SweepPlan, *, request_id: str | None = None) -> SweepProgress:
+        created.append(await create(self, plan, request_id=request_id))
+        if len(created) == 1:
+            raise RpcFailure(StatusCode.UNAVAILABLE, "the answer is lost")
+        return created[-1]
+
+    async def refuse(self: SweepClient, plan: SweepPlan, *, request_id: str | None = None) -> SweepProgress:
+        raise RpcFailure(StatusCode.RESOURCE_EXHAUSTED, "too many sweeps wait")
+
+    async with small_services(models, tmp_path) as target, SweepClient(target.explainer) as sweeps:
+        work = Work("tiny", "", "fc3", rows=2, steps=10_000, score_layer="fc3", score_units=2, reference="")
+        async with Calls(Access(target.explainer, target.scorer, None, None, None), work, seed=0) as calls:
+            monkeypatch.setattr(SweepClient, "create", lose_the_first)
+            with pytest.raises(RpcFailure, match="is lost"):
+                await calls.make("sweep")
+            assert await sweeps.list() == ()
+            first, again = created
+            assert again.sweep_id == first.sweep_id
+            monkeypatch.setattr(SweepClient, "create", refuse)
+            with pytest.raises(RpcFailure, match="too many"):
+                await calls.make("sweep")
+            assert await sweeps.list() == ()
 
 
 def test_ctrl_c_ends_all_that_was_started(models: Path, tmp_path: Path) -> None:
