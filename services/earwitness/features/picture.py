@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from earwitness.features.profile import FeatureProfile
 
 PICTURE_SIZE_IN, PICTURE_DPI = (6.4, 3.6), 100
+AXES, BAR = (0.115, 0.135, 0.72, 0.775), (0.855, 0.135, 0.02, 0.775)
+"""Left, bottom, width and height in parts of the picture: a layout that is worked out takes as long as the drawing."""
 TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000)
 LINEAR_TICKS = 8
 """Most intervals between the ticks of a linear axis."""
@@ -22,9 +24,9 @@ def render_picture(profile: "FeatureProfile", spectrogram: NDArray[np.float32], 
     from matplotlib.figure import Figure
 
     bands, frames = spectrogram.shape
-    figure = Figure(figsize=PICTURE_SIZE_IN, dpi=PICTURE_DPI, layout="constrained")
+    figure = Figure(figsize=PICTURE_SIZE_IN, dpi=PICTURE_DPI)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes = figure.add_axes(AXES)
     seconds = frames / profile.frames_per_second
     image = axes.imshow(
         spectrogram, origin="lower", aspect="auto", extent=(0, seconds, -0.5, bands - 0.5), interpolation="nearest"
@@ -35,7 +37,7 @@ def render_picture(profile: "FeatureProfile", spectrogram: NDArray[np.float32], 
     axes.set_xlabel("time (s)")
     axes.set_ylabel("frequency (Hz)")
     axes.set_title(title, fontsize="medium", parse_math=False)
-    figure.colorbar(image, label=profile.value_label)
+    figure.colorbar(image, cax=figure.add_axes(BAR), label=profile.value_label)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()

@@ -16,6 +16,8 @@ INK = "#010203"
 """Stands for the page's text colour; replaced by `currentColor` in the SVG."""
 MAX_LINES = 32
 """More rows than this are drawn as a median with a band instead of one line each."""
+MARGINS = {"left": 0.05, "right": 0.99, "bottom": 0.17, "top": 0.89, "wspace": 0.18}
+"""In parts of the picture; a layout that is worked out takes as long as the drawing."""
 CURVES = (
     ("activation", "activations"),
     ("‖z‖", "latent_norms"),
@@ -32,7 +34,8 @@ def trajectories_svg(explanations: Sequence[Explanation], colour: str, name: str
     if not rows:
         return None
     with drawing():
-        figure = Figure(figsize=(11, 2.9), layout="constrained")
+        figure = Figure(figsize=(11, 2.9))
+        figure.subplots_adjust(**MARGINS)
         for axes, (title, field) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
             _draw(axes, rows, field, colour)
             axes.set_title(title, color=INK, fontsize=11)
