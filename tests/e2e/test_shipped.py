@@ -66,6 +66,16 @@ async def explainer(stack: Stack) -> AsyncIterator[ExplainerClient]:
         yield client
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def searched(stack: Stack) -> dict[str, SearchResult]:
+    """What svd-r1 finds most and least vocal, with sound and trajectories."""
+    async with ExplainerClient(stack.endpoints.explainer) as client:
+        return {
+            sense: await client.explain(search(sense), artefacts=["audio", "trajectory"])
+            for sense in ("maximise", "minimise")
+        }
+
+
 def search(sense: str, rows: int = 4, model: str = "svd-r1", unit: int = 0) -> Search:
     return Search.of(model, Objective("fc9", unit=unit, sense=sense), row_count=rows, settings=SETTINGS)
 
@@ -119,32 +129,31 @@ async def test_replayed_speech_is_explained_by_the_same_services(explainer: Expl
     assert (logits["spoof"][:, 1] > logits["spoof"][:, 0]).all()
 
 
-async def test_search_moves_the_unit_both_ways(explainer: ExplainerClient) -> None:
-    results: dict[str, SearchResult] = {}
-    for sense in ("maximise", "minimise"):
-        results[sense] = await explainer.explain(search(sense), artefacts=["audio", "trajectory"])
-        assert "triton" in results[sense].summary.backend
+async def test_search_moves_the_unit_both_ways(searched: dict[str, SearchResult]) -> None:
     for sense, sign in (("maximise", 1), ("minimise", -1)):
-        for each in results[sense].explanations:
+        assert "triton" in searched[sense].summary.backend
+        for each in searched[sense].explanations:
             assert each.trajectory is not None
             assert sign * (each.activation - each.trajectory.activations[0]) > 1.0
             assert each.audio_wav is not None
             assert each.audio_wav.startswith(b"RIFF")
             assert np.isfinite(each.spectrogram).all()
-    assert results["maximise"].activations().min() > results["minimise"].activations().max()
+    assert searched["maximise"].activations().min() > searched["minimise"].activations().max()
 
 
-async def test_same_request_same_latents_whatever_runs_beside_it(explainer: ExplainerClient) -> None:
-    first, again = [await explainer.explain(search("maximise")) for _ in range(2)]
+async def test_same_request_same_latents_whatever_runs_beside_it(
+    explainer: ExplainerClient, searched: dict[str, SearchResult]
+) -> None:
+    first, again = searched["maximise"], await explainer.explain(search("maximise"))
     wider = await explainer.explain(search("maximise", rows=6))
     for row, each in enumerate(first.explanations):
         np.testing.assert_array_equal(each.latent, again.explanations[row].latent)
         np.testing.assert_array_equal(each.latent, wider.explanations[row].latent)
 
 
-async def test_explanations_are_what_the_classifier_hears(explainer: ExplainerClient) -> None:
+async def test_explanations_are_what_the_classifier_hears(searched: dict[str, SearchResult]) -> None:
     """The activation reported is that of the returned spectrogram, by the classifier served on its own."""
-    result = await explainer.explain(search("maximise"))
+    result = searched["maximise"]
     backend = LocalBackend(REPOSITORY, threads=1)
     spectrograms = np.stack([each.spectrogram for each in result.explanations])
     heard = await backend.infer("svd_r1_classifier", {"spectrogram": spectrograms}, ["fc9"])
@@ -152,7 +161,7 @@ async def test_explanations_are_what_the_classifier_hears(explainer: ExplainerCl
     np.testing.assert_allclose(heard["fc9"][:, 0], result.activations(), rtol=1e-3, atol=1e-3)
 
 
-async def test_references_and_scores(stack: Stack, explainer: ExplainerClient, tmp_path: Path) -> None:
+async def test_references_and_scores(stack: Stack, searched: dict[str, SearchResult]) -> None:
     """Real excerpts that are high score a maximised batch better than those that are low, and the reverse."""
     music = find_recordings([MUSIC])[::4]
     backend = LocalBackend(REPOSITORY)
@@ -164,8 +173,7 @@ async def test_references_and_scores(stack: Stack, explainer: ExplainerClient, t
             )  # fmt: skip
         await backend.close()
         distances = {}
-        for sense in ("maximise", "minimise"):
-            result = await explainer.explain(search(sense))
+        for sense, result in searched.items():
             for kind in ("top", "bottom"):
                 scored = await scorer.score(
                     result.layer_activations(), reference=f"{kind}20", model="svd-r1", layer="fc9",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tests.e2e.byo.birds import LATENT, CallDetector, CallGenerator
 
 RATE_HZ, FRAMES = 16_000, 96
-BATCH, DETECTOR_STEPS, GAN_STEPS = 16, 40, 40
+BATCH, DETECTOR_STEPS, GAN_STEPS = 16, 20, 20
 
 
 def spectrogram(waveform: np.ndarray) -> np.ndarray:
