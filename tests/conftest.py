@@ -1,20 +1,24 @@
 """Every process of the tests computes on one thread, those it starts too: they run side by side, on small arrays.
 
-And each compiles for itself: of two that fill numba's cache at once, one may find the other's code there and crash.
+And each has a cache of numba's of its own, begun with what `make test` compiled once.
 """
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+
+from tests.helpers.numba_cache import COMPILED, FOLDER
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # before numpy and torch are imported, which read them then
-worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / "out/numba" / worker)
+os.environ["NUMBA_CACHE_DIR"] = str(FOLDER / os.environ.get("PYTEST_XDIST_WORKER", "alone"))
+os.environ["EARWITNESS_COMPILED"] = str(COMPILED)
 
 import pytest  # noqa: E402
 
+from earwitness.features.compiled import begin_cache  # noqa: E402
 from tests.helpers.postgresql import PostgresServer, postgres_server  # noqa: E402
+
+begin_cache()
 
 
 @pytest.fixture(scope="session")

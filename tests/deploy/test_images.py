@@ -36,6 +36,7 @@ from tests.integration.scorer.running import Running, rows_of, scorer_pb2_grpc, 
 DOCKER = ROOT / "deploy/docker"
 DOCKERFILES = ("python.Dockerfile", "triton.Dockerfile")
 USER = 10001
+VENV = "/opt/earwitness"
 PATIENCE_S = 120.0
 ROOM_BYTES = 8 << 30
 """Three times what all the environments take."""
@@ -169,18 +170,19 @@ class Installed:
 
         Without the index of torch for CPUs alone: whoever runs the tests may get torch from another.
         """
-        pip = self.folder / "bin/pip"
-        if not pip.exists():
+        programs = self.folder / "bin"
+        if not programs.exists():
             subprocess.run([interpreter(), "-m", "venv", "--without-pip", self.folder / "venv"], check=True)
-            pip.parent.mkdir()
-            command = shlex.join([sys.executable, "-m", "pip", "--python", str(self.python)])
-            pip.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-            pip.chmod(0o755)
-        env = {**os.environ, "PATH": f"{pip.parent}:{os.environ['PATH']}", "PIP_QUIET": "1", "PIP_NO_COMPILE": "1"}
+            programs.mkdir()
+            pip = [sys.executable, "-m", "pip", "--python", str(self.python)]
+            for name, command in (("pip", pip), ("python", [str(self.python)])):
+                (programs / name).write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+                (programs / name).chmod(0o755)
+        env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PIP_QUIET": "1", "PIP_NO_COMPILE": "1"}
         found = own_stages("python.Dockerfile")
         for line in [line for name in names for line in instructions(found[name], "RUN")]:
             line = re.sub(r"--mount=\S+|--extra-index-url \S+", "", line)
-            line = line.replace("/wheels", str(self.folder.parent / "wheels"))
+            line = line.replace("/wheels", str(self.folder.parent / "wheels")).replace(VENV, str(self.folder / "venv"))
             if self.dry:
                 line = line.replace("pip install", "pip install --dry-run").replace("pip uninstall --yes", "pip show")
             done = subprocess.run(["sh", "-ec", line], cwd=self.folder.parent / "tree", env=env, stderr=subprocess.PIPE)
@@ -198,8 +200,9 @@ class Installed:
     def environment(self, stage: str) -> dict[str, str]:
         """What the image's ENV sets, the folders moved here."""
         words = " ".join(instructions(stages("python.Dockerfile")[stage], "ENV")).split()
-        moved = {"PATH": str(self.python.parent), "XDG_DATA_HOME": str(self.home(stage))}
-        return dict(word.split("=", 1) for word in words) | moved
+        home = self.home(stage)
+        moved = {"PATH": str(self.python.parent), "XDG_DATA_HOME": str(home), "NUMBA_CACHE_DIR": str(home / "numba")}
+        return dict(word.replace(VENV, str(self.folder / "venv")).split("=", 1) for word in words) | moved
 
     @asynccontextmanager
     async def running(self, service: str, **settings: str) -> AsyncIterator[int]:
@@ -302,7 +305,22 @@ async def test_the_explainer_runs_on_its_packages_alone(with_explainer: Installe
         ExplainerClient(f"127.0.0.1:{port}") as explainer,
     ):
         search = Search.of("tiny", Objective("fc3", unit=0), row_count=1, settings=Settings(steps=2))
-        assert (await explainer.explain(search)).explanations
+        (explanation,) = (await explainer.explain(search, artefacts=["audio"])).explanations
+        assert explanation.audio_wav
+
+
+def test_what_sound_takes_was_compiled_in_the_image(with_explainer: Installed) -> None:
+    """The explainer of the test before has made a sound, and compiled nothing."""
+    compiled, begun = with_explainer.folder / "venv/numba", with_explainer.home("explainer") / "numba"
+    written = [{file.relative_to(each): written_ns(file) for file in each.rglob("*.nb?")} for each in (compiled, begun)]
+    assert written[0]
+    assert written[0] == written[1]
+    (librosa,) = with_explainer.folder.glob("venv/lib/python*/site-packages/librosa")
+    assert all(written_ns(file) % 1_000_000_000 == 0 for file in librosa.rglob("*.py"))
+
+
+def written_ns(file: Path) -> int:
+    return file.stat().st_mtime_ns
 
 
 def test_what_the_explainer_imports_late_is_there(with_explainer: Installed) -> None:

@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.features.compiled import begin_cache
+
 GRIFFIN_LIM_ITERATIONS = 100
 PEAK = 0.95
 
@@ -61,6 +63,7 @@ def invert_spectrogram(profile: Invertible, excerpt: NDArray[np.float32], seed: 
     Raises: ValueError when the excerpt has the wrong shape or is not finite.
     Source: METHOD of arXiv:1904.09533 §4; Griffin & Lim 1984 with the fast momentum of Perraudin 2013.
     """
+    begin_cache()
     import librosa
     from scipy.signal import get_window
 
