@@ -4,9 +4,12 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import grpc
@@ -14,7 +17,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from earwitness.explainer.sweep.store import SweepStore
+from earwitness.explainer.sweep.store import Lease, SweepStore
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.storage.database import Database
 from tests.helpers.postgresql import PostgresServer
@@ -90,6 +93,29 @@ async def test_stopped_killed_and_started_again(tiny: TinyBundle, undisturbed: p
 
     assert_as_undisturbed(found, undisturbed)
     assert_whole(paths)
+
+
+async def test_stopped_while_a_block_is_saved(
+    tiny: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All blocks are left as they were reached, the one too whose checkpoint takes a while."""
+    checkpoint, saving = SweepStore.checkpoint, threading.Event()
+
+    def take_a_while(store: SweepStore, lease: Lease, number: int, *rest: Any) -> None:
+        if number == 0:
+            saving.set()
+            time.sleep(0.3)
+        checkpoint(store, lease, number, *rest)
+
+    async with running_in_process(tiny, data_dir=tmp_path, **SETTINGS) as started:
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(MESSAGE)
+        await sweeping.until(sweep_id, ROWS * STEPS // 10)
+        monkeypatch.setattr(SweepStore, "checkpoint", take_a_while)
+        assert await asyncio.to_thread(saving.wait, PATIENCE_S)
+        seen = await sweeping.metadata(sweep_id)
+    assert "could not be saved" not in caplog.text
+    assert seen.row_steps_done <= saved_row_steps(f"sqlite:///{tmp_path / 'explainer.db'}", sweep_id) < ROWS * STEPS
 
 
 async def test_failed_resumed_killed_and_started_again(

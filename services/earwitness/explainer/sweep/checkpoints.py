@@ -44,13 +44,17 @@ class BlockState:
 
 
 async def to_the_end(write: Callable[[], None]) -> None:
-    """Run `write` in a thread; it is over when this returns or raises, even when it was cancelled meanwhile."""
+    """Run `write` in a thread; it is over when this returns or raises, however often it was cancelled meanwhile."""
     writing = asyncio.ensure_future(asyncio.to_thread(write))
-    try:
-        await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        await asyncio.wait({writing})
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not writing.done():
+        try:
+            await asyncio.wait({writing})
+        except asyncio.CancelledError as err:
+            cancelled = err
+    if cancelled is not None:
+        raise cancelled from writing.exception()
+    writing.result()
 
 
 def join_curves(pieces: list[bytes]) -> FloatArray:
