@@ -107,11 +107,12 @@ async def test_stopped_while_a_block_is_saved(
             time.sleep(0.3)
         checkpoint(store, lease, number, *rest)
 
+    monkeypatch.setattr(SweepStore, "checkpoint", take_a_while)
     async with running_in_process(tiny, data_dir=tmp_path, **SETTINGS) as started:
         sweeping = Sweeping.of(started.channel)
         sweep_id = await sweeping.create(MESSAGE)
         await sweeping.until(sweep_id, ROWS * STEPS // 10)
-        monkeypatch.setattr(SweepStore, "checkpoint", take_a_while)
+        saving.clear()
         assert await asyncio.to_thread(saving.wait, PATIENCE_S)
         seen = await sweeping.metadata(sweep_id)
     assert "could not be saved" not in caplog.text
