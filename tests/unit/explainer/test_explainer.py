@@ -193,12 +193,13 @@ class Slow(Altered):
         return await super().infer(served_name, inputs, outputs, weights_sha256=weights_sha256)
 
 
-@pytest.mark.parametrize("time_left_s", [1.0, 1.02, 1.04, 1.06])
+@pytest.mark.parametrize("time_left_s", [3.0, 3.02, 3.04, 3.06])
 async def test_the_passes_after_the_search_have_their_time(tiny: TinyBundle, time_left_s: float) -> None:
     """Wherever in a step the deadline falls, the best so far comes back."""
     backend = Slow(LocalBackend(tiny.repository, threads=1))
     explainer = Explainer(backend, ExplainerSettings(backend="local"), ExplainerMetrics(CollectorRegistry()))
     request = replace(SEARCH, settings=Settings(steps=1000))
+    await explainer.search(replace(request, settings=Settings(steps=1)), NOTHING, time_left_s=None)  # loads the models
     found = await explainer.search(request, NOTHING, time_left_s=time_left_s)
     assert found.outcome.stopped_by is StoppedBy.DEADLINE
     assert found.outcome.row_step_count > 0
