@@ -13,6 +13,8 @@ FROM build AS package
 COPY pyproject.toml README.md LICENSE ./
 COPY services/ services/
 COPY deploy/triton/backends/ deploy/triton/backends/
+COPY deploy/demo/audio/ deploy/demo/audio/
+COPY model_repository/ model_repository/
 RUN pip install hatchling==1.27.0 && pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM build AS build-explainer

@@ -1,4 +1,4 @@
-"""Where state and downloads lie on a user's machine."""
+"""Where state and downloads lie on a user's machine, and what came with the package."""
 
 import os
 from pathlib import Path
@@ -14,3 +14,15 @@ def cache_folder() -> Path:
     if configured := os.environ.get("EARWITNESS_CACHE"):
         return Path(configured).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "earwitness"
+
+
+def shipped(name: str) -> Path:
+    """What comes with the code beside the package: `name` from the top of a checkout, or as the wheel carries it.
+
+    The wheel holds it in `shipped/` under the same name (pyproject.toml); a checkout, which may have changed since, wins.
+    Whether it is there is the caller's to see.
+    """
+    checkout = Path(__file__).parents[2]
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / name
+    return Path(__file__).parent / "shipped" / name

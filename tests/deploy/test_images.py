@@ -263,7 +263,15 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="earwitness-image-", dir=roomy_memory()) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        copied = ("services/", "deploy/triton/", "pyproject.toml", "README.md", "LICENSE")
+        copied = (
+            "services/",
+            "deploy/triton/",
+            "deploy/demo/audio/",
+            "model_repository/",
+            "pyproject.toml",
+            "README.md",
+            "LICENSE",
+        )
         for file in subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0"):
             if file.startswith(copied):
                 (folder / "tree" / file).parent.mkdir(parents=True, exist_ok=True)
@@ -307,6 +315,19 @@ async def test_the_explainer_runs_on_its_packages_alone(with_explainer: Installe
         search = Search.of("tiny", Objective("fc3", unit=0), row_count=1, settings=Settings(steps=2))
         (explanation,) = (await explainer.explain(search, artefacts=["audio"])).explanations
         assert explanation.audio_wav
+
+
+def test_the_wheel_brings_a_model_and_music_of_its_own(with_explainer: Installed, tmp_path: Path) -> None:
+    """No checkout in sight: what `pip install` and `earwitness demo` give."""
+    env = {**with_explainer.environment("explainer"), "XDG_DATA_HOME": str(tmp_path / "data")}
+    command = [with_explainer.python.with_name("earwitness"), "demo", "--backend", "local", "-n", "2", "--steps", "2"]
+    document = json.loads(subprocess.check_output([*command, "--json"], env=env, cwd=tmp_path))
+    assert [run["model"] for run in document["runs"]] == ["svd-r1", "svd-r1"]
+    assert [run["score"]["reference_row_count"] for run in document["runs"]] == [50, 50]
+    assert (tmp_path / "out/demo/index.html").is_file()
+    (package,) = with_explainer.folder.glob("venv/lib/python*/site-packages/earwitness")
+    assert (package / "py.typed").is_file()
+    assert (package / "shipped/deploy/demo/audio/CREDITS.md").is_file()
 
 
 def test_what_sound_takes_was_compiled_in_the_image(with_explainer: Installed) -> None:

@@ -163,11 +163,11 @@ def data_folder(given: Path | None) -> Path:
 
 
 def repository_folder(given: Path | None) -> Path:
-    """The model repository: `given`, `./model_repository`, or the one of the checkout this runs from.
+    """The model repository: `given`, `./model_repository`, or the one that came with the package.
 
     Raises: InvalidArgument when there is none.
     """
-    candidates = [given] if given else [Path("model_repository"), Path(__file__).parents[3] / "model_repository"]
+    candidates = [given] if given else [Path("model_repository"), folders.shipped("model_repository")]
     for candidate in candidates:
         if candidate.is_dir():
             return candidate.resolve()

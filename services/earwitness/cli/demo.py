@@ -14,6 +14,7 @@ from earwitness.cli.options import Json, ModelRepository
 from earwitness.cli.results import print_runs, run_document, steps_done
 from earwitness.cli.stack import FREE_PORTS, Stack, StackSettings
 from earwitness.errors import InvalidArgument
+from earwitness.folders import shipped
 
 if TYPE_CHECKING:
     from earwitness.client import Model, ScorerClient, Selection
@@ -38,7 +39,7 @@ def demo(
     ),
     model: Annotated[str, typer.Option("--model", "-m", help="Model to explain.")] = "svd-r1",
     audio: Annotated[
-        list[Path] | None, typer.Option(help="Real audio, files or folders. Default: the music the repository ships.")
+        list[Path] | None, typer.Option(help="Real audio, files or folders. Default: the music that comes with earwitness.")
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=2, help="Explanations each way.")] = 8,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of each search. Default: the server's.")] = None,
@@ -69,7 +70,7 @@ def demo(
             "out", f"{out} holds {foreign[0]}, which is not of an earlier demo; choose another folder"
         )
     repository = repository_folder(model_repository)
-    recordings = audio or [Path(__file__).parents[3] / "deploy/demo/audio"]
+    recordings = audio or [shipped("deploy/demo/audio")]
     runs, ran_on = asyncio.run(_explain(repository, backend, model, recordings, count, steps))
     page = _write(runs, out)
     if json_output:

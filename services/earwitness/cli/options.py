@@ -47,7 +47,7 @@ ModelRepository = Annotated[
     Path | None,
     typer.Option(
         envvar="EARWITNESS_MODEL_REPOSITORY",
-        help="Folder with the served models. Default: model_repository here, or in the checkout.",
+        help="Folder with the served models. Default: model_repository here, else the one that came with earwitness.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output folder if it holds something.")]

@@ -20,6 +20,7 @@ from typing import Self
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from earwitness.folders import shipped
 from earwitness.inference.backend import InferenceUnavailable
 from earwitness.inference.repository import ONNX_BACKEND
 from earwitness.inference.triton_install import SHARED_MEMORY, TritonInstall, library_path
@@ -50,12 +51,10 @@ class TritonStartError(InferenceUnavailable):
 
 def backend_source() -> Path:
     """The folder of the python-based Triton backends: in the installed package, or in the checkout."""
-    packaged = Path(__file__).parent / "triton_backends"
-    checkout = Path(__file__).parents[3] / "deploy/triton/backends"
-    for folder in (packaged, checkout):
-        if (folder / ONNX_BACKEND / "model.py").is_file():
-            return folder
-    raise TritonStartError(f"the Triton backend {ONNX_BACKEND!r} is neither in {packaged} nor in {checkout}")
+    folder = shipped("deploy/triton/backends")
+    if (folder / ONNX_BACKEND / "model.py").is_file():
+        return folder
+    raise TritonStartError(f"the Triton backend {ONNX_BACKEND!r} is not in {folder}; install earwitness again")
 
 
 def trace_options(endpoint: str) -> list[str]:
