@@ -19,8 +19,8 @@ def cache_folder() -> Path:
 def shipped(name: str) -> Path:
     """What comes with the code beside the package: `name` from the top of a checkout, or as the wheel carries it.
 
-    The wheel holds it in `shipped/` under the same name (pyproject.toml); a checkout, which may have changed since, wins.
-    Whether it is there is the caller's to see.
+    The wheel holds it in `shipped/` under the same name (pyproject.toml). Whether it is there is for the
+    caller to see.
     """
     checkout = Path(__file__).parents[2]
     if (checkout / "pyproject.toml").is_file():

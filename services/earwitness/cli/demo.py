@@ -39,7 +39,8 @@ def demo(
     ),
     model: Annotated[str, typer.Option("--model", "-m", help="Model to explain.")] = "svd-r1",
     audio: Annotated[
-        list[Path] | None, typer.Option(help="Real audio, files or folders. Default: the music that comes with earwitness.")
+        list[Path] | None,
+        typer.Option(help="Real audio, files or folders. Default: music that comes with it."),
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=2, help="Explanations each way.")] = 8,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of each search. Default: the server's.")] = None,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from onnxruntime import OrtValue as OrtValue  # for the backend, which must not import it before earwitness
 
 from earwitness.inference.backend import FloatArray
 

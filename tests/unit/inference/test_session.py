@@ -1,5 +1,8 @@
 """Threads and micro-batches change how a batch is run, never what comes out."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +95,17 @@ def test_a_gpu_that_cannot_be_used_is_told(
     session = OnnxSession(model_file, SessionSettings(), device_id=0)
     assert session.provider == CPU
     assert f"{model_file}: no GPU, or not its CUDA and cuDNN on LD_LIBRARY_PATH; the CPU is used" in caplog.text
+
+
+@pytest.mark.parametrize("entry", ["earwitness.inference.session", "earwitness.bench.machine"])
+def test_onnxruntime_tells_nobody_what_it_runs(entry: str, tmp_path: Path) -> None:
+    """From 1.29 on its wheels keep an id of the machine in the cache folder, the sign that they report."""
+    bundle = write_tiny_bundle(tmp_path / "models")
+    (model,) = bundle.repository.glob("*_classifier/1/model.onnx")
+    silencing = {"CI", "ORT_RUNNING_UNIT_TESTS", "ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED", "XDG_CACHE_HOME"}
+    env = {name: value for name, value in os.environ.items() if name not in silencing}
+    home = tmp_path / "home"
+    home.mkdir()
+    program = f"import {entry}, onnxruntime; onnxruntime.InferenceSession({str(model)!r})"
+    subprocess.run([sys.executable, "-c", program], env={**env, "HOME": str(home)}, check=True)
+    assert not [path for path in home.rglob("*") if "onnxruntime" in path.name]

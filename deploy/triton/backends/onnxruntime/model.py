@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from onnxruntime import OrtValue
 
 from earwitness.inference.backend import FloatArray
-from earwitness.inference.session import OnnxSession, SessionSettings
+from earwitness.inference.session import OnnxSession, OrtValue, SessionSettings
 
 WORTH_ASKING_S = 0.02
 """Asking Triton whether a request was cancelled takes about 0.2 ms: done where runs are long."""
