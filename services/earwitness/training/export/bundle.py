@@ -21,6 +21,7 @@ from earwitness.training.export.onnx_writer import to_onnx
 from earwitness.training.export.pair import Pair, make_pair
 from earwitness.training.export.placing import Place
 from earwitness.training.export.reference import Reference
+from earwitness.training.export.repeatable import require_repeatable
 from earwitness.training.export.search_graph import search_graph
 from earwitness.training.export.triton_config import config_text, ports
 from earwitness.training.export.verify import ParityReport, verify
@@ -77,6 +78,7 @@ def export_bundle(
     features, repository = profile.to_dict(), Path(repository)
     pair = make_pair(generator, classifier, layers, latent_size)
     Reference(pair).require_computable()
+    require_repeatable(pair)
     if pair.spectrogram_shape != tuple(profile.excerpt_shape):
         raise ShapeError(
             f"features: profile {profile.name!r} has excerpts of {list(profile.excerpt_shape)} bands × frames, the "

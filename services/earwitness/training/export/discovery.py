@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from earwitness.training.export.errors import ExportError, LayerError, ShapeError
 from earwitness.training.export.layers import OUTPUT_NAME, RESERVED_NAMES, LayerSpec
@@ -102,7 +103,7 @@ def run(role: str, network: nn.Module, x: Tensor) -> Tensor:
     with entered_layers(network) as entered:
         try:
             with torch.no_grad():
-                result = network(x)
+                result = network(x.clone())  # it may write into it
         except LayerError:
             raise
         except FAILURES as err:
@@ -140,9 +141,12 @@ def find_layers(classifier: nn.Module, x: Tensor) -> tuple[LayerSpec, ...]:
     for call in once:
         if not _has_units(call):
             continue
-        last = call
-        while (after := taking.get(id(last.returned))) is not None and after is not last and _follows(after.module):
-            last = after
+        chain = [call]
+        while (after := taking.get(id(chain[-1].returned))) and after is not chain[-1] and _follows(after.module):
+            chain.append(after)
+        while isinstance(chain[-1].module, _InstanceNorm):
+            chain.pop()  # its spatial means are the same for every sound
+        last = chain[-1]
         specs.append(LayerSpec(_name(call, last.returned is result), last.path))
     if not specs:
         raise LayerError("layers: found no convolution or dense layer that runs once; name them, e.g. {'fc1': 'fc1'}")
@@ -174,7 +178,7 @@ def _calls(classifier: nn.Module, x: Tensor) -> tuple[list[_Call], object]:
     handles = [module.register_forward_hook(keeper(path)) for path, module in leaves]
     try:
         with torch.no_grad():
-            return calls, classifier(x)
+            return calls, classifier(x.clone())
     finally:
         for handle in handles:
             handle.remove()

@@ -5,6 +5,7 @@ ExportError
 ├── LayerError            a named layer is missing, ambiguous, or has no units
 ├── ShapeError            generator and classifier do not fit each other or the feature profile
 ├── FrozenGradient        the gradient is zero, or the same whatever the latent
+├── NotRepeatable         a result is random, or depends on the rows beside it
 ├── ParityError           the served graphs disagree with torch
 └── SourceError           an import path or a checkpoint does not give a network
 """
@@ -18,8 +19,9 @@ class UnsupportedOperator(ExportError):
     """`operator` (e.g. `aten.cumprod.default`), met in module path `layer`, cannot be served."""
 
     def __init__(self, operator: str, layer: str, reason: str) -> None:
+        where = f"layer {layer!r}" if layer else "what surrounds the layers"
         super().__init__(
-            f"operator {operator} in layer {layer!r} cannot be exported: {reason}. Replace it in that layer by what "
+            f"operator {operator} in {where} cannot be exported: {reason}. Replace it there by what "
             "can (convolution, pooling, normalisation in eval mode, dense, element-wise), or add a rule to "
             "earwitness.training.export.rules"
         )
@@ -37,6 +39,10 @@ class ShapeError(ExportError):
 
 class FrozenGradient(ExportError):
     """The gradient with respect to the latent carries no information: zero, or independent of the latent."""
+
+
+class NotRepeatable(ExportError):
+    """A latent has no activation of its own: a layer draws random numbers, or computes over the batch."""
 
 
 class ParityError(ExportError):

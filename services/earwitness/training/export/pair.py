@@ -1,8 +1,9 @@
 """A generator and a classifier that fit together, and what one pass through both shows of them."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from earwitness.training.export.discovery import (
 from earwitness.training.export.errors import ExportError, ShapeError
 from earwitness.training.export.layers import LayerSpec, capturing, describe, layer_specs, units_of, with_output
 
+Result = TypeVar("Result")
 Weights = Mapping[str, Mapping[str, Tensor]]
 
 
@@ -38,6 +40,9 @@ class Pair:
     """The generator returns, and the classifier takes, `[B, 1, bands, frames]`; else `[B, bands, frames]`."""
     specs: tuple[LayerSpec, ...]
     layers: tuple[Layer, ...]
+    overwrites: bool = False
+    """The networks write in place over values that their own gradient needs: no harm in training, where nobody asks for
+    the gradient of the input; here every such operation becomes one that does not."""
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -50,14 +55,31 @@ class Pair:
 
     def generate(self, weights: Weights, z: Tensor) -> Tensor:
         """z `[B, Z]` → spectrogram, with the channel axis if the networks have one."""
-        x: Tensor = torch.func.functional_call(self.generator, dict(weights["generator"]), (z,))
-        return x
+
+        def run(z: Tensor) -> Tensor:
+            x: Tensor = torch.func.functional_call(self.generator, dict(weights["generator"]), (z,))
+            return x
+
+        return self._run(run, z)
 
     def classify(self, weights: Weights, x: Tensor) -> tuple[Tensor, ...]:
         """Spectrogram as `generate` gives it → units `[B, units]` of every layer, in order."""
-        with capturing(self.classifier, self.specs) as capture:
-            torch.func.functional_call(self.classifier, dict(weights["classifier"]), (x,))
-        return tuple(units_of(capture.outputs[spec.path]) for spec in self.specs)
+        return tuple(map(units_of, self.layer_outputs(weights, x)))
+
+    def layer_outputs(self, weights: Weights, x: Tensor) -> tuple[Tensor, ...]:
+        """Spectrogram as `generate` gives it → what every layer returns, `[B, units]` or `[B, C, ...]`, in order."""
+
+        def run(x: Tensor) -> tuple[Tensor, ...]:
+            with capturing(self.classifier, self.specs) as capture:
+                torch.func.functional_call(self.classifier, dict(weights["classifier"]), (x,))
+            return tuple(capture.outputs[spec.path] for spec in self.specs)
+
+        return self._run(run, x)
+
+    def _run(self, run: Callable[[Tensor], Result], x: Tensor) -> Result:
+        """Of a copy, as a network may write into its input, which is another's result."""
+        copied = x.clone()
+        return torch.func.functionalize(run)(copied) if self.overwrites else run(copied)
 
     def weights(self) -> dict[str, dict[str, Tensor]]:
         """Parameters and buffers of both networks, as `generate` and `classify` take them."""
@@ -104,7 +126,19 @@ def make_pair(
             "out, for example by classifier[:-1] of an nn.Sequential"
         )
     bands, frames = x.shape[-2:]
-    return Pair(generator, classifier, latent_size, (bands, frames), x.ndim == 4, specs, described)
+    pair = Pair(generator, classifier, latent_size, (bands, frames), x.ndim == 4, specs, described)
+    return replace(pair, overwrites=_overwrites(pair))
+
+
+def _overwrites(pair: Pair) -> bool:
+    """Whether autograd finds a value overwritten that a gradient needs."""
+    z = torch.randn(2, pair.latent_size, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    weights = pair.weights()
+    try:
+        torch.cat(pair.classify(weights, pair.generate(weights, z)), dim=1).sum().backward()
+    except RuntimeError as err:
+        return "modified by an inplace operation" in str(err)
+    return False
 
 
 def _frozen(role: str, network: nn.Module) -> nn.Module:

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from earwitness.training.export.discovery import FAILURES, entered_layers, failed
 from earwitness.training.export.errors import ExportError
+from earwitness.training.export.layers import units_of
 from earwitness.training.export.pair import Pair
 
 Exact = NDArray[np.float64]
@@ -29,6 +30,7 @@ class Truth:
     gradient: Exact
 
 
+TINY = float(np.finfo(np.float64).tiny)
 VALUES_AT_ONCE = 1 << 21
 """Spectrogram values of the rows computed together: a network holds hundreds of times as many between its layers."""
 
@@ -84,6 +86,16 @@ class Reference:
         """z `[B, Z]` → `[B, U]`."""
         with torch.no_grad():
             return np.asarray(torch.cat([self._pass(some)[1] for some in self._chunks(z)]).numpy())
+
+    def spread(self, z: Exact) -> list[float]:
+        """How far each layer's units move over the rows z `[B, Z]`, relative to the largest value that it returns."""
+        with torch.no_grad(), _CastsToFloat64():
+            x = self._pair.generate(self._weights, torch.from_numpy(z))
+            outputs = self._pair.layer_outputs(self._weights, x)
+        units = [units_of(output) for output in outputs]
+        ranges = [float((each.amax(0) - each.amin(0)).max()) for each in units]
+        largest = [float(output.abs().max()) for output in outputs]
+        return [moved / max(most, TINY) for moved, most in zip(ranges, largest, strict=True)]
 
     def require_computable(self) -> None:
         """Raises: ExportError naming the layer that cannot be computed in float64."""

@@ -21,6 +21,9 @@ BATCHES = (1, 3, 50)
 OUTPUT_TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-4
 
+STILL = 1e-12
+STILL_ROWS = 4
+"""Units that move less than `STILL` of what their layer returns, in float64, over so many latents, do not move."""
 STEP = 1e-6
 """Half the distance of a central difference, in the latent's own unit (its prior standard deviation)."""
 
@@ -112,6 +115,14 @@ class _Check:
         rows = self._batches[-1]
         again = self._reference.units(rows.z[:3].astype(np.float64))
         _within("torch: a second pass, over three rows only,", _relative(again, rows.truth.units[:3]), OUTPUT_TOLERANCE)
+        spread = self._reference.spread(rows.z[:STILL_ROWS].astype(np.float64))
+        for layer, moved in zip(self._layers, spread, strict=True):
+            if moved < STILL:
+                raise FrozenGradient(
+                    f"layer {layer.name!r}: its units are the same at every latent tried, to the last digits. Behind "
+                    "an instance norm a channel's spatial mean always is: name the module before the normalisation, or "
+                    "the one behind its activation"
+                )
         for layer, largest in zip(self._layers, self._gradient_scale(), strict=True):
             if largest == 0:
                 raise FrozenGradient(

@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from earwitness.features import MelProfile
 from earwitness.inference.metadata import UnitLabel
 from earwitness.training.export import ExportError, UnsupportedOperator, export_bundle, verify
+from earwitness.training.export.errors import FrozenGradient, NotRepeatable
 from earwitness.training.export.forward_graphs import classifier_graph
 from earwitness.training.export.layers import LayerSpec
 from earwitness.training.export.onnx_writer import to_onnx
 from earwitness.training.export.pair import Pair, make_pair
 from earwitness.training.export.reference import Reference
+from earwitness.training.export.repeatable import require_repeatable
 
 BANDS, FRAMES, LATENT = 8, 12, 5
 PROFILE = MelProfile("own@1", sample_rate_hz=8_000, frame_length=128, hop_length=64, band_count=8, excerpt_frames=12)
@@ -165,6 +168,33 @@ def test_refusals_name_what_does_not_fit(tmp_path: Path, generator: nn.Module, j
 
 
 @pytest.mark.parametrize(
+    ("generator", "judge", "said"),
+    [
+        (dense(), classifier(2, Failing(lambda x: functional.dropout(x, 0.5))),
+         r"classifier, layer '9' \(Failing\): operator aten.bernoulli\S* draws random numbers in eval mode too"),
+        (dense(), classifier(2, Failing(lambda x: x + torch.randn_like(x))),
+         "operator aten.randn_like.default draws random numbers"),
+        (nn.Sequential(Failing(lambda z: functional.dropout(z, 0.5)), dense()), classifier(),
+         r"generator, layer '0' \(Failing\): operator aten.bernoulli"),
+        (dense(), classifier(2, Failing(lambda x: functional.batch_norm(x, None, None, training=True))),
+         "operator aten.native_batch_norm.default makes a row's result depend on the other rows"),
+        (dense(), nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten(),
+                                nn.Linear(240, 2)),
+         r"classifier, layer '1' \(BatchNorm2d\): operator aten.native_batch_norm"),
+        (dense(), classifier(2, Failing(lambda x: x - x.mean(0))), "aten.mean.dim makes a row's result depend"),
+    ],
+)  # fmt: skip
+def test_what_is_not_repeatable_is_named(generator: nn.Module, judge: nn.Module, said: str) -> None:
+    torch.manual_seed(0)
+    with pytest.raises(NotRepeatable, match=said):
+        require_repeatable(make_pair(generator, judge, None))
+
+
+def test_what_is_repeatable_passes() -> None:
+    require_repeatable(make_pair(dcgan(), Tutorial(), None))
+
+
+@pytest.mark.parametrize(
     "wrap", [weight_norm, spectral_norm, parametrizations.weight_norm, parametrizations.spectral_norm]
 )
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
@@ -218,6 +248,62 @@ def test_a_classifier_of_more_layers_than_rows_is_looked_at_in_every_one() -> No
     check = verify._Check(pair, {}, np.random.default_rng(0))
     check.torch_itself()
     assert check.batch_sizes() == (1, 3, 124)
+
+
+class Normalising(nn.Module):
+    """As many front ends do it; nobody asks for the gradient of the input in training, where this works."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        x -= x.mean((2, 3), keepdim=True)
+        x /= x.std((2, 3), keepdim=True) + 1e-5
+        return self.body(x)
+
+
+def test_a_classifier_may_write_into_its_input(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    exported = export_bundle(
+        dense(), Normalising(classifier()), name="own", features=PROFILE, repository=tmp_path, layers={"fc": "body.5"}
+    )
+    assert exported.parity.gradient < verify.GRADIENT_TOLERANCE
+
+
+class Pooled(nn.Module):
+    """A convolution, its normalisation, and the spatial mean that a dense layer sees."""
+
+    def __init__(self, norm: nn.Module, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv, self.norm, self.fc = nn.Conv2d(1, 4, 3), norm, nn.Linear(4, 2)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.activation(self.norm(self.conv(x))).mean((2, 3)))
+
+
+def test_an_instance_norm_at_its_end_is_no_part_of_a_layer() -> None:
+    """A channel's spatial mean behind it is the same for every sound; behind batch norm it is not."""
+    assert specs(make_pair(dense(), Pooled(nn.InstanceNorm2d(4), torch.relu), None)) == [("conv", "conv"), ("fc", "fc")]
+    assert specs(make_pair(dense(), Pooled(nn.BatchNorm2d(4), torch.relu), None))[0] == ("conv", "norm")
+
+
+@pytest.mark.parametrize(
+    ("norm", "activation", "layers", "still"),
+    [
+        (nn.InstanceNorm2d(4), torch.relu, {"normed": "norm"}, "normed"),
+        (nn.GroupNorm(4, 4), torch.relu, {"normed": "norm"}, "normed"),
+        (nn.InstanceNorm2d(4), torch.clone, {"conv": "conv", "last": "fc"}, "last"),
+    ],
+)
+def test_units_that_never_move_are_named(
+    norm: nn.Module, activation: Callable[[Tensor], Tensor], layers: dict[str, str], still: str
+) -> None:
+    torch.manual_seed(0)
+    check = verify._Check(make_pair(dense(), Pooled(norm, activation), layers), {}, np.random.default_rng(0))
+    with pytest.raises(FrozenGradient, match=f"layer '{still}': its units are the same .* instance norm"):
+        check.torch_itself()
 
 
 def test_a_layer_that_does_not_exist(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Whether a latent has one activation: the same in every pass, and whatever the other rows of its batch are."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from earwitness.training.export.discovery import entered_layers
+from earwitness.training.export.errors import NotRepeatable
+from earwitness.training.export.pair import Pair
+
+ROWS = 3
+TOLERANCE = 1e-3
+"""Relative difference that rounding does not make; what is finer is seen when served graphs are held against torch."""
+
+Step = tuple[Any, str, list[Tensor]]
+"""An operator, the layer that ran it in words, and what came out."""
+
+
+def require_repeatable(pair: Pair) -> None:
+    """Three passes over the chain.
+
+    Raises: NotRepeatable naming the operator and the layer where two passes part: over the same rows, or over fewer.
+    """
+    z = torch.randn(ROWS, pair.latent_size, generator=torch.Generator().manual_seed(0))
+    whole = _units(pair, z)
+    if not _alike(whole, _units(pair, z)):
+        raise NotRepeatable(
+            f"{_parting(pair, z, z)} draws random numbers in eval mode too, so that a latent has no activation of its "
+            "own. Functional dropout takes training=self.training; noise is for training alone"
+        )
+    if not _alike(whole, _units(pair, z[:-1])):
+        raise NotRepeatable(
+            f"{_parting(pair, z, z[:-1])} makes a row's result depend on the other rows of its batch, and those of a "
+            "search are not those of training. Batch norm needs its running statistics: track_running_stats=True in "
+            "the module, running_mean, running_var and training=self.training in F.batch_norm"
+        )
+
+
+def _units(pair: Pair, z: Tensor) -> Tensor:
+    weights = pair.weights()
+    with torch.no_grad():
+        return torch.cat(pair.classify(weights, pair.generate(weights, z)), dim=1)
+
+
+def _parting(pair: Pair, z: Tensor, other: Tensor) -> str:
+    """The first operator that two passes take different results from, in words; a random one before others."""
+    one, two = _steps(pair, z), _steps(pair, other)
+    parted = [
+        (operator, layer)
+        for (operator, layer, got), (_, _, want) in zip(one, two, strict=False)
+        if not all(map(_alike, got, want))
+    ]
+    # Memory that is not yet written to differs as well, and what is made of it.
+    random = [each for each in parted if torch.Tag.nondeterministic_seeded in each[0].tags]
+    for operator, layer in random or parted:
+        return f"{layer}: operator {operator}"
+    return "networks: an operator"
+
+
+def _steps(pair: Pair, z: Tensor) -> list[Step]:
+    with entered_layers(pair.generator) as generator, entered_layers(pair.classifier) as classifier:
+        recorder = _Recorder({"generator": generator, "classifier": classifier})
+        with recorder:
+            _units(pair, z)
+    return recorder.steps
+
+
+class _Recorder(TorchDispatchMode):
+    """Keeps what every operator gives."""
+
+    def __init__(self, entered: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._entered = entered
+        self.steps: list[Step] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = result if isinstance(result, tuple | list) else [result]
+        kept = [each.clone() for each in given if isinstance(each, Tensor)]
+        self.steps.append((func, self._where(), kept))
+        return result
+
+    def _where(self) -> str:
+        """The role of the network that runs, and its innermost layer that does."""
+        for role, layers in self._entered.items():
+            if layers:
+                return role if layers[-1] == "it" else f"{role}, {layers[-1]}"
+        return "networks"
+
+
+def _alike(got: Tensor, want: Tensor) -> bool:
+    """Whether the rows that both have are the same but for rounding."""
+    if got.ndim and want.ndim:
+        rows = min(len(got), len(want))
+        got, want = got[:rows], want[:rows]
+    if got.shape != want.shape:
+        return False
+    if not got.is_floating_point():
+        return torch.equal(got, want)
+    scale = float(want.abs().nan_to_num(posinf=0.0).max()) if want.numel() else 0.0
+    return torch.allclose(got, want, rtol=TOLERANCE, atol=TOLERANCE * scale, equal_nan=True)
