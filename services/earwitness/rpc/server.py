@@ -10,7 +10,6 @@ from typing import Self
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from earwitness import tracing
@@ -24,6 +23,7 @@ from earwitness.rpc.errors import ErrorInterceptor
 from earwitness.rpc.health import Health, Healthy
 from earwitness.rpc.messages import MessagesInterceptor
 from earwitness.rpc.metrics import MetricsInterceptor, MetricsServer
+from earwitness.rpc.reflection import enable_reflection
 from earwitness.rpc.roles import ROLES
 from earwitness.rpc.settings import ServerSettings
 from earwitness.rpc.tls import server_credentials
@@ -108,7 +108,7 @@ class RpcServer:
             register(self._server)
         if settings.reflection:
             names = [*self._services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
-            reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
+            enable_reflection(names, self._server)
         self.port = _listen(self._server, settings.host, settings.port, _transport(settings))
         if settings.metrics_port is not None:
             try:

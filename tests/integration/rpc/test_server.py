@@ -6,6 +6,7 @@ import urllib.request
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -81,19 +82,32 @@ async def test_calls_over_the_limit_are_refused_at_once() -> None:
         assert await code_of(service, "Unary", "d") is grpc.StatusCode.OK
 
 
-async def reflected(service: Running) -> list[str]:
-    request = reflection_pb2.ServerReflectionRequest(list_services="")
-    answers = reflection_pb2_grpc.ServerReflectionStub(service.channel).ServerReflectionInfo(iter([request]))
-    return [each.name async for answer in answers for each in answer.list_services_response.service]
+async def reflected(service: Running, version: str = "v1alpha", **asked: str) -> list[str]:
+    """The names of services, or those of the files that describe what was asked for."""
+    request = reflection_pb2.ServerReflectionRequest(**(asked or {"list_services": ""}))
+    ask = service.channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    (answer,) = [answer async for answer in ask(iter([request]))]
+    files = answer.file_descriptor_response.file_descriptor_proto
+    names = [each.name for each in answer.list_services_response.service]
+    return names or [descriptor_pb2.FileDescriptorProto.FromString(file).package for file in files]
 
 
-async def test_reflection_lists_the_services() -> None:
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_lists_the_services_and_describes_itself(version: str) -> None:
     async with running(reflection=True) as service:
-        standard = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
-        assert set(await reflected(service)) == {SERVICE, *standard}
+        standard = {f"grpc.reflection.{each}.ServerReflection" for each in ("v1", "v1alpha")}
+        assert set(await reflected(service, version)) == {SERVICE, "grpc.health.v1.Health", *standard}
+        for described in ("v1", "v1alpha"):
+            symbol = f"grpc.reflection.{described}.ServerReflection"
+            packages = await reflected(service, version, file_containing_symbol=symbol)
+            assert packages == [f"grpc.reflection.{described}"]
     async with running() as service:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await reflected(service)
+            await reflected(service, version)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
