@@ -213,9 +213,9 @@ SEARCHES = Board(
             Panel("Requests", "By model.", "reqps", {rate("nv_inference_request_success", HERE, "model"): "{{model}}"}),
             Panel(
                 "Requests that failed",
-                "By model.",
+                "By model and reason.",
                 "reqps",
-                {rate("nv_inference_request_failure", HERE, "model"): "{{model}}"},
+                {rate("nv_inference_request_failure", HERE, "model, reason"): "{{model}} {{reason}}"},
             ),
             Panel(
                 "Time of a request",

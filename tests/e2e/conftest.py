@@ -1,7 +1,10 @@
 """One real Triton for the whole test session, on free ports, with the tiny bundle and the probe model."""
 
+import asyncio
 import os
+import re
 import sys
+import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +28,13 @@ class RunningTriton:
     repository: Path
     bundle: TinyBundle
     log_file: Path
+
+    async def pending(self, model: str) -> int:
+        """Requests that wait in the model's queue."""
+        with await asyncio.to_thread(urllib.request.urlopen, self.metrics_url) as page:
+            text = page.read().decode()
+        found = re.search(rf'^nv_inference_pending_request_count{{model="{model}".*}} (\d+)', text, re.MULTILINE)
+        return int(found[1]) if found else 0
 
 
 @pytest.fixture(scope="session")

@@ -78,8 +78,10 @@ def figures(
 def codes_of(counted: Counted, kind: Kind, search: str) -> dict[str, float]:
     """Calls of a kind by how they ended, as their server counted them: `Window.increases`, or `rates`, of each code."""
     if kind == "infer":
-        (done,) = counted("nv_inference_request_success", "model", model=search).values() or (0.0,)
-        codes = {"OK": done, **counted("nv_inference_request_failure", "reason", model=search)}
+        failures = "nv_inference_request_failure"
+        (answered,) = counted("nv_inference_request_success", "model", model=search).values() or (0.0,)
+        failed_among_them = sum(counted(failures, "reason", model=search, counted_as="success").values())
+        codes = {"OK": answered - failed_among_them, **counted(failures, "reason", model=search)}
     else:
         service, method = METHODS[kind]
         codes = counted(HANDLED, "grpc_code", grpc_service=service, grpc_method=method)

@@ -1,6 +1,7 @@
 """Runs models on a Triton Inference Server over gRPC (the KServe v2 protocol with raw tensors)."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,6 +33,10 @@ DEAD_STUB = "is not healthy"
 """Triton's words, with status INTERNAL, for a model whose python backend process has died."""
 FULL_QUEUE = "Exceeds maximum queue size"
 """Triton's words, with status UNAVAILABLE, for a request over a model's max_queue_size."""
+RAISED = re.compile(
+    r"Failed to process the request\(s\) for model '[^']*', message: (?:\w+: )?(.*?)(?:\n\nAt:\n.*)?", re.DOTALL
+)
+"""What Triton makes of an exception of the python-based backend: around its message, where it was raised."""
 TOO_LARGE = "larger than max"
 """gRPC's words, with status RESOURCE_EXHAUSTED, for a message over the server's limit: no wait makes it fit."""
 
@@ -181,7 +186,8 @@ class TritonBackend:
             return InferenceOverloaded(f"the inference server at {self._url} is overloaded ({details}); try again")
         if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED) or DEAD_STUB in details:
             return self._unavailable(err)
-        return InferenceFailed(f"{served_name}: {details}")
+        raised = RAISED.fullmatch(details)
+        return InferenceFailed(f"{served_name}: {raised[1] if raised else details}")
 
     def _unavailable(self, err: grpc.aio.AioRpcError) -> InferenceUnavailable:
         self._forget()

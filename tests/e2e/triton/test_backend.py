@@ -1,7 +1,6 @@
 """`TritonBackend` against the real server: the same results as in process, and errors that leave the server alive."""
 
 import asyncio
-import re
 import urllib.request
 
 import grpc
@@ -137,20 +136,11 @@ async def test_the_time_limit_holds(backend):
     assert (await backend.infer("probe", probe_inputs(2), ["y"], timeout_s=60))["y"] == 2
 
 
-async def pending(triton: RunningTriton, model: str) -> int:
-    """Requests that wait in the model's queue."""
-    with await asyncio.to_thread(urllib.request.urlopen, triton.metrics_url) as page:
-        found = re.search(
-            rf'^nv_inference_pending_request_count{{model="{model}".*}} (\d+)', page.read().decode(), re.M
-        )
-    return int(found[1]) if found else 0
-
-
 async def test_a_request_cancelled_while_it_waits_is_not_run(triton, backend):
     first = asyncio.create_task(backend.infer("probe", probe_inputs(0, iterations=3 * SECOND), ["y"]))
     await asyncio.sleep(1)  # it runs, alone
     waiting = asyncio.create_task(backend.infer("probe", probe_inputs(1, iterations=100 * SECOND), ["y"]))
-    while not await pending(triton, "probe"):
+    while not await triton.pending("probe"):
         assert not first.done(), "the request that should wait was not queued in time"
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -72,3 +72,20 @@ def test_figures_of_triton_alone() -> None:
     assert (found.calls_per_s, found.row_steps_per_s) == (80, 160)
     assert [each.kind for each in found.kinds] == ["infer"]
     assert found.kinds[0].codes == {"OK": 800}
+
+
+def test_what_triton_counts_as_a_success_and_its_backend_as_a_failure_is_a_failure() -> None:
+    search, failures = {"model": "my_model_search"}, "nv_inference_request_failure"
+    own = {"counted_as": "success", "model_instance": "my_model_search_0_0"}
+    counted = Window(
+        [
+            Series("up", TRITON, {0.0: 1, 10.0: 1}),
+            grown("nv_inference_request_success", TRITON, 100, **search),
+            grown(failures, TRITON, 50, **search, reason="BACKEND"),
+            grown(failures, TRITON, 20, **search, **own, reason="BACKEND"),
+            grown(failures, TRITON, 10, **search, **own, reason="CANCELED"),
+        ]
+    )
+    found = figures("triton", 4, None, window=counted, whole=counted, model="my-model", processors=2)
+    assert found.kinds[0].codes == {"OK": 70, "BACKEND": 70, "CANCELED": 10}
+    assert (found.calls_per_s, found.calls_by_servers) == (7, 150)

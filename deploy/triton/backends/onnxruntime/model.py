@@ -21,6 +21,13 @@ from earwitness.inference.session import OnnxSession, OrtValue, SessionSettings
 
 WORTH_ASKING_S = 0.02
 """Asking Triton whether a request was cancelled takes about 0.2 ms: done where runs are long."""
+REASONS = 3
+"""Most reasons that are told of a batch in which every request failed for one of its own."""
+FAILURES = "nv_inference_request_failure"
+
+
+class BatchFailed(Exception):
+    """No request of a batch succeeded; says why."""
 
 
 class TritonPythonModel:
@@ -42,22 +49,40 @@ class TritonPythonModel:
             device_id=int(args["model_instance_device_id"]) if on_gpu else None,
         )
         self._last_run_s = 0.0
+        self._failures = pb_utils.MetricFamily(
+            FAILURES, "Number of failed inference requests, all batch sizes", pb_utils.MetricFamily.COUNTER
+        )
+        self._failed, self._cancelled = (
+            self._failures.Metric(labels=_labels(args, reason)) for reason in ("BACKEND", "CANCELED")
+        )
         pb_utils.Logger.log_info(f"{args['model_name']} runs on {self._session.provider}")
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response for each request of a dynamic batch, all run as one batch.
 
-        A request whose caller has gone is not run. Where the batch fails, its requests are run one by one, so a
-        request fails for its own reasons only.
+        A request whose caller has gone is not run. Where the batch fails, its requests are run one by one, so that one
+        which cannot be run fails alone.
+
+        Triton counts every request of a batch as a success unless this raises, which it does where all failed.
+        Failures beside successes, and requests that were not run, are counted here.
+
+        Raises: BatchFailed.
         """
         ask = self._last_run_s > WORTH_ASKING_S
         gone = {i for i, request in enumerate(requests) if ask and request.is_cancelled()}
         wanted = [request for i, request in enumerate(requests) if i not in gone]
         start = time.monotonic()
-        answers = iter(self._run(wanted) if wanted else [])
+        answers = self._run(wanted) if wanted else []
         self._last_run_s = time.monotonic() - start if wanted else self._last_run_s
+        failures = [answer.error().message() for answer in answers if answer.has_error()]
+        if failures and len(failures) == len(requests):
+            raise BatchFailed(" | ".join(list(dict.fromkeys(failures))[:REASONS]))
+        for counter, count in ((self._failed, len(failures)), (self._cancelled, len(gone))):
+            if count:
+                counter.increment(count)
+        rest = iter(answers)
         return [
-            _error("cancelled", pb_utils.TritonError.CANCELLED) if i in gone else next(answers)
+            _error("cancelled", pb_utils.TritonError.CANCELLED) if i in gone else next(rest)
             for i in range(len(requests))
         ]
 
@@ -99,3 +124,18 @@ def _owned(array: FloatArray) -> OrtValue:
 
 def _error(message: str, code: Any) -> Any:
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+
+
+def _labels(args: dict[str, str], reason: str) -> dict[str, str]:
+    """Of a counter of failed requests of batches that Triton counts as successes.
+
+    It joins Triton's own, whose labels are the first three. `counted_as` tells it from failures that Triton knows of.
+    An instance has its own: a counter ends with the process that made it, whoever else counts with it.
+    """
+    return {
+        "model": args["model_name"],
+        "version": args["model_version"],
+        "reason": reason,
+        "counted_as": "success",
+        "model_instance": args["model_instance_name"],
+    }
