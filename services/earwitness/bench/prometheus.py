@@ -17,6 +17,7 @@ from earwitness.bench.errors import BenchError
 from earwitness.bench.window import UP, Series, Window
 from earwitness.folders import cache_folder
 from earwitness.processes import stop, with_parent
+from earwitness.rpc.proxies import past_proxy, told_of_url
 
 START_TIMEOUT_S = 60.0
 STOP_GRACE_S = 20.0
@@ -101,14 +102,14 @@ class Prometheus:
     def _ask(self, asked: Mapping[str, str]) -> list[dict[str, Any]]:
         request = urllib.request.Request(f"{self.url}/api/v1/query", urlencode(asked).encode())  # noqa: S310 - checked above
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:  # noqa: S310
+            with _opener(self.url).open(request, timeout=ANSWER_TIMEOUT_S) as answer:
                 found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         except urllib.error.HTTPError as err:
             with closing(err):
-                said = err.read().decode(errors="replace")[:200]
+                said = err.read().decode(errors="replace")[:200] + told_of_url(self.url)
             raise BenchError(f"Prometheus at {self.url} does not answer {asked['query']}: {said}") from err
         except (OSError, ValueError, KeyError) as err:
-            raise BenchError(f"Prometheus at {self.url} cannot be asked: {err}") from err
+            raise BenchError(f"Prometheus at {self.url} cannot be asked: {err}{told_of_url(self.url)}") from err
         return found
 
 
@@ -175,10 +176,15 @@ class PrometheusServer:
 
 def _ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/-/ready", timeout=1):  # noqa: S310
+        with _opener(url).open(f"{url}/-/ready", timeout=1):
             return True
     except OSError:
         return False
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    """What opens a URL: through the proxies of the environment, but for this machine."""
+    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if past_proxy(url) else []))
 
 
 def _free_port() -> int:

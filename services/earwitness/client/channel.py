@@ -9,6 +9,7 @@ import grpc.aio
 
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.channel import channel_options
+from earwitness.rpc.proxies import proxy_options
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """What a client accepts in one message: a unary Explain answer of a full batch with sound and pictures."""
@@ -31,7 +32,7 @@ def open_channel(target: str, *, tls: Tls | None, service: str, idempotent_metho
     host, _, port = target.rpartition(":")
     if not host or not port.isdecimal():
         raise InvalidArgument("target", f"got {target!r}; give host:port, e.g. 127.0.0.1:50051")
-    options = channel_options(service, idempotent_methods, MAX_MESSAGE_BYTES)
+    options = [*channel_options(service, idempotent_methods, MAX_MESSAGE_BYTES), *proxy_options(target)]
     if tls is None:
         return grpc.aio.insecure_channel(target, options=options)
     credentials = grpc.ssl_channel_credentials(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import grpc
 
 from earwitness.rpc.errors import RpcFailure, error_from_rpc
+from earwitness.rpc.proxies import told
 
 __all__ = ["RpcFailure", "answer_lost", "failures", "malformed"]
 _LOST = "Internal error from Core"
@@ -22,7 +23,9 @@ def failures(target: str) -> Iterator[None]:
     except grpc.RpcError as err:
         failure = error_from_rpc(err)
         if failure.code is grpc.StatusCode.UNAVAILABLE and not failure.reason:
-            failure.message = f"{target} cannot be reached ({failure.message.rsplit(': ', 1)[-1]})"
+            failure.message = f"{target} cannot be reached ({failure.message.rsplit(': ', 1)[-1]}){told(target)}"
+        elif failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and not failure.reason:
+            failure.message += told(target)
         raise failure from err
 
 

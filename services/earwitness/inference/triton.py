@@ -24,6 +24,7 @@ from earwitness.inference.metadata import BundleMetadata, complete_bundles
 from earwitness.inference.repository import parameter_texts
 from earwitness.rpc.channel import RECONNECT_OPTIONS
 from earwitness.rpc.dialled import ClientTls, Dialled
+from earwitness.rpc.proxies import told
 
 CONTROL_TIMEOUT_S = 5.0
 """For questions about the server, which it answers without running a model."""
@@ -193,7 +194,7 @@ class TritonBackend:
         self._forget()
         return InferenceUnavailable(
             f"the inference server at {self._url} cannot be used now ({err.code().name}: {err.details()}); "
-            "start Triton (`earwitness up`) or give the address of its gRPC endpoint"
+            f"start Triton (`earwitness up`) or give the address of its gRPC endpoint{told(self._url)}"
         )
 
 

@@ -25,6 +25,7 @@ from earwitness.inference.backend import InferenceUnavailable
 from earwitness.inference.repository import ONNX_BACKEND
 from earwitness.inference.triton_install import SHARED_MEMORY, TritonInstall, library_path
 from earwitness.processes import with_parent
+from earwitness.rpc.proxies import LOOPBACK, proxy_options
 
 logger = logging.getLogger(__name__)
 
@@ -226,9 +227,11 @@ class TritonServer:
             self._process.kill()
 
     async def _wait_ready(self, ended: "asyncio.Task[int]") -> None:
-        url, credentials = self.grpc_url, self._credentials
+        url, credentials, options = self.grpc_url, self._credentials, proxy_options(self.grpc_url)
         async with (
-            grpc.aio.secure_channel(url, credentials) if credentials else grpc.aio.insecure_channel(url) as channel
+            grpc.aio.secure_channel(url, credentials, options)
+            if credentials
+            else grpc.aio.insecure_channel(url, options) as channel
         ):
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             try:
@@ -270,12 +273,14 @@ class TritonServer:
         ]
 
     def _environment(self) -> dict[str, str]:
-        """What the stubs need to find this interpreter and its library."""
+        """What the stubs need to find this interpreter and its library; no proxy for traces that stay here."""
+        no_proxy = os.environ.get("no_proxy", os.environ.get("NO_PROXY"))
         return {
             **os.environ,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "LD_LIBRARY_PATH": library_path(),
             "OPENBLAS_NUM_THREADS": "1",  # numpy only copies there
+            "no_proxy": f"{no_proxy},{LOOPBACK}" if no_proxy else LOOPBACK,
         }
 
 

@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from earwitness.rpc.files import Watched
+from earwitness.rpc.proxies import proxy_options
 from earwitness.rpc.tls import require_pair
 
 RETIRED_S = 600.0
@@ -89,7 +90,8 @@ class Dialled(Generic[Stub]):
             retiring.add_done_callback(self._retired.discard)
             self._open = None
         if self._open is None:
-            address, options, self._used = self._address, self._options, credentials
+            address, self._used = self._address, credentials
+            options = [*self._options, *proxy_options(address)]
             channel = (
                 grpc.aio.insecure_channel(address, options)
                 if credentials is None

@@ -12,6 +12,7 @@ from earwitness import __version__, tracing
 from earwitness.errors import FailedPrecondition
 from earwitness.rpc.context import request_id
 from earwitness.rpc.interceptor import CallInterceptor, Method, Proceed, ServicerContext, final_code
+from earwitness.rpc.proxies import past_proxy
 
 FLUSH_S = 2.0
 """What the last spans get at the end to reach the collector, which may be away."""
@@ -32,12 +33,15 @@ class Exporter:
             from opentelemetry.sdk.resources import OTELResourceDetector, Resource
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
+            from requests import Session
         except ModuleNotFoundError as err:
             raise FailedPrecondition(
                 f"trace_endpoint needs {err.name}, which is not installed; install earwitness[tracing], or unset it"
             ) from err
         named = {"service.name": service, "service.version": __version__}
-        self._exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
+        session = Session()
+        session.trust_env = not past_proxy(endpoint)
+        self._exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", session=session)
         self._provider = TracerProvider(
             resource=Resource.create({**named, **OTELResourceDetector().detect().attributes}), shutdown_on_exit=False
         )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.helpers.proxies import Proxy, refusing_proxy
 from tests.integration.cli.served import Served, served
 
 
@@ -41,6 +42,15 @@ Run = Callable[..., Outcome]
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Explainer and scorer on the tiny bundle."""
     with served(tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy that every variable of the environment names, as in a company; it refuses what it is asked."""
+    with refusing_proxy() as running:
+        for name, value in running.environment.items():
+            monkeypatch.setenv(name, value)
         yield running
 
 

@@ -20,6 +20,7 @@ from earwitness.client import (
 )
 from earwitness.client.explaining import explain_and_score
 from earwitness.inference.triton_install import TritonInstallError
+from tests.helpers.proxies import Proxy
 from tests.helpers.tiny_bundle import write_tiny_bundle
 from tests.integration.cli.served import write_recording
 
@@ -38,7 +39,7 @@ def without_triton(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-async def test_triton_from_audio_to_score(models: Path, tmp_path: Path) -> None:
+async def test_triton_from_audio_to_score(models: Path, tmp_path: Path, proxy: Proxy) -> None:
     data = tmp_path / "data"
     log_file = data / "logs/explainer.log"
     log_file.parent.mkdir(parents=True)
@@ -77,6 +78,7 @@ async def test_triton_from_audio_to_score(models: Path, tmp_path: Path) -> None:
     assert list(data.glob("stack.json")) == []
     assert log_file.with_name("explainer.log.1").read_text() == "how it ended last time"
     assert "listening on" in log_file.read_text()
+    assert proxy.asked == []
 
 
 async def test_without_triton_models_run_in_process_and_it_is_said(

@@ -17,6 +17,7 @@ import pytest
 
 from earwitness.cli.connection import Endpoints
 from earwitness.client import ExplainerClient, ScorerClient
+from tests.helpers.proxies import Proxy
 from tests.helpers.tiny_bundle import write_tiny_bundle
 from tests.integration.cli.conftest import Run
 
@@ -72,7 +73,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_serves_until_a_signal(models: Path, tmp_path: Path, number: signal.Signals) -> None:
+async def test_serves_until_a_signal(models: Path, tmp_path: Path, proxy: Proxy, number: signal.Signals) -> None:
     with up(models, tmp_path, "--backend", "local") as (process, endpoints):
         assert endpoints["backend"] == "local"
         assert endpoints["triton"] is None
@@ -87,6 +88,7 @@ async def test_serves_until_a_signal(models: Path, tmp_path: Path, number: signa
     assert stderr.splitlines()[-1] == "stopping"
     assert not any(map(alive, endpoints["process_ids"].values()))
     assert not (tmp_path / "stack.json").exists()
+    assert proxy.asked == []
 
 
 def test_second_stack_with_the_same_data_is_refused(models: Path, tmp_path: Path) -> None:

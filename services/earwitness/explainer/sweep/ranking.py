@@ -20,6 +20,7 @@ from earwitness.rpc.channel import channel_options
 from earwitness.rpc.dialled import ClientTls, Dialled
 from earwitness.rpc.errors import error_from_rpc
 from earwitness.rpc.files import Watched
+from earwitness.rpc.proxies import told
 from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
 
 CHECK_TIMEOUT_S = 10.0
@@ -176,6 +177,7 @@ class ScorerRanker:
             if failure.code is grpc.StatusCode.NOT_FOUND:
                 raise InvalidArgument(field, failure.message) from err
             if failure.code in AGAIN:
-                said = f"the scorer at {self._address} gives no answer ({failure.message}); try again"
+                through = "" if failure.reason else told(self._address)
+                said = f"the scorer at {self._address} gives no answer ({failure.message}); try again{through}"
                 raise ScorerUnavailable(said) from err
             raise ReferenceUnusable(f"the scorer at {self._address} refuses: {failure.message}") from err
