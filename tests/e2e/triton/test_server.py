@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 import urllib.request
 from contextlib import suppress
@@ -15,7 +16,7 @@ import pytest
 from earwitness.inference.backend import InferenceUnavailable
 from earwitness.inference.triton import TritonBackend
 from earwitness.inference.triton_install import SHARED_MEMORY, TritonInstall, missing_requirements
-from earwitness.inference.tritonserver import TritonServer, TritonStartError
+from earwitness.inference.tritonserver import TritonServer, TritonStartError, _assemble_backends
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
 Z = {"z": np.ones((2, 6), np.float32)}
@@ -161,6 +162,34 @@ async def test_the_server_ends_with_its_owner(triton_install: TritonInstall, tmp
     owner.kill()
     await owner.wait()
     assert await gone(pid)
+
+
+async def test_a_server_that_others_started_and_killed_leaves_nothing_behind(
+    triton_install: TritonInstall, tmp_path: Path
+):
+    """Nobody has waited for it either, as in a container whose first process does not: it stays a zombie."""
+    write_tiny_bundle(tmp_path / "models")
+    server = TritonServer(triton_install, tmp_path / "models")
+    server._choose_ports()
+    command = server._command(_assemble_backends(triton_install, tmp_path))
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: ASYNC220 -- asyncio would wait for it
+            command, env=server._environment(), stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        backend = TritonBackend(server.grpc_url)
+        async with asyncio.timeout(120):
+            while not await backend.ready():  # noqa: ASYNC110 -- it tells nobody
+                await asyncio.sleep(0.1)
+        await backend.close()
+        assert len(group(process.pid)) == 4
+        assert regions(server)
+        process.kill()
+        assert await gone(process.pid)
+        assert not regions(server)
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def test_a_model_that_cannot_be_loaded_stops_the_start(triton_install: TritonInstall, tmp_path: Path):

@@ -8,9 +8,14 @@ takes itself have no item size under NumPy 2.
 """
 
 import json
+import os
+import select
+import signal
 import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -39,6 +44,8 @@ class TritonPythonModel:
         `args["model_repository"]` is the model's own folder. An instance of kind GPU runs on CUDA where the
         onnxruntime wheel has it, else on the CPU.
         """
+        with suppress(OSError):  # a kernel without pidfd
+            Thread(target=_end_with_server, args=(os.pidfd_open(os.getppid()),), daemon=True).start()
         config = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
         on_gpu = args["model_instance_kind"] == "GPU"
@@ -124,6 +131,20 @@ def _owned(array: FloatArray) -> OrtValue:
 
 def _error(message: str, code: Any) -> Any:
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+
+
+def _end_with_server(server: int) -> None:
+    """End this process, and its shared memory, when Triton has ended, killed or not; `server` is its pidfd.
+
+    The stub asks for itself whether there is still such a process, so it stays on while a server that was killed has
+    not been waited for. Its shared memory only Triton removes: the region's name is the stub's second argument.
+    """
+    select.select([server], [], [])
+    region = Path("/proc/self/cmdline").read_bytes().split(b"\0")[2].decode()
+    try:
+        Path("/dev/shm", region).unlink(missing_ok=True)  # noqa: S108 -- where shm_open makes its files
+    finally:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _labels(args: dict[str, str], reason: str) -> dict[str, str]:
