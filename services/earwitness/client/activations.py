@@ -1,11 +1,11 @@
 """Activations from files: output folders that know where they came from, and plain arrays."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from earwitness.arrays import DAMAGED, load
 from earwitness.client.values import FloatArray
 from earwitness.errors import InvalidArgument
 
@@ -27,7 +27,7 @@ def load_activations(path: Path) -> ActivationBatch:
     """
     path = path / ARRAYS_FILE if path.is_dir() else path
     try:
-        stored = np.load(path, allow_pickle=False)
+        stored = load(path)
         origin = None
         if isinstance(stored, np.lib.npyio.NpzFile):
             with stored:
@@ -35,7 +35,7 @@ def load_activations(path: Path) -> ActivationBatch:
                 stored = stored["layer_activations"]
     except FileNotFoundError:
         raise InvalidArgument("activations", f"{path} does not exist; give an output folder or an .npy") from None
-    except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as err:
+    except (KeyError, OSError, *DAMAGED) as err:
         raise InvalidArgument("activations", f"{path} is no {ARRAYS_FILE} and no .npy of numbers ({err})") from err
     if stored.ndim == 1:
         stored = stored[:, None]

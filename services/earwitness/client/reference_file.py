@@ -8,7 +8,6 @@ import hashlib
 import json
 import uuid
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness import __version__
+from earwitness.arrays import DAMAGED, load
 from earwitness.client.errors import RpcFailure
 from earwitness.client.partials import Moments, Partial, VersionStatistics
 from earwitness.client.references import WAY_OUT
@@ -110,14 +110,14 @@ def read_reference(path: Path) -> StoredReference:
             if not zipfile.is_zipfile(file):
                 raise ValueError("it is no npz file")
             file.seek(0)
-            with np.load(file, allow_pickle=False) as stored:
+            with load(file) as stored:
                 arrays: Mapping[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
             about = _adapter().validate_json(str(arrays["description"]))
             moments = Moments(*(arrays[name] for name in MOMENTS)) if "mean" in arrays else None
             partial = Partial(about.version.row_count, moments, None if moments else arrays["rows"])
             if _sha256(partial) != about.sha256:
                 raise ValueError("its numbers are not those that were written")
-        except (KeyError, ValueError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error) as err:
+        except (KeyError, OSError, *DAMAGED) as err:
             raise InvalidArgument("file", f"{path} is no whole reference as exported ({_words(err)})") from err
     return StoredReference(about, partial)
 

@@ -6,7 +6,6 @@ for the results of objective N alone, as its layer has units of its own. Result 
 setting s. Trajectories are not kept.
 """
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness import __version__
+from earwitness.arrays import DAMAGED, load
 from earwitness.client.saved_sweep import SavedSweep
 from earwitness.client.sweep_values import Sweep, SweepObjective, SweepRanking, SweepResult, SweepState
 from earwitness.client.values import Model, Reference, Settings
@@ -93,7 +93,7 @@ def read_archive(folder: Path) -> SavedSweep:
     """
     path = folder / ARCHIVE_FILE
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with load(path) as stored:
             arrays = {name: stored[name] for name in stored.files}
         description = _adapter().validate_json(str(arrays[DESCRIPTION]))
         return SavedSweep(_sweep(description, arrays), description.model, description.references)
@@ -101,7 +101,7 @@ def read_archive(folder: Path) -> SavedSweep:
         raise InvalidArgument(
             "sweep", f"{folder} has no {ARCHIVE_FILE}; give a folder that a sweep was saved to"
         ) from None
-    except (KeyError, IndexError, ValueError, EOFError, OSError, zipfile.BadZipFile, InvalidArgument) as err:
+    except (KeyError, IndexError, OSError, *DAMAGED, InvalidArgument) as err:
         raise InvalidArgument("sweep", f"{path} is no saved sweep of this version ({_words(err)})") from err
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from earwitness.arrays import load
 from earwitness.training.corpus.clip import ClipPlan, plan_clips, render_clip
 from earwitness.training.corpus.config import SPLITS, CorpusConfig
 from earwitness.training.corpus.dataset import Clip, LabelledSpectrograms, Quantisation
@@ -138,7 +139,7 @@ def _assemble(config: CorpusConfig, shards: list[Path], folder: Path) -> dict[st
     """Joins the shards of a split into its data set and returns its statistics."""
     frames, labels, facts = [], [], []
     for path in shards:
-        with np.load(path) as stored:
+        with load(path) as stored:
             frames.append(stored["frames"].reshape(-1, config.profile.band_count))
             labels.append(stored["labels"].ravel())
             facts += json.loads(str(stored["facts"]))

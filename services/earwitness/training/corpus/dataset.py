@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.arrays import load
 from earwitness.features import FeatureProfile, profile_from_dict
 
 LEVELS = 256
@@ -93,7 +94,7 @@ class LabelledSpectrograms:
         try:
             stored = json.loads((folder / "clips.json").read_text())
             frames = np.load(folder / "frames.npy", mmap_mode="r")
-            labels = np.load(folder / "labels.npy")
+            labels = load(folder / "labels.npy")
         except FileNotFoundError as err:
             raise DatasetError(
                 f"{folder} holds no labelled spectrograms ({err.filename} is missing); build it"

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.arrays import load
 from earwitness.training.corpus import espeak
 from earwitness.training.corpus.native import extension
 from earwitness.training.corpus.score import Melody, PitchStyle, midi_to_hz, pitch_contour
@@ -64,7 +65,7 @@ class SpokenVoice:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        with np.load(path) as stored:
+        with load(path) as stored:
             syllables = tuple(Syllable(*(int(corner) for corner in row)) for row in stored["syllables"])
             return cls(
                 str(stored["speaker"]), int(stored["sample_rate_hz"]), stored["log_power"].astype(np.float32),

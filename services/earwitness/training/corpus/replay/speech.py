@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.arrays import load
 from earwitness.features.audio import resample
 from earwitness.training.corpus import espeak
 from earwitness.training.corpus.native import extension
@@ -84,5 +85,5 @@ def save_speech(said: Sequence[NDArray[np.float32]], path: Path) -> None:
 
 def load_speech(path: Path) -> list[NDArray[np.float32]]:
     """What `save_speech` stored."""
-    with np.load(path) as stored:
+    with load(path) as stored:
         return [stored[str(number)] for number in range(len(stored.files))]
