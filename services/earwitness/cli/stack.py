@@ -4,14 +4,17 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from earwitness.cli.connection import STATE_FILE, Endpoints, hold
+from earwitness.cli.restarts import Restarts
 from earwitness.errors import EarwitnessError
 from earwitness.processes import stop, with_parent
 
@@ -61,6 +64,7 @@ class StackSettings:
     `trace_endpoint` is the address of a collector that all of it sends traces to.
 
     The services read every other setting from their environment variables; with `inherit` false they get the defaults.
+    A part that ends by itself is started again, up to `restarts` times in ten minutes.
     """
 
     model_repository: Path
@@ -72,6 +76,7 @@ class StackSettings:
     tls: "Tls | None" = None
     trace_endpoint: str = ""
     inherit: bool = True
+    restarts: int = 0
 
 
 class Stack:
@@ -90,6 +95,9 @@ class Stack:
         self._fetching = fetching
         self._exit = AsyncExitStack()
         self._ended: dict[str, asyncio.Task[int]] = {}
+        self._start_again: dict[str, Callable[[], Awaitable[int]]] = {}
+        """What starts each part once more, and gives its process id."""
+        self._restarts = Restarts(settings.restarts)
         self._endpoints: Endpoints | None = None
 
     @property
@@ -111,13 +119,43 @@ class Stack:
         await self._exit.aclose()
 
     async def watch(self) -> None:
-        """Return never; raise when a part ends by itself.
+        """Return never; start what ends by itself again, on the same ports, and raise when that is no help.
 
         Raises: StackError naming it, with the end of its log.
         """
-        done, _ = await asyncio.wait(self._ended.values(), return_when=asyncio.FIRST_COMPLETED)
-        name = next(name for name, task in self._ended.items() if task in done)
-        raise StackError(self._obituary(name))
+        while True:
+            done, _ = await asyncio.wait(self._ended.values(), return_when=asyncio.FIRST_COMPLETED)
+            name = next(name for name, task in self._ended.items() if task in done)
+            await self._revive(name)
+
+    async def _revive(self, name: str) -> None:
+        """Raises: StackError when the part has ended too often."""
+        again = self._restarts.next(name, asyncio.get_running_loop().time())
+        if again is None:
+            most = self.settings.restarts
+            tried = f"; new starts ({most} in ten minutes) were no help" if most else ""
+            raise StackError(self._obituary(name) + tried)
+        number, pause_s = again
+        how = f"new start {number} of {self.settings.restarts} in {pause_s:g} s"
+        self._note(f"{self._obituary(name)}; {how}")
+        await asyncio.sleep(pause_s)
+        log_file = self._log_file(name)
+        if log_file.is_file():
+            log_file.replace(log_file.with_suffix(".log.1"))
+        try:
+            process_id = await self._start_again[name]()
+        except EarwitnessError as err:  # Triton, that was not ready: counted as one more end
+            self._note(f"the {name} does not start: {err.message}")
+            return
+        self._endpoints = replace(self.endpoints, process_ids={**self.endpoints.process_ids, name: process_id})
+        self._endpoints.write(self.settings.data)
+        self._note(f"the {name} runs again, as process {process_id}")
+
+    def _note(self, words: str) -> None:
+        """Say it, and keep it in a log: whoever comes later finds other processes than were started."""
+        self._say(words)
+        with self._log_file("up").open("a", encoding="utf-8") as log:
+            log.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {words}\n")
 
     async def _start(self) -> None:
         settings = self.settings
@@ -209,7 +247,16 @@ class Stack:
             self._say(f"Triton does not start here, models run in process instead: {err.message}")
             return None
         self._ended["triton"] = asyncio.create_task(server.wait())
+        self._start_again["triton"] = partial(self._restart_triton, server)
         return server
+
+    async def _restart_triton(self, server: "TritonServer") -> int:
+        """Its process id. Raises: TritonStartError."""
+        self._say("starting Triton")
+        await server.start()
+        assert server.pid is not None, "it is ready"
+        self._ended["triton"] = asyncio.create_task(server.wait())
+        return server.pid
 
     async def _spawn(self, service: str, settings: dict[str, object]) -> int:
         """Start `python -m earwitness.<service>`; its process id. Its end is in `_ended`, its stop in `_exit`."""
@@ -229,6 +276,7 @@ class Stack:
             )
         ended = asyncio.create_task(process.wait())
         self._ended[service] = ended
+        self._start_again[service] = partial(self._spawn, service, settings)
         self._exit.push_async_callback(stop, process, ended, STOP_GRACE_S)
         return process.pid
 

@@ -46,13 +46,17 @@ def up(
     trace_endpoint: Annotated[
         str, typer.Option(help="Collector of traces (OTLP over HTTP), e.g. http://localhost:4318. Default: no traces.")
     ] = "",
+    restarts: Annotated[
+        int, typer.Option(min=0, help="New starts of a part that ends by itself, at most, in ten minutes.")
+    ] = 3,
     json_output: Json = False,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C: Triton, scorer, explainer, metrics.
 
     Triton is fetched once (about 55 MB, checked hash) into $EARWITNESS_CACHE or the user's cache folder. Where it
     cannot run, the same models run in process, and the reason is said. The other commands find the stack by themselves.
-    Every other setting of the services comes from EARWITNESS_EXPLAINER_* and EARWITNESS_SCORER_*.
+    Every other setting of the services comes from EARWITNESS_EXPLAINER_* and EARWITNESS_SCORER_*. A part that ends by
+    itself is started again after 1, 2, 4 s, which is said, and kept in logs/up.log; what keeps ending ends all.
 
     [bold]Examples[/bold]
 
@@ -73,12 +77,13 @@ def up(
         ),
         tls=connection.tls,
         trace_endpoint=trace_endpoint,
+        restarts=restarts,
     )
     asyncio.run(_serve(settings, json_output))
 
 
 async def _serve(settings: StackSettings, json_output: bool) -> None:
-    """Raises: StackError when a part of the stack ends by itself."""
+    """Raises: StackError when a part of the stack keeps ending by itself."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -44,7 +44,7 @@ async def test_triton_from_audio_to_score(models: Path, tmp_path: Path, proxy: P
     log_file = data / "logs/explainer.log"
     log_file.parent.mkdir(parents=True)
     log_file.write_text("how it ended last time")
-    async with Stack(StackSettings(models, data, "triton", ports=FREE_PORTS)) as stack:
+    async with Stack(StackSettings(models, data, "triton", ports=FREE_PORTS, restarts=1)) as stack:
         assert set(stack.endpoints.metrics) == set(stack.endpoints.process_ids) - {"earwitness"} == {
             "triton", "scorer", "explainer",
         }  # fmt: skip
@@ -72,8 +72,18 @@ async def test_triton_from_audio_to_score(models: Path, tmp_path: Path, proxy: P
         assert run.scoring.scored.score.reference_row_count == 5
         assert run.result.summary.backend.startswith(f"triton at {stack.endpoints.triton}")
         watching = asyncio.create_task(stack.watch())
+        killed = stack.endpoints.process_ids["triton"]
+        os.kill(killed, signal.SIGKILL)
+        async with asyncio.timeout(120):
+            while stack.endpoints.process_ids["triton"] == killed:  # noqa: ASYNC110 -- nobody is told
+                await asyncio.sleep(0.1)
+        async with ExplainerClient(stack.endpoints.explainer) as explainer:  # which finds Triton where it was
+            async with asyncio.timeout(60):
+                while not await explainer.serving():  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            assert len((await explainer.explain(search)).explanations) == 3
         os.kill(stack.endpoints.process_ids["triton"], signal.SIGKILL)
-        with pytest.raises(StackError, match="the triton ended"):
+        with pytest.raises(StackError, match=r"the triton ended.*; new starts \(1 in ten minutes\) were no help"):
             await asyncio.wait_for(watching, 30)
     assert list(data.glob("stack.json")) == []
     assert log_file.with_name("explainer.log.1").read_text() == "how it ended last time"

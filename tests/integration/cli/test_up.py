@@ -103,10 +103,28 @@ def test_second_stack_with_the_same_data_is_refused(models: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["scorer", "explainer"])
-def test_death_of_a_service_ends_all(models: Path, tmp_path: Path, name: str) -> None:
-    with up(models, tmp_path, "--backend", "local") as (process, endpoints):
-        os.kill(endpoints["process_ids"][name], signal.SIGKILL)
+def test_a_service_that_dies_is_started_again_and_ends_all_when_it_keeps_dying(
+    models: Path, tmp_path: Path, name: str
+) -> None:
+    def process_id() -> int:
+        return int(json.loads((tmp_path / "stack.json").read_text())["process_ids"][name])
+
+    with up(models, tmp_path, "--backend", "local", "--restarts", "1") as (process, endpoints):
+        first = process_id()
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: process_id() != first)
+        second = process_id()
+        assert alive(second)
+        log = tmp_path / "logs" / f"{name}.log"
+        wait_until(lambda: "listening on" in log.read_text())
+        assert "listening on" in log.with_suffix(".log.1").read_text()
+        os.kill(second, signal.SIGKILL)
         _, stderr = process.communicate(timeout=TIMEOUT_S)
+    again = rf"the {name} ended with status -9 \(log: .*{name}\.log\).*; new start 1 of 1 in 1 s$"
+    for said in (stderr, (tmp_path / "logs/up.log").read_text()):
+        assert re.search(again, said, re.MULTILINE)
+        assert f"the {name} runs again, as process {second}" in said
+    assert stderr.splitlines()[-1].endswith("; new starts (1 in ten minutes) were no help")
     assert process.returncode == 1
     assert re.search(rf"^error: the {name} ended with status -9 \(log: .*{name}\.log\)", stderr, re.MULTILINE)
     assert "Traceback" not in stderr
