@@ -1,4 +1,4 @@
-"""Writes the Grafana dashboards, beside this file unless told: `python deploy/grafana/generate.py [FOLDER]`.
+"""Writes the Grafana dashboards, into the chart unless told: `python deploy/grafana/generate.py [FOLDER]`.
 
 What they show is told in `dashboards.py`; here it becomes Grafana's JSON, through Grafana's own builders.
 """
@@ -74,6 +74,6 @@ def _panel(panel: Panel) -> timeseries.Panel:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "helm/earwitness/files/dashboards"
     for each in DASHBOARDS:
         (folder / f"{each.uid}.json").write_text(render(each), encoding="utf-8")

@@ -1,6 +1,7 @@
 """What matters of the rendered objects, for every variant in ci/."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.deploy.chart import (
     Rendered,
     objects,
     strings,
+    tool,
     values_file,
     values_of,
 )
@@ -46,6 +48,57 @@ def test_names_are_unique_and_of_the_release(rendered: Rendered) -> None:
     prefixes = (RELEASE, "ears", "audio")  # the last two are what the variant `extras` asks for
     assert all(name.startswith(prefixes) for _, name in names)
     assert {each["metadata"].get("namespace", NAMESPACE) for each in rendered.objects} == {NAMESPACE}
+
+
+@pytest.mark.parametrize(
+    ("release", "values", "begins"),
+    [
+        ("earwitness", "", "earwitness-"),
+        ("my-earwitness", "", "my-earwitness-"),
+        ("demo", "", "demo-earwitness-"),
+        ("demo", "nameOverride=ears", "demo-ears-"),
+        ("ears-2", "nameOverride=ears", "ears-2-"),
+        ("demo", "fullnameOverride=audio", "audio-"),
+        ("demo", "fullnameOverride=audio,nameOverride=ears", "audio-"),
+        ("1st", "", "earwitness-1st-"),
+        ("1-earwitness", "", "earwitness-1-earwitness-"),
+        ("1st", "nameOverride=2nd", "earwitness-2nd-1st-"),
+        ("v1.2", "", "v1-2-earwitness-"),
+        ("a" * 53, "", "a" * 33 + "-"),
+        ("0" * 53, "", "earwitness-" + "0" * 22 + "-"),
+        ("a" * 40 + ".b", "nameOverride=" + "c" * 63, "a" * 33 + "-"),
+    ],
+)
+def test_objects_have_names_that_kubernetes_takes(chart: Chart, release: str, values: str, begins: str) -> None:
+    """Services: a letter first, letters, digits and hyphens (RFC 1035), 63 at most; pods of StatefulSets and Jobs have
+    labels of 63 characters with their names in them, StatefulSets' with a hyphen and ten of a revision behind them."""
+    files = [word for each in ("default", "monitoring", "postgresql") for word in ("--values", values_file(each))]
+    for given in (files[:4], files[4:]):
+        rendered = objects(chart.helm("template", release, str(FOLDER), *given, *(["--set", values] if values else [])))
+        for each in rendered.objects:
+            name, kind = each["metadata"]["name"], each["kind"]
+            assert name.startswith(begins) or name == begins.rstrip("-") or kind == "ServiceAccount", name
+            assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name), name
+            assert len(name) <= (52 if kind == "StatefulSet" else 63), name
+            for value in each["metadata"].get("labels", {}).values():
+                assert re.fullmatch(r"([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?", str(value)), value
+                assert len(str(value)) <= 63
+        assert rendered.of("Service")
+
+
+def test_long_names_that_begin_alike_stay_apart(chart: Chart) -> None:
+    names = {
+        objects(chart.helm("template", "a" * 50 + end, str(FOLDER))).of("Service")[0]["metadata"]["name"]
+        for end in ("-x", "-y")
+    }
+    assert len(names) == 2
+
+
+def test_helm_has_nothing_to_say(chart: Chart) -> None:
+    """Such as that there are links in the chart."""
+    for command in (("template", RELEASE), ("lint",), ("show", "values")):
+        done = subprocess.run([tool("helm"), *command, FOLDER], capture_output=True, text=True, check=True)
+        assert done.stderr == ""
 
 
 def test_selectors_match_the_pods_they_are_for(rendered: Rendered) -> None:

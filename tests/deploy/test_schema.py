@@ -19,6 +19,9 @@ TYPOS = (
 )  # fmt: skip
 WRONG: tuple[tuple[str, Any], ...] = (
     ("nameOverride", "Not A Name"),
+    ("fullnameOverride", "1st"),
+    ("fullnameOverride", "with.dots"),
+    ("fullnameOverride", "x" * 43),
     ("imagePullSecrets", ["registry"]),
     ("explainer.enabled", "yes"),
     ("explainer.image.repository", ""),

@@ -1,11 +1,33 @@
 {{/* Names, labels, images, ports. Most helpers take (dict "root" $ "name" COMPONENT). */}}
 
+{{- define "earwitness.name" -}}
+{{- default .Chart.Name .Values.nameOverride -}}
+{{- end }}
+
+{{/* The beginning of every object's name: the release's name, with the chart's unless it is in there.
+
+Services want a letter first and no dots. A StatefulSet's name with a revision behind it is a label, of 63 characters at
+most, so 42 are left here; what is longer is cut and ends with its own hash, or two releases could get the same names.
+*/}}
 {{- define "earwitness.fullname" -}}
-{{- default .Release.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- $name := include "earwitness.name" . -}}
+{{- $full := .Release.Name -}}
+{{- if .Values.fullnameOverride -}}
+{{- $full = .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- else if regexMatch "^[0-9]" .Release.Name -}}
+{{- $full = printf "%s-%s" $name .Release.Name -}}
+{{- else -}}
+{{- $full = printf "%s-%s" .Release.Name $name -}}
+{{- end -}}
+{{- $full = replace "." "-" $full -}}
+{{- if regexMatch "^[0-9]" $full }}{{ $full = printf "%s-%s" .Chart.Name $full }}{{ end -}}
+{{- if gt (len $full) 42 }}{{ $full = printf "%s-%s" (trunc 33 $full | trimSuffix "-") (sha256sum $full | trunc 8) }}{{ end -}}
+{{- $full -}}
 {{- end }}
 
 {{- define "earwitness.selectorLabels" -}}
-app.kubernetes.io/name: earwitness
+app.kubernetes.io/name: {{ include "earwitness.name" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .name }}
 {{- end }}
