@@ -10,7 +10,7 @@ The units of the search graph are conv1, fc2, fc3 in this order. All of it is sm
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ from tritonclient.grpc import model_config_pb2 as mc
 
 from earwitness.features import LogMelProfile
 from earwitness.inference.metadata import BundleMetadata, Layer, Role, UnitLabel
+from earwitness.inference.stamping import MAX_QUEUE_SIZE
 
 Array = NDArray[np.float64]
 Defect = Literal["none", "zero_gradient", "frozen_gradient"]
@@ -86,10 +87,13 @@ class TinyBundle:
         return activation, objective, to_s @ self.generator.T - 2 * prior_weight * z
 
 
-def write_tiny_bundle(repository: Path, name: str = "tiny", seed: int = 0, defect: Defect = "none") -> TinyBundle:
+def write_tiny_bundle(
+    repository: Path, name: str = "tiny", seed: int = 0, defect: Defect = "none", *, digests: bool = True
+) -> TinyBundle:
     """Write the three served models of a bundle drawn from `seed` into `repository`, following DESIGN.md section 4.
 
     `defect` spoils the gradient output of the search graph, as a wrong export would: all zeros, or one for every z.
+    Without `digests` of its files it is as earlier versions exported it.
     """
     rng = np.random.default_rng(seed)
     positions = PROFILE.band_count * PROFILE.excerpt_frames
@@ -118,10 +122,31 @@ def write_tiny_bundle(repository: Path, name: str = "tiny", seed: int = 0, defec
         weights_sha256=hashlib.sha256(b"".join(value.tobytes() for value in weights.values())).hexdigest(),
     )
     bundle = TinyBundle(repository, metadata, **weights)
-    _write(bundle, "generator", _generator_graph(bundle))
-    _write(bundle, "classifier", _classifier_graph(bundle))
-    _write(bundle, "search", _search_graph(bundle, defect))
+    graphs: dict[Role, onnx.GraphProto] = {
+        "generator": _generator_graph(bundle),
+        "classifier": _classifier_graph(bundle),
+        "search": _search_graph(bundle, defect),
+    }
+    models = {role: _model(graph).SerializeToString(deterministic=True) for role, graph in graphs.items()}
+    if digests:
+        sums = {role: hashlib.sha256(model).hexdigest() for role, model in models.items()}
+        bundle = replace(bundle, metadata=replace(metadata, model_sha256=sums))
+    for role, graph in graphs.items():
+        folder = repository / metadata.served_name(role)
+        (folder / "1").mkdir(parents=True, exist_ok=True)
+        (folder / "1" / "model.onnx").write_bytes(models[role])
+        (folder / "config.pbtxt").write_text(text_format.MessageToString(_config(bundle, role, graph)))
     return bundle
+
+
+def flip_a_bit(classifier_file: Path) -> None:
+    """The sign of one weight of the output layer."""
+    model = onnx.load(classifier_file)
+    (weights,) = [each for each in model.graph.initializer if each.name == "output"]
+    content = bytearray(weights.raw_data)
+    content[3] ^= 0x80
+    weights.raw_data = bytes(content)
+    classifier_file.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _generator_graph(bundle: TinyBundle) -> onnx.GraphProto:
@@ -249,17 +274,14 @@ def _value(name: str, *shape: int) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
 
 
-def _write(bundle: TinyBundle, role: Role, graph: onnx.GraphProto) -> None:
+def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     onnx.checker.check_model(model, full_check=True)
-    folder = bundle.repository / bundle.metadata.served_name(role)
-    (folder / "1").mkdir(parents=True, exist_ok=True)
-    onnx.save(model, folder / "1" / "model.onnx")
-    (folder / "config.pbtxt").write_text(text_format.MessageToString(_config(bundle, role, graph)))
+    return model
 
 
 def _config(bundle: TinyBundle, role: Role, graph: onnx.GraphProto) -> mc.ModelConfig:
@@ -273,7 +295,9 @@ def _config(bundle: TinyBundle, role: Role, graph: onnx.GraphProto) -> mc.ModelC
         input=[mc.ModelInput(name=v.name, data_type=mc.TYPE_FP32, dims=dims(v)) for v in graph.input],
         output=[mc.ModelOutput(name=v.name, data_type=mc.TYPE_FP32, dims=dims(v)) for v in graph.output],
         instance_group=[mc.ModelInstanceGroup(count=1)],
-        dynamic_batching=mc.ModelDynamicBatching(),
+        dynamic_batching=mc.ModelDynamicBatching(
+            default_queue_policy=mc.ModelQueuePolicy(max_queue_size=MAX_QUEUE_SIZE)
+        ),
     )
     warmup = config.model_warmup.add(name="one row", batch_size=1)
     for value in graph.input:

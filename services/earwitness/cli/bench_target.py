@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 def own_stack(repository: Path, data: Path, backend: Backend | None, model: str) -> StackSettings:
     """Raises: InvalidArgument for a model that the repository does not have; RepositoryError, StackError."""
-    from earwitness.inference.metadata import complete_bundles
-    from earwitness.inference.repository import read_repository
-
-    check_repository(repository)
-    served = read_repository(repository)
-    names = [each.name for each in complete_bundles({name: each.parameters for name, each in served.items()})]
+    names = [each.name for each in check_repository(repository)]
     if model not in names:
         raise InvalidArgument("model", f"got {model!r}; {repository} has {', '.join(names)}")
     return StackSettings(repository, data, backend, ports=FREE_PORTS, inherit=False)

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,14 +30,19 @@ def doctor(
     scorer: Scorer = None,
     triton: Triton = None,
     data: Data = None,
+    model_repository: Annotated[
+        Path | None,
+        typer.Option(help="Folder that the models are served from, to check its files. Default: that of a stack here."),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Check a deployment, and say what is wrong and what to do about it.
 
     Asks as any caller would: are the services up, of this version, their clocks right, our token good; is every layer's
-    gradient right; do Triton and the explainer serve the same weights; do references fit them; are limits in force.
-    Changes nothing. Ends with status 1 when something fails. Triton is asked where --triton is given, or where the
-    stack runs here; in a cluster only the explainer may reach it.
+    gradient right, its activation the classifier's; are the files of the models those that were exported; do Triton and
+    the explainer serve the same weights; do references fit them; are limits in force. Changes nothing. Ends with status
+    1 when something fails. Triton is asked where --triton is given, files are read where --model-repository is, both
+    where the stack runs here; in a cluster only the explainer may reach them.
 
     Examples
 
@@ -52,9 +57,11 @@ def doctor(
         from earwitness.client.doctor import diagnose
 
         backend = _backend(triton, data)
+        running = Endpoints.read(data_folder(data))
+        repository = model_repository or (Path(running.model_repository) if running else None)
         try:
             async with connection.explainer(explainer, data) as asked, connection.scorer(scorer, data) as scores:
-                async for finding in diagnose(asked, scores, backend, version=__version__):
+                async for finding in diagnose(asked, scores, backend, version=__version__, repository=repository):
                     found.append(finding)
                     if not json_output:
                         _print(finding)

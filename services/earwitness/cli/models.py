@@ -20,14 +20,19 @@ def register(app: typer.Typer) -> None:
 
 
 def models(context: typer.Context, explainer: Explainer = None, data: Data = None, json_output: Json = False) -> None:
-    """List the models that can be explained, with their layers and what their output units stand for."""
+    """List the models that can be explained, with their layers and what their output units stand for.
+
+    Those that are there and cannot be explained, their files damaged for example, are named on stderr.
+    """
     connection: Connection = context.obj
 
-    async def ask() -> "list[Model]":
+    async def ask() -> "tuple[list[Model], dict[str, str]]":
         async with connection.explainer(explainer, data) as client:
-            return await client.list_models()
+            return await client.list_models(), await client.unusable_models()
 
-    found = asyncio.run(ask())
+    found, unusable = asyncio.run(ask())
+    for name, cause in unusable.items():
+        console.say(f"{name} cannot be explained: {cause}")
     if json_output:
         console.print_json([asdict(model) for model in found])
         return

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,6 +21,7 @@ from earwitness.processes import stop, with_parent
 if TYPE_CHECKING:
     from earwitness.client import Tls
     from earwitness.client.service import ServiceClient
+    from earwitness.inference.metadata import BundleMetadata
     from earwitness.inference.tritonserver import TritonServer
 
 Backend = Literal["triton", "local"]
@@ -241,7 +242,9 @@ class Stack:
         )
         try:
             await self._exit.enter_async_context(server)
+            await _require_bundle(server)
         except TritonStartError as err:
+            await server.stop()
             if settings.backend == "triton":
                 raise
             self._say(f"Triton does not start here, models run in process instead: {err.message}")
@@ -327,20 +330,37 @@ class Stack:
         return self.settings.data / "logs" / f"{name}.log"
 
 
-def check_repository(folder: Path) -> None:
-    """Make sure that there is something to serve.
+def check_repository(folder: Path) -> "Sequence[BundleMetadata]":
+    """The models that can be explained, sorted by name; there is one at least. What cannot be served is warned of.
 
-    Raises: RepositoryError for a folder that cannot be read; StackError when it holds no complete model.
+    Raises: RepositoryError for a folder that cannot be read; StackError when it holds no complete, undamaged model.
     """
-    from earwitness.inference.metadata import complete_bundles
-    from earwitness.inference.repository import read_repository
+    from earwitness.inference.integrity import take_inventory
 
-    served = read_repository(folder)
-    if not complete_bundles({name: model.parameters for name, model in served.items()}):
+    inventory = take_inventory(folder)
+    if not inventory.bundles:
         raise StackError(
             f"{folder} holds no model that can be explained (generator, classifier and search); "
-            "`earwitness export` writes one, --model-repository chooses another folder"
+            f"`earwitness export` writes one, --model-repository chooses another folder{_reasons(inventory.left_out)}"
         )
+    return inventory.bundles
+
+
+async def _require_bundle(server: "TritonServer") -> None:
+    """Raises: TritonStartError when Triton could not load the three models of any bundle."""
+    from earwitness.inference.triton import TritonBackend
+    from earwitness.inference.tritonserver import TritonStartError
+
+    backend = TritonBackend(server.grpc_url)
+    try:
+        if not await backend.bundles():
+            raise TritonStartError(f"Triton can run no model{_reasons(await backend.left_out())}")
+    finally:
+        await backend.close()
+
+
+def _reasons(left_out: Mapping[str, str]) -> str:
+    return "".join(f"; models/{name} cannot be used: {why}" for name, why in left_out.items())
 
 
 def choose_ports(host: str, ports: Ports, backend: Backend | None) -> Ports:

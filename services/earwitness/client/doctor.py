@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import grpc
@@ -15,6 +16,8 @@ from earwitness.client.service import ServiceClient
 from earwitness.client.values import Model, Objective, Reference, Row, Search, Settings
 from earwitness.errors import EarwitnessError
 from earwitness.inference.backend import InferenceBackend
+from earwitness.inference.integrity import take_inventory
+from earwitness.inference.repository import RepositoryError
 
 Level = Literal["ok", "warning", "failure"]
 MAX_CLOCK_S = 5.0
@@ -25,6 +28,7 @@ HEALTH_INTERVAL_S = 1.0
 SEARCH_STEPS = 3
 SEARCH_TIMEOUT_S = 60.0
 """What one such short search may take."""
+MEND = "put the right files there, or export the model again, and start what serves it"
 LIMIT_TIMEOUT_S = 5.0
 """After which what should have been refused was begun."""
 TOO_MANY_ROWS = 100_000
@@ -48,11 +52,17 @@ class Finding:
 
 
 async def diagnose(
-    explainer: ExplainerClient, scorer: ScorerClient, backend: InferenceBackend | None, *, version: str
+    explainer: ExplainerClient,
+    scorer: ScorerClient,
+    backend: InferenceBackend | None,
+    *,
+    version: str,
+    repository: Path | None = None,
 ) -> AsyncIterator[Finding]:
     """Findings as they are made; `backend` is where the models run, None where only the explainer reaches it.
 
-    `version` is what the services should be. Searches a few steps with every layer of every model; writes nothing.
+    `repository` is the folder that they are served from, where it can be read here: its files are checked. `version` is
+    what the services should be. Searches a few steps with every layer of every model; writes nothing.
     """
     answers: dict[str, bool] = {}
     for part, client in (("explainer", explainer), ("scorer", scorer)):
@@ -67,6 +77,11 @@ async def diagnose(
             yield Finding("models", "failure", "none is served", "export one into the model repository, or mount it")
         for model in models:
             yield await _model(explainer, model)
+        for name, cause in (await explainer.unusable_models()).items():
+            yield Finding(f"models/{name}", "failure", f"is there and cannot be explained: {cause}", MEND)
+    if repository is not None:
+        for finding in await asyncio.to_thread(_repository, repository, models):
+            yield finding
     if backend is not None:
         yield await _inference(backend, models)
     if models:
@@ -130,6 +145,28 @@ async def _model(explainer: ExplainerClient, model: Model) -> Finding:
     seconds = time.perf_counter() - begun
     words = f"gradients of {len(model.layers)} layers are right ({seconds:.1f} s); weights {model.weights_sha256[:12]}"
     return Finding(part, "ok", words)
+
+
+def _repository(folder: Path, models: list[Model]) -> list[Finding]:
+    """Whether the files in the repository are those that were exported, and of the weights that are explained."""
+    part = "repository"
+    try:
+        inventory = take_inventory(folder)
+    except RepositoryError as err:
+        return [Finding(part, "failure", err.message, "say where it is (--model-repository)")]
+    found = [Finding(part, "failure", f"models/{name}: {why}", MEND) for name, why in inventory.left_out.items()]
+    for name in inventory.undigested:
+        words = f"models/{name} carries no digests of its files, so nobody can tell whether they are right"
+        found.append(Finding(part, "warning", words, f"earwitness stamp --model-repository {folder}"))
+    found += [Finding(part, "warning", why, "take it out of the repository") for why in inventory.odd.values()]
+    served = {model.name: model.weights_sha256 for model in models}
+    for bundle in inventory.bundles:
+        if served.get(bundle.name, bundle.weights_sha256) != bundle.weights_sha256:
+            words = f"models/{bundle.name} has weights {bundle.weights_sha256[:12]} in {folder}"
+            words += f", served are {served[bundle.name][:12]}"
+            found.append(Finding(part, "warning", words, "start what serves it again"))
+    files = 3 * (len(inventory.bundles) - len(inventory.undigested))
+    return [*found, Finding(part, "ok", f"{files} files of models in {folder} are those that were exported")]
 
 
 async def _inference(backend: InferenceBackend, models: list[Model]) -> Finding:

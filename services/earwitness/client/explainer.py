@@ -49,6 +49,14 @@ class ExplainerClient(ServiceClient):
             if not token:
                 return models
 
+    async def unusable_models(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> dict[str, str]:
+        """The models that are there and cannot be explained, by name, each with the cause."""
+        with failures(self.target):
+            answer = await self._stub.ListModels(
+                pb.ListModelsRequest(page_size=1), timeout=timeout_s, metadata=self._metadata
+            )
+        return {each.name.removeprefix("models/"): each.cause for each in answer.unusable_models}
+
     async def get_model(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Model:
         """The model of that name, e.g. `svd-r1`."""
         with failures(self.target):

@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +21,7 @@ from earwitness.explainer.served import ServedBundle
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.state import Outcome, Trajectory
 from earwitness.features import Audio, FeatureProfile, profile_from_dict
-from earwitness.inference.backend import FloatArray, InferenceBackend
+from earwitness.inference.backend import FloatArray, InferenceBackend, ModelUnusable
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc.context import RETURN_MARGIN_S
 
@@ -87,12 +87,19 @@ class Explainer:
         """Every bundle that can be explained, sorted by name. Raises: InferenceUnavailable."""
         return await self._backend.bundles()
 
+    async def unusable_models(self) -> Mapping[str, str]:
+        """Those that are there and cannot be used, by name, each with the reason. Raises: InferenceUnavailable."""
+        return await self._backend.left_out()
+
     async def model(self, name: str) -> BundleMetadata:
-        """The bundle of that name. Raises: ModelNotFound, InferenceUnavailable."""
+        """The bundle of that name. Raises: ModelNotFound, ModelUnusable, InferenceUnavailable."""
         bundles = await self._backend.bundles()
         for bundle in bundles:
             if bundle.name == name:
                 return bundle
+        left_out = await self._backend.left_out()
+        if name in left_out:
+            raise ModelUnusable(name, left_out[name])
         raise ModelNotFound(name, [bundle.name for bundle in bundles])
 
     async def search(
@@ -108,9 +115,10 @@ class Explainer:
 
         `max_response_bytes` is set where all explanations travel in one message. `on_progress` is told each step.
 
-        Raises: InvalidArgument, ModelNotFound, UnknownFeatures before any work; TooManySearches; ZeroGradient,
-        FrozenGradient, WrongGradient, NonFiniteModel; NothingSearchedYet, TimeoutError; InferenceUnavailable,
-        InferenceFailed; ModelExchanged when other weights are served since the search was planned.
+        Raises: InvalidArgument, ModelNotFound, ModelUnusable, UnknownFeatures before any work; TooManySearches;
+        ZeroGradient, FrozenGradient, WrongGradient, InconsistentModel, NonFiniteModel; NothingSearchedYet,
+        TimeoutError; InferenceUnavailable, InferenceFailed; ModelExchanged when other weights are served since the
+        search was planned.
         """
         end_s = math.inf if time_left_s is None else time.monotonic() + time_left_s
         check_limits(request, self._limits)
@@ -124,7 +132,7 @@ class Explainer:
             self._metrics.rows_in_flight.inc(len(plan.rows))
             try:
                 with tracing.span("search", _about(plan)) as span:
-                    await self._probe.check(bundle, plan.layers, served.evaluate)
+                    await self._probe.check(bundle, plan.layers, served.evaluate, served.classify)
                     outcome = await self._run(plan, served, self._budget(end_s, artefacts, len(plan.rows)), on_progress)
                     span.tell({"earwitness.stopped_by": outcome.stopped_by.value})
                     found = await self._found(plan, outcome, artefacts, profile, served, Budget(end_s))
@@ -143,8 +151,9 @@ class Explainer:
             return await self._found(plan, outcome, artefacts, profile, self.serve(plan.bundle), Budget())
 
     async def check_gradients(self, plan: Plan, served: ServedBundle) -> None:
-        """Raises: ZeroGradient, FrozenGradient, WrongGradient, NonFiniteModel when the plan's layers are unfit."""
-        await self._probe.check(plan.bundle, plan.layers, served.evaluate)
+        """Raises: ZeroGradient, FrozenGradient, WrongGradient, InconsistentModel, NonFiniteModel when the plan's layers
+        are unfit."""
+        await self._probe.check(plan.bundle, plan.layers, served.evaluate, served.classify)
 
     def serve(self, bundle: BundleMetadata) -> ServedBundle:
         """The models of a bundle, called within the settings and counted."""

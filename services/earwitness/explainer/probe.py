@@ -1,19 +1,23 @@
-"""Is the served gradient the gradient of the served activation? Asked once per model and layer, before any search.
+"""Do the served models fit each other, and is the served gradient that of the served activation?
 
-An exporter can freeze a gradient into a constant, drop a path or flip a sign, and nothing else would notice: the search
-would run and return nonsense. Two batches tell: gradients at a few random latents, then central differences there.
+Asked once per model and layer, before any search. An exporter can freeze a gradient into a constant, drop a path or
+flip a sign, a file can be of other weights or damaged, and nothing else would notice: the search would run and return
+nonsense. Gradients at a few random latents and central differences there tell the one, the classifier's activations at
+the same latents the other.
 """
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.explainer.errors import FrozenGradient, NonFiniteModel, WrongGradient, ZeroGradient
+from earwitness.explainer.errors import FrozenGradient, InconsistentModel, NonFiniteModel, WrongGradient, ZeroGradient
 from earwitness.explainer.optimisers import first_latent
 from earwitness.explainer.search import Evaluate
+from earwitness.inference.agreement import MAX_DISAGREEMENT, disagreement, signs
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer
 
@@ -30,6 +34,9 @@ ACTIVATION_ROUNDING = 2e-6
 """Rounding of a served activation, relative to its size."""
 MEDIAN_OF_NORMAL = 0.6745
 """Median of |N(0, 1)|: turns the median error over random directions into a standard deviation."""
+
+Classify = Callable[[FloatArray, Sequence[str]], Awaitable[Mapping[str, FloatArray]]]
+"""The activations [B, units] of the named layers, by the classifier, for what the generator makes of latents [B, Z]."""
 
 
 @dataclass
@@ -50,21 +57,26 @@ class GradientProbe:
         self._passed: set[tuple[str, str]] = set()
         self._asked: dict[tuple[str, str], _Asked] = {}
 
-    async def check(self, bundle: BundleMetadata, layers: tuple[Layer, ...], evaluate: Evaluate) -> None:
+    async def check(
+        self, bundle: BundleMetadata, layers: tuple[Layer, ...], evaluate: Evaluate, classify: Classify
+    ) -> None:
         """Probe those of `layers` that are new.
 
-        Raises: ZeroGradient, FrozenGradient, WrongGradient, NonFiniteModel; and whatever `evaluate` raises.
+        Raises: InconsistentModel, ZeroGradient, FrozenGradient, WrongGradient, NonFiniteModel; and whatever `evaluate`
+        and `classify` raise.
         """
         for layer in layers:
             key = (bundle.weights_sha256, layer.name)
             if key not in self._passed:
-                await self._shared(key, bundle, layer, evaluate)
+                await self._shared(key, bundle, layer, evaluate, classify)
                 self._passed.add(key)
 
-    async def _shared(self, key: tuple[str, str], bundle: BundleMetadata, layer: Layer, evaluate: Evaluate) -> None:
+    async def _shared(
+        self, key: tuple[str, str], bundle: BundleMetadata, layer: Layer, evaluate: Evaluate, classify: Classify
+    ) -> None:
         """The probe that goes on, or a new one, which ends when nobody waits for it any more."""
         if key not in self._asked:
-            self._asked[key] = _Asked(asyncio.create_task(probe(bundle, layer, evaluate)))
+            self._asked[key] = _Asked(asyncio.create_task(probe(bundle, layer, evaluate, classify)))
         asked = self._asked[key]
         asked.waiting += 1
         try:
@@ -76,20 +88,22 @@ class GradientProbe:
                 del self._asked[key]
 
 
-async def probe(bundle: BundleMetadata, layer: Layer, evaluate: Evaluate) -> None:
-    """Compare the gradient of a weighted sum of the layer's units with central differences of the same sum.
+async def probe(bundle: BundleMetadata, layer: Layer, evaluate: Evaluate, classify: Classify) -> None:
+    """Compare sums of the layer's units with the classifier's, and their gradient with central differences of them.
 
-    Raises: ZeroGradient, FrozenGradient, WrongGradient, NonFiniteModel naming the layer.
+    Raises: InconsistentModel, ZeroGradient, FrozenGradient, WrongGradient, NonFiniteModel naming the layer.
     """
     latents = np.stack([first_latent(seed, bundle.latent_size) for seed in range(POINTS)])
-    weights = np.zeros(bundle.unit_count, np.float32)
     draw = np.random.default_rng(POINTS)
     # All positive, so that activations after a nonlinearity do not cancel.
-    weights[layer.first_unit : layer.first_unit + layer.unit_count] = draw.uniform(0.5, 1.5, layer.unit_count)
+    weights = draw.uniform(0.5, 1.5, layer.unit_count)
+    either_sign = signs(POINTS, layer.unit_count)
 
-    async def at(points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    async def at(points: FloatArray, of_units: NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:
         count = len(points)
-        activation, gradient = await evaluate(points, np.tile(weights, (count, 1)), np.zeros((count, 1), np.float32))
+        unit_weights = np.zeros((count, bundle.unit_count), np.float32)
+        unit_weights[:, layer.first_unit : layer.first_unit + layer.unit_count] = of_units
+        activation, gradient = await evaluate(points, unit_weights, np.zeros((count, 1), np.float32))
         if not (np.isfinite(activation).all() and np.isfinite(gradient).all()):
             raise NonFiniteModel(
                 f"layer {layer.name!r} of models/{bundle.name} has an activation or gradient of NaN or infinity at an "
@@ -97,7 +111,11 @@ async def probe(bundle: BundleMetadata, layer: Layer, evaluate: Evaluate) -> Non
             )
         return activation, gradient
 
-    activation, gradient = await at(latents)
+    all_positive = np.tile(weights, (POINTS, 1))
+    activation, gradient = await at(np.concatenate([latents, latents]), np.concatenate([all_positive, either_sign]))
+    units = (await classify(latents, [layer.name]))[layer.name]
+    _require_agreement(bundle, layer, disagreement(activation[POINTS:], either_sign, units))
+    activation, gradient = activation[:POINTS], gradient[:POINTS]
     lengths = np.linalg.norm(gradient, axis=1)
     if not lengths.any():
         raise ZeroGradient(
@@ -111,7 +129,8 @@ async def probe(bundle: BundleMetadata, layer: Layer, evaluate: Evaluate) -> Non
     size, length = np.abs(activation).mean(), lengths.max()
     step = float(np.clip(RELATIVE_CHANGE * size / length, MIN_STEP, MAX_STEP))
     shifted = latents[:, None, None] + step * directions[:, :, None] * np.array([[1], [-1]])
-    found, _ = await at(shifted.reshape(-1, bundle.latent_size).astype(np.float32))
+    points = shifted.reshape(-1, bundle.latent_size).astype(np.float32)
+    found, _ = await at(points, np.tile(weights, (len(points), 1)))
     up, down = np.moveaxis(found.astype(np.float64).reshape(POINTS, DIRECTIONS, 2), 2, 0)
     served = (directions * gradient[:, None]).sum(axis=2)
     error = _error((up - down) / (2 * step), served, lengths, bundle.latent_size)
@@ -121,6 +140,19 @@ async def probe(bundle: BundleMetadata, layer: Layer, evaluate: Evaluate) -> Non
         raise (FrozenGradient if frozen else WrongGradient)(
             f"the gradient of layer {layer.name!r} of models/{bundle.name} {told}: it is off by {error:.0%} of its "
             "length from finite differences; the search graph was exported wrongly, export the model again",
+            metadata={"layer": layer.name, "model": bundle.name},
+        )
+
+
+def _require_agreement(bundle: BundleMetadata, layer: Layer, error: float) -> None:
+    """Raises: InconsistentModel."""
+    if error > MAX_DISAGREEMENT:
+        search, classifier, generator = (bundle.served_name(role) for role in ("search", "classifier", "generator"))
+        raise InconsistentModel(
+            f"models/{bundle.name} contradicts itself: at {POINTS} latents the activations of layer {layer.name!r} by "
+            f"{search} are {error:.0%} off those by {classifier}, over what {generator} makes of the same latents; one "
+            "of the three files model.onnx is damaged or of other weights: put the right one back, or export the model "
+            "again",
             metadata={"layer": layer.name, "model": bundle.name},
         )
 

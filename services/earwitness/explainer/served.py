@@ -72,6 +72,10 @@ class ServedBundle:
             )
         return spectrograms, activations
 
+    async def classify(self, latents: FloatArray, layers: Sequence[str]) -> dict[str, FloatArray]:
+        """See `probe.Classify`. Raises: NonFiniteModel; InferenceUnavailable, InferenceFailed."""
+        return (await self.forward(latents, layers, Budget()))[1]
+
     async def _run(
         self, role: Role, inputs: Mapping[str, FloatArray], outputs: Sequence[str], timeout_s: float | None
     ) -> dict[str, FloatArray]:

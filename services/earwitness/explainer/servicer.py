@@ -30,7 +30,12 @@ class ExplainerServicer(SweepServicer):
         """See the proto."""
         bundles = await self._explainer.models()
         chosen, token = page(bundles, lambda bundle: bundle.name, request.page_size, request.page_token)
-        return pb.ListModelsResponse(models=map(convert.model_message, chosen), next_page_token=token)
+        unusable = {} if request.page_token else await self._explainer.unusable_models()
+        return pb.ListModelsResponse(
+            models=map(convert.model_message, chosen),
+            next_page_token=token,
+            unusable_models=[pb.UnusableModel(name=f"models/{name}", cause=why) for name, why in unusable.items()],
+        )
 
     async def GetModel(self, request: pb.GetModelRequest, context: ServicerContext) -> pb.GetModelResponse:  # noqa: N802
         """See the proto."""

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.errors import Aborted, Internal, NotFound, ResourceExhausted, Unavailable
+from earwitness.errors import Aborted, FailedPrecondition, Internal, NotFound, ResourceExhausted, Unavailable
 from earwitness.inference.metadata import BundleMetadata, weights_in
 
 FloatArray = NDArray[np.float32]
@@ -47,6 +47,16 @@ class ModelExchanged(Aborted):
         )
 
 
+class ModelUnusable(FailedPrecondition):
+    """The model is there, and its files are damaged, incomplete or not those that were exported."""
+
+    reason = "MODEL_UNUSABLE"
+
+    def __init__(self, bundle: str, why: str) -> None:
+        super().__init__(f"models/{bundle} cannot be used: {why}", metadata={"model": bundle})
+        self.why = why
+
+
 class InferenceFailed(Internal):
     """The inference server refused or failed a request that was well formed for its model."""
 
@@ -66,6 +76,12 @@ class InferenceBackend(Protocol):
         Raises: InferenceUnavailable.
         """
 
+    async def left_out(self) -> Mapping[str, str]:
+        """The bundles that are there and cannot be used, by name, each with the reason.
+
+        Raises: InferenceUnavailable.
+        """
+
     async def infer(
         self,
         served_name: str,
@@ -80,8 +96,8 @@ class InferenceBackend(Protocol):
         A batch of more rows than the model's max_batch_size is run in several. With `weights_sha256`, that of the
         model's bundle, the answer is of those weights or there is none: a search never mixes two versions of a model.
 
-        Raises: InferenceUnavailable; InferenceOverloaded; ModelNotServed; ModelExchanged; InferenceFailed;
-        TimeoutError after `timeout_s` seconds.
+        Raises: InferenceUnavailable; InferenceOverloaded; ModelNotServed; ModelUnusable; ModelExchanged;
+        InferenceFailed; TimeoutError after `timeout_s` seconds.
         """
 
     async def ready(self) -> bool:

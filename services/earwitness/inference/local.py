@@ -1,6 +1,7 @@
 """Runs the models of a repository in this process: the embedded default where no Triton can run."""
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,13 @@ from earwitness.inference.backend import (
     InferenceFailed,
     InferenceUnavailable,
     ModelNotServed,
+    ModelUnusable,
     in_batches,
     require_weights,
 )
-from earwitness.inference.metadata import BundleMetadata, complete_bundles
-from earwitness.inference.repository import RepositoryError, ServedModel, read_repository
+from earwitness.inference.integrity import mismatch, take_inventory
+from earwitness.inference.metadata import ROLES, BundleMetadata, bundle_name, warn_once
+from earwitness.inference.repository import RepositoryError, ServedModel
 from earwitness.inference.session import CPU, CUDA, OnnxSession, SessionSettings
 
 CLOSED = "the in-process backend is closed"
@@ -34,13 +37,28 @@ class LocalBackend:
     def __init__(self, model_repository: Path, threads: int | None = None) -> None:
         """Read `model_repository`; `threads` replaces the thread count in the models' configurations.
 
+        What a file is can be told by its digest; models of a bundle without digests are loaded now, to see that they
+        can be.
+
         Raises: RepositoryError.
         """
-        served = read_repository(model_repository)
+        inventory = take_inventory(model_repository)
         self._repository = model_repository
-        self._models = {name: _LocalModel(model, threads) for name, model in served.items()}
-        self._bundles = complete_bundles({name: model.parameters for name, model in served.items()})
+        self._bundles = {bundle.name: bundle for bundle in inventory.bundles}
+        self._left_out = dict(inventory.left_out)
+        self._models: dict[str, _LocalModel] = {}
         self._closed = False
+        problems = []
+        for name, model in inventory.models.items():
+            try:
+                self._models[name] = _LocalModel(model, threads, inventory.digest(name))
+            except RepositoryError as err:
+                problems.append(err.message)
+                self._leave_out(name, err.message)
+        if not self._models and problems:
+            raise RepositoryError("; ".join(problems))
+        for bundle in inventory.undigested:
+            self._try(bundle)
 
     @property
     def description(self) -> str:
@@ -49,9 +67,14 @@ class LocalBackend:
         return f"onnxruntime {ort.__version__} in process ({', '.join(sorted(map(str, loaded))) or planned})"
 
     async def bundles(self) -> Sequence[BundleMetadata]:
-        """Every complete bundle of the repository, as it was when the backend was opened."""
+        """Every usable bundle of the repository, as it was when the backend was opened."""
         self._require_open()
-        return self._bundles
+        return list(self._bundles.values())
+
+    async def left_out(self) -> Mapping[str, str]:
+        """The bundles of the repository that cannot be used, by name, each with the reason."""
+        self._require_open()
+        return self._left_out
 
     async def infer(
         self,
@@ -68,6 +91,8 @@ class LocalBackend:
         """
         self._require_open()
         if served_name not in self._models:
+            if (bundle := bundle_name(served_name)) in self._left_out:
+                raise ModelUnusable(bundle, self._left_out[bundle])
             raise ModelNotServed(served_name, f"{self._repository} has {', '.join(sorted(self._models))}")
         model = self._models[served_name]
         require_weights(served_name, model.served.parameters, weights_sha256)
@@ -78,6 +103,9 @@ class LocalBackend:
         try:
             async with asyncio.timeout(timeout_s):
                 return await in_batches(run, inputs, model.served.max_batch_size)
+        except ModelUnusable as err:
+            self._leave_out(served_name, err.why)
+            raise
         except TimeoutError as err:
             raise TimeoutError(f"{served_name} did not answer within {timeout_s} s") from err
 
@@ -92,6 +120,22 @@ class LocalBackend:
             model.terminate()
         await asyncio.gather(*(asyncio.to_thread(model.close) for model in self._models.values()))
 
+    def _leave_out(self, served_name: str, why: str) -> None:
+        """Its bundle is not told of any more, where it is one's."""
+        bundle = bundle_name(served_name)
+        if self._bundles.pop(bundle, None) is not None:
+            self._left_out[bundle] = why
+        warn_once(f"models/{bundle} is left out: {why}")
+
+    def _try(self, bundle: str) -> None:
+        """Leave a bundle out that cannot be loaded."""
+        try:
+            for role in ROLES:
+                if bundle in self._bundles:
+                    self._models[self._bundles[bundle].served_name(role)].load()
+        except ModelUnusable as err:
+            self._leave_out(bundle, err.why)
+
     def _require_open(self) -> None:
         if self._closed:
             raise InferenceUnavailable(CLOSED)
@@ -100,8 +144,10 @@ class LocalBackend:
 class _LocalModel:
     """One served model, its session and the threads its requests run in."""
 
-    def __init__(self, served: ServedModel, threads: int | None) -> None:
+    def __init__(self, served: ServedModel, threads: int | None, sha256: str | None) -> None:
+        """`sha256` is the digest that the file must have, where anything tells of it. Raises: RepositoryError."""
         self.served = served
+        self._sha256 = sha256
         try:
             settings = SessionSettings.from_parameters(served.parameters)
         except ValueError as err:
@@ -132,15 +178,41 @@ class _LocalModel:
         self, inputs: Mapping[str, FloatArray], outputs: Sequence[str], options: ort.RunOptions
     ) -> dict[str, FloatArray]:
         try:
-            with self._loading:
-                if self._session is None and not self._closed:
-                    self._session = OnnxSession(self.served.model_file, self._settings, device_id=0)
+            self.load()
             if self._session is not None and not self._closed:
                 return self._session.run(inputs, outputs, options)
+        except ModelUnusable:
+            raise
         except Exception as err:  # ONNX Runtime's exceptions share no base of their own
             if not self._closed:
                 raise InferenceFailed(f"{self.served.name}: {err}") from err
         raise InferenceUnavailable(CLOSED)
+
+    def load(self) -> None:
+        """Make the session, where there is none yet and the model is not closed.
+
+        Raises: ModelUnusable for a file that is not the one that was exported, or that ONNX Runtime does not load.
+        """
+        with self._loading:
+            if self._session is None and not self._closed:
+                try:
+                    self._session = OnnxSession(
+                        self.served.model_file, self._settings, device_id=0, content=self._read()
+                    )
+                except ModelUnusable:
+                    raise
+                except Exception as err:  # ONNX Runtime's exceptions share no base of their own
+                    why = f"{self.served.model_file} cannot be loaded ({err}); export the model again"
+                    raise ModelUnusable(bundle_name(self.served.name), why) from err
+
+    def _read(self) -> bytes | None:
+        """The file, where it can be held against its digest: it may be another since the repository was read."""
+        if self._sha256 is None:
+            return None
+        content = self.served.model_file.read_bytes()
+        if (found := hashlib.sha256(content).hexdigest()) != self._sha256:
+            raise ModelUnusable(bundle_name(self.served.name), mismatch(self.served.model_file, self._sha256, found))
+        return content
 
     def terminate(self) -> None:
         """Make what runs and what waits fail."""

@@ -6,8 +6,9 @@ Export writes them (`BundleMetadata.to_parameters`), the explainer reads them ba
 
 import json
 import logging
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -51,7 +52,9 @@ class BundleMetadata:
     """One explainable model: classifier + generator + features.
 
     `features` is the feature profile's `to_dict()`; `spectrogram_shape` is (bands, frames) of the classifier's input
-    without batch and channel. `weights_sha256` covers all weights of the bundle and is the model's identity.
+    without batch and channel. `weights_sha256` covers all weights of the bundle and is the model's identity;
+    `model_sha256` are the digests of its three files model.onnx, by which these can be told from any others. Bundles
+    that were exported before there were such digests have none (None).
     """
 
     name: str
@@ -63,6 +66,7 @@ class BundleMetadata:
     features: Mapping[str, Any]
     training_data: str
     weights_sha256: str
+    model_sha256: Mapping[str, str] | None = None
 
     @property
     def unit_count(self) -> int:
@@ -81,6 +85,8 @@ class BundleMetadata:
     def to_parameters(self, role: Role) -> dict[str, str]:
         """config.pbtxt parameters of the model that plays `role`."""
         body = {"schema_version": SCHEMA_VERSION, "role": role, **asdict(self)}
+        if self.model_sha256 is None:
+            del body["model_sha256"]
         return {BUNDLE_PARAMETER: json.dumps(body, sort_keys=True)}
 
     @classmethod
@@ -107,6 +113,7 @@ class BundleMetadata:
                 features=body["features"],
                 training_data=body["training_data"],
                 weights_sha256=body["weights_sha256"],
+                model_sha256=body.get("model_sha256"),
             )
         except (KeyError, TypeError, ValueError) as err:
             if isinstance(err, MetadataError):
@@ -144,6 +151,11 @@ def _check(bundle: BundleMetadata) -> None:
         require(isinstance(text, str) and bool(text or field == "training_data"), field, text, "text")
     for field in ("latent_size", "sample_rate_hz"):
         require(_positive(getattr(bundle, field)), field, getattr(bundle, field), "a whole number from 1 up")
+    digests = bundle.model_sha256
+    fits = digests is None or (
+        isinstance(digests, Mapping) and {*digests} == {*ROLES} and all(map(_digest, digests.values()))
+    )
+    require(fits, "model_sha256", digests, f"a SHA-256 in lower-case hex for each of {', '.join(ROLES)}")
     shape = bundle.spectrogram_shape
     require(len(shape) == 2 and all(map(_positive, shape)), "spectrogram_shape", shape, "bands and frames, from 1 up")
     require(isinstance(bundle.features, Mapping), "features", bundle.features, "the parameters of a feature profile")
@@ -169,30 +181,62 @@ def _positive(value: object) -> bool:
     return type(value) is int and value >= 1
 
 
-def complete_bundles(parameters: Mapping[str, Mapping[str, str]]) -> tuple[BundleMetadata, ...]:
-    """The bundles whose three models are all among the served models, sorted by name.
+def _digest(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
 
-    `parameters` maps each served model's name to its config.pbtxt parameters. Models that are not of earwitness are
-    passed over; a bundle whose models are malformed or do not belong together is logged and left out.
+
+@dataclass(frozen=True)
+class Bundles:
+    """The bundles among served models: `usable` ones sorted by name, and why others, by name, are none of them."""
+
+    usable: tuple[BundleMetadata, ...]
+    left_out: Mapping[str, str]
+
+
+def find_bundles(parameters: Mapping[str, Mapping[str, str]], unready: Mapping[str, str] | None = None) -> Bundles:
+    """The bundles whose three models are all among the served models.
+
+    `parameters` maps each served model's name to its config.pbtxt parameters, `unready` the names of those that are
+    there and cannot be run to the reason. Models that are not of earwitness are passed over; a bundle whose models are
+    malformed, missing or do not belong together is left out, and a word of it logged.
     """
     described = {}
+    left_out = {name: f"{of}: {why}" for of, why in (unready or {}).items() if (name := bundle_name(of)) != of}
     for served_name, of_model in parameters.items():
         if BUNDLE_PARAMETER in of_model:
             try:
                 described[served_name] = BundleMetadata.from_parameters(of_model)
             except MetadataError as err:
-                _warn_once(f"model {served_name} is left out: {err}")
-    complete = {}
+                left_out[bundle_name(served_name)] = f"model {served_name}: {err}"
+    usable = {}
     for bundle in described.values():
-        members = [described.get(bundle.served_name(role)) for role in ROLES]
-        if all(member == bundle for member in members):
-            complete[bundle.name] = bundle
-        elif None not in members:
-            _warn_once(f"bundle {bundle.name} is left out: its models were exported from different weights")
-    return tuple(complete[name] for name in sorted(complete))
+        missing = [bundle.served_name(role) for role in ROLES if bundle.served_name(role) not in described]
+        members = [described[bundle.served_name(role)] for role in ROLES if bundle.served_name(role) in described]
+        if missing:
+            left_out.setdefault(bundle.name, f"{' and '.join(missing)} cannot be run, or there is none")
+        elif any(replace(member, model_sha256=None) != replace(bundle, model_sha256=None) for member in members):
+            left_out[bundle.name] = "its models were exported from different weights; export the model again"
+        elif any(member != bundle for member in members):
+            left_out[bundle.name] = "its models were written by different exports; export the model again"
+        else:
+            usable[bundle.name] = bundle
+    for name, why in left_out.items():
+        warn_once(f"models/{name} is left out: {why}")
+    return Bundles(tuple(usable[name] for name in sorted(usable)), {name: left_out[name] for name in sorted(left_out)})
+
+
+def complete_bundles(parameters: Mapping[str, Mapping[str, str]]) -> tuple[BundleMetadata, ...]:
+    """The usable ones of `find_bundles`."""
+    return find_bundles(parameters).usable
+
+
+def bundle_name(served_name: str) -> str:
+    """The bundle that a served model's name tells of: `svd-r1` for `svd_r1_search`; another model's own name."""
+    name, _, role = served_name.rpartition("_")
+    return name.replace("_", "-") if role in ROLES else served_name
 
 
 @lru_cache(maxsize=256)
-def _warn_once(message: str) -> None:
+def warn_once(message: str) -> None:
     """Health asks for the bundles every second; once is enough."""
     logger.warning("%s", message)

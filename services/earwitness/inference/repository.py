@@ -32,7 +32,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """One folder of the repository, in its newest version."""
+    """One folder of the repository, in the newest version that holds a model."""
 
     name: str
     version: int
@@ -71,26 +71,55 @@ class ServedModel:
         return checked
 
 
-def read_repository(repository: Path) -> dict[str, ServedModel]:
-    """Every ONNX model of the repository by its served name; models of other backends are passed over.
+@dataclass(frozen=True)
+class Contents:
+    """What a repository folder holds: its ONNX models by served name, and by its path why each other folder is none.
 
-    Raises: RepositoryError.
+    Hidden folders are nobody's models and not told of, nor are models of other backends.
+    """
+
+    models: Mapping[str, ServedModel]
+    left_out: Mapping[str, str]
+
+
+def read_contents(repository: Path) -> Contents:
+    """Look into every folder of the repository; one that cannot be served says so and keeps no other from it.
+
+    Raises: RepositoryError when `repository` cannot be read, or holds no ONNX model.
     """
     if not repository.is_dir():
         raise RepositoryError(f"model repository {repository} is not a folder; give the one that holds the models")
-    folders = sorted(each for each in repository.iterdir() if each.is_dir() and not each.name.startswith("."))
-    configs = {folder: _read_config(folder) for folder in folders}
-    models = {
-        folder.name: _served_model(folder, config)
-        for folder, config in configs.items()
-        if config.backend == ONNX_BACKEND or config.platform == f"{ONNX_BACKEND}_onnx"
-    }
+    try:
+        folders = sorted(each for each in repository.iterdir() if each.is_dir() and not each.name.startswith("."))
+    except OSError as err:
+        raise RepositoryError(f"model repository {repository} cannot be read: {err.strerror}") from err
+    models: dict[str, ServedModel] = {}
+    left_out: dict[str, str] = {}
+    for folder in folders:
+        try:
+            config = read_config(folder)
+            if config.backend == ONNX_BACKEND or config.platform == f"{ONNX_BACKEND}_onnx":
+                models[folder.name] = _served_model(folder, config)
+                left_out |= _empty_versions(folder, models[folder.name].version)
+        except RepositoryError as err:
+            left_out[folder.name] = err.message
+        except OSError as err:
+            left_out[folder.name] = f"{err.filename or folder} cannot be read: {err.strerror}"
     if not models:
+        reasons = "".join(f"\n{reason}" for reason in left_out.values())
         raise RepositoryError(
-            f"model repository {repository} holds no model for backend {ONNX_BACKEND!r}; "
-            f"export one with `earwitness export`"
+            f"model repository {repository} holds no model for backend {ONNX_BACKEND!r} that can be served; "
+            f"export one with `earwitness export`{reasons}"
         )
-    return models
+    return Contents(models, left_out)
+
+
+def read_repository(repository: Path) -> Mapping[str, ServedModel]:
+    """Every ONNX model of the repository by its served name; what else is in there is passed over.
+
+    Raises: RepositoryError.
+    """
+    return read_contents(repository).models
 
 
 def parameter_texts(config: model_config_pb2.ModelConfig) -> dict[str, str]:
@@ -98,7 +127,13 @@ def parameter_texts(config: model_config_pb2.ModelConfig) -> dict[str, str]:
     return {key: value.string_value for key, value in config.parameters.items()}
 
 
-def _read_config(folder: Path) -> model_config_pb2.ModelConfig:
+def parameters_of(models: Mapping[str, ServedModel]) -> dict[str, Mapping[str, str]]:
+    """The config.pbtxt parameters of each model, by its name."""
+    return {name: model.parameters for name, model in models.items()}
+
+
+def read_config(folder: Path) -> model_config_pb2.ModelConfig:
+    """The config.pbtxt of a model's folder. Raises: RepositoryError."""
     path = folder / "config.pbtxt"
     try:
         config = text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
@@ -112,24 +147,38 @@ def _read_config(folder: Path) -> model_config_pb2.ModelConfig:
 
 
 def _served_model(folder: Path, config: model_config_pb2.ModelConfig) -> ServedModel:
-    versions = [int(each.name) for each in folder.iterdir() if each.is_dir() and re.fullmatch(r"[1-9]\d*", each.name)]
+    versions = _versions(folder)
     if not versions:
         raise RepositoryError(f"{folder} has no version folder; put the model in {folder / '1' / ONNX_FILE}")
-    model_file = folder / str(max(versions)) / ONNX_FILE
-    if not model_file.is_file():
-        raise RepositoryError(f"{model_file} does not exist; export the model again")
+    filled = [version for version in versions if (folder / str(version) / ONNX_FILE).is_file()]
+    if not filled:
+        raise RepositoryError(f"{folder / str(max(versions)) / ONNX_FILE} does not exist; export the model again")
+    version = max(filled)
     if config.max_batch_size < 1:
         raise RepositoryError(f"{folder / 'config.pbtxt'}: max_batch_size is {config.max_batch_size}; give at least 1")
     return ServedModel(
         name=folder.name,
-        version=max(versions),
-        model_file=model_file,
+        version=version,
+        model_file=folder / str(version) / ONNX_FILE,
         max_batch_size=config.max_batch_size,
         inputs=tuple(_tensor_spec(folder, tensor) for tensor in config.input),
         outputs=tuple(_tensor_spec(folder, tensor) for tensor in config.output),
         parameters=parameter_texts(config),
         instance_count=max(1, sum(max(1, group.count) for group in config.instance_group)),
     )
+
+
+def _versions(folder: Path) -> list[int]:
+    return [int(each.name) for each in folder.iterdir() if each.is_dir() and re.fullmatch(r"[1-9]\d*", each.name)]
+
+
+def _empty_versions(folder: Path, served: int) -> dict[str, str]:
+    """Folders of versions newer than the one that is served, in which there is no model."""
+    newer = [version for version in _versions(folder) if version > served]
+    return {
+        f"{folder.name}/{version}": f"{folder / str(version)} holds no {ONNX_FILE}; version {served} is served"
+        for version in newer
+    }
 
 
 def _tensor_spec(folder: Path, tensor: model_config_pb2.ModelInput | model_config_pb2.ModelOutput) -> TensorSpec:

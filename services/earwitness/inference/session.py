@@ -77,8 +77,18 @@ class SessionSettings:
 class OnnxSession:
     """A loaded model; `run` may be called from several threads."""
 
-    def __init__(self, model_file: Path, settings: SessionSettings, *, device_id: int | None = None) -> None:
-        """Load `model_file` for CUDA device `device_id`, or for the CPU where that is None or CUDA cannot be had."""
+    def __init__(
+        self,
+        model_file: Path,
+        settings: SessionSettings,
+        *,
+        device_id: int | None = None,
+        content: bytes | None = None,
+    ) -> None:
+        """Load `model_file` for CUDA device `device_id`, or for the CPU where that is None or CUDA cannot be had.
+
+        `content` is what was read of the file, where it was.
+        """
         threads = settings.threads or len(os.sched_getaffinity(0))
         options = ort.SessionOptions()
         options.log_severity_level = ONLY_FATAL
@@ -96,7 +106,7 @@ class OnnxSession:
             # same, with `use_deterministic_compute` too (deploy/triton/README.md has what was measured).
             exact = {"device_id": str(device_id), "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
             providers.insert(0, (CUDA, exact))
-        self._session = ort.InferenceSession(model_file, options, providers=providers)
+        self._session = ort.InferenceSession(model_file if content is None else content, options, providers=providers)
         self._micro_batch = settings.micro_batch if deal_rows else 0
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix=model_file.parts[-3]) if deal_rows else None
         self._threads = threads

@@ -20,7 +20,7 @@ from earwitness.inference.backend import (
     in_batches,
     require_weights,
 )
-from earwitness.inference.metadata import BundleMetadata, complete_bundles
+from earwitness.inference.metadata import BundleMetadata, Bundles, find_bundles
 from earwitness.inference.repository import parameter_texts
 from earwitness.rpc.channel import RECONNECT_OPTIONS
 from earwitness.rpc.dialled import ClientTls, Dialled
@@ -32,12 +32,13 @@ CONTROL_TIMEOUT_S = 5.0
 SERVICE = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 DEAD_STUB = "is not healthy"
 """Triton's words, with status INTERNAL, for a model whose python backend process has died."""
-FULL_QUEUE = "Exceeds maximum queue size"
-"""Triton's words, with status UNAVAILABLE, for a request over a model's max_queue_size."""
 RAISED = re.compile(
     r"Failed to process the request\(s\) for model '[^']*', message: (?:\w+: )?(.*?)(?:\n\nAt:\n.*)?", re.DOTALL
 )
 """What Triton makes of an exception of the python-based backend: around its message, where it was raised."""
+REFUSED = ("Exceeds maximum queue size", "Request timeout expired")
+"""Triton's words, with status UNAVAILABLE, for a request over a model's max_queue_size, or that waited longer than its
+queue policy lets it."""
 TOO_LARGE = "larger than max"
 """gRPC's words, with status RESOURCE_EXHAUSTED, for a message over the server's limit: no wait makes it fit."""
 
@@ -75,10 +76,19 @@ class TritonBackend:
 
         Raises: InferenceUnavailable.
         """
-        index = await self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest(ready=True))
-        ready = [(model.name, model.version) for model in index.models if model.state == "READY"]
+        return (await self._found()).usable
+
+    async def left_out(self) -> Mapping[str, str]:
+        """The bundles that the server has and that cannot be used, by name, each with the server's reason."""
+        return (await self._found()).left_out
+
+    async def _found(self) -> Bundles:
+        index = (await self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest())).models
+        ready = [(model.name, model.version) for model in index if model.state == "READY"]
         parameters = await asyncio.gather(*(self._parameters_of(*each) for each in ready))
-        return complete_bundles({name: found for (name, _), found in zip(ready, parameters, strict=True)})
+        served = {name: found for (name, _), found in zip(ready, parameters, strict=True)}
+        unready = {model.name: _why_not(model) for model in index if model.name not in served}
+        return find_bundles(served, unready)
 
     async def infer(
         self,
@@ -108,10 +118,9 @@ class TritonBackend:
             raise TimeoutError(f"{served_name} did not answer within {timeout_s} s") from err
 
     async def ready(self) -> bool:
-        """True when the server is ready and holds a complete bundle; never raises."""
+        """True when the server has a usable bundle, whatever else it could not load; never raises."""
         try:
-            answer = await self._ask("ServerReady", service_pb2.ServerReadyRequest())
-            return bool(answer.ready) and bool(await self.bundles())
+            return bool(await self.bundles())
         except InferenceUnavailable:
             return False
 
@@ -183,7 +192,9 @@ class TritonBackend:
         if code is grpc.StatusCode.NOT_FOUND:
             self._forget()
             return ModelNotServed(served_name, f"the inference server at {self._url} says: {details}")
-        if FULL_QUEUE in details or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and TOO_LARGE not in details):
+        if any(words in details for words in REFUSED) or (
+            code is grpc.StatusCode.RESOURCE_EXHAUSTED and TOO_LARGE not in details
+        ):
             return InferenceOverloaded(f"the inference server at {self._url} is overloaded ({details}); try again")
         if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED) or DEAD_STUB in details:
             return self._unavailable(err)
@@ -196,6 +207,13 @@ class TritonBackend:
             f"the inference server at {self._url} cannot be used now ({err.code().name}: {err.details()}); "
             f"start Triton (`earwitness up`) or give the address of its gRPC endpoint{told(self._url)}"
         )
+
+
+def _why_not(model: Any) -> str:
+    """Why a model of the server's index is not ready. What the python backend adds of its calls is left out."""
+    if not model.reason:
+        return "the inference server did not load it; its log says why"
+    return f"the inference server could not load it ({model.reason.partition(chr(10))[0]}); its log says more"
 
 
 def _decode(served_name: str, response: Any, outputs: Sequence[str]) -> dict[str, FloatArray]:

@@ -22,8 +22,9 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from earwitness.folders import shipped
 from earwitness.inference.backend import InferenceUnavailable
-from earwitness.inference.repository import ONNX_BACKEND
+from earwitness.inference.repository import ONNX_BACKEND, RepositoryError
 from earwitness.inference.triton_install import SHARED_MEMORY, TritonInstall, library_path
+from earwitness.inference.view import link_models
 from earwitness.processes import with_parent
 from earwitness.rpc.proxies import LOOPBACK, proxy_options
 
@@ -71,6 +72,9 @@ def trace_options(endpoint: str) -> list[str]:
 
 class TritonServer:
     """A Triton server on this machine, serving one model repository; an asynchronous context manager.
+
+    At each start it is shown the models that can be used, as links; those that it cannot load all the same it does
+    without, and a warning names them.
 
     A port of 0 is replaced by a free one at the start. There is no HTTP: nothing here needs it. `options` are more of
     Triton's own; where they turn TLS on, it is asked with `credentials` whether it is ready.
@@ -129,7 +133,7 @@ class TritonServer:
         await self.stop()
 
     async def start(self) -> None:
-        """Start the server and wait until every model is ready.
+        """Start the server and wait until its models are ready, those that can be loaded.
 
         After a stop or a crash it may be started again, on the same ports.
 
@@ -152,6 +156,7 @@ class TritonServer:
         self._scratch = Path(tempfile.mkdtemp(prefix="earwitness-triton-"))
         log_file = self._log_file or self._scratch / "triton.log"
         try:
+            link_models(self._repository, self._scratch / "models")
             log_file.parent.mkdir(parents=True, exist_ok=True)
             with log_file.open("wb") as log:
                 self._process = await asyncio.create_subprocess_exec(
@@ -167,8 +172,10 @@ class TritonServer:
             await self._wait_ready(self._watcher)
             self._watch_stubs(self._process.pid)
         except BaseException as err:
-            complaints = _complaints(log_file)
+            complaints = _complaints(log_file).replace(str(self._scratch / "models"), str(self._repository))
             await self.stop()
+            if isinstance(err, RepositoryError):
+                raise TritonStartError(err.message) from err
             if isinstance(err, TritonStartError):
                 raise TritonStartError(f"{err.message}\n{complaints}") from err
             raise
@@ -240,11 +247,21 @@ class TritonServer:
                         with suppress(grpc.aio.AioRpcError):
                             answer = await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=1.0)
                             if answer.ready:
+                                await self._require_models(stub)
                                 return
                         await asyncio.wait([ended], timeout=POLL_S)
             except TimeoutError as err:
                 raise TritonStartError(f"Triton was not ready within {START_TIMEOUT_S:g} s") from err
         raise TritonStartError(f"Triton ended with status {ended.result()} before it was ready")
+
+    async def _require_models(self, stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
+        """Raises: TritonStartError when none was loaded."""
+        index = await stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), timeout=1.0)
+        failed = {model.name: model.reason.partition("\n")[0] for model in index.models if model.state != "READY"}
+        if len(failed) == len(index.models):
+            raise TritonStartError("Triton could load none of the models")
+        for name, reason in failed.items():
+            logger.warning("Triton goes on without model %s, which it could not load: %s", name, reason)
 
     def _choose_ports(self) -> None:
         with ExitStack() as probes:  # all held at once, so that no port is chosen twice
@@ -254,12 +271,12 @@ class TritonServer:
     def _command(self, backends: Path) -> list[str]:
         return [
             str(self._install.server),
-            f"--model-repository={self._repository}",
+            f"--model-repository={self._scratch}/models",
             f"--backend-directory={backends}",
             "--model-control-mode=none",
             "--disable-auto-complete-config",
-            "--strict-readiness=true",
-            "--exit-on-error=true",
+            "--strict-readiness=false",
+            "--exit-on-error=false",
             f"--exit-timeout-secs={STOP_GRACE_S - 2}",
             f"--grpc-address={_bracketed(self.host)}",
             f"--grpc-port={self.grpc_port}",

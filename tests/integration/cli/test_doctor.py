@@ -1,6 +1,8 @@
 """`earwitness doctor` on services in order, and on each thing that it is there to find."""
 
 import asyncio
+import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +24,7 @@ from earwitness.client import (
 from earwitness.client.doctor import Finding, diagnose
 from earwitness.inference.factory import open_backend
 from earwitness.rpc.errors import FieldViolation
-from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
+from tests.helpers.tiny_bundle import TinyBundle, flip_a_bit, write_tiny_bundle
 from tests.integration.cli.conftest import Run
 from tests.integration.cli.served import Served, served
 
@@ -77,15 +79,16 @@ def test_in_order(run: Run, stack: Served, identity: ReferenceIdentity) -> None:
     add_reference(stack, "good", identity)
     found = run("doctor", "--data", stack.data, "--json").json()
     assert {each["part"]: each["level"] for each in found} == dict.fromkeys(
-        ("explainer", "scorer", "models/tiny", "inference", "limits", "references"), "ok"
+        ("explainer", "scorer", "models/tiny", "repository", "inference", "limits", "references"), "ok"
     )
     words = {each["part"]: each["words"] for each in found}
     assert f"version {__version__}" in words["explainer"]
     assert "gradients of 3 layers are right" in words["models/tiny"]
     assert "a search has 1 to 256" in words["limits"]
+    assert words["repository"] == f"3 files of models in {stack.tiny.repository} are those that were exported"
     printed = run("doctor", "--data", stack.data)
     assert printed.exit_code == 0
-    assert printed.stdout.count("ok ") == 6
+    assert printed.stdout.count("ok ") == 7
     assert "→" not in printed.stdout
 
 
@@ -147,6 +150,53 @@ def test_inference_that_serves_something_else(stack: Served, tmp_path: Path) -> 
     ((part, words),) = of(examine(stack, repository=other.repository), "failure")
     assert part == "inference"
     assert words.startswith("models/tiny is ")
+
+
+def test_files_that_are_not_those_that_were_exported(run: Run, stack: Served, tmp_path: Path) -> None:
+    repository = tmp_path / "models"
+    write_tiny_bundle(repository)
+    write_tiny_bundle(repository, "old", digests=False)
+    other = write_tiny_bundle(tmp_path / "other", seed=1)
+    for role in ("generator", "classifier", "search"):
+        shutil.copytree(other.repository / f"tiny_{role}/1", repository / f"tiny_{role}/1", dirs_exist_ok=True)
+    done = run("doctor", "--data", stack.data, "--model-repository", repository, "--json")
+    assert done.exit_code == 1
+    found = [each for each in json.loads(done.stdout) if each["part"] == "repository"]
+    assert [each["level"] for each in found] == ["failure", "warning", "ok"]
+    for role in ("generator", "classifier", "search"):
+        assert f"{repository / f'tiny_{role}/1/model.onnx'} is not the file that was exported" in found[0]["words"]
+    assert "models/old carries no digests" in found[1]["words"]
+    assert found[1]["remedy"] == f"earwitness stamp --model-repository {repository}"
+    assert run("stamp", "--model-repository", repository).exit_code == 1  # of the exchanged one, which it leaves
+    again = run("doctor", "--data", stack.data, "--model-repository", repository, "--json").stdout
+    assert [each["level"] for each in json.loads(again) if each["part"] == "repository"] == ["failure", "ok"]
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Iterator[Served]:
+    """Services on two bundles, of one of which a bit is flipped."""
+    folder = tmp_path / "damaged"
+    write_tiny_bundle(folder, "good")
+    write_tiny_bundle(folder, "flipped")
+    flip_a_bit(folder / "flipped_classifier/1/model.onnx")
+    with served(tmp_path, folder) as running:
+        yield running
+
+
+def test_a_damaged_model_is_told_of_and_the_other_explained(run: Run, damaged: Served) -> None:
+    listed = run("models", "--data", damaged.data)
+    assert listed.exit_code == 0
+    assert listed.stdout.startswith("good: ") or "good: " in listed.stdout
+    assert "flipped cannot be explained: " in listed.stderr
+    assert "flipped_classifier/1/model.onnx is not the file that was exported" in listed.stderr
+    refused = run("explain", "flipped", "--maximise", "--data", damaged.data, "--out", damaged.data / "out")
+    assert refused.exit_code == 1
+    assert "models/flipped cannot be used: " in refused.stderr
+    found = json.loads(run("doctor", "--data", damaged.data, "--json").stdout)
+    failures = {each["part"]: each["words"] for each in found if each["level"] == "failure"}
+    assert failures.keys() == {"models/flipped", "repository"}
+    assert all("flipped_classifier/1/model.onnx" in words for words in failures.values())
+    assert "gradients of 3 layers" in next(each["words"] for each in found if each["part"] == "models/good")
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,11 @@ class Slowed:
             raise InferenceUnavailable("nobody there")
         return await self.inner.bundles()
 
+    async def left_out(self) -> Mapping[str, str]:
+        if not self.reachable:
+            raise InferenceUnavailable("nobody there")
+        return await self.inner.left_out()
+
     async def infer(
         self,
         served_name: str,

@@ -60,6 +60,12 @@ class Model:
             gradient = self.spoil(gradient) - 2 * prior_weights * latents
             return activation.astype(np.float32), gradient.astype(np.float32)
 
+    async def classify(self, latents: FloatArray, layers: Sequence[str]) -> dict[str, FloatArray]:
+        """See `probe.Classify`; the layers are those of `bundle()`."""
+        units = self.units(latents).astype(np.float32)
+        of = {layer.name: units[:, layer.first_unit : layer.first_unit + layer.unit_count] for layer in bundle().layers}
+        return {name: of[name] for name in layers}
+
 
 _DRAW = np.random.default_rng(5)
 MATRIX = _DRAW.normal(size=(2 + UNITS, Z)).astype(np.float32)

@@ -5,11 +5,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from earwitness.errors import FailedPrecondition
 from earwitness.explainer.errors import ModelNotFound, NonFiniteModel, UnknownFeatures
 from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.metrics import ExplainerMetrics
@@ -40,6 +42,9 @@ class Altered:
 
     async def bundles(self) -> Sequence[BundleMetadata]:
         return [self.bundle(each) for each in await self.inner.bundles()]
+
+    async def left_out(self) -> Mapping[str, str]:
+        return await self.inner.left_out()
 
     async def infer(
         self,
@@ -109,9 +114,31 @@ async def test_a_model_is_probed_by_its_weights(tiny: TinyBundle) -> None:
         assert steps == [13, 11, 13]
 
 
+@pytest.mark.parametrize("digests", [True, False])
+@pytest.mark.parametrize("role", ["generator", "classifier", "search"])
+async def test_a_model_of_other_weights_is_refused(tmp_path: Path, role: str, digests: bool) -> None:
+    """By its digest; where it has none, because two of its models contradict each other."""
+    mixed, other = (write_tiny_bundle(tmp_path / str(seed), seed=seed, digests=digests) for seed in (0, 7))
+    (mixed.repository / f"tiny_{role}/1/model.onnx").write_bytes(
+        (other.repository / f"tiny_{role}/1/model.onnx").read_bytes()
+    )
+    async with opened(mixed) as (explainer, _):
+        with pytest.raises(FailedPrecondition) as caught:
+            await explainer.search(SEARCH, NOTHING)
+        assert dict(await explainer.unusable_models()).keys() == ({"tiny"} if digests else set())
+    if digests:
+        assert (caught.value.reason, role in caught.value.message) == ("MODEL_UNUSABLE", True)
+    else:
+        assert caught.value.reason == "INCONSISTENT_MODEL"
+        assert "by tiny_search are" in caught.value.message
+        assert "by tiny_classifier, over what tiny_generator makes" in caught.value.message
+
+
 async def test_one_generator_and_one_classifier_call_serve_all_rows(tiny: TinyBundle) -> None:
     rows = (Row(0), Row(1, Objective("conv1", 1, Sense.MINIMISE)), Row(2, Objective("fc2", 4, Sense.MAXIMISE)))
     async with opened(tiny) as (explainer, backend):
+        await explainer.search(replace(SEARCH, rows=rows), NOTHING)  # probes the layers, too
+        backend.calls.clear()
         found = await explainer.search(replace(SEARCH, rows=rows), NOTHING)
         assert backend.calls[-2:] == ["tiny_generator", "tiny_classifier"]
         assert backend.calls.count("tiny_classifier") == 1

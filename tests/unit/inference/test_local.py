@@ -12,6 +12,7 @@ from earwitness.inference.backend import (
     InferenceUnavailable,
     ModelExchanged,
     ModelNotServed,
+    ModelUnusable,
 )
 from earwitness.inference.factory import open_backend
 from earwitness.inference.local import LocalBackend
@@ -101,12 +102,54 @@ async def test_a_batch_is_cut_to_what_the_model_takes(probe):
         await probe.infer("probe", inputs | {"index": inputs["x"]}, ["y"])
 
 
-async def test_a_model_that_cannot_be_loaded_fails_its_requests(tmp_path: Path):
+async def test_a_model_that_cannot_be_loaded_says_so(tmp_path: Path):
     folder = write_probe_model(tmp_path)
     (folder / "1" / "model.onnx").write_bytes(b"no model")
     backend = LocalBackend(tmp_path)
-    with pytest.raises(InferenceFailed, match="probe: "):
-        await backend.infer("probe", probe_inputs(1), ["y"])
+    for _ in range(2):
+        with pytest.raises(ModelUnusable, match=r"models/probe cannot be used: .*probe/1/model\.onnx cannot be loaded"):
+            await backend.infer("probe", probe_inputs(1), ["y"])
+    await backend.close()
+
+
+async def test_a_cut_file_without_digest_is_not_listed(tmp_path: Path, caplog):
+    """An earlier version exported it, so that only ONNX Runtime can tell."""
+    good = write_tiny_bundle(tmp_path, "good", seed=1, digests=False)
+    write_tiny_bundle(tmp_path, digests=False)
+    file = tmp_path / "tiny_classifier" / "1" / "model.onnx"
+    file.write_bytes(file.read_bytes()[:500])
+    backend = LocalBackend(tmp_path)
+    assert list(await backend.bundles()) == [good.metadata]
+    assert await backend.ready()
+    assert f"models/good in {tmp_path} carries no digests" in caplog.text
+    left_out = await backend.left_out()
+    assert left_out.keys() == {"tiny"}
+    assert f"{file} cannot be loaded" in left_out["tiny"]
+    with pytest.raises(ModelUnusable, match=f"models/tiny cannot be used: {file}"):
+        await backend.infer("tiny_classifier", {"spectrogram": np.ones((1, 8, 12))}, ["fc3"])
+    await backend.close()
+
+
+async def test_a_file_exchanged_before_its_first_request_is_not_run(tmp_path: Path):
+    """Models are loaded when they are asked for: hours after the repository was read, perhaps."""
+    write_tiny_bundle(tmp_path)
+    backend = LocalBackend(tmp_path)
+    assert await backend.ready()
+    other = write_tiny_bundle(tmp_path / "other", seed=7)
+    file = tmp_path / "tiny_generator" / "1" / "model.onnx"
+    file.write_bytes((other.repository / "tiny_generator" / "1" / "model.onnx").read_bytes())
+    with pytest.raises(ModelUnusable, match=f"{file} is not the file that was exported"):
+        await backend.infer("tiny_generator", {"z": np.ones((2, 6))}, ["spectrogram"])
+    assert list(await backend.bundles()) == []
+    assert not await backend.ready()
+    await backend.close()
+
+
+async def test_one_broken_parameter_keeps_no_other_model_from_being_served(tmp_path: Path):
+    bundle = write_tiny_bundle(tmp_path)
+    write_probe_model(tmp_path, micro_batch="many")
+    backend = LocalBackend(tmp_path)
+    assert list(await backend.bundles()) == [bundle.metadata]
     await backend.close()
 
 

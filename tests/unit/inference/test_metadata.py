@@ -116,4 +116,4 @@ def test_a_malformed_model_is_logged_and_left_out(metadata, caplog):
     models = served(metadata)
     models[metadata.served_name("search")] = {BUNDLE_PARAMETER: "{"}
     assert complete_bundles(models) == ()
-    assert "tiny_one_search is left out" in caplog.text
+    assert "models/tiny-one is left out: model tiny_one_search: parameter" in caplog.text

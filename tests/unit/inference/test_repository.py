@@ -1,5 +1,7 @@
 """What a model repository folder says, and how it is refused."""
 
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from earwitness.inference.backend import InferenceFailed
 from earwitness.inference.metadata import complete_bundles
-from earwitness.inference.repository import RepositoryError, TensorSpec, read_repository
+from earwitness.inference.repository import RepositoryError, TensorSpec, read_contents, read_repository
 from tests.helpers.probe_model import write_probe_model
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
@@ -72,6 +74,34 @@ def test_missing_parts_are_named(tmp_path: Path):
     (folder / "config.pbtxt").unlink()
     with pytest.raises(RepositoryError, match=r"config\.pbtxt cannot be read"):
         read_repository(tmp_path)
+
+
+def odd_folders(repository: Path) -> dict[str, str]:
+    """Puts into a repository what keeps Triton from starting; the words for each that is told of."""
+    for name in (".git", ".ipynb_checkpoints", "lost+found"):
+        (repository / name).mkdir()
+    (write_probe_model(repository, "broken") / "config.pbtxt").write_text("name: {")
+    (write_probe_model(repository, "empty") / "1" / "model.onnx").unlink()
+    shutil.rmtree(write_probe_model(repository, "unfilled") / "1")
+    (write_probe_model(repository, "half_copied") / "2").mkdir()
+    (repository / "gone").symlink_to(repository / "nowhere")
+    return {
+        "lost+found": r"lost\+found/config.pbtxt cannot be read: .*; every model folder needs one",
+        "broken": "not a Triton model configuration",
+        "empty": r"empty/1/model\.onnx does not exist",
+        "unfilled": "no version folder",
+        "half_copied/2": r"half_copied/2 holds no model\.onnx; version 1 is served",
+    }
+
+
+def test_an_odd_folder_keeps_no_model_from_being_served(tmp_path: Path):
+    write_probe_model(tmp_path)
+    words = odd_folders(tmp_path)
+    contents = read_contents(tmp_path)
+    assert {name: model.version for name, model in contents.models.items()} == {"half_copied": 1, "probe": 1}
+    assert contents.left_out.keys() == words.keys()
+    for folder, pattern in words.items():
+        assert re.search(pattern, contents.left_out[folder])
 
 
 def test_inputs_are_checked_and_converted(tmp_path: Path):

@@ -113,7 +113,7 @@ class ExplainerServiceServicer:
 
     def GetModel(self, request, context):
         """One model with its layers.
-        Codes: OK, NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the model's files are damaged), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +123,7 @@ class ExplainerServiceServicer:
         """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
         `summary.stopped_by`; explanations that there is no time to render come without sound and picture. A cancelled call stops within one step.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
-        NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
+        NaN, contradicts itself or has damaged files, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
         other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

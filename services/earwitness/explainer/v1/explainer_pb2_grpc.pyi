@@ -49,13 +49,13 @@ class ExplainerServiceStub:
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_explainer_pb2.GetModelRequest, _explainer_pb2.GetModelResponse]
     """One model with its layers.
-    Codes: OK, NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the model's files are damaged), UNAVAILABLE.
     """
     Explain: _grpc.UnaryUnaryMultiCallable[_explainer_pb2.ExplainRequest, _explainer_pb2.ExplainResponse]
     """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
     `summary.stopped_by`; explanations that there is no time to render come without sound and picture. A cancelled call stops within one step.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
-    NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
+    NaN, contradicts itself or has damaged files, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
     other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
     """
     StreamExplain: _grpc.UnaryStreamMultiCallable[_explainer_pb2.StreamExplainRequest, _explainer_pb2.StreamExplainResponse]
@@ -117,13 +117,13 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_explainer_pb2.GetModelRequest, _explainer_pb2.GetModelResponse]  # type: ignore[assignment]
     """One model with its layers.
-    Codes: OK, NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the model's files are damaged), UNAVAILABLE.
     """
     Explain: _aio.UnaryUnaryMultiCallable[_explainer_pb2.ExplainRequest, _explainer_pb2.ExplainResponse]  # type: ignore[assignment]
     """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
     `summary.stopped_by`; explanations that there is no time to render come without sound and picture. A cancelled call stops within one step.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
-    NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
+    NaN, contradicts itself or has damaged files, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
     other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
     """
     StreamExplain: _aio.UnaryStreamMultiCallable[_explainer_pb2.StreamExplainRequest, _explainer_pb2.StreamExplainResponse]  # type: ignore[assignment]
@@ -194,7 +194,7 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_explainer_pb2.GetModelResponse, _abc.Awaitable[_explainer_pb2.GetModelResponse]]:
         """One model with its layers.
-        Codes: OK, NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        Codes: OK, NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (the model's files are damaged), UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -206,7 +206,7 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
         `summary.stopped_by`; explanations that there is no time to render come without sound and picture. A cancelled call stops within one step.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
-        NaN, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
+        NaN, contradicts itself or has damaged files, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
         other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
         """
 

@@ -1,5 +1,6 @@
 """A generator and a classifier become the three served models of a bundle."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -101,6 +102,9 @@ def export_bundle(
         place.require_replaceable(metadata.weights_sha256)
     told = facts() if callable(facts) else facts
     models = {role: _model(pair, metadata, role).SerializeToString(deterministic=True) for role in ROLES}
+    metadata = dataclasses.replace(
+        metadata, model_sha256={role: hashlib.sha256(model).hexdigest() for role, model in models.items()}
+    )
     parity = verify(pair, models)
     model_bytes = {role: len(model) for role, model in models.items()}
     with place.exchanged() as staging:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from earwitness.inference import stamping
 from earwitness.inference.metadata import BundleMetadata, Role
 from earwitness.training.export import search_graph
 from earwitness.training.export.forward_graphs import PROBABILITY
@@ -58,10 +58,11 @@ def config_text(metadata: BundleMetadata, role: Role, runtime: Mapping[str, str]
     # No kind: the instance runs on a GPU where there is one, else on the CPU.
     config.instance_group.add(count=1)
     config.dynamic_batching.SetInParent()
+    stamping.bound_queue(config)
     _warm_up(config, model_ports.inputs)
     for name, value in {**runtime, **metadata.to_parameters(role)}.items():
         config.parameters[name].string_value = value
-    return str(text_format.MessageToString(config, as_utf8=True))
+    return stamping.config_text(config)
 
 
 def _warm_up(config: model_config_pb2.ModelConfig, inputs: Sequence[TensorPort]) -> None:

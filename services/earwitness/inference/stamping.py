@@ -1,0 +1,132 @@
+"""Brings bundles that an earlier version exported to what export writes today, their files model.onnx untouched.
+
+That is the digests by which the files can be told from others, and a bound on the requests that wait in Triton.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from earwitness.inference.agreement import MAX_DISAGREEMENT, disagreement, signs
+from earwitness.inference.integrity import file_sha256, mismatch
+from earwitness.inference.metadata import BUNDLE_PARAMETER, ROLES, BundleMetadata, MetadataError, find_bundles
+from earwitness.inference.repository import RepositoryError, ServedModel, parameters_of, read_config, read_contents
+from earwitness.inference.session import OnnxSession, SessionSettings
+
+MAX_QUEUE_SIZE = 128
+"""Requests that wait for a model at most; Triton refuses more at once. Four explainers with every slot taken make 64.
+
+Without any queue policy Triton runs requests, too, whose callers have gone while they waited: with one it drops them.
+"""
+POINTS = 4
+
+
+@dataclass(frozen=True)
+class Stamped:
+    """A bundle and what became of it: its configurations were changed, or why they cannot be."""
+
+    name: str
+    changed: bool
+    refused: str = ""
+
+
+def stamp(repository: Path) -> list[Stamped]:
+    """Write today's configurations of every bundle in `repository`, sorted by name.
+
+    A bundle whose files are not those of its digests, or contradict each other, is refused and left as it was.
+
+    Raises: RepositoryError when `repository` cannot be read or holds no model; OSError when it cannot be written.
+    """
+    models = read_contents(repository).models
+    found = find_bundles({name: _without_digests(of) for name, of in parameters_of(models).items()})
+    refused = [Stamped(name, changed=False, refused=why) for name, why in found.left_out.items()]
+    return sorted([*refused, *(_stamp(bundle, models) for bundle in found.usable)], key=lambda each: each.name)
+
+
+def bound_queue(config: model_config_pb2.ModelConfig) -> None:
+    """Set the queue policy of a model that batches and has none."""
+    if config.HasField("dynamic_batching") and not config.dynamic_batching.HasField("default_queue_policy"):
+        config.dynamic_batching.default_queue_policy.max_queue_size = MAX_QUEUE_SIZE
+
+
+def config_text(config: model_config_pb2.ModelConfig) -> str:
+    """A configuration as config.pbtxt has it."""
+    return str(text_format.MessageToString(config, as_utf8=True))
+
+
+def _stamp(bundle: BundleMetadata, models: Mapping[str, ServedModel]) -> Stamped:
+    files = {role: models[bundle.served_name(role)].model_file for role in ROLES}
+    try:
+        digests: dict[str, str] = {role: file_sha256(file) for role, file in files.items()}
+        known = [_digests(models[bundle.served_name(role)].parameters) for role in ROLES]
+        for role in ROLES:
+            for each in known:
+                if each is not None and each[role] != digests[role]:
+                    raise RepositoryError(mismatch(files[role], each[role], digests[role]))
+        if None in known:
+            _require_agreement(bundle, models)
+    except RepositoryError as err:
+        return Stamped(bundle.name, changed=False, refused=err.message)
+    stamped = replace(bundle, model_sha256=digests)
+    texts = {}
+    for role, file in files.items():
+        folder = file.parents[1]
+        config = read_config(folder)
+        bound_queue(config)
+        for name, value in stamped.to_parameters(role).items():
+            config.parameters[name].string_value = value
+        texts[folder / "config.pbtxt"] = config_text(config)
+    changed = {path: text for path, text in texts.items() if path.read_text(encoding="utf-8") != text}
+    for path, text in changed.items():
+        partial = path.with_name("config.pbtxt.partial")
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    return Stamped(bundle.name, changed=bool(changed))
+
+
+def _require_agreement(bundle: BundleMetadata, models: Mapping[str, ServedModel]) -> None:
+    """Raises: RepositoryError for models that cannot be run, or that contradict each other."""
+    latents = np.random.default_rng(POINTS).standard_normal((POINTS, bundle.latent_size)).astype(np.float32)
+    search, classifier = bundle.served_name("search"), bundle.served_name("classifier")
+    try:
+        sessions = {role: _session(models[bundle.served_name(role)]) for role in ROLES}
+        made = sessions["generator"].run({"z": latents}, ["spectrogram"])
+        found = sessions["classifier"].run(made, [layer.name for layer in bundle.layers])
+        for layer in bundle.layers:
+            weights = np.zeros((POINTS, bundle.unit_count), np.float32)
+            of_layer = signs(POINTS, layer.unit_count)
+            weights[:, layer.first_unit : layer.first_unit + layer.unit_count] = of_layer
+            inputs = {"z": latents, "unit_weights": weights, "prior_weight": np.zeros((POINTS, 1), np.float32)}
+            activation = sessions["search"].run(inputs, ["activation"])["activation"][:, 0]
+            error = disagreement(activation, of_layer, found[layer.name])
+            if not error <= MAX_DISAGREEMENT:
+                raise RepositoryError(
+                    f"{search} and {classifier} contradict each other by {error:.0%} in layer {layer.name!r}: one of "
+                    "the files model.onnx is damaged or of other weights; export the model again"
+                )
+    except RepositoryError:
+        raise
+    except Exception as err:  # ONNX Runtime's exceptions share no base of their own
+        raise RepositoryError(f"its models cannot be run ({err}); export the model again") from err
+
+
+def _session(model: ServedModel) -> OnnxSession:
+    return OnnxSession(model.model_file, SessionSettings.from_parameters(model.parameters))
+
+
+def _digests(parameters: Mapping[str, str]) -> Mapping[str, str] | None:
+    return BundleMetadata.from_parameters(parameters).model_sha256
+
+
+def _without_digests(parameters: Mapping[str, str]) -> Mapping[str, str]:
+    """The parameters of a model as of an export without digests; others as they are."""
+    try:
+        metadata = BundleMetadata.from_parameters(parameters)
+    except MetadataError:
+        return parameters
+    return {BUNDLE_PARAMETER: replace(metadata, model_sha256=None).to_parameters("search")[BUNDLE_PARAMETER]}
