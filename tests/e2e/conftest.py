@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tritonclient.grpc import model_config_pb2 as mc
 
 from earwitness.inference.triton_install import TritonInstall, fetch_tritonserver, missing_requirements
 from earwitness.inference.tritonserver import TritonServer
@@ -20,7 +21,8 @@ from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
 
 @dataclass(frozen=True)
 class RunningTriton:
-    """A Triton that serves `repository`: `bundle` (named `tiny`) and the probe model."""
+    """A Triton that serves `repository`: `bundle` (named `tiny`), the probe model, and `narrow`, the same with room for
+    one request in its queue, for a second at most."""
 
     grpc_url: str
     metrics_url: str
@@ -55,6 +57,9 @@ async def triton(
     repository = tmp_path_factory.mktemp("model_repository")
     bundle = write_tiny_bundle(repository)
     write_probe_model(repository)
+    write_probe_model(
+        repository, "narrow", queue=mc.ModelQueuePolicy(max_queue_size=1, default_timeout_microseconds=1_000_000)
+    )
     log_file = tmp_path_factory.mktemp("triton") / "triton.log"
     async with TritonServer(triton_install, repository, log_file=log_file) as server:
         assert server.pid is not None

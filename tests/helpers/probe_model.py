@@ -13,11 +13,21 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc import model_config_pb2 as mc
 
+from earwitness.inference.stamping import MAX_QUEUE_SIZE
+
 TABLE_SIZE = 4
 INPUTS = ("x", "iterations", "index")
+QUEUE = mc.ModelQueuePolicy(max_queue_size=MAX_QUEUE_SIZE)
+"""That of an exported model."""
 
 
-def write_probe_model(repository: Path, name: str = "probe", max_batch_size: int = 16, **parameters: str) -> Path:
+def write_probe_model(
+    repository: Path,
+    name: str = "probe",
+    max_batch_size: int = 16,
+    queue: mc.ModelQueuePolicy = QUEUE,
+    **parameters: str,
+) -> Path:
     """Write the model into `repository`; the folder it went to. Each input and the output `y` are FP32 `[B, 1]`."""
     folder = repository / name
     (folder / "1").mkdir(parents=True)
@@ -29,7 +39,7 @@ def write_probe_model(repository: Path, name: str = "probe", max_batch_size: int
         input=[mc.ModelInput(name=each, data_type=mc.TYPE_FP32, dims=[1]) for each in INPUTS],
         output=[mc.ModelOutput(name="y", data_type=mc.TYPE_FP32, dims=[1])],
         instance_group=[mc.ModelInstanceGroup(count=1)],
-        dynamic_batching=mc.ModelDynamicBatching(),
+        dynamic_batching=mc.ModelDynamicBatching(default_queue_policy=queue),
     )
     for key, text in {"intra_op_thread_count": "1", **parameters}.items():
         config.parameters[key].string_value = text

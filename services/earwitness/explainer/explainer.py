@@ -132,7 +132,7 @@ class Explainer:
             self._metrics.rows_in_flight.inc(len(plan.rows))
             try:
                 with tracing.span("search", _about(plan)) as span:
-                    await self._probe.check(bundle, plan.layers, served.evaluate, served.classify)
+                    await self.check_gradients(plan, served)
                     outcome = await self._run(plan, served, self._budget(end_s, artefacts, len(plan.rows)), on_progress)
                     span.tell({"earwitness.stopped_by": outcome.stopped_by.value})
                     found = await self._found(plan, outcome, artefacts, profile, served, Budget(end_s))
@@ -153,7 +153,9 @@ class Explainer:
     async def check_gradients(self, plan: Plan, served: ServedBundle) -> None:
         """Raises: ZeroGradient, FrozenGradient, WrongGradient, InconsistentModel, NonFiniteModel when the plan's layers
         are unfit."""
-        await self._probe.check(plan.bundle, plan.layers, served.evaluate, served.classify)
+        await self._probe.check(
+            plan.bundle, plan.layers, served.evaluate, served.classify, generation=self._backend.generation
+        )
 
     def serve(self, bundle: BundleMetadata) -> ServedBundle:
         """The models of a bundle, called within the settings and counted."""

@@ -38,6 +38,9 @@ MEDIAN_OF_NORMAL = 0.6745
 Classify = Callable[[FloatArray, Sequence[str]], Awaitable[Mapping[str, FloatArray]]]
 """The activations [B, units] of the named layers, by the classifier, for what the generator makes of latents [B, Z]."""
 
+_Key = tuple[int, str, str, str]
+"""Generation, bundle, the weights it says it has, and layer."""
+
 
 @dataclass
 class _Asked:
@@ -48,31 +51,42 @@ class _Asked:
 
 
 class GradientProbe:
-    """Probes layers of models and remembers those that passed; a failure is probed again, a fixed export passes.
+    """Probes layers of models and remembers those that passed, for as long as the same server answers for them; a
+    failure is probed again, a fixed export passes.
 
     Callers that come during a probe share what comes of it, a failure too: each in its turn would wait as long again.
     """
 
     def __init__(self) -> None:
-        self._passed: set[tuple[str, str]] = set()
-        self._asked: dict[tuple[str, str], _Asked] = {}
+        self._generation = 0
+        self._passed: set[_Key] = set()
+        self._asked: dict[_Key, _Asked] = {}
 
     async def check(
-        self, bundle: BundleMetadata, layers: tuple[Layer, ...], evaluate: Evaluate, classify: Classify
+        self,
+        bundle: BundleMetadata,
+        layers: tuple[Layer, ...],
+        evaluate: Evaluate,
+        classify: Classify,
+        *,
+        generation: int = 0,
     ) -> None:
-        """Probe those of `layers` that are new.
+        """Probe those of `layers` that are new, or all where `generation`, the backend's, is.
 
         Raises: InconsistentModel, ZeroGradient, FrozenGradient, WrongGradient, NonFiniteModel; and whatever `evaluate`
         and `classify` raise.
         """
+        if generation != self._generation:
+            self._generation = generation
+            self._passed.clear()
         for layer in layers:
-            key = (bundle.weights_sha256, layer.name)
+            key = (generation, bundle.name, bundle.weights_sha256, layer.name)
             if key not in self._passed:
                 await self._shared(key, bundle, layer, evaluate, classify)
                 self._passed.add(key)
 
     async def _shared(
-        self, key: tuple[str, str], bundle: BundleMetadata, layer: Layer, evaluate: Evaluate, classify: Classify
+        self, key: _Key, bundle: BundleMetadata, layer: Layer, evaluate: Evaluate, classify: Classify
     ) -> None:
         """The probe that goes on, or a new one, which ends when nobody waits for it any more."""
         if key not in self._asked:

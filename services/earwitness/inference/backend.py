@@ -70,6 +70,11 @@ class InferenceBackend(Protocol):
     def description(self) -> str:
         """For people and logs, e.g. `triton at 127.0.0.1:8001 (2.51.0)`."""
 
+    @property
+    def generation(self) -> int:
+        """Another number as soon as another server, or one that was started again, may answer: whatever was found out
+        about a model beyond what it says of itself is to be found out again."""
+
     async def bundles(self) -> Sequence[BundleMetadata]:
         """Every ready bundle (all three of its models are ready), sorted by name.
 

@@ -66,6 +66,11 @@ class LocalBackend:
         planned = CUDA if CUDA in ort.get_available_providers() else CPU
         return f"onnxruntime {ort.__version__} in process ({', '.join(sorted(map(str, loaded))) or planned})"
 
+    @property
+    def generation(self) -> int:
+        """Always 0: files are loaded once, and held against their digests then."""
+        return 0
+
     async def bundles(self) -> Sequence[BundleMetadata]:
         """Every usable bundle of the repository, as it was when the backend was opened."""
         self._require_open()

@@ -61,15 +61,21 @@ class TritonBackend:
         self._url = url
         # What the server said is forgotten as soon as its connection is lost: before an answer comes over the next one.
         self._server = Dialled(
-            url, service_pb2_grpc.GRPCInferenceServiceStub, CHANNEL_OPTIONS, tls, on_change=self._forget
+            url, service_pb2_grpc.GRPCInferenceServiceStub, CHANNEL_OPTIONS, tls, on_change=self._changed
         )
         self._version: str | None = None
+        self._generation = 0
         self._configs: dict[tuple[str, str], Any] = {}
         """Configurations of served models by name and version; "" is the newest."""
 
     @property
     def description(self) -> str:
         return f"triton at {self._url} ({self._version or 'not reached yet'})"
+
+    @property
+    def generation(self) -> int:
+        """Counts the changes of the connection."""
+        return self._generation
 
     async def bundles(self) -> Sequence[BundleMetadata]:
         """Every bundle whose three models the server has ready, sorted by name.
@@ -179,6 +185,10 @@ class TritonBackend:
 
     async def _call(self, method: str, request: Any, timeout_s: float | None, metadata: tracing.Headers = ()) -> Any:
         return await getattr(self._server.stub, method)(request, timeout=timeout_s, metadata=metadata)
+
+    def _changed(self) -> None:
+        self._generation += 1
+        self._forget()
 
     def _forget(self) -> None:
         self._configs.clear()

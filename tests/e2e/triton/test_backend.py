@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from earwitness.inference.backend import InferenceBackend, InferenceFailed, ModelNotServed
+from earwitness.inference.backend import InferenceBackend, InferenceFailed, InferenceOverloaded, ModelNotServed
 from earwitness.inference.factory import open_backend
 from earwitness.inference.local import LocalBackend
 from tests.e2e.conftest import RunningTriton
@@ -136,17 +136,47 @@ async def test_the_time_limit_holds(backend):
     assert (await backend.infer("probe", probe_inputs(2), ["y"], timeout_s=60))["y"] == 2
 
 
-async def test_a_request_cancelled_while_it_waits_is_not_run(triton, backend):
+async def failures(triton: RunningTriton, model: str) -> dict[str, int]:
+    """Requests to the model that failed, by Triton's reason."""
+    with await asyncio.to_thread(urllib.request.urlopen, triton.metrics_url) as page:
+        pattern = rf'^nv_inference_request_failure{{model="{model}",reason="(\w+)",.*}} (\d+)'
+        return {reason: int(count) for reason, count in re.findall(pattern, page.read().decode(), re.M)}
+
+
+async def test_a_request_cancelled_while_it_waits_is_dropped_and_counted(triton, backend):
+    """By Triton, which does so for a model with a queue policy only: the model is not asked at all."""
+    before, cancelled = await statistics(triton, "probe"), (await failures(triton, "probe"))["CANCELED"]
     first = asyncio.create_task(backend.infer("probe", probe_inputs(0, iterations=3 * SECOND), ["y"]))
     await asyncio.sleep(1)  # it runs, alone
-    waiting = asyncio.create_task(backend.infer("probe", probe_inputs(1, iterations=100 * SECOND), ["y"]))
-    while not await triton.pending("probe"):
-        assert not first.done(), "the request that should wait was not queued in time"
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
+    waiting = [
+        asyncio.create_task(backend.infer("probe", probe_inputs(1, iterations=100 * SECOND), ["y"])) for _ in range(3)
+    ]
+    while await triton.pending("probe") < 3:
+        assert not first.done(), "the requests that should wait were not queued in time"
+    for each in waiting:
+        each.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await each
     await first
     assert (await backend.infer("probe", probe_inputs(2), ["y"], timeout_s=60))["y"] == 2
+    rows, _, answered = np.subtract(await statistics(triton, "probe"), before)
+    assert (rows, answered) == (2, 2)
+    assert (await failures(triton, "probe"))["CANCELED"] == cancelled + 3
+
+
+async def test_a_full_queue_and_a_wait_too_long_are_overload(triton, backend):
+    """Worth another try: neither is Triton away nor did the model fail."""
+    first = asyncio.create_task(backend.infer("narrow", probe_inputs(0, iterations=4 * SECOND), ["y"]))
+    await asyncio.sleep(1)  # it runs, and one request may wait
+    others = [asyncio.create_task(backend.infer("narrow", probe_inputs(i), ["y"])) for i in range(3)]
+    refused = await asyncio.gather(*others, return_exceptions=True)
+    assert not first.done(), "the queue was empty too early"
+    assert {type(each) for each in refused} == {InferenceOverloaded}
+    words = sorted("Exceeds maximum queue size" in str(each) for each in refused)
+    assert words == [False, True, True]
+    assert sum("Request timeout expired" in str(each) for each in refused) == 1
+    await first
+    assert (await backend.infer("narrow", probe_inputs(2), ["y"], timeout_s=60))["y"] == 2
 
 
 async def test_triton_tells_prometheus_what_it_ran(triton, backend):

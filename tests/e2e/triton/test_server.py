@@ -17,6 +17,7 @@ from earwitness.inference.backend import InferenceUnavailable
 from earwitness.inference.triton import TritonBackend
 from earwitness.inference.triton_install import SHARED_MEMORY, TritonInstall, missing_requirements
 from earwitness.inference.tritonserver import TritonServer, TritonStartError, _assemble_backends
+from tests.helpers.probe_model import write_probe_model
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
 Z = {"z": np.ones((2, 6), np.float32)}
@@ -192,14 +193,23 @@ async def test_a_server_that_others_started_and_killed_leaves_nothing_behind(
         process.wait()
 
 
-async def test_a_model_that_cannot_be_loaded_stops_the_start(triton_install: TritonInstall, tmp_path: Path):
+async def test_a_start_with_nothing_to_serve_says_what_is_wrong(triton_install: TritonInstall, tmp_path: Path):
     write_tiny_bundle(tmp_path)
     (tmp_path / "tiny_search" / "1" / "model.onnx").write_bytes(b"no model")
     server = TritonServer(triton_install, tmp_path, log_file=tmp_path / "logs" / "triton.log")
-    with pytest.raises(TritonStartError, match=r"(?s)before it was ready.*tiny_search"):
+    with pytest.raises(TritonStartError, match=r"models/tiny: .*tiny_search/1/model\.onnx is not the file that was"):
         await server.start()
     assert server.pid is None
-    assert "tiny_search" in (tmp_path / "logs" / "triton.log").read_text()
+
+
+async def test_a_start_that_loads_no_model_fails_with_the_log(triton_install: TritonInstall, tmp_path: Path):
+    folder = write_probe_model(tmp_path)  # of no bundle, so that only Triton can tell
+    (folder / "1" / "model.onnx").write_bytes(b"no model")
+    server = TritonServer(triton_install, tmp_path, log_file=tmp_path / "logs" / "triton.log")
+    with pytest.raises(TritonStartError, match=rf"(?s)could load none of the models.*{tmp_path}/probe/1/model\.onnx"):
+        await server.start()
+    assert server.pid is None
+    assert "probe" in (tmp_path / "logs" / "triton.log").read_text()
 
 
 class Starved(TritonInstall):

@@ -53,6 +53,10 @@ class Slowed:
     def description(self) -> str:
         return self.inner.description
 
+    @property
+    def generation(self) -> int:
+        return self.inner.generation
+
     async def bundles(self) -> Sequence[BundleMetadata]:
         if not self.reachable:
             raise InferenceUnavailable("nobody there")

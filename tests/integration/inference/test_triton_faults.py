@@ -97,6 +97,7 @@ async def test_a_server_that_hangs_is_left_at_the_time_limit_and_told(server_and
     [
         (grpc.StatusCode.UNAVAILABLE, "the reason", InferenceUnavailable),
         (grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size", InferenceOverloaded),
+        (grpc.StatusCode.UNAVAILABLE, "Request timeout expired", InferenceOverloaded),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "the reason", InferenceOverloaded),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 8)", InferenceFailed),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "the reason", TimeoutError),

@@ -40,6 +40,10 @@ class Altered:
         self.calls: list[str] = []
         self.description = inner.description
 
+    @property
+    def generation(self) -> int:
+        return self.inner.generation
+
     async def bundles(self) -> Sequence[BundleMetadata]:
         return [self.bundle(each) for each in await self.inner.bundles()]
 

@@ -146,6 +146,16 @@ async def test_layers_that_passed_are_not_probed_again() -> None:
     assert len(model.calls) == 4
 
 
+async def test_another_bundle_of_the_same_word_and_another_server_are_probed_again() -> None:
+    """What weights a bundle has is what it says, and what a server said may not hold of the next one."""
+    model, gradient_probe = waves(), GradientProbe()
+    for name, generation in (("one", 0), ("other", 0), ("other", 1), ("one", 1)):
+        model.calls.clear()
+        for _ in range(2):
+            await gradient_probe.check(bundle(name), (OUT,), model.evaluate, model.classify, generation=generation)
+        assert len(model.calls) == 2
+
+
 async def test_a_layer_that_failed_is_probed_again() -> None:
     model, gradient_probe = waves(), GradientProbe()
     model.spoil = lambda gradient: -gradient
