@@ -30,7 +30,7 @@ from prometheus_client import CollectorRegistry
 from earwitness.client import ExplainerClient, Objective, Search, Settings
 from tests.deploy.chart import FOLDER as CHART
 from tests.deploy.chart import ROOT
-from tests.helpers.tiny_bundle import write_tiny_bundle
+from tests.helpers.tiny_bundle import flip_a_bit, write_tiny_bundle
 from tests.integration.scorer.running import Running, rows_of, scorer_pb2_grpc, scoring
 
 DOCKER = ROOT / "deploy/docker"
@@ -121,6 +121,31 @@ def test_what_is_copied_is_there_and_let_through(dockerfile: str) -> None:
             subprocess.run(["git", "ls-files", "--error-unmatch", source], cwd=ROOT, capture_output=True).returncode
             == 0
         )
+
+
+def build_models(folder: Path) -> subprocess.CompletedProcess[str]:
+    """What the image of the models does with those that were copied into it."""
+    (line,) = instructions(own_stages("triton.Dockerfile")["models"], "RUN")
+    return subprocess.run(["sh", "-ec", line.replace("/models", str(folder))], capture_output=True, text=True)
+
+
+def test_an_image_with_a_wrong_model_is_not_built(tmp_path: Path) -> None:
+    assert build_models(ROOT / "model_repository").stdout == ""
+    models = tmp_path / "models"
+    write_tiny_bundle(models)
+    write_tiny_bundle(models, "old", digests=False)
+    done = build_models(models)
+    assert (done.returncode, done.stdout.count("old_")) == (0, 3)
+    assert f"WARNING: {models}/old_search has no digests" in done.stdout
+    for spoil in (flip_a_bit, lambda file: file.write_bytes((models / "tiny_search/1/model.onnx").read_bytes())):
+        write_tiny_bundle(models)
+        spoil(models / "tiny_classifier/1/model.onnx")
+        done = build_models(models)
+        assert done.returncode == 1
+        assert f"{models}/tiny_classifier/1/model.onnx is not the file that was exported" in done.stdout
+    for image in ("models", "triton"):  # the second takes them from the first
+        copies = instructions(own_stages("triton.Dockerfile")[image], "COPY")
+        assert copies == [{"models": "model_repository/ /models/", "triton": "--from=models /models/ /models/"}[image]]
 
 
 def test_services_carry_no_torch() -> None:

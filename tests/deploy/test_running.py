@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import yaml
 
 from earwitness.explainer.sweep.migration import SCHEMA as EXPLAINER_SCHEMA
 from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.inference.triton import TritonBackend
 from earwitness.inference.triton_install import fetch_tritonserver, library_path
 from earwitness.inference.tritonserver import TritonServer, trace_options
 from earwitness.rpc.errors import error_from_rpc
@@ -26,6 +27,7 @@ from tests.deploy.running import Machine, Samples, machine, run_test_pod, scrape
 from tests.helpers.postgresql import PostgresServer
 from tests.helpers.tiny_bundle import write_tiny_bundle
 from tests.integration.explainer.sweeping import Sweeping, sweep
+from tests.unit.inference.test_repository import odd_folders
 
 RULES = yaml.safe_load((ROOT / "deploy/prometheus/rules.yaml").read_text())
 SYNTHETIC = {"up": {"job", "instance", "namespace"}}
@@ -108,6 +110,50 @@ def test_tritons_arguments_are_its_own(chart: Chart, variant: str) -> None:
     arguments = triton_arguments(chart.variant(variant))
     assert len(arguments) > 8
     assert {argument.partition("=")[0] for argument in arguments} <= flags
+
+
+class AsRendered(TritonServer):
+    """A Triton that is given a pod's arguments on models in a folder of this machine, its ports aside."""
+
+    def __init__(self, arguments: Sequence[str], models: Path) -> None:
+        super().__init__(fetch_tritonserver(), models)
+        self._arguments = [each.replace("=/models", f"={models}") for each in arguments if "-port=" not in each]
+
+    def _command(self, backends: Path) -> list[str]:
+        given = {each.partition("=")[0] for each in self._arguments}
+        own = [each for each in super()._command(backends) if each.partition("=")[0] not in given]
+        return [*own, *self._arguments]
+
+
+@pytest.mark.asyncio
+async def test_the_root_of_a_volume_will_do(chart: Chart, tmp_path: Path) -> None:
+    """With what lies there: of ext4 `lost+found`, of others hidden folders, models that are half copied."""
+    rendered = objects(chart.render("--set", "models.source=pvc,models.pvc.existingClaim=models"))
+    (pods,) = [each for each in rendered.servers() if each.component == "triton"]
+    (mount,) = [each for each in pods.spec["containers"][0]["volumeMounts"] if each["name"] == "models"]
+    assert mount == {"name": "models", "mountPath": "/models", "readOnly": True}
+    bundle = write_tiny_bundle(tmp_path / "models")
+    write_tiny_bundle(tmp_path / "models", "cut")
+    (tmp_path / "models/cut_search/1/model.onnx").write_bytes(b"")
+    odd_folders(tmp_path / "models")
+    (tmp_path / "models/lost+found").chmod(0o700)
+    (tmp_path / "models/gone").unlink()  # the one thing that Triton itself cannot pass over
+    async with AsRendered(triton_arguments(rendered), tmp_path / "models") as triton:
+        backend = TritonBackend(triton.grpc_url)
+        assert await backend.bundles() == (bundle.metadata,)
+        assert (await backend.left_out()).keys() == {"cut"}
+        assert await backend.ready()
+        await backend.close()
+
+
+@pytest.mark.parametrize(("source", "strict"), [("init", "true"), ("baked", "true"), ("pvc", "false"), ("s3", "false")])
+def test_triton_goes_on_without_a_model_only_where_others_write_too(chart: Chart, source: str, strict: str) -> None:
+    """New pods of a broken image are never ready: the former ones go on."""
+    given = {"pvc": "models.pvc.existingClaim=models", "s3": "models.s3.url=s3://bucket/models"}.get(
+        source, "tests.model=tiny"
+    )
+    arguments = triton_arguments(objects(chart.render("--set", f"models.source={source},{given}")))
+    assert {f"--strict-readiness={strict}", f"--exit-on-error={strict}"} <= set(arguments)
 
 
 def test_triton_traces_as_on_one_machine(chart: Chart) -> None:

@@ -38,6 +38,8 @@ class Inventory:
 def take_inventory(repository: Path) -> Inventory:
     """Read a repository, hold every file against its digest, and log a word of each thing that is amiss.
 
+    Of bundles that carry no digests the files are loaded, which is all that can tell of them.
+
     Raises: RepositoryError when `repository` cannot be read, or holds no ONNX model.
     """
     contents = read_contents(repository)
@@ -62,13 +64,14 @@ def take_inventory(repository: Path) -> Inventory:
 
 
 def wrong_files(bundle: BundleMetadata, models: Mapping[str, ServedModel]) -> list[str]:
-    """What is wrong with the files of a bundle among `models`, in words; nothing where it carries no digests."""
-    wrong: list[str] = []
-    if bundle.model_sha256 is None:
-        return wrong
+    """What is wrong with the files of a bundle among `models`, in words."""
+    wrong = []
     for role in ROLES:
-        expected = bundle.model_sha256[role]
-        file = models[bundle.served_name(role)].model_file
+        model = models[bundle.served_name(role)]
+        if bundle.model_sha256 is None:
+            wrong += _loading_fails(model)
+            continue
+        file, expected = model.model_file, bundle.model_sha256[role]
         try:
             found = file_sha256(file)
         except OSError as err:
@@ -85,6 +88,21 @@ def mismatch(file: Path, expected: str, found: str) -> str:
         f"{file} is not the file that was exported (SHA-256 {found[:12]}, its config.pbtxt says {expected[:12]}): it "
         "is damaged, cut off or of other weights; put the right one back, or export the model again"
     )
+
+
+def unloadable(file: Path, err: Exception) -> str:
+    """Words for a file that ONNX Runtime does not load."""
+    return f"{file} cannot be loaded ({err}); put the right one back, or export the model again"
+
+
+def _loading_fails(model: ServedModel) -> list[str]:
+    from earwitness.inference.session import OnnxSession, SessionSettings  # which most repositories do without
+
+    try:
+        OnnxSession(model.model_file, SessionSettings.from_parameters(model.parameters)).close()
+    except Exception as err:  # ONNX Runtime's exceptions share no base of their own
+        return [unloadable(model.model_file, err)]
+    return []
 
 
 def file_sha256(file: Path) -> str:

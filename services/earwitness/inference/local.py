@@ -19,8 +19,8 @@ from earwitness.inference.backend import (
     in_batches,
     require_weights,
 )
-from earwitness.inference.integrity import mismatch, take_inventory
-from earwitness.inference.metadata import ROLES, BundleMetadata, bundle_name, warn_once
+from earwitness.inference.integrity import mismatch, take_inventory, unloadable
+from earwitness.inference.metadata import BundleMetadata, bundle_name, warn_once
 from earwitness.inference.repository import RepositoryError, ServedModel
 from earwitness.inference.session import CPU, CUDA, OnnxSession, SessionSettings
 
@@ -36,9 +36,6 @@ class LocalBackend:
 
     def __init__(self, model_repository: Path, threads: int | None = None) -> None:
         """Read `model_repository`; `threads` replaces the thread count in the models' configurations.
-
-        What a file is can be told by its digest; models of a bundle without digests are loaded now, to see that they
-        can be.
 
         Raises: RepositoryError.
         """
@@ -57,8 +54,6 @@ class LocalBackend:
                 self._leave_out(name, err.message)
         if not self._models and problems:
             raise RepositoryError("; ".join(problems))
-        for bundle in inventory.undigested:
-            self._try(bundle)
 
     @property
     def description(self) -> str:
@@ -132,15 +127,6 @@ class LocalBackend:
             self._left_out[bundle] = why
         warn_once(f"models/{bundle} is left out: {why}")
 
-    def _try(self, bundle: str) -> None:
-        """Leave a bundle out that cannot be loaded."""
-        try:
-            for role in ROLES:
-                if bundle in self._bundles:
-                    self._models[self._bundles[bundle].served_name(role)].load()
-        except ModelUnusable as err:
-            self._leave_out(bundle, err.why)
-
     def _require_open(self) -> None:
         if self._closed:
             raise InferenceUnavailable(CLOSED)
@@ -207,8 +193,7 @@ class _LocalModel:
                 except ModelUnusable:
                     raise
                 except Exception as err:  # ONNX Runtime's exceptions share no base of their own
-                    why = f"{self.served.model_file} cannot be loaded ({err}); export the model again"
-                    raise ModelUnusable(bundle_name(self.served.name), why) from err
+                    raise ModelUnusable(bundle_name(self.served.name), unloadable(self.served.model_file, err)) from err
 
     def _read(self) -> bytes | None:
         """The file, where it can be held against its digest: it may be another since the repository was read."""

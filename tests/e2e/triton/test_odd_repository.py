@@ -49,10 +49,15 @@ async def explainer(
     for name, digests in (("flipped", True), ("old-flipped", False)):
         bundle = write_tiny_bundle(repository, name, digests=digests)
         flip_a_bit(repository / bundle.metadata.served_name("classifier") / "1" / "model.onnx")
-    for name, digests in (("cut", True), ("old-cut", False)):
+    for name, digests in (("cut", True), ("old-cut", False), ("warm", True)):
         bundle = write_tiny_bundle(repository, name, digests=digests)
-        file = repository / bundle.metadata.served_name("search") / "1" / "model.onnx"
-        file.write_bytes(file.read_bytes()[:-100])
+        folder = repository / bundle.metadata.served_name("search")
+        if name == "warm":  # only Triton can tell
+            config = (folder / "config.pbtxt").read_text()
+            (folder / "config.pbtxt").write_text(config.replace('key: "prior_weight"', 'key: "prior_wait"'))
+        else:
+            content = (folder / "1" / "model.onnx").read_bytes()
+            (folder / "1" / "model.onnx").write_bytes(content[:-100])
     async with TritonServer(triton_install, repository) as server:
         backend = TritonBackend(server.grpc_url)
         made = Explainer(backend, ExplainerSettings(), ExplainerMetrics(CollectorRegistry()))
@@ -69,8 +74,8 @@ async def test_triton_starts_with_what_can_be_served(explainer: Explainer) -> No
     names = [bundle.name for bundle in await explainer.models()]
     assert names == ["good", "old-classifier", "old-flipped", "old-good"]
     unusable = await explainer.unusable_models()
-    assert unusable.keys() == {"old-cut"}  # what has digests Triton is not even shown
-    assert "old_cut_search: the inference server could not load it" in unusable["old-cut"]
+    assert unusable.keys() == {"warm"}  # of the others Triton is not even shown the files
+    assert "warm_search: the inference server could not load it" in unusable["warm"]
 
 
 @pytest.mark.parametrize("model", ["good", "old-good"])
@@ -90,6 +95,6 @@ async def test_a_bundle_that_contradicts_itself_is_refused_naming_both(explainer
 
 
 async def test_a_model_that_triton_could_not_load_is_refused_with_its_reason(explainer: Explainer) -> None:
-    with pytest.raises(FailedPrecondition, match="models/old-cut cannot be used: old_cut_search: ") as caught:
-        await explainer.search(search("old-cut"), frozenset())
+    with pytest.raises(FailedPrecondition, match="models/warm cannot be used: warm_search: ") as caught:
+        await explainer.search(search("warm"), frozenset())
     assert caught.value.reason == "MODEL_UNUSABLE"

@@ -107,6 +107,18 @@ async def test_triton_that_was_asked_for_is_not_replaced(models: Path, tmp_path:
         await Stack(settings).__aenter__()
 
 
+async def test_models_that_triton_cannot_run_run_in_process(models: Path, tmp_path: Path) -> None:
+    """Its own checks are stricter: of this one it wants a warm-up that the model does not take."""
+    config = models / "tiny_search/config.pbtxt"
+    config.write_text(config.read_text().replace('key: "prior_weight"', 'key: "prior_wait"'))
+    said: list[str] = []
+    settings = StackSettings(models, tmp_path / "data", ports=FREE_PORTS)
+    async with Stack(settings, say=said.append) as stack:
+        assert stack.endpoints.backend == "local"
+    (words,) = [each for each in said if "Triton does not start here" in each]
+    assert "Triton can run no model; models/tiny cannot be used: tiny_search: " in words
+
+
 @pytest.mark.parametrize("backend", ["local", None])
 async def test_service_that_cannot_start_is_named(
     models: Path, tmp_path: Path, without_triton: Path, backend: Backend | None

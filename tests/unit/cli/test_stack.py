@@ -7,7 +7,7 @@ import pytest
 
 from earwitness.cli.stack import Ports, StackError, check_repository, choose_ports
 from earwitness.errors import EarwitnessError
-from tests.helpers.tiny_bundle import write_tiny_bundle
+from tests.helpers.tiny_bundle import flip_a_bit, write_tiny_bundle
 
 FREE = Ports(0, 0, 0, 0, 0, 0)
 
@@ -42,3 +42,15 @@ def test_repository_needs_a_complete_bundle(tmp_path: Path) -> None:
     (tmp_path / "tiny_search").rmdir()
     with pytest.raises(EarwitnessError, match="holds no model that can be explained"):
         check_repository(tmp_path)
+
+
+def test_repository_needs_a_bundle_that_is_not_damaged(tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path)
+    flip_a_bit(tmp_path / "tiny_classifier/1/model.onnx")
+    with pytest.raises(
+        StackError, match=r"models/tiny cannot be used: .*tiny_classifier/1/model\.onnx is not the file"
+    ):
+        check_repository(tmp_path)
+    good = write_tiny_bundle(tmp_path, "good")
+    (tmp_path / "lost+found").mkdir()
+    assert check_repository(tmp_path) == (good.metadata,)

@@ -11,7 +11,9 @@ from torch import nn
 from tritonclient.grpc import model_config_pb2
 
 from earwitness.features import get_profile
+from earwitness.inference.integrity import take_inventory
 from earwitness.inference.metadata import BundleMetadata, Layer, UnitLabel
+from earwitness.inference.stamping import Stamped, stamp
 from earwitness.training.evaluate import ClassifierReport, Figures
 from earwitness.training.evaluate_gan import GeneratorReport
 from earwitness.training.export import ExportError, UnsupportedOperator, bundle, export_bundle, placing
@@ -130,6 +132,10 @@ def test_three_models_and_a_card(tmp_path: Path) -> None:
     assert config.model_warmup
     described = BundleMetadata.from_parameters({key: each.string_value for key, each in config.parameters.items()})
     assert described == exported.metadata
+    assert config.dynamic_batching.default_queue_policy.max_queue_size > 0
+    assert take_inventory(repository).bundles == (exported.metadata,)
+    assert exported.metadata.model_sha256 is not None
+    assert stamp(repository) == [Stamped("owl-calls", changed=False)]  # which writes what export does
 
 
 def test_export_again_replaces_all_of_it(tmp_path: Path) -> None:
