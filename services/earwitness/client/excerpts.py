@@ -13,6 +13,7 @@ from earwitness.client.references import bundle_of, identity_of, judges_whole_re
 from earwitness.client.values import FloatArray, Objective
 from earwitness.errors import InvalidArgument
 from earwitness.features import FeatureProfile, load_audio, profile_from_dict, recording_excerpts, render_picture
+from earwitness.inference.agreement import ask_agreement
 from earwitness.inference.backend import InferenceBackend
 
 PEAK = 0.9
@@ -59,6 +60,8 @@ async def top_excerpts(
         raise InvalidArgument("count", f"got {count}; give at least 1")
     bundle = await bundle_of(backend, model)
     weights = [_weights(each, identity_of(bundle, each.layer).unit_count) for each in objectives]
+    asked = {each.layer for each in objectives}
+    await ask_agreement(backend, bundle, [layer for layer in bundle.layers if layer.name in asked])
     profile, frame_count = profile_from_dict(bundle.features), bundle.spectrogram_shape[1]
     whole = judges_whole_recordings(bundle)
     hop = max(1, frame_count // 2)

@@ -27,7 +27,8 @@ from earwitness.features import (
     profile_from_dict,
     recording_excerpts,
 )
-from earwitness.inference.backend import InferenceBackend
+from earwitness.inference.agreement import ask_agreement
+from earwitness.inference.backend import InferenceBackend, ModelUnusable
 from earwitness.inference.metadata import BundleMetadata
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
@@ -87,9 +88,11 @@ def find_recordings(paths: Iterable[Path]) -> list[Path]:
 async def bundle_of(backend: InferenceBackend, model: str) -> BundleMetadata:
     """The backend's bundle of that name.
 
-    Raises: InvalidArgument naming the models there are; InferenceUnavailable.
+    Raises: InvalidArgument naming the models there are; ModelUnusable, InferenceUnavailable.
     """
     bundles = {bundle.name: bundle for bundle in await backend.bundles()}
+    if model not in bundles and (why := (await backend.left_out()).get(model)):
+        raise ModelUnusable(model, why)
     if model not in bundles:
         raise InvalidArgument("model", f"got {model!r}; {backend.description} serves {', '.join(bundles) or 'none'}")
     return bundles[model]
@@ -114,13 +117,14 @@ async def build_reference(
     Recordings shorter than one are repeated where the model judges whole recordings, and else left out.
 
     Raises: InvalidArgument for an unknown model or layer, a reference of that name with another identity or selection,
-    or when no recording is long enough; AudioError; InferenceUnavailable; RpcFailure.
+    or when no recording is long enough; AudioError; ModelUnusable, InconsistentModel, InferenceUnavailable; RpcFailure.
     """
     bundle = await bundle_of(backend, model)
     hop = bundle.spectrogram_shape[1] // 2 if hop_frames is None else hop_frames
     if hop < 1:
         raise InvalidArgument("hop_frames", f"got {hop}; give at least 1")
     identity = identity_of(bundle, layer)
+    await ask_agreement(backend, bundle, [each for each in bundle.layers if each.name == layer])
     profile, whole = profile_from_dict(bundle.features), judges_whole_recordings(bundle)
     for recording in recordings:  # a file that cannot be used is found before anything is kept
         await asyncio.to_thread(check_audio, recording)

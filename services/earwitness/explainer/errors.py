@@ -8,7 +8,6 @@ EarwitnessError
 │   ├── ZeroGradient         nothing to climb: the served gradient is exactly zero
 │   ├── FrozenGradient       the gradient is the same for every latent, though the activation is not linear
 │   ├── WrongGradient        the gradient disagrees with finite differences of the served activation
-│   ├── InconsistentModel    search graph and classifier contradict each other
 │   ├── NonFiniteModel       the model answers NaN or infinity to an ordinary latent
 │   ├── UnknownFeatures      audio or pictures asked of a model whose features this version cannot read
 │   ├── ModelChanged         the model is not the one that was swept
@@ -69,12 +68,6 @@ class WrongGradient(FailedPrecondition):
     """The served gradient is not the gradient of the served activation."""
 
     reason = "WRONG_GRADIENT"
-
-
-class InconsistentModel(FailedPrecondition):
-    """The activation of the search graph is not that of the classifier over what the generator makes."""
-
-    reason = "INCONSISTENT_MODEL"
 
 
 class NonFiniteModel(FailedPrecondition):

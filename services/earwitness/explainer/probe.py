@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.explainer.errors import FrozenGradient, InconsistentModel, NonFiniteModel, WrongGradient, ZeroGradient
+from earwitness.explainer.errors import FrozenGradient, NonFiniteModel, WrongGradient, ZeroGradient
 from earwitness.explainer.optimisers import first_latent
 from earwitness.explainer.search import Evaluate
-from earwitness.inference.agreement import MAX_DISAGREEMENT, disagreement, signs
+from earwitness.inference.agreement import require_agreement, signs
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer
 
@@ -109,15 +109,12 @@ async def probe(bundle: BundleMetadata, layer: Layer, evaluate: Evaluate, classi
     """
     latents = np.stack([first_latent(seed, bundle.latent_size) for seed in range(POINTS)])
     draw = np.random.default_rng(POINTS)
+    weights = np.zeros((POINTS, bundle.unit_count), np.float32)
     # All positive, so that activations after a nonlinearity do not cancel.
-    weights = draw.uniform(0.5, 1.5, layer.unit_count)
-    either_sign = signs(POINTS, layer.unit_count)
+    weights[:, layer.first_unit : layer.first_unit + layer.unit_count] = draw.uniform(0.5, 1.5, layer.unit_count)
 
-    async def at(points: FloatArray, of_units: NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:
-        count = len(points)
-        unit_weights = np.zeros((count, bundle.unit_count), np.float32)
-        unit_weights[:, layer.first_unit : layer.first_unit + layer.unit_count] = of_units
-        activation, gradient = await evaluate(points, unit_weights, np.zeros((count, 1), np.float32))
+    async def at(points: FloatArray, unit_weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        activation, gradient = await evaluate(points, unit_weights, np.zeros((len(points), 1), np.float32))
         if not (np.isfinite(activation).all() and np.isfinite(gradient).all()):
             raise NonFiniteModel(
                 f"layer {layer.name!r} of models/{bundle.name} has an activation or gradient of NaN or infinity at an "
@@ -125,10 +122,9 @@ async def probe(bundle: BundleMetadata, layer: Layer, evaluate: Evaluate, classi
             )
         return activation, gradient
 
-    all_positive = np.tile(weights, (POINTS, 1))
-    activation, gradient = await at(np.concatenate([latents, latents]), np.concatenate([all_positive, either_sign]))
-    units = (await classify(latents, [layer.name]))[layer.name]
-    _require_agreement(bundle, layer, disagreement(activation[POINTS:], either_sign, units))
+    both = np.concatenate([weights, signs(bundle, layer, POINTS)])
+    activation, gradient = await at(np.concatenate([latents, latents]), both)
+    require_agreement(bundle, layer, activation[POINTS:], (await classify(latents, [layer.name]))[layer.name])
     activation, gradient = activation[:POINTS], gradient[:POINTS]
     lengths = np.linalg.norm(gradient, axis=1)
     if not lengths.any():
@@ -144,7 +140,7 @@ async def probe(bundle: BundleMetadata, layer: Layer, evaluate: Evaluate, classi
     step = float(np.clip(RELATIVE_CHANGE * size / length, MIN_STEP, MAX_STEP))
     shifted = latents[:, None, None] + step * directions[:, :, None] * np.array([[1], [-1]])
     points = shifted.reshape(-1, bundle.latent_size).astype(np.float32)
-    found, _ = await at(points, np.tile(weights, (len(points), 1)))
+    found, _ = await at(points, np.tile(weights[:1], (len(points), 1)))
     up, down = np.moveaxis(found.astype(np.float64).reshape(POINTS, DIRECTIONS, 2), 2, 0)
     served = (directions * gradient[:, None]).sum(axis=2)
     error = _error((up - down) / (2 * step), served, lengths, bundle.latent_size)
@@ -154,19 +150,6 @@ async def probe(bundle: BundleMetadata, layer: Layer, evaluate: Evaluate, classi
         raise (FrozenGradient if frozen else WrongGradient)(
             f"the gradient of layer {layer.name!r} of models/{bundle.name} {told}: it is off by {error:.0%} of its "
             "length from finite differences; the search graph was exported wrongly, export the model again",
-            metadata={"layer": layer.name, "model": bundle.name},
-        )
-
-
-def _require_agreement(bundle: BundleMetadata, layer: Layer, error: float) -> None:
-    """Raises: InconsistentModel."""
-    if error > MAX_DISAGREEMENT:
-        search, classifier, generator = (bundle.served_name(role) for role in ("search", "classifier", "generator"))
-        raise InconsistentModel(
-            f"models/{bundle.name} contradicts itself: at {POINTS} latents the activations of layer {layer.name!r} by "
-            f"{search} are {error:.0%} off those by {classifier}, over what {generator} makes of the same latents; one "
-            "of the three files model.onnx is damaged or of other weights: put the right one back, or export the model "
-            "again",
             metadata={"layer": layer.name, "model": bundle.name},
         )
 

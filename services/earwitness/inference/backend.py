@@ -57,6 +57,12 @@ class ModelUnusable(FailedPrecondition):
         self.why = why
 
 
+class InconsistentModel(FailedPrecondition):
+    """The activations of a bundle's search graph are not those of its classifier over what its generator makes."""
+
+    reason = "INCONSISTENT_MODEL"
+
+
 class InferenceFailed(Internal):
     """The inference server refused or failed a request that was well formed for its model."""
 

@@ -99,10 +99,25 @@ def _loading_fails(model: ServedModel) -> list[str]:
     from earwitness.inference.session import OnnxSession, SessionSettings  # which most repositories do without
 
     try:
-        OnnxSession(model.model_file, SessionSettings.from_parameters(model.parameters)).close()
+        session = OnnxSession(model.model_file, SessionSettings.from_parameters(model.parameters))
+        session.close()
     except Exception as err:  # ONNX Runtime's exceptions share no base of their own
         return [unloadable(model.model_file, err)]
+    for what, declared, found in zip(
+        ("inputs", "outputs"), (model.inputs, model.outputs), session.ports(), strict=True
+    ):
+        expected = {spec.name: spec.shape for spec in declared}
+        unknown = found.keys() - expected.keys() if what == "inputs" else ()
+        if unknown or not all(name in found and _fits(found[name], shape) for name, shape in expected.items()):
+            return [
+                f"{model.model_file} has the {what} {dict(found)}, its config.pbtxt says {expected}: it is of another "
+                "model; put the right one back, or export the model again"
+            ]
     return []
+
+
+def _fits(found: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    return len(found) == len(declared) and all(-1 in pair or pair[0] == pair[1] for pair in zip(found, declared, strict=True))
 
 
 def file_sha256(file: Path) -> str:

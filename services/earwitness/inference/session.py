@@ -30,6 +30,7 @@ INTER_OP_THREADS = "inter_op_thread_count"
 EXECUTION_MODE = "execution_mode"
 MICRO_BATCH = "micro_batch"
 ORT_ENTRY_PREFIX = "session."
+Shapes = Mapping[str, tuple[int, ...]]
 ONLY_FATAL = 4
 """Log level of ONNX Runtime: an error is raised here, a second time on stderr would be one too many."""
 
@@ -118,6 +119,16 @@ class OnnxSession:
     def provider(self) -> str:
         """The execution provider that ONNX Runtime settled on, e.g. `CPUExecutionProvider`."""
         return str(self._session.get_providers()[0])
+
+    def ports(self) -> tuple[Shapes, Shapes]:
+        """The shapes of its inputs and of its outputs by name, without the batch; -1 where any size is taken."""
+
+        def shapes(tensors: Sequence[ort.NodeArg]) -> Shapes:
+            return {
+                each.name: tuple(size if isinstance(size, int) else -1 for size in each.shape[1:]) for each in tensors
+            }
+
+        return shapes(self._session.get_inputs()), shapes(self._session.get_outputs())
 
     def run(
         self, inputs: Mapping[str, FloatArray], outputs: Sequence[str], options: ort.RunOptions | None = None

@@ -12,7 +12,8 @@ import numpy as np
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from earwitness.inference.agreement import MAX_DISAGREEMENT, disagreement, signs
+from earwitness.inference.agreement import POINTS, require_agreement, signs
+from earwitness.inference.backend import InconsistentModel
 from earwitness.inference.integrity import file_sha256, mismatch
 from earwitness.inference.metadata import BUNDLE_PARAMETER, ROLES, BundleMetadata, MetadataError, find_bundles
 from earwitness.inference.repository import RepositoryError, ServedModel, parameters_of, read_config, read_contents
@@ -23,7 +24,6 @@ MAX_QUEUE_SIZE = 128
 
 Without any queue policy Triton runs requests, too, whose callers have gone while they waited: with one it drops them.
 """
-POINTS = 4
 
 
 @dataclass(frozen=True)
@@ -91,26 +91,21 @@ def _stamp(bundle: BundleMetadata, models: Mapping[str, ServedModel]) -> Stamped
 
 def _require_agreement(bundle: BundleMetadata, models: Mapping[str, ServedModel]) -> None:
     """Raises: RepositoryError for models that cannot be run, or that contradict each other."""
-    latents = np.random.default_rng(POINTS).standard_normal((POINTS, bundle.latent_size)).astype(np.float32)
-    search, classifier = bundle.served_name("search"), bundle.served_name("classifier")
+    latents = np.random.default_rng(0).standard_normal((POINTS, bundle.latent_size)).astype(np.float32)
     try:
         sessions = {role: _session(models[bundle.served_name(role)]) for role in ROLES}
         made = sessions["generator"].run({"z": latents}, ["spectrogram"])
-        found = sessions["classifier"].run(made, [layer.name for layer in bundle.layers])
+        units = sessions["classifier"].run(made, [layer.name for layer in bundle.layers])
         for layer in bundle.layers:
-            weights = np.zeros((POINTS, bundle.unit_count), np.float32)
-            of_layer = signs(POINTS, layer.unit_count)
-            weights[:, layer.first_unit : layer.first_unit + layer.unit_count] = of_layer
-            inputs = {"z": latents, "unit_weights": weights, "prior_weight": np.zeros((POINTS, 1), np.float32)}
-            activation = sessions["search"].run(inputs, ["activation"])["activation"][:, 0]
-            error = disagreement(activation, of_layer, found[layer.name])
-            if not error <= MAX_DISAGREEMENT:
-                raise RepositoryError(
-                    f"{search} and {classifier} contradict each other by {error:.0%} in layer {layer.name!r}: one of "
-                    "the files model.onnx is damaged or of other weights; export the model again"
-                )
-    except RepositoryError:
-        raise
+            inputs = {
+                "z": latents,
+                "unit_weights": signs(bundle, layer),
+                "prior_weight": np.zeros((POINTS, 1), np.float32),
+            }
+            found = sessions["search"].run(inputs, ["activation"])
+            require_agreement(bundle, layer, found["activation"][:, 0], units[layer.name])
+    except InconsistentModel as err:
+        raise RepositoryError(err.message) from err
     except Exception as err:  # ONNX Runtime's exceptions share no base of their own
         raise RepositoryError(f"its models cannot be run ({err}); export the model again") from err
 

@@ -6,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from earwitness.explainer.errors import FrozenGradient, InconsistentModel, NonFiniteModel, WrongGradient, ZeroGradient
+from earwitness.explainer.errors import FrozenGradient, NonFiniteModel, WrongGradient, ZeroGradient
 from earwitness.explainer.probe import GradientProbe, probe
+from earwitness.inference.backend import InconsistentModel
 from earwitness.inference.metadata import Layer
 from tests.unit.explainer.analytic import Model, bundle, hills, linear, waves
 

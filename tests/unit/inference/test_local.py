@@ -130,6 +130,16 @@ async def test_a_cut_file_without_digest_is_not_listed(tmp_path: Path, caplog):
     await backend.close()
 
 
+async def test_a_file_of_another_model_without_digest_is_not_listed(tmp_path: Path):
+    write_tiny_bundle(tmp_path, digests=False)
+    file = tmp_path / "tiny_classifier" / "1" / "model.onnx"
+    file.write_bytes((tmp_path / "tiny_search" / "1" / "model.onnx").read_bytes())
+    backend = LocalBackend(tmp_path)
+    assert list(await backend.bundles()) == []
+    assert f"{file} has the inputs" in (await backend.left_out())["tiny"]
+    await backend.close()
+
+
 async def test_a_file_exchanged_before_its_first_request_is_not_run(tmp_path: Path):
     """Models are loaded when they are asked for: hours after the repository was read, perhaps."""
     write_tiny_bundle(tmp_path)

@@ -12,6 +12,7 @@ from earwitness.inference.metadata import (
     BundleMetadata,
     MetadataError,
     complete_bundles,
+    find_bundles,
 )
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
@@ -65,6 +66,13 @@ def layers(index: int, **change: object) -> dict[str, object]:
         ({"spectrogram_shape": [8, 0]}, r"spectrogram_shape is \(8, 0\), expected bands and frames"),
         ({"features": ["log-mel"]}, r"features is \['log-mel'\]"),
         ({"weights_sha256": ""}, "weights_sha256 is ''"),
+        (
+            {"model_sha256": {"search": "ab" * 32}},
+            "model_sha256 is .*, expected a SHA-256 in lower-case hex for each of",
+        ),
+        ({"model_sha256": dict.fromkeys(ROLES, "AB" * 32)}, "model_sha256 is "),
+        ({"model_sha256": ["ab" * 32] * 3}, "model_sha256 is "),
+        ({"model_sha256": dict.fromkeys(ROLES, 7)}, "model_sha256 is "),
         ({"name": ["a"]}, r"name is \['a'\]"),
         (layers(1, kind="attention"), r"layers\[1\]\.kind is 'attention', expected one of dense, conv, output"),
         (layers(1, kind=["dense"]), r"layers\[1\]\.kind is \['dense'\]"),
@@ -86,6 +94,13 @@ def test_what_cannot_be_is_refused_by_model_and_field(metadata, change, said):
     assert body["layers"] == LAYERS
     with pytest.raises(MetadataError, match=f"^model .*: {said}.*export the model again$"):
         BundleMetadata.from_parameters({BUNDLE_PARAMETER: json.dumps(body | change)})
+
+
+def test_digests_travel_and_may_be_absent(metadata):
+    assert metadata.model_sha256.keys() == set(ROLES)
+    old = replace(metadata, model_sha256=None)
+    assert "model_sha256" not in old.to_parameters("search")[BUNDLE_PARAMETER]  # as earlier versions wrote it
+    assert BundleMetadata.from_parameters(old.to_parameters("search")) == old
 
 
 def test_no_parameter_is_refused():
@@ -110,6 +125,20 @@ def test_models_of_different_weights_are_no_bundle(metadata, caplog):
     models[metadata.served_name("search")] = replace(metadata, weights_sha256="0" * 64).to_parameters("search")
     assert complete_bundles(models) == ()
     assert "different weights" in caplog.text
+
+
+def test_what_is_left_out_says_why(metadata):
+    models = served(metadata, *(replace(metadata, name=name) for name in ("halved", "mixed", "unready", "broken")))
+    del models["halved_generator"], models["unready_search"]
+    models["mixed_search"] = replace(metadata, name="mixed", model_sha256=None).to_parameters("search")
+    models["broken_search"] = {BUNDLE_PARAMETER: "{"}
+    found = find_bundles(models, {"unready_search": "no memory", "resnet": "no memory", "gone-too_classifier": "cut"})
+    assert found.usable == (metadata,)
+    assert found.left_out.keys() == {"broken", "gone-too", "halved", "mixed", "unready"}
+    assert found.left_out["halved"] == "halved_generator cannot be run, or there is none"
+    assert "different exports" in found.left_out["mixed"]
+    assert found.left_out["unready"] == "unready_search: no memory"
+    assert "broken_search" in found.left_out["broken"]
 
 
 def test_a_malformed_model_is_logged_and_left_out(metadata, caplog):

@@ -13,6 +13,7 @@ import onnx
 from torch import nn
 
 from earwitness.features import FeatureProfile, profile_from_dict
+from earwitness.inference.integrity import file_sha256
 from earwitness.inference.metadata import ROLES, BundleMetadata, Layer, Role, UnitLabel
 from earwitness.training.export.card import CardFacts, card_files, write_card
 from earwitness.training.export.errors import ExportError, ShapeError
@@ -102,16 +103,18 @@ def export_bundle(
         place.require_replaceable(metadata.weights_sha256)
     told = facts() if callable(facts) else facts
     models = {role: _model(pair, metadata, role).SerializeToString(deterministic=True) for role in ROLES}
-    metadata = dataclasses.replace(
-        metadata, model_sha256={role: hashlib.sha256(model).hexdigest() for role, model in models.items()}
-    )
+    digests: dict[str, str] = {role: hashlib.sha256(model).hexdigest() for role, model in models.items()}
+    metadata = dataclasses.replace(metadata, model_sha256=digests)
     parity = verify(pair, models)
     model_bytes = {role: len(model) for role, model in models.items()}
     with place.exchanged() as staging:
         for role in ROLES:
             folder = staging / metadata.served_name(role)
             (folder / MODEL_VERSION).mkdir(parents=True)
-            (folder / MODEL_VERSION / "model.onnx").write_bytes(models[role])
+            file = folder / MODEL_VERSION / "model.onnx"
+            file.write_bytes(models[role])
+            if file_sha256(file) != digests[role]:
+                raise ExportError(f"{file} reads back otherwise than it was written; look whether the disk is sound")
             (folder / "config.pbtxt").write_text(config_text(metadata, role, runtime), encoding="utf-8")
         write_card(staging, metadata, parity, model_bytes, told)
     return ExportedBundle(metadata, parity, model_bytes)
