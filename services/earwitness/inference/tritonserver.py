@@ -96,7 +96,7 @@ class TritonServer:
         self.grpc_port = grpc_port
         self.metrics_port = metrics_port
         self._install = install
-        self._repository = model_repository.resolve()
+        self._repository = self._shown = model_repository.resolve()
         self._options = tuple(options)
         self._credentials = credentials
         self._log_file = log_file
@@ -156,7 +156,8 @@ class TritonServer:
         self._scratch = Path(tempfile.mkdtemp(prefix="earwitness-triton-"))
         log_file = self._log_file or self._scratch / "triton.log"
         try:
-            link_models(self._repository, self._scratch / "models")
+            self._shown = self._scratch / "models"
+            link_models(self._repository, self._shown)
             log_file.parent.mkdir(parents=True, exist_ok=True)
             with log_file.open("wb") as log:
                 self._process = await asyncio.create_subprocess_exec(
@@ -172,7 +173,7 @@ class TritonServer:
             await self._wait_ready(self._watcher)
             self._watch_stubs(self._process.pid)
         except BaseException as err:
-            complaints = _complaints(log_file).replace(str(self._scratch / "models"), str(self._repository))
+            complaints = _complaints(log_file).replace(str(self._shown), str(self._repository))
             await self.stop()
             if isinstance(err, RepositoryError):
                 raise TritonStartError(err.message) from err
@@ -271,7 +272,7 @@ class TritonServer:
     def _command(self, backends: Path) -> list[str]:
         return [
             str(self._install.server),
-            f"--model-repository={self._scratch}/models",
+            f"--model-repository={self._shown}",
             f"--backend-directory={backends}",
             "--model-control-mode=none",
             "--disable-auto-complete-config",
