@@ -117,7 +117,8 @@ def _loading_fails(model: ServedModel) -> list[str]:
 
 
 def _fits(found: tuple[int, ...], declared: tuple[int, ...]) -> bool:
-    return len(found) == len(declared) and all(-1 in pair or pair[0] == pair[1] for pair in zip(found, declared, strict=True))
+    sizes = zip(found, declared, strict=False)
+    return len(found) == len(declared) and all(-1 in pair or len({*pair}) == 1 for pair in sizes)
 
 
 def file_sha256(file: Path) -> str:
