@@ -64,8 +64,8 @@ class Labelling:
 
 
 def read_intervals(path: Path, file: str, vocabulary: Vocabulary) -> tuple[Labelling | None, list[Problem]]:
-    """Lines `start end word`, seconds, apart by blanks, commas or semicolons, in order of time, and above a header or
-    none.
+    """Lines `start end word`, seconds, apart by blanks, commas or semicolons, quoted or not, in order of time, and
+    above a header or none; as Audacity exports them, with ranges of frequencies or without.
 
     Time without a label counts as not sung. There is no labelling when a problem is an error.
     """
@@ -136,19 +136,41 @@ def looks_like_intervals(path: Path) -> bool:
 
 
 def _label_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines with their numbers, but for blank ones and a header such as `start,end,label`."""
+    """The lines with their numbers, but for blank ones, a header such as `start,end,label`, and the range of
+    frequencies that Audacity writes below a label, after a backslash."""
     lines = ((number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip())
     for place, (number, line) in enumerate(lines):
+        if line.lstrip().startswith("\\"):
+            continue
         if place or not line.strip("\"' ").lower().startswith(HEADER_WORDS):
             yield number, line
 
 
 def _interval(line: str) -> tuple[float, float, str] | None:
-    fields = re.split(r"\s*[,;\s]\s*", line.strip(), maxsplit=2)
+    for fields, comma in _fields(line.strip()):
+        try:
+            start, end = (float(each.replace(",", ".") if comma else each) for each in fields[:2])
+            return start, end, fields[2].strip("\"' ").lower()
+        except (IndexError, ValueError):
+            continue
+    return None
+
+
+def _fields(line: str) -> Iterator[tuple[list[str], bool]]:
+    """The ways to split a line; and whether commas can only be those of decimals."""
+    for separator in ("\t", ";"):
+        if separator in line:
+            yield _unquoted(line, separator), True
+    if '"' in line:
+        yield _unquoted(line, ","), True
+    yield re.split(r"\s*[,;\s]\s*", line, maxsplit=2), False
+
+
+def _unquoted(line: str, separator: str) -> list[str]:
     try:
-        return float(fields[0]), float(fields[1]), fields[2].strip("\"' ").lower()
-    except (IndexError, ValueError):
-        return None
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+    except csv.Error:  # any text at all may be here
+        return []
 
 
 def _possible(start: float, end: float, where: str, findings: Findings) -> bool:

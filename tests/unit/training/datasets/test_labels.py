@@ -24,6 +24,13 @@ def intervals(path: Path, text: str, vocabulary: Vocabulary = WORDS) -> tuple[La
         "0,1.5,nosing\r\n1.5, 3.25, Sing\r\n3.25,4,NOSING\r\n",
         "\nStart,End,Label\n0,1.5,nosing\n1.5,3.25,sing\n3.25,4,nosing\n",
         '"onset_s"\toffset_s\tevent\n0\t1.5\tnosing\n1.5\t3.25\tsing\n3.25\t4\tnosing\n',
+        # As Audacity exports them, with ranges of frequencies, and as spreadsheets do.
+        "0.000000\t1.500000\tnosing\n\\\t100.000000\t4000.000000\n1.500000\t3.250000\tsing\n"
+        "\\\t-1.000000\t-1.000000\n3.250000\t4.000000\tnosing\n\\\t50.000000\t60.000000\n",
+        '"start","end","label"\n"0.0","1.5","nosing"\n"1.5","3.25","sing"\n"3.25","4.0","nosing"\n',
+        '"start";"end";"label"\n"0,0";"1,5";"nosing"\n"1,5";"3,25";"sing"\n"3,25";"4,0";"nosing"\n',
+        "0,000000\t1,500000\tnosing\n1,500000\t3,250000\tsing\n3,250000\t4,000000\tnosing\n",
+        "0;1.5;nosing\n1.5;3.25;sing\n3.25;4;nosing\n",
         '\ufeff0\t1.5\tnosing\n1.5\t3.25\t"sing"\n3.25\t4\tnosing',
     ],
 )
