@@ -30,7 +30,8 @@ Features = Annotated[str, typer.Option("--features", help="Feature profile.")]
 Vocal = Annotated[list[str] | None, typer.Option("--vocal", help="A label word that means singing; repeatable.")]
 Other = Annotated[list[str] | None, typer.Option("--other", help="A label word that means no singing; repeatable.")]
 Tolerance = Annotated[
-    float, typer.Option(min=0.0, help="Seconds that the end of the labels may be from that of the audio.")
+    float,
+    typer.Option(min=0.0, help="Seconds that the end of the labels, or what a header tells, may be from the audio's."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Draws the splits where neither file lists nor folders make them.")]
 ValidShare = Annotated[float, typer.Option(help="Share of the recordings for validation, where the seed draws.")]
@@ -46,10 +47,10 @@ def data() -> None:
     the Jamendo singing-voice set comes. [bold]jamendolyrics[/bold]: audio/ or mp3/, and word timings in
     words/NAME.csv or annotations/words/NAME.csv. [bold]folder[/bold]: audio anywhere, label files of the same names
     beside it (or audio below audio/ and labels below labels/), each line `start end word` in seconds, a header
-    above or none. [bold]asvspoof2017[/bold]: WAV or FLAC and protocols such as ASVspoof2017_V2_train.trn.txt or
-    ASVspoof2017_eval_v2_key.trl.txt, of either version and with two to seven columns: one label, genuine or spoof,
-    for each file. These are checked; training of replay detectors reads them as they are, so there is nothing to
-    import.
+    above or none, quoted or not; Audacity's exports are read as they come. [bold]asvspoof2017[/bold]: WAV or FLAC and
+    protocols such as ASVspoof2017_V2_train.trn.txt or ASVspoof2017_eval_v2_key.trl.txt, of either version and with two
+    to seven columns: one label, genuine or spoof, for each file. These are checked; training of replay detectors reads
+    them as they are, so there is nothing to import.
 
     File lists (filelists/train or train.txt ...) make the splits; else folders train/, valid/ and test/ (val/ and dev/
     are valid/, eval/ is test/), and what lies outside of them is left out; else a seed.
@@ -72,7 +73,8 @@ def check(
 ) -> None:
     """Say everything that is wrong with recordings before hours are spent on them; status 1 when there are errors.
 
-    Every file is decoded once. Errors are what keeps a file from being imported: missing or broken audio or labels,
+    Every file is decoded once, to its true end. Errors are what keeps a file from being imported: missing or broken
+    audio or labels, audio that breaks off more than --tolerance before what its header tells, or nobody knows how much,
     silence, NaN, labels of another length; and splits that share a file or hold one class only. Warnings are likely
     mistakes, notes are only worth knowing. In asvspoof2017 recordings of several splits are warned of and counted.
 

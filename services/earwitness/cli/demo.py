@@ -10,6 +10,7 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.connection import inference_backend, repository_folder
+from earwitness.cli.flaws import Flaws
 from earwitness.cli.options import Json, ModelRepository
 from earwitness.cli.results import print_runs, run_document, steps_done
 from earwitness.cli.stack import FREE_PORTS, Stack, StackSettings
@@ -95,7 +96,8 @@ async def _explain(
     from earwitness.client.explaining import explain_and_score
     from earwitness.client.references import find_recordings
 
-    recordings = find_recordings(audio)
+    flaws = Flaws()
+    recordings = find_recordings(audio, flaws)
     with tempfile.TemporaryDirectory(prefix="earwitness-demo-") as data, console.progress("starting") as update:
         settings = StackSettings(repository, Path(data), backend, ports=FREE_PORTS, inherit=False)
         async with (
@@ -108,7 +110,7 @@ async def _explain(
             runs = []
             for sense in SENSES:
                 selection = Selection("top" if sense == "maximise" else "bottom", 0, SELECTED_ROWS)
-                reference = await _build(scorer, Path(data), model, selection, recordings, update)
+                reference = await _build(scorer, Path(data), model, selection, recordings, flaws, update)
                 objective = Objective(layer, 0, sense)
                 console.say(f"searching: {objective}, {count} rows")
                 search = Search.of(model_name, objective, row_count=count, settings=Settings(steps=steps))
@@ -130,6 +132,7 @@ async def _build(
     model: "Model",
     selection: "Selection",
     recordings: list[Path],
+    flaws: Flaws,
     update: console.Update,
 ) -> str:
     """The name of a reference of the model's output layer."""
@@ -149,6 +152,7 @@ async def _build(
             recordings=recordings,
             description=f"{len(recordings)} recordings",
             on_progress=lambda event: update(event.done_count, event.recording_count, f"reference {name}"),
+            on_flaw=flaws,
         )
     finally:
         await backend.close()

@@ -13,7 +13,8 @@ import typer
 from earwitness.cli import console
 from earwitness.cli.connection import inference_backend
 from earwitness.cli.extra import extra
-from earwitness.cli.options import Data, Explainer, Force, Json, Triton
+from earwitness.cli.flaws import Flaws
+from earwitness.cli.options import Data, Explainer, Force, Json, Strict, Triton
 from earwitness.cli.sweep_places import SweepPlaces, holds_archive, is_folder
 from earwitness.errors import InvalidArgument
 
@@ -43,6 +44,7 @@ def explanations(
         list[Path] | None,
         typer.Option("--recordings", "-r", help="Real audio beside sweeps, files or folders of them."),
     ] = None,
+    strict: Strict = False,
     real_count: Annotated[
         int | None,
         typer.Option("--real", min=4, help="Real excerpts beside each objective. Default: two for each seed."),
@@ -96,12 +98,13 @@ def explanations(
 
         if out is not None:
             check_free(out, force=force, marks=EVIDENCE_MARKS)
-        found = find_recordings(recordings)
+        flaws = Flaws()
+        found = find_recordings(recordings, flaws, strict=strict)
         listener = Listener(open_judges())  # a missing package is told before the work begins
         places = SweepPlaces(context.obj, explainer, None, triton, model_repository, data)
         with console.progress("gathering") as update:
             backend = inference_backend(triton, model_repository, data)
-            gathered = asyncio.run(_gather(places, backend, sources, found, real_count, example_count, update))
+            gathered = asyncio.run(_gather(places, backend, sources, found, flaws, real_count, example_count, update))
             objectives = []
             for each in gathered:
                 objectives.append(listener.measure(each, update))
@@ -110,7 +113,7 @@ def explanations(
         if out is not None:
             write_evidence(out, evidence, example_count=example_count, force=force)
     if json_output:
-        console.print_json({**evidence_document(evidence), "out": out and out.absolute()})
+        console.print_json({**evidence_document(evidence), "out": out and out.absolute(), "flaws": flaws.document()})
         return
     _print_evidence(evidence)
     if out is not None:
@@ -122,6 +125,7 @@ async def _gather(
     backend: "InferenceBackend",
     sweeps: Sequence[str],
     recordings: Sequence[Path],
+    flaws: Flaws,
     real_count: int | None,
     example_count: int,
     update: console.Update,
@@ -141,6 +145,7 @@ async def _gather(
                     example_count=example_count,
                     real_count=real_count,
                     on_progress=update,
+                    on_flaw=flaws,
                 )
                 logger.info("gathered %s and %d real excerpts", gathered.title, len(gathered.excerpts))
                 found.append(gathered)

@@ -51,6 +51,9 @@ ModelRepository = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output folder if it holds something.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Fail where a recording cannot be read, or breaks off, instead of telling it.")
+]
 Layer = Annotated[str | None, typer.Option("--layer", "-l", help="Layer. Default: the output layer.")]
 Unit = Annotated[int | None, typer.Option("--unit", "-u", min=0, help="Unit of the layer. Default: 0.")]
 WholeLayer = Annotated[

@@ -9,7 +9,8 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.connection import Connection, inference_backend
-from earwitness.cli.options import Data, Json, Layer, Scorer, Triton
+from earwitness.cli.flaws import Flaws
+from earwitness.cli.options import Data, Json, Layer, Scorer, Strict, Triton
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def build(
         Path | None, typer.Option(help="Instead of audio: a .npy of activations (rows, units) computed elsewhere.")
     ] = None,
     description: Annotated[str, typer.Option(help="What audio this is, in words.")] = "",
+    strict: Strict = False,
     scorer: Scorer = None,
     triton: Triton = None,
     model_repository: Annotated[
@@ -61,6 +63,9 @@ def build(
     --triton, or in this process from --model-repository. Recordings shorter than an excerpt are left out, but repeated
     for a model that tells genuine from spoofed speech, as it hears them. Building again with more audio adds to the
     reference and makes a new version; the same excerpt of the same file is never counted twice.
+
+    Files are decoded to their true end, whatever they say of their length. One that breaks off is named, and what is
+    there is used; one that cannot be read is named and left out, unless none is left, or --strict is given.
 
     [bold]Examples[/bold]
 
@@ -83,7 +88,8 @@ def build(
     selection = _selection(unit, top, bottom)
     if bool(audio) == (activations is not None):
         raise InvalidArgument("audio", "give either audio files or --activations")
-    recordings = find_recordings(audio) if audio else []
+    flaws = Flaws()
+    recordings = find_recordings(audio, flaws, strict=strict) if audio else []
     batch = None if activations is None else load_activations(activations)
     connection: Connection = context.obj
 
@@ -117,6 +123,7 @@ def build(
                     hop_frames=hop,
                     description=description,
                     on_progress=tell,
+                    on_flaw=flaws,
                 )
         finally:
             await backend.close()
@@ -124,7 +131,7 @@ def build(
     with console.progress("reading") as update:
         built = asyncio.run(work(update))
     if json_output:
-        console.print_json(asdict(built))
+        console.print_json({**asdict(built), "flaws": flaws.document()})
         return
     if built.too_short:
         console.say(f"left out, shorter than one excerpt: {', '.join(map(str, built.too_short))}")

@@ -9,7 +9,7 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.connection import Connection
-from earwitness.cli.options import Data, Directions, Explainer, Force, Json, Layer, Scorer, WholeLayer
+from earwitness.cli.options import Data, Directions, Explainer, Force, Json, Layer, Scorer, Strict, WholeLayer
 from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepository, RecordingsTriton
 from earwitness.cli.sweep_plan import objectives_of, require_tunable, senses_of, settings_of
 from earwitness.cli.sweep_results import (
@@ -95,6 +95,7 @@ def sweep(
     out: Out = None,
     example_count: ExampleCount = 8,
     recordings: Recordings = None,
+    strict: Strict = False,
     force: Force = False,
     wait: Wait = True,
     request_id: RequestId = None,
@@ -146,7 +147,7 @@ def sweep(
         )
     elif out is not None:
         check_folder(out, objective_count, force=force)
-    real = RealAudio.of(recordings, out, triton, model_repository, data)
+    real = RealAudio.of(recordings, out, triton, model_repository, data, strict=strict)
     connection: Connection = context.obj
 
     async def run(update: console.Update) -> "Sweep | tuple[TuningPlan, Tuned] | None":
@@ -185,8 +186,8 @@ def sweep(
     if found is None:
         return
     if isinstance(found, tuple):
-        show_tuned(*found, out, json_output)
+        show_tuned(*found, out, json_output, real)
     elif json_output:
-        console.print_json({**sweep_document(found), "out": out and out.absolute()})
+        console.print_json({**sweep_document(found), "out": out and out.absolute(), **RealAudio.document(real)})
     else:
         print_sweep(found, out)

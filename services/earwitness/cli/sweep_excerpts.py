@@ -1,7 +1,7 @@
 """The real recordings that a sweep's page plays beside its explanations."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -9,6 +9,7 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.connection import inference_backend
+from earwitness.cli.flaws import Flaws
 from earwitness.errors import FailedPrecondition, InvalidArgument
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class RealAudio:
     triton: str | None
     model_repository: Path | None
     data: Path | None
+    flaws: Flaws = field(default_factory=Flaws)
 
     @classmethod
     def of(
@@ -62,22 +64,22 @@ class RealAudio:
         triton: str | None,
         model_repository: Path | None,
         data: Path | None,
+        *,
+        strict: bool = False,
     ) -> Self | None:
-        """The recordings that options name, each of which can be read; None without any.
+        """The recordings that options name, and which can be read; None without any.
 
-        Raises: InvalidArgument for paths without audio, or without a page to play them; AudioError.
+        Raises: InvalidArgument for paths without audio that can be used, with `strict` for any that cannot, or without
+        a page to play them.
         """
         from earwitness.client.references import find_recordings
-        from earwitness.features import check_audio
 
         if not paths:
             return None
         if out is None:
             raise InvalidArgument("recordings", "are played by the page of --out; give it too")
-        found = find_recordings(paths)
-        for recording in found:
-            check_audio(recording)
-        return cls(found, triton, model_repository, data)
+        flaws = Flaws()
+        return cls(find_recordings(paths, flaws, strict=strict), triton, model_repository, data, flaws)
 
     async def check(self, model: str, weights_sha256: str) -> None:
         """Make sure that the classifier that is to run is the one of the sweep: cheap, worth calling before it.
@@ -112,6 +114,12 @@ class RealAudio:
                 recordings=self.recordings,
                 count=count,
                 on_progress=lambda done, total: update(done, total, "recordings listened to"),
+                on_flaw=self.flaws,
             )
         finally:
             await backend.close()
+
+    @staticmethod
+    def document(real: "RealAudio | None") -> dict[str, list[dict[str, str]]]:
+        """What was wrong with the recordings, as JSON to be added to a command's."""
+        return {"flaws": [] if real is None else real.flaws.document()}

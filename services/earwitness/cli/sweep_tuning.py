@@ -139,10 +139,13 @@ def tuned_document(plan: "TuningPlan", tuned: "Tuned") -> dict[str, Any]:
     }
 
 
-def show_tuned(plan: "TuningPlan", tuned: "Tuned", out: Path | None, json_output: bool) -> None:
+def show_tuned(
+    plan: "TuningPlan", tuned: "Tuned", out: Path | None, json_output: bool, real: "RealAudio | None"
+) -> None:
     """The best settings of all trials, or all of them as JSON."""
     if json_output:
-        console.print_json({**tuned_document(plan, tuned), "out": out and out.absolute()})
+        flaws = [] if real is None else real.flaws.document()
+        console.print_json({**tuned_document(plan, tuned), "out": out and out.absolute(), "flaws": flaws})
         return
     ranked = [(each.result, each.ranked) for each in tuned.candidates if each.ranked]
     more = print_ranking(f"{plan.model}: {plan.objective.objective}", ranked)

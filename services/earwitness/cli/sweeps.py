@@ -9,7 +9,7 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.connection import Connection
-from earwitness.cli.options import Data, Explainer, Force, Json, Scorer, Triton
+from earwitness.cli.options import Data, Explainer, Force, Json, Scorer, Strict, Triton
 from earwitness.cli.sweep import ExampleCount, Out, RequestId, Wait
 from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepository, RecordingsTriton
 from earwitness.cli.sweep_places import SweepPlaces, is_folder
@@ -74,6 +74,7 @@ def show(
     out: Out = None,
     example_count: ExampleCount = 8,
     recordings: Recordings = None,
+    strict: Strict = False,
     force: Force = False,
     explainer: Explainer = None,
     scorer: Scorer = None,
@@ -89,7 +90,7 @@ def show(
     explanations[/bold].
     """
     places = SweepPlaces(context.obj, explainer, scorer, triton, model_repository, data)
-    real = RealAudio.of(recordings, out, triton, model_repository, data)
+    real = RealAudio.of(recordings, out, triton, model_repository, data, strict=strict)
 
     async def ask(update: console.Update) -> "Sweep":
         if out is None:
@@ -105,7 +106,7 @@ def show(
     with console.progress("reading") as update:
         found = asyncio.run(ask(update))
     if json_output:
-        console.print_json({**sweep_document(found), "out": out and out.absolute()})
+        console.print_json({**sweep_document(found), "out": out and out.absolute(), **RealAudio.document(real)})
     else:
         print_sweep(found, out, every=every)
 

@@ -12,7 +12,18 @@ from earwitness.client.output.report import RealExcerpt
 from earwitness.client.references import bundle_of, identity_of, judges_whole_recordings, layer_activations
 from earwitness.client.values import FloatArray, Objective
 from earwitness.errors import InvalidArgument
-from earwitness.features import FeatureProfile, load_audio, profile_from_dict, recording_excerpts, render_picture
+from earwitness.features import (
+    AudioError,
+    FeatureProfile,
+    Flaw,
+    OnFlaw,
+    decode_audio,
+    load_audio,
+    log_flaw,
+    profile_from_dict,
+    recording_excerpts,
+    render_picture,
+)
 from earwitness.inference.agreement import ask_agreement
 from earwitness.inference.backend import InferenceBackend
 
@@ -44,6 +55,7 @@ async def top_excerpts(
     recordings: Sequence[Path],
     count: int,
     on_progress: Callable[[int, int], None] | None = None,
+    on_flaw: OnFlaw = log_flaw,
 ) -> tuple[tuple[RealExcerpt, ...], ...]:
     """For each objective the `count` excerpts of `recordings` that activate it most (least, when minimising), most
     first.
@@ -52,9 +64,11 @@ async def top_excerpts(
     excerpt, and those that are returned for an objective do not overlap. Their sound is that of the recording, with its
     peak brought near full scale; one shorter than an excerpt is repeated for a model that judges whole recordings, and
     left out for others. `on_progress` gets the recordings done and in all. Fewer excerpts come back where there are
-    fewer.
+    fewer. A recording that cannot be read is left out, of one that breaks off what is there is heard; `on_flaw` is told
+    of both.
 
-    Raises: InvalidArgument for an unknown model or layer, or a count below 1; AudioError; InferenceUnavailable.
+    Raises: InvalidArgument for an unknown model or layer, a count below 1, or recordings of which none can be read;
+    InferenceUnavailable.
     """
     if count < 1:
         raise InvalidArgument("count", f"got {count}; give at least 1")
@@ -66,8 +80,14 @@ async def top_excerpts(
     whole = judges_whole_recordings(bundle)
     hop = max(1, frame_count // 2)
     best: list[list[_Found]] = [[] for _ in objectives]
+    left_out: list[Flaw] = []
     for done, recording in enumerate(recordings, start=1):
-        excerpts = await asyncio.to_thread(_excerpts, recording, profile, hop, repeated=whole)
+        try:
+            excerpts = await asyncio.to_thread(_excerpts, recording, profile, hop, repeated=whole, on_flaw=on_flaw)
+        except AudioError as err:
+            left_out.append(Flaw.of(recording, err))
+            on_flaw(left_out[-1])
+            continue
         if len(excerpts):
             layers = {each.layer for each in objectives}
             units = {layer: await layer_activations(backend, bundle, layer, excerpts) for layer in layers}
@@ -82,6 +102,8 @@ async def top_excerpts(
                 best[index] = _apart([*best[index], *found], frame_count)[:count]
         if on_progress is not None:
             on_progress(done, len(recordings))
+    if left_out and len(left_out) == len(recordings):
+        raise InvalidArgument("recordings", f"none can be used: {left_out[0]}")
     made = []
     for objective, found in zip(objectives, best, strict=True):
         sign = 1.0 if objective.sense == "maximise" else -1.0
@@ -112,8 +134,9 @@ def _apart(found: Sequence[_Found], frame_count: int) -> list[_Found]:
     return kept
 
 
-def _excerpts(recording: Path, profile: FeatureProfile, hop: int, *, repeated: bool) -> FloatArray:
-    return recording_excerpts(profile, load_audio(recording, profile.sample_rate_hz), hop, repeated=repeated)
+def _excerpts(recording: Path, profile: FeatureProfile, hop: int, *, repeated: bool, on_flaw: OnFlaw) -> FloatArray:
+    waveform = load_audio(recording, profile.sample_rate_hz, on_flaw)
+    return recording_excerpts(profile, waveform, hop, repeated=repeated)
 
 
 def samples_of(profile: FeatureProfile, first_frame: int, frame_count: int) -> slice:
@@ -127,7 +150,7 @@ def _rendered(found: _Found, sign: float, profile: FeatureProfile, frame_count: 
 
     activation = sign * found.upwards
     samples = samples_of(profile, found.first_frame, frame_count)
-    waveform = load_audio(found.recording, profile.sample_rate_hz)[samples]
+    waveform = decode_audio(found.recording).at(found.recording, profile.sample_rate_hz)[samples]
     if len(waveform) < profile.sample_count(frame_count):  # repeated, as the model hears it
         waveform = np.resize(waveform, profile.sample_count(frame_count))
     loudest = float(np.abs(waveform).max())

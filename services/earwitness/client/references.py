@@ -21,17 +21,22 @@ from earwitness.client.values import FloatArray, Reference, ReferenceIdentity, R
 from earwitness.detection.tables import KEY_WORDS
 from earwitness.errors import InvalidArgument
 from earwitness.features import (
+    AUDIO_SUFFIXES,
+    AudioError,
     FeatureProfile,
-    check_audio,
-    load_audio,
+    Flaw,
+    OnFlaw,
+    decode_audio,
+    find_audio,
+    log_flaw,
     profile_from_dict,
     recording_excerpts,
+    usable,
 )
 from earwitness.inference.agreement import ask_agreement
 from earwitness.inference.backend import InferenceBackend, ModelUnusable
 from earwitness.inference.metadata import BundleMetadata
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 BATCH_ROWS = 64
 MAX_SHARD_ROWS = 1_000_000
 MAX_SHARD_BYTES = 64 * 2**20
@@ -65,24 +70,24 @@ class BuiltReference:
     too_short: tuple[Path, ...]
 
 
-def find_recordings(paths: Iterable[Path]) -> list[Path]:
-    """The audio files among `paths` and, sorted, below the folders among them.
+def find_recordings(paths: Iterable[Path], on_flaw: OnFlaw = log_flaw, *, strict: bool = False) -> list[Path]:
+    """The audio files among `paths` and, sorted, below the folders among them, which can be read.
 
-    Raises: InvalidArgument for a path that does not exist, or when there is no audio at all.
+    `on_flaw` is told of every other one, and why. With `strict` that is an error, and so is a file that breaks off, for
+    which all are decoded.
+
+    Raises: InvalidArgument for a path that does not exist, when there is no audio at all, or none of it can be used.
     """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise InvalidArgument("audio", f"{path} does not exist; give audio files, or folders of them")
-    if not found:
-        raise InvalidArgument(
-            "audio", f"no audio files found; give files or folders of {', '.join(sorted(AUDIO_SUFFIXES))}"
-        )
-    return found
+    try:
+        found = find_audio(paths, on_flaw)
+        if not found:
+            known = ", ".join(sorted(AUDIO_SUFFIXES))
+            raise InvalidArgument("audio", f"no audio files found; give files, or folders of {known}")
+        return usable(found, on_flaw, strict=strict)
+    except FileNotFoundError as err:
+        raise InvalidArgument("audio", f"{err} does not exist; give audio files, or folders of them") from err
+    except AudioError as err:
+        raise InvalidArgument("audio", str(err)) from err
 
 
 async def bundle_of(backend: InferenceBackend, model: str) -> BundleMetadata:
@@ -110,14 +115,16 @@ async def build_reference(
     hop_frames: int | None = None,
     description: str = "",
     on_progress: Callable[[BuildProgress], None] | None = None,
+    on_flaw: OnFlaw = log_flaw,
 ) -> BuiltReference:
     """Build, or extend, the reference `name` from real audio and freeze it.
 
     `backend` runs the classifier of `model`; an excerpt begins every `hop_frames` frames (default: half an excerpt).
-    Recordings shorter than one are repeated where the model judges whole recordings, and else left out.
+    Recordings shorter than one are repeated where the model judges whole recordings, and else left out. One that cannot
+    be read is left out, of one that breaks off what is there is used; `on_flaw` is told of both.
 
     Raises: InvalidArgument for an unknown model or layer, a reference of that name with another identity or selection,
-    or when no recording is long enough; AudioError; ModelUnusable, InconsistentModel, InferenceUnavailable; RpcFailure.
+    or when no recording can be used; ModelUnusable, InconsistentModel, InferenceUnavailable; RpcFailure.
     """
     bundle = await bundle_of(backend, model)
     hop = bundle.spectrogram_shape[1] // 2 if hop_frames is None else hop_frames
@@ -126,12 +133,17 @@ async def build_reference(
     identity = identity_of(bundle, layer)
     await ask_agreement(backend, bundle, [each for each in bundle.layers if each.name == layer])
     profile, whole = profile_from_dict(bundle.features), judges_whole_recordings(bundle)
-    for recording in recordings:  # a file that cannot be used is found before anything is kept
-        await asyncio.to_thread(check_audio, recording)
     added = duplicates = rows = 0
-    too_short: list[Path] = []
+    too_short, left_out = list[Path](), list[Flaw]()
     for index, recording in enumerate(recordings, start=1):
-        shard_id, excerpts = await asyncio.to_thread(_excerpts, recording, profile, hop, repeated=whole)
+        try:
+            shard_id, excerpts = await asyncio.to_thread(
+                _excerpts, recording, profile, hop, repeated=whole, on_flaw=on_flaw
+            )
+        except AudioError as err:
+            left_out.append(Flaw.of(recording, err))
+            on_flaw(left_out[-1])
+            continue
         if len(excerpts):
             activations = await layer_activations(backend, bundle, layer, excerpts)
             if not rows:  # from here on there is something to keep
@@ -149,6 +161,8 @@ async def build_reference(
         if on_progress is not None:
             on_progress(BuildProgress(index, len(recordings), rows))
     if not rows:
+        if left_out and not too_short:
+            raise InvalidArgument("audio", f"no recording can be used: {left_out[0]}")
         seconds = bundle.spectrogram_shape[1] / profile.frames_per_second
         raise InvalidArgument("audio", f"no recording holds an excerpt; one takes {seconds:.2f} s")
     version = await scorer.freeze_reference(name)
@@ -264,10 +278,17 @@ async def _append(scorer: ScorerClient, name: str, shard_id: str, activations: F
         return False
 
 
-def _excerpts(recording: Path, profile: FeatureProfile, hop_frames: int, *, repeated: bool) -> tuple[str, FloatArray]:
+def _excerpts(
+    recording: Path, profile: FeatureProfile, hop_frames: int, *, repeated: bool, on_flaw: OnFlaw = log_flaw
+) -> tuple[str, FloatArray]:
     """A recording's shard id and its excerpts `[N, bands, frames]`, see `recording_excerpts`."""
-    waveform = load_audio(recording, profile.sample_rate_hz)
-    key = f"{profile.name} hop {hop_frames} " + hashlib.sha256(recording.read_bytes()).hexdigest()
+    decoded = decode_audio(recording)
+    waveform = decoded.at(recording, profile.sample_rate_hz)
+    for flaw in decoded.flaws(recording):
+        on_flaw(flaw)
+    # References that are there may hold what a decoder by itself makes of such a file: that is another shard.
+    how = f"{profile.name} hop {hop_frames} {'mended ' if decoded.mended else ''}"
+    key = how + hashlib.sha256(recording.read_bytes()).hexdigest()
     shard_id = f"audio-{hashlib.sha256(key.encode()).hexdigest()}"
     return shard_id, recording_excerpts(profile, waveform, hop_frames, repeated=repeated)
 

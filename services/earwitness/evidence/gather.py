@@ -13,7 +13,7 @@ from earwitness.client.values import Artefact, Explanation, FloatArray, Objectiv
 from earwitness.errors import FailedPrecondition, InvalidArgument
 from earwitness.evidence.distances import MIN_ROWS
 from earwitness.evidence.values import PLACES, Gathered
-from earwitness.features import AUDIO_SEED, FeatureProfile
+from earwitness.features import AUDIO_SEED, FeatureProfile, OnFlaw, log_flaw
 from earwitness.inference.backend import InferenceBackend
 
 Progress = Callable[[int, int, str], None]
@@ -77,11 +77,12 @@ async def gather(
     example_count: int,
     on_progress: Progress,
     real_count: int | None = None,
+    on_flaw: OnFlaw = log_flaw,
 ) -> Gathered:
     """All explanations of the settings to be judged, with sound (the first `example_count` with a picture too), and the
-    `real_count` real excerpts that activate the objective most.
+    `real_count` real excerpts that activate the objective most; `on_flaw` is as in `top_excerpts`.
 
-    Raises: InvalidArgument for recordings with too few excerpts; AudioError; InferenceUnavailable; as the source.
+    Raises: InvalidArgument for recordings with too few excerpts; InferenceUnavailable; as the source.
     """
     sweep, model = chosen.source.sweep, chosen.source.model
     count = REAL_PER_ROW * len(sweep.seeds) if real_count is None else real_count
@@ -92,6 +93,7 @@ async def gather(
         recordings=recordings,
         count=count,
         on_progress=lambda done, total: on_progress(done, total, "finding real excerpts"),
+        on_flaw=on_flaw,
     )
     profile = profile_of(model)
     if len(excerpts) < MIN_REAL:

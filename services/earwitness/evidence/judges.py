@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from earwitness.errors import InvalidArgument
 from earwitness.evidence import musicnn
+from earwitness.features import AudioError, decode_audio
 
 Waveform = NDArray[np.float32]
 
@@ -187,10 +188,8 @@ def separation(high: Sequence[float] | NDArray[np.float64], low: Sequence[float]
 def judge_folders(high: Path, low: Path, on_progress: Callable[[int, int], None] | None = None) -> list[Contrast]:
     """What each judge says of the WAV files of two output folders of `earwitness explain`.
 
-    Raises: InvalidArgument when a folder holds no WAV files; ModuleNotFoundError; soundfile.LibsndfileError.
+    Raises: InvalidArgument when a folder holds no WAV files; ModuleNotFoundError; AudioError.
     """
-    import soundfile
-
     found = []
     for folder in (high, low):
         if not (files := sorted(folder.glob("*.wav"))):
@@ -203,9 +202,12 @@ def judge_folders(high: Path, low: Path, on_progress: Callable[[int, int], None]
     done, count = 0, sum(map(len, found))
     for side, files in enumerate(found):
         for path in files:
-            waveform, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+            decoded = decode_audio(path)
+            if decoded.breaks_off:
+                raise AudioError(f"{path}: {decoded.breaks_off}; explain again")
             for name, judge in judges.items():
-                probabilities[name][side].append(judge.hear(waveform.mean(axis=1), rate_hz).vocal_probability)
+                heard = judge.hear(decoded.waveform, decoded.sample_rate_hz)
+                probabilities[name][side].append(heard.vocal_probability)
             done += 1
             if on_progress is not None:
                 on_progress(done, count)

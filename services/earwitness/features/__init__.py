@@ -1,7 +1,8 @@
 """Audio in, spectrograms out, and back: versioned feature profiles, loading and inversion. Needs no torch."""
 
-from earwitness.features.audio import AudioError, Decoded, check_audio, decode_audio, load_audio, resample, write_wav
+from earwitness.features.audio import AudioError, Decoded, Flaw, OnFlaw, log_flaw, resample, write_wav
 from earwitness.features.constant_q import ConstantQProfile
+from earwitness.features.decoding import check_audio, decode_audio, load_audio
 from earwitness.features.inversion import InvertedAudio
 from earwitness.features.mel import MelProfile
 from earwitness.features.picture import render_picture
@@ -14,32 +15,40 @@ from earwitness.features.profile import (
     profile_from_dict,
     with_excerpt_frames,
 )
+from earwitness.features.recordings import AUDIO_SUFFIXES, find_audio, usable, visible_files
 from earwitness.features.sound import AUDIO_SEED, Audio, render_audio
 from earwitness.features.utterances import cut_or_repeat, recording_excerpts, utterance_spectrogram
 
 __all__ = [
     "AUDIO_SEED",
+    "AUDIO_SUFFIXES",
     "PROFILES",
     "Audio",
     "AudioError",
     "ConstantQProfile",
     "Decoded",
     "FeatureProfile",
+    "Flaw",
     "InvertedAudio",
     "LogMelProfile",
     "MelProfile",
+    "OnFlaw",
     "PowerProfile",
     "check_audio",
     "cut_or_repeat",
     "decode_audio",
+    "find_audio",
     "get_profile",
     "load_audio",
+    "log_flaw",
     "profile_from_dict",
     "recording_excerpts",
     "render_audio",
     "render_picture",
     "resample",
+    "usable",
     "utterance_spectrogram",
+    "visible_files",
     "with_excerpt_frames",
     "write_wav",
 ]

@@ -1,14 +1,20 @@
-"""Audio files to mono float32 waveforms at the wanted rate, and back to WAV."""
+"""Sound as a mono float32 waveform: what a file held and what is not right with it, other rates, and back to WAV."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+logger = logging.getLogger(__name__)
+
 PCM16_PEAK = 32767
-BLOCK_SAMPLES = 1 << 18
-"""Samples of each channel decoded at once: only the mean of the channels is kept of a long recording."""
+
+FlawKind = Literal["left-out", "cut-off", "remark"]
+"""Nothing of the file is used; it breaks off, and what is there is used; something else worth knowing."""
 
 
 class AudioError(ValueError):
@@ -16,76 +22,80 @@ class AudioError(ValueError):
 
 
 @dataclass(frozen=True)
+class Flaw:
+    """What is not as it should be with a file of sound; `message` goes on after its name."""
+
+    path: Path
+    kind: FlawKind
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+    @classmethod
+    def of(cls, path: Path, err: AudioError) -> "Flaw":
+        """A file that is left out because of `err`."""
+        return cls(path, "left-out", str(err).removeprefix(f"{path}: "))
+
+
+OnFlaw = Callable[[Flaw], None]
+"""Told of flaws as they are found, in whatever thread."""
+
+
+def log_flaw(flaw: Flaw) -> None:
+    """Warns of a flaw; what is told of them where nobody else listens."""
+    logger.warning("%s%s", "left out: " if flaw.kind == "left-out" else "", flaw)
+
+
+@dataclass(frozen=True)
 class Decoded:
     """A file as it was recorded: the mean of its channels `[samples]`, float32, at its own rate.
 
-    `promised_count` is the number of samples that its header tells; a file that is cut off decodes to fewer.
+    `promised_count` is the number of samples that its header tells, or that it holds where no header does; a file that
+    is cut off decodes to fewer, or has None where it does not tell how long it was. `ending` says more of why it breaks
+    off, `remarks` are on what else is odd. A `mended` file was not given to the decoder as it is: by itself it makes
+    less of it.
     """
 
     waveform: NDArray[np.float32]
     sample_rate_hz: int
-    promised_count: int
+    promised_count: int | None
     channel_count: int
+    ending: str = ""
+    remarks: tuple[str, ...] = ()
+    mended: bool = False
 
+    @property
+    def seconds(self) -> float:
+        return len(self.waveform) / self.sample_rate_hz
 
-def decode_audio(path: Path | str) -> Decoded:
-    """Decodes a file block by block, whatever its samples are.
+    @property
+    def promised_seconds(self) -> float | None:
+        return None if self.promised_count is None else self.promised_count / self.sample_rate_hz
 
-    Reads what libsndfile reads (WAV, FLAC, OGG Vorbis and Opus, MP3) at any rate and channel count.
+    @property
+    def breaks_off(self) -> str:
+        """How much of the file is there and how much was promised, where it is cut off; else empty."""
+        if self.promised_seconds is None:
+            return f"breaks off after {self.seconds:.2f} s: {self.ending}"
+        missing = (self.promised_count or 0) - len(self.waveform)
+        if missing <= 0:
+            return ""
+        if missing < self.sample_rate_hz / 10:
+            return f"breaks off {missing} samples before the {self.promised_seconds:.2f} s that its header tells"
+        why = f" ({self.ending})" if self.ending else ""
+        return f"breaks off after {self.seconds:.2f} of the {self.promised_seconds:.2f} s that its header tells{why}"
 
-    Raises: AudioError when the file is missing, unreadable or empty.
-    """
-    import soundfile
+    def flaws(self, path: Path) -> list[Flaw]:
+        """What is not as it should be, `path` being the file."""
+        cut = self.breaks_off
+        return [*([Flaw(path, "cut-off", cut)] if cut else []), *(Flaw(path, "remark", each) for each in self.remarks)]
 
-    path = Path(path)
-    check_audio(path)
-    blocks = []
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate_hz, promised_count, channel_count = int(file.samplerate), int(file.frames), int(file.channels)
-            while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
-                blocks.append(block.mean(axis=1, dtype=np.float32))
-    except soundfile.LibsndfileError as err:
-        raise _unreadable(path, err) from err
-    if not blocks:
-        raise _empty(path)
-    return Decoded(np.concatenate(blocks), rate_hz, promised_count, channel_count)
-
-
-def load_audio(path: Path | str, sample_rate_hz: int) -> NDArray[np.float32]:
-    """The file's waveform `[samples]`, float32, the mean of its channels, resampled to `sample_rate_hz`.
-
-    Raises: AudioError when the file is missing, unreadable, empty, or holds NaN or infinite samples.
-    """
-    decoded = decode_audio(path)
-    if not np.isfinite(decoded.waveform).all():
-        raise AudioError(f"{path}: holds NaN or infinite samples; export it again with finite values")
-    return resample(decoded.waveform, decoded.sample_rate_hz, sample_rate_hz)
-
-
-def check_audio(path: Path) -> None:
-    """Looks at the file's header alone.
-
-    Raises: AudioError when the file is missing, is no audio, or says that it holds no samples.
-    """
-    import soundfile
-
-    if not path.is_file():
-        raise AudioError(f"{path}: no such audio file; check the path")
-    try:
-        frame_count = soundfile.info(path).frames
-    except soundfile.LibsndfileError as err:
-        raise _unreadable(path, err) from err
-    if not frame_count:
-        raise _empty(path)
-
-
-def _unreadable(path: Path, err: Exception) -> AudioError:
-    return AudioError(f"{path}: cannot be read as audio ({err}); use WAV, FLAC, OGG or MP3")
-
-
-def _empty(path: Path) -> AudioError:
-    return AudioError(f"{path}: holds no samples; give a recording that is not empty")
+    def at(self, path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
+        """The waveform resampled to `sample_rate_hz`. Raises: AudioError for NaN or infinite samples."""
+        if not np.isfinite(self.waveform).all():
+            raise AudioError(f"{path}: holds NaN or infinite samples; export it again with finite values")
+        return resample(self.waveform, self.sample_rate_hz, sample_rate_hz)
 
 
 def resample(waveform: NDArray[np.float32], from_hz: float, to_hz: float) -> NDArray[np.float32]:

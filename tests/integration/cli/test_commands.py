@@ -220,6 +220,28 @@ def test_wrong_audio_and_names_are_one_line(run: Run, stack: Served, tmp_path: P
     assert "serves tiny" in run(*build, "x", tmp_path / "short.wav", "-m", "big", "--data", stack.data).error()
 
 
+def test_recordings_that_are_cut_or_unreadable_are_named(run: Run, stack: Served, music: Path, tmp_path: Path) -> None:
+    (music / "text.wav").write_text("not audio")
+    (music / "cut.wav").write_bytes((music / "0.wav").read_bytes()[: (music / "0.wav").stat().st_size // 2])
+    build, data = ("reference", "build", "odd", "-m", "tiny", music), ("--data", stack.data)
+    refused = run(*build, "--strict", *data).error()
+    assert "text.wav: cannot be read as audio (it is text)" in refused
+    assert "cut.wav: breaks off after" in refused
+    assert "references/odd does not exist" in run("reference", "show", "odd", *data).error()  # nothing was kept
+    built = run(*build, *data)
+    assert "3 recordings added" in built.stdout
+    assert f"left out: {music}/text.wav: cannot be read as audio (it is text)" in built.stderr
+    assert f"{music}/cut.wav: breaks off after" in built.stderr
+    document = run(*build, *data, "--json").json()
+    assert [(Path(each["file"]).name, each["kind"]) for each in document["flaws"]] == [
+        ("text.wav", "left-out"),
+        ("cut.wav", "cut-off"),
+    ]
+    for path in music.glob("*.wav"):
+        path.write_text("not audio")
+    assert "0.wav: cannot be read as audio (it is text)" in run(*build, *data).error()
+
+
 def test_nobody_there_says_how_to_start(run: Run) -> None:
     for words in (("models", "--explainer"), ("reference", "list", "--scorer")):
         error = run(*words, "127.0.0.1:1").error()

@@ -13,7 +13,7 @@ from earwitness.client.excerpts import top_excerpts
 from earwitness.client.references import bundle_of, layer_activations
 from earwitness.client.values import Objective, Sense
 from earwitness.errors import InvalidArgument
-from earwitness.features import load_audio
+from earwitness.features import Flaw, load_audio
 from earwitness.inference.local import LocalBackend
 from tests.helpers.tiny_bundle import PROFILE, write_tiny_bundle
 from tests.integration.cli.served import write_recording
@@ -82,6 +82,24 @@ async def test_sounds_are_those_of_the_recordings(backend: LocalBackend, recordi
         loudest = each.spectrogram > each.spectrogram.max() - 3
         shift = again[loudest] - each.spectrogram[loudest]
         assert np.ptp(shift) < 0.1  # the same but for its gain
+
+
+async def test_recordings_that_are_cut_or_unreadable_are_told(
+    backend: LocalBackend, recordings: list[Path], tmp_path: Path
+) -> None:
+    text, cut = tmp_path / "text.wav", tmp_path / "cut.wav"
+    text.write_text("not audio")
+    content = recordings[2].read_bytes()
+    cut.write_bytes(content[: len(content) * 3 // 4])
+    flaws: list[Flaw] = []
+    objectives = [Objective("fc3", 0)]
+    (found,) = await top_excerpts(
+        backend, model="tiny", objectives=objectives, recordings=[text, cut], count=2, on_flaw=flaws.append
+    )
+    assert len(found) == 2
+    assert [(flaw.path, flaw.kind) for flaw in flaws] == [(text, "left-out"), (cut, "cut-off")]
+    with pytest.raises(InvalidArgument, match=r"recordings: none can be used: .*text\.wav: cannot be read as audio"):
+        await top_excerpts(backend, model="tiny", objectives=objectives, recordings=[text], count=2)
 
 
 async def test_a_short_utterance_is_repeated_where_the_whole_is_judged(tmp_path: Path) -> None:

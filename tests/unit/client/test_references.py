@@ -1,10 +1,12 @@
 """Recordings are found, cut, and named by their contents."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from earwitness.client.references import (
     _excerpts,
@@ -15,7 +17,7 @@ from earwitness.client.references import (
     layer_activations,
 )
 from earwitness.errors import InvalidArgument
-from earwitness.features import cut_or_repeat, profile_from_dict, write_wav
+from earwitness.features import Flaw, cut_or_repeat, profile_from_dict, write_wav
 from earwitness.inference.local import LocalBackend
 from earwitness.training.replay.spectrograms import stored_spectrograms
 from earwitness.training.replay.utterances import Utterance
@@ -32,12 +34,20 @@ def noise(path: Path, frames: int, seed: int = 0) -> Path:
     return path
 
 
-def test_folders_are_searched_and_sorted(tmp_path: Path) -> None:
-    for name in ("b.wav", "a.WAV", "notes.txt", "deep/c.flac"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = find_recordings([tmp_path, tmp_path / "notes.txt"])
-    assert [path.name for path in found] == ["a.WAV", "b.wav", "c.flac", "notes.txt"]
+def test_folders_are_searched_and_what_cannot_be_used_is_told(tmp_path: Path) -> None:
+    noise(tmp_path / "b.wav", 40)
+    noise(tmp_path / "a.WAV", 40, seed=1)
+    (tmp_path / "deep").mkdir()
+    soundfile.write(tmp_path / "deep/c.aiff", np.ones(100), 8_000)
+    (tmp_path / "d.flac").touch()
+    flaws: list[Flaw] = []
+    found = find_recordings([tmp_path], flaws.append)
+    assert [path.name for path in found] == ["a.WAV", "b.wav", "c.aiff"]
+    assert [(flaw.path.name, flaw.kind) for flaw in flaws] == [("d.flac", "left-out")]
+    with pytest.raises(InvalidArgument, match=r"audio: --strict: .*d\.flac: cannot be read as audio \(it is empty"):
+        find_recordings([tmp_path], flaws.append, strict=True)
+    with pytest.raises(InvalidArgument, match=r"d\.flac: cannot be read as audio \(it is empty"):
+        find_recordings([tmp_path / "d.flac"], flaws.append)
 
 
 def test_missing_and_empty_paths_are_refused(tmp_path: Path) -> None:
@@ -53,6 +63,8 @@ def test_shard_is_named_by_contents_and_cut(tmp_path: Path) -> None:
     other = noise(tmp_path / "other.wav", 40, seed=1)
     names = [_excerpts(path, PROFILE, 6, repeated=False)[0] for path in (first, copy, other)]
     assert names[0] == names[1] != names[2]
+    key = f"{PROFILE.name} hop 6 {hashlib.sha256(first.read_bytes()).hexdigest()}"
+    assert names[0] == f"audio-{hashlib.sha256(key.encode()).hexdigest()}"  # references that are there have it so
     assert _excerpts(first, PROFILE, 5, repeated=False)[0] != names[0]
 
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from earwitness.features import AudioError, decode_audio, load_audio, write_wav
-from earwitness.features.audio import BLOCK_SAMPLES
+from earwitness.features.decoding import BLOCK_SAMPLES
 
 RATE_HZ = 22_050
 

@@ -23,9 +23,9 @@ from typing import Final, Literal
 from earwitness.detection.errors import listed
 from earwitness.detection.keys import Trial, add_facts, read_trials
 from earwitness.errors import InvalidArgument
+from earwitness.features import AUDIO_SUFFIXES, Flaw, visible_files
 from earwitness.training.corpus import DatasetError
 from earwitness.training.datasets.inspection import sha256_of
-from earwitness.training.datasets.layout import AUDIO_SUFFIXES, visible_files
 from earwitness.training.datasets.problems import BrokenData, Problem, Severity, count, errors_of
 from earwitness.training.replay.utterances import Utterance, UtteranceSplit
 
@@ -99,7 +99,7 @@ def is_spoofing_corpus(path: Path, kind: str | None) -> bool:
 def find_protocols(root: Path) -> dict[UtteranceSplit, list[Path]]:
     """Protocols, keys and meta files below `root`, of each split that has any."""
     found: dict[UtteranceSplit, list[Path]] = {}
-    for path in visible_files(root):
+    for path in visible_files(root, lambda _: None):  # whoever reads the audio is told
         match = _PROTOCOL.search(path.name)
         if match is not None:
             split = next(split for split in UTTERANCE_SPLITS if split == match[1].lower())
@@ -150,7 +150,7 @@ class _Reading:
         self._protocols = protocols
         self._problems: list[Problem] = []
         self._audio: dict[str, list[Path]] = {}
-        for path in visible_files(root):
+        for path in visible_files(root, self._irregular):
             if path.suffix.lower() in AUDIO_SUFFIXES:
                 self._audio.setdefault(path.stem, []).append(path)
 
@@ -239,6 +239,9 @@ class _Reading:
         else:
             return own[0] if len(paths) > 1 else paths[0]
         return None
+
+    def _irregular(self, flaw: Flaw) -> None:
+        self._add("error", "unreadable", self._relative(flaw.path), flaw.message)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()

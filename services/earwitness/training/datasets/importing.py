@@ -21,7 +21,7 @@ from earwitness.training.datasets.problems import BrokenData, errors_of
 from earwitness.training.datasets.report import DataReport, SplitSummary
 from earwitness.training.datasets.survey import DataConfig, Survey, survey
 
-IMPORT_VERSION = 1
+IMPORT_VERSION = 2
 """Raised with every change that alters frames or labels of the same files; part of the fingerprint."""
 
 KEPT = f"{BUILD_PREFIX}recordings"

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +13,26 @@ from earwitness.features import AudioError, Decoded, LogMelProfile, decode_audio
 from earwitness.training.corpus import Quantisation
 from earwitness.training.corpus.storage import whole_file
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Raised with every change of what is kept of a recording."""
 
 
 @dataclass(frozen=True)
 class AudioFacts:
-    """What decoding tells of a recording; `frame_count` is at the profile's rate, 0 where none was given."""
+    """What decoding tells of a recording; `frame_count` is at the profile's rate, 0 where none was given.
+
+    `promised_seconds`, `breaks_off` and `remarks` are as in `Decoded`.
+    """
 
     sample_rate_hz: int
     channel_count: int
     seconds: float
-    promised_seconds: float
+    promised_seconds: float | None
     peak: float
     non_finite_count: int
     frame_count: int
+    breaks_off: str = ""
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ def inspect(task: InspectionTask) -> Inspection:
     facts = examine(decoded, task.profile)
     if task.profile is not None and task.kept is not None and not facts.non_finite_count:
         frames = quantised_frames(decoded, task.profile)
-        facts = AudioFacts(**{**asdict(facts), "frame_count": len(frames)})
+        facts = replace(facts, frame_count=len(frames))
         with whole_file(task.kept) as partial, partial.open("wb") as file:
             np.savez(file, frames=frames, facts=json.dumps(asdict(facts)))
     return Inspection(facts)
@@ -77,11 +83,13 @@ def examine(decoded: Decoded, profile: LogMelProfile | None) -> AudioFacts:
     return AudioFacts(
         sample_rate_hz=decoded.sample_rate_hz,
         channel_count=decoded.channel_count,
-        seconds=count / decoded.sample_rate_hz,
-        promised_seconds=decoded.promised_count / decoded.sample_rate_hz,
+        seconds=decoded.seconds,
+        promised_seconds=decoded.promised_seconds,
         peak=float(np.max(np.abs(decoded.waveform), where=finite, initial=0.0)),
         non_finite_count=int(count - finite.sum()),
         frame_count=frames,
+        breaks_off=decoded.breaks_off,
+        remarks=decoded.remarks,
     )
 
 

@@ -37,15 +37,16 @@ class Sound:
 def judge_audio(file: str, inspection: Inspection, tolerance_s: float) -> list[Problem]:
     """What is wrong with a recording whatever it is for: it cannot be decoded, breaks off, holds NaN or nothing.
 
-    `tolerance_s` is how much less than its header tells it may last.
+    `tolerance_s` is how much less than its header tells it may last and still be used, with a warning.
     """
     facts = inspection.facts
     if facts is None:
         return [Problem("error", "undecodable", file, inspection.failure)]
-    found = []
-    if facts.promised_seconds - facts.seconds > tolerance_s:
-        message = f"breaks off after {facts.seconds:.1f} of the {facts.promised_seconds:.1f} s that its header tells"
-        found.append(Problem("error", "cut-off", file, message))
+    found = list[Problem]()
+    if facts.breaks_off:
+        missing_s = np.inf if facts.promised_seconds is None else facts.promised_seconds - facts.seconds
+        found.append(Problem("error" if missing_s > tolerance_s else "warning", "cut-off", file, facts.breaks_off))
+    found += [Problem("warning", "odd-audio", file, each) for each in facts.remarks]
     if facts.non_finite_count:
         message = f"holds NaN or infinity in {count(facts.non_finite_count, 'sample')}"
         found.append(Problem("error", "not-finite", file, message))

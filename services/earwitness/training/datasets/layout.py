@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from earwitness.features import AUDIO_SUFFIXES, Flaw, visible_files
 from earwitness.text import plain_text
 from earwitness.training.corpus import SPLITS, DatasetError, Split
 from earwitness.training.datasets.labels import looks_like_intervals
@@ -23,10 +24,6 @@ from earwitness.training.datasets.problems import Problem
 
 Kind = Literal["jamendo", "jamendolyrics", "folder"]
 
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".m4a", ".mp4", ".aac", ".wma"}
-)
-"""Files that hold recordings; those that libsndfile cannot decode are found all the same, to be reported."""
 LABEL_SUFFIXES: Mapping[Kind, frozenset[str]] = {
     "jamendo": frozenset({".lab"}),
     "jamendolyrics": frozenset({".csv"}),
@@ -112,18 +109,6 @@ def find_recordings(root: Path, kind: Kind | None, split: SeededSplit) -> Layout
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; give the folder of the recordings")
     return _Search(root, kind or detect_kind(root)).run(split)
-
-
-def visible_files(folder: Path) -> list[Path]:
-    """All files below a folder, sorted, but for those with a dot before their names or in such folders.
-
-    Builds that are under way keep what they have in folders of this kind, and some systems facts about each file.
-    """
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts) and path.is_file()
-    )
 
 
 @dataclass
@@ -239,7 +224,7 @@ class _Search:
             self._error("missing-folder", "", f"the folder {' or '.join(folders)} is missing")
             return _Files(self._root / folders[0])
         found, others = _Files(folder), list[tuple[str, Path]]()
-        for path in visible_files(folder):
+        for path in visible_files(folder, self._irregular):
             if path.suffix.lower() not in suffixes or path in self._lists.values():
                 continue
             name = self._name(PurePosixPath(path.relative_to(folder).as_posix()), suffixes)
@@ -272,6 +257,11 @@ class _Search:
         parts = bare.parts
         mirrored = len(parts) > 1 and parts[0] in MIRRORED
         return PurePosixPath(*parts[1:] if mirrored else parts).as_posix()
+
+    def _irregular(self, flaw: Flaw) -> None:
+        problem = Problem("error", "unreadable", self._relative(flaw.path), flaw.message)
+        if problem not in self._problems:  # audio and labels may be looked for in one folder
+            self._problems.append(problem)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()

@@ -24,7 +24,7 @@ from earwitness.training.replay.utterances import Utterance
 from earwitness.training.replay.windows import BandStatistics
 from earwitness.training.run_folder import Progress, silent
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 LISTED = 5
 """Most broken files that a message lists."""
 

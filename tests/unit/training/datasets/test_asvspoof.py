@@ -19,6 +19,7 @@ from earwitness.training.datasets import (
     open_spoofing_corpus,
 )
 from earwitness.training.datasets.asvspoof import UTTERANCE_SPLITS, read_spoofing_corpus
+from tests.helpers.odd_audio import written
 from tests.helpers.recordings import write_audio, write_jamendo
 from tests.helpers.spoofing import RATE_HZ, SECONDS, made_corpus, spoken, write_version_1, write_version_2
 
@@ -231,3 +232,14 @@ def test_it_cannot_be_imported_as_labelled_frames(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="one label each, genuine or spoof, make no corpus of labelled frames"):
         import_data(root, tmp_path / "corpus", PROFILE, DataConfig())
     assert not (tmp_path / "corpus").exists()
+
+
+def test_a_cut_off_recording_is_an_error_and_named(tmp_path: Path) -> None:
+    root = write_version_2(tmp_path)
+    path = root / "ASVspoof2017_V2_eval/E_1000001.wav"
+    path.write_bytes(written(tmp_path / "whole.wav", subtype="PCM_16")[:16_049])
+    (tmp_path / "whole.wav").unlink()
+    report = check_data(root, PROFILE, DataConfig())
+    (found,) = [each for each in report.problems if each.severity == "error"]
+    assert (found.code, found.file) == ("cut-off", "ASVspoof2017_V2_eval/E_1000001.wav")
+    assert found.message.startswith("breaks off after 0.50 of the 3.00 s that its header tells")

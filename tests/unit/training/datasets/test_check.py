@@ -8,6 +8,7 @@ import pytest
 
 from earwitness.features import get_profile
 from earwitness.training.datasets import DataConfig, DataReport, check_data, sorted_problems
+from tests.helpers.odd_audio import written
 from tests.helpers.recordings import (
     RATE_HZ,
     SECONDS,
@@ -19,6 +20,7 @@ from tests.helpers.recordings import (
 )
 
 PROFILE = get_profile("log-mel-80@1")
+OGG_OPUS = {"format": "OGG", "subtype": "OPUS"}
 
 
 def check(path: Path, config: DataConfig | None = None, segment_frames: int | None = None) -> DataReport:
@@ -92,6 +94,31 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert messages["audio/three.wav"].startswith("lasts 3.00 s; training by default takes 3.01 s")
     assert [problem.severity for problem in sorted_problems(report.problems)][-4:] == ["warning"] * 3 + ["note"]
     assert report.splits["train"].files == 3
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "flac", "opus", "w64"])
+def test_a_recording_that_breaks_off_is_told_whatever_it_is(tmp_path: Path, suffix: str) -> None:
+    root = write_jamendo(tmp_path)
+    for name, kept in {"half": 0.5, "nearly": 0.97}.items():
+        path = root / "audio" / f"{name}.{suffix}"
+        content = written(path, samples=sound(9, rate_hz=16_000), **OGG_OPUS if suffix == "opus" else {})
+        path.write_bytes(content[: round(kept * len(content))])
+        (root / "labels" / name).with_suffix(".lab").write_text("0 1 nosing\n1 2 sing\n")
+        with (root / "filelists/train").open("a") as file:
+            file.write(f"{path.name}\n")
+    found = {problem.file: problem for problem in check(root).problems if problem.code == "cut-off"}
+    assert found[f"audio/half.{suffix}"].severity == "error"
+    # How much an Ogg lacks is nowhere told; elsewhere what lacks less than the tolerance can be used.
+    assert found[f"audio/nearly.{suffix}"].severity == ("error" if suffix == "opus" else "warning")
+    assert found[f"audio/half.{suffix}"].message.startswith("breaks off after ")
+
+
+def test_what_has_the_name_of_a_recording_and_is_none_is_told(tmp_path: Path) -> None:
+    root = write_jamendo(tmp_path)
+    (root / "audio/gone.wav").symlink_to(root / "nowhere.wav")
+    (found,) = check(root).problems
+    assert (found.severity, found.code, found.file) == ("error", "unreadable", "audio/gone.wav")
+    assert found.message.startswith("is a link to a file that is not there")
 
 
 def test_tolerance_decides_what_matches(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ No speaker is in two splits; a voice of espeak-ng is in the same split as in the
 """
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.features.audio import AudioError, check_audio, load_audio
+from earwitness.features import AudioError, find_audio, load_audio, usable
 from earwitness.training.corpus.config import SPLITS, Split
 from earwitness.training.corpus.dataset import DatasetError
 from earwitness.training.corpus.identities import divide, speakers
 from earwitness.training.corpus.replay.config import REPLAY_SPLITS, SAMPLE_RATE_HZ, ReplayConfig, ReplaySplit
 from earwitness.training.corpus.replay.speech import PHRASES, say_phrases, trimmed
 
+logger = logging.getLogger(__name__)
+
 SPLIT_OF: Mapping[ReplaySplit, Split] = {"train": "train", "dev": "valid", "eval": "test"}
 SHORTEST_S = 0.1
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,14 @@ def voices(config: ReplayConfig) -> Talkers:
 def recorded_talkers(folder: Path, config: ReplayConfig) -> Talkers:
     """The speakers of `folder`, each a folder of audio in it, divided; no more of them and of their files than asked.
 
-    Raises: DatasetError for fewer than three speakers, a name with white space, or files that are no audio.
+    Files that cannot be read are left out, and named in the log.
+
+    Raises: DatasetError for fewer than three speakers, or a name with white space.
     """
     found = {
-        each.name: tuple(sorted(path for path in each.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES))
+        each.name: _recordings(each)
         for each in sorted(folder.iterdir())
-        if each.is_dir()
+        if each.is_dir() and not each.name.startswith(".")
     }
     names = [name for name, paths in found.items() if paths]
     if len(names) < len(SPLITS):
@@ -77,14 +81,6 @@ def recorded_talkers(folder: Path, config: ReplayConfig) -> Talkers:
         ]
         for split in REPLAY_SPLITS
     }
-    broken = []
-    for path in (path for split in REPLAY_SPLITS for talker in talkers[split] for path in talker.recordings):
-        try:
-            check_audio(path)
-        except AudioError as err:
-            broken.append(str(err))
-    if broken:
-        raise DatasetError("; ".join(broken))
     return talkers
 
 
@@ -97,6 +93,15 @@ def recordings_digest(talkers: Talkers) -> str:
             for path in talker.recordings:
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _recordings(folder: Path) -> tuple[Path, ...]:
+    """The files of sound below a folder that can be read; the others are named in the log."""
+    try:
+        return tuple(usable(find_audio([folder])))
+    except AudioError as err:
+        logger.warning("left out: %s", err)
+        return ()
 
 
 def _load(path: Path) -> NDArray[np.float32]:

@@ -1,0 +1,32 @@
+"""What is wrong with sound files that a command reads: said as it is found, and kept for its JSON."""
+
+from typing import TYPE_CHECKING
+
+from earwitness.cli import console
+
+if TYPE_CHECKING:
+    from earwitness.features import Flaw
+
+SAID = 50
+"""Flaws that are said; JSON has all."""
+
+
+class Flaws:
+    """Told of each flaw as it is found, of the same one perhaps more than once."""
+
+    def __init__(self) -> None:
+        self._found: dict[Flaw, None] = {}
+
+    def __call__(self, flaw: "Flaw") -> None:
+        if flaw in self._found:
+            return
+        self._found[flaw] = None
+        if len(self._found) <= SAID:
+            used = "; what is there is used" if flaw.kind == "cut-off" else ""
+            console.say(f"{'left out: ' if flaw.kind == 'left-out' else ''}{flaw}{used}")
+        elif len(self._found) == SAID + 1:
+            console.say("there is more of this; --json tells all")
+
+    def document(self) -> list[dict[str, str]]:
+        """As JSON."""
+        return [{"file": str(each.path), "kind": each.kind, "message": each.message} for each in self._found]
