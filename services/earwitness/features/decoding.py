@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BLOCK_SAMPLES = 1 << 18
 """Samples of each channel decoded at once: only the mean of the channels is kept of a long recording."""
+CHECKED_BYTES = 1 << 20
+"""Of a file that is only looked at."""
 _WAY_OUT = "use WAV, FLAC, OGG or MP3"
 
 
@@ -62,13 +64,13 @@ def load_audio(path: Path | str, sample_rate_hz: int, on_flaw: OnFlaw = log_flaw
 
 
 def check_audio(path: Path) -> None:
-    """Looks at the file without decoding it.
+    """Looks at the beginning of the file without decoding it.
 
     Raises: AudioError when the file is missing, is no audio, or says that it holds no samples.
     """
     with _opened(path) as source:
         try:
-            layout = look(source)
+            layout = look(source, CHECKED_BYTES)
         except Foreign as err:
             if not (err.is_sound and ffmpeg.is_there()):
                 raise _foreign(path, err) from err

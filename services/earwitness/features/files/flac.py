@@ -14,16 +14,16 @@ _TAIL_BYTES = 1 << 20
 _BLOCK_SIZES = {1: 192, **{code: 144 << code for code in range(2, 6)}, **{code: 1 << code for code in range(8, 16)}}
 
 
-def look(source: BinaryIO, start: int) -> Layout:
-    """The streams of a FLAC file, which begins at `start` (after a tag)."""
-    end, firsts = size_of(source), [start]
+def look(source: BinaryIO, start: int, end: int) -> Layout:
+    """The streams of a FLAC file, which begins at `start` (after a tag); others are looked for up to `end`."""
+    firsts = [start]
     position, block = start + 4, b""
     while position < end:
         block = read_at(source, position, _TAIL_BYTES + len(_SECOND))
         at = block.find(_SECOND)
         firsts += [position + at] if at >= 0 else []
         position += at + 4 if at >= 0 else _TAIL_BYTES
-    spans: list[Range] = list(zip(firsts, [*firsts[1:], end], strict=True))
+    spans: list[Range] = list(zip(firsts, [*firsts[1:], size_of(source)], strict=True))
     if len(spans) == 1:
         return Layout([of_pieces(source, [*spans])])
     found = [(of_pieces(source, [span]), span) for span in spans]
@@ -64,7 +64,8 @@ class _StreamInfo:
     total: int
     first_frame: int
     sync: bytes
-    sample_bits: int
+    codes: tuple[int, int]
+    """Of the rate and of the bits of a sample, as every frame says them."""
 
     @classmethod
     def read(cls, view: View) -> "_StreamInfo | None":
@@ -81,8 +82,8 @@ class _StreamInfo:
         frame = read_at(view, first, 4)
         total = (head[21] & 0x0F) << 32 | int.from_bytes(head[22:26], "big")
         if len(frame) < 4:
-            return cls(0, total, first, b"", 0)
-        return cls(int.from_bytes(head[8:10], "big"), total, first, frame[:2], frame[3] & 0x0F)
+            return cls(0, total, first, b"", (0, 0))
+        return cls(int.from_bytes(head[8:10], "big"), total, first, frame[:2], _codes(frame))
 
 
 def _end_of_last_frame(view: View, info: _StreamInfo) -> int:
@@ -100,7 +101,7 @@ def _end_of_last_frame(view: View, info: _StreamInfo) -> int:
 
 def _frame_end(head: bytes, info: _StreamInfo) -> int:
     """Where the frame of this header ends, in samples; 0 for what is no header. Source: RFC 9639, section 9.1."""
-    if len(head) < 6 or head[3] & 0x0F != info.sample_bits or head[3] >> 4 > 10:
+    if len(head) < 6 or _codes(head) != info.codes or head[3] >> 4 > 10:
         return 0
     size_code, rate_code = head[2] >> 4, head[2] & 0x0F
     following = next((count for count in range(7) if not head[4] << count & 0x80), 7)
@@ -119,6 +120,10 @@ def _frame_end(head: bytes, info: _StreamInfo) -> int:
     if len(head) <= at or _crc8(head[:at]) != head[at]:
         return 0
     return size + (number if head[1] & 1 else number * info.block_size)
+
+
+def _codes(head: bytes) -> tuple[int, int]:
+    return head[2] & 0x0F, head[3] & 0x0F
 
 
 def _crc8(content: bytes) -> int:

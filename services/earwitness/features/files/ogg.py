@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from earwitness.features.files import flac
-from earwitness.features.files.parts import Foreign, Layout, Part, Piece, read_at, size_of
+from earwitness.features.files.parts import Foreign, Layout, Part, Piece, read_at
 
 MAGIC = b"OggS"
 _HEADER_BYTES = 27
@@ -64,12 +64,12 @@ class _Stream:
         self.ended = bool(page.flags & _ENDS)
 
 
-def look(source: BinaryIO) -> Layout:
-    """The sound streams of an Ogg file, one of each link.
+def look(source: BinaryIO, end: int) -> Layout:
+    """The sound streams of the first `end` bytes of an Ogg file, one of each link.
 
     Raises: Foreign where there is none that can be decoded.
     """
-    end, links, remarks = size_of(source), list[dict[bytes, _Stream]](), list[str]()
+    links, remarks = list[dict[bytes, _Stream]](), list[str]()
     for page in _pages(source, end):
         if page.flags & _BEGINS:
             if not links or any(len(stream.pages) > 1 for stream in links[-1].values()):
