@@ -21,7 +21,6 @@ from earwitness.client.values import FloatArray, Reference, ReferenceIdentity, R
 from earwitness.detection.tables import KEY_WORDS
 from earwitness.errors import InvalidArgument
 from earwitness.features import (
-    AUDIO_SUFFIXES,
     AudioError,
     FeatureProfile,
     Flaw,
@@ -79,11 +78,11 @@ def find_recordings(paths: Iterable[Path], on_flaw: OnFlaw = log_flaw, *, strict
     Raises: InvalidArgument for a path that does not exist, when there is no audio at all, or none of it can be used.
     """
     try:
-        found = find_audio(paths, on_flaw)
-        if not found:
-            known = ", ".join(sorted(AUDIO_SUFFIXES))
-            raise InvalidArgument("audio", f"no audio files found; give files, or folders of {known}")
-        return usable(found, on_flaw, strict=strict)
+        irregular = list[Flaw]()
+        found = find_audio(paths, irregular.append)
+        if not found and not irregular:
+            raise InvalidArgument("audio", "no audio files found; give files, or folders, of WAV, FLAC, Ogg, MP3, ...")
+        return usable(found, on_flaw, strict=strict, irregular=irregular)
     except FileNotFoundError as err:
         raise InvalidArgument("audio", f"{err} does not exist; give audio files, or folders of them") from err
     except AudioError as err:

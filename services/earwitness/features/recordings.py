@@ -45,14 +45,16 @@ def find_audio(paths: Iterable[Path], on_flaw: OnFlaw = log_flaw) -> list[Path]:
     return found
 
 
-def usable(paths: Iterable[Path], on_flaw: OnFlaw = log_flaw, *, strict: bool = False) -> list[Path]:
+def usable(
+    paths: Iterable[Path], on_flaw: OnFlaw = log_flaw, *, strict: bool = False, irregular: Iterable[Flaw] = ()
+) -> list[Path]:
     """Those files of sound that can be read; `on_flaw` is told of the others, nothing is decoded.
 
-    With `strict` all are decoded, and none may have a flaw.
+    With `strict` all are decoded, and none may break off or be left out; `irregular` is what else was left out.
 
     Raises: AudioError when there are files and none of them can be used, or, with `strict`, some have flaws.
     """
-    good, bad = list[Path](), list[Flaw]()
+    good, bad = list[Path](), list[Flaw](irregular)
     for path in paths:
         try:
             if strict:

@@ -40,11 +40,12 @@ def test_folders_are_searched_and_what_cannot_be_used_is_told(tmp_path: Path) ->
     (tmp_path / "deep").mkdir()
     soundfile.write(tmp_path / "deep/c.aiff", np.ones(100), 8_000)
     (tmp_path / "d.flac").touch()
+    (tmp_path / "e.wav").symlink_to(tmp_path / "gone.wav")
     flaws: list[Flaw] = []
     found = find_recordings([tmp_path], flaws.append)
     assert [path.name for path in found] == ["a.WAV", "b.wav", "c.aiff"]
-    assert [(flaw.path.name, flaw.kind) for flaw in flaws] == [("d.flac", "left-out")]
-    with pytest.raises(InvalidArgument, match=r"audio: --strict: .*d\.flac: cannot be read as audio \(it is empty"):
+    assert [(flaw.path.name, flaw.kind) for flaw in flaws] == [("e.wav", "left-out"), ("d.flac", "left-out")]
+    with pytest.raises(InvalidArgument, match=r"audio: --strict: .*e\.wav: is a link .*d\.flac: cannot be read"):
         find_recordings([tmp_path], flaws.append, strict=True)
     with pytest.raises(InvalidArgument, match=r"d\.flac: cannot be read as audio \(it is empty"):
         find_recordings([tmp_path / "d.flac"], flaws.append)
