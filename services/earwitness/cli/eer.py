@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,28 +10,18 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.options import Json
+from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from earwitness.detection.eer import Eer
     from earwitness.detection.intervals import Interval
-    from earwitness.detection.keys import Fact, Trial
+    from earwitness.detection.keys import Key
     from earwitness.detection.report import Figures, System
+    from earwitness.detection.scores import Matched
+    from earwitness.detection.subsets import Subset
+    from earwitness.detection.tables import Fact
 
 FIGURES = ("genuine#", "spoof#", "eer_convex_hull#", "95 %#", "eer_nearest_threshold#", "95 %#")
-
-
-class By(StrEnum):
-    """What a key may know of a trial; typer wants an enumeration in place of `keys.Fact` for repeatable options."""
-
-    ENVIRONMENT = "environment"
-    PLAYBACK = "playback"
-    RECORDING = "recording"
-    SPEAKER = "speaker"
-    PHRASE = "phrase"
-    ATTACK = "attack"
 
 
 def register(app: typer.Typer) -> None:
@@ -47,8 +37,12 @@ def eer(
         ),
     ],
     by: Annotated[
-        list[By] | None,
-        typer.Option(help="Figures of each of these apart; repeatable."),
+        list[str] | None,
+        typer.Option(metavar="FACT", help="Figures of each value of a fact apart; repeatable. Facts: see below."),
+    ] = None,
+    subset: Annotated[
+        str | None,
+        typer.Option(help="Subset of the key: all, progress, eval, hidden, ... Default: eval where a key has subsets."),
     ] = None,
     lower_is_genuine: Annotated[
         bool, typer.Option("--lower-is-genuine", help="Low scores mean genuine. Default: high ones do.")
@@ -70,16 +64,29 @@ def eer(
     """Equal error rates of anyone's score files: on the ROC's convex hull, and at the nearest threshold.
 
     Score files have two or more columns, a file's name and its score among them; tabs, commas, semicolons or blanks
-    between them; a header or none. Keys say genuine (or bonafide) and spoof: protocols of ASVspoof 2017 (two to seven
-    columns), the keys of ASVspoof 2019 and 2021, or any columns with a header. Endings like .wav do not matter.
-    Whatever does not match, is there twice or not finite is told all at once, and nothing is computed.
+    between them; a header or none. Keys say genuine (or bonafide) and spoof: the protocols and keys of ASVspoof 2017,
+    2019, 2021 and 5 (Track 1), which are recognised by their columns, or any columns with a header. Endings like .wav
+    do not matter. Whatever does not match, is there twice or not finite is told all at once, and nothing is computed;
+    scores of trials that the key does not have are left out, and told.
 
-    Intervals (95 %) resample whole speakers where the key knows them, else trials. A group of --by environment,
-    playback, recording or attack sets its spoofs against all genuine trials; one of speaker or phrase has its own.
+    Of a key with subsets, as those of ASVspoof 2021, eval alone counts, of which figures are published; --subset takes
+    another, or all. Of 2021 PA hidden1 is the simulated part of hidden, hidden2 the trimmed one.
+
+    Facts for --by: 2017 has speaker, phrase, environment, playback, recording; 2019 speaker, environment (PA), attack;
+    2021 LA speaker, codec, transmission, attack, trim; DF speaker, codec, source, attack, vocoder, task, team, gender,
+    language, trim; PA speaker, room, microphone, distance (to the ASV system: D of the talker, d of the replay device),
+    attack-room, attack-microphone, attack-device, attack-distance (of attacker and talker), trim; 5 speaker, gender,
+    codec, codec-quality, attack-tag, attack. What only says how a spoof was made (attack, playback, attack-room, ...)
+    sets the spoofs of a group against all genuine trials; a group of the others has genuine trials of its own.
+
+    Intervals (95 %) resample whole speakers where the key knows them, else trials. Equal scores are accepted or
+    rejected together; where stepping through them, as other scripts do, would give another figure, both are told.
 
     [bold]Examples[/bold]
 
       earwitness eer scores.txt ASVspoof2017_eval_v2_key.trl.txt
+
+      earwitness eer scores.txt keys/LA/CM/trial_metadata.txt --by attack --by codec
 
       earwitness eer lcnn.txt compact.txt key.txt --plot det.png --by playback --by environment
 
@@ -89,14 +96,15 @@ def eer(
     from earwitness.detection.errors import BrokenScores
     from earwitness.detection.report import evaluate_systems
 
-    facts: list[Fact] = [each.value for each in dict.fromkeys(by or ())]
+    facts = list(dict.fromkeys(map(_fact, by or ())))
     paths = files if len(files) == 1 else list(dict.fromkeys(files[:-1]))
     try:
-        trials, scores = _read(paths, files[-1], meta or (), _names(score_columns), _names(key_columns))
+        read = _read(paths, files[-1], meta or (), _names(score_columns), _names(key_columns), subset)
     except BrokenScores as err:
         for problem in err.problems:
             console.say(problem)
         raise BrokenScores(["scores and keys do not go together (see above); nothing was computed"]) from err
+    trials, scores = read.subset.trials, {name: each.values for name, each in read.scores.items()}
     with console.progress("evaluating") as update:
         systems = evaluate_systems(trials, scores, facts, bootstrap, seed, update, lower_is_genuine=lower_is_genuine)
     if plot is not None:
@@ -106,49 +114,76 @@ def eer(
         curves = {name: Curve(-values if lower_is_genuine else values, genuine) for name, values in scores.items()}
         draw_det(plot, curves)
     if json_output:
-        console.print_json(_document(files[-1], paths, systems, lower_is_genuine, bootstrap, seed))
+        console.print_json(_document(files[-1], paths, read, systems, lower_is_genuine, bootstrap, seed))
     else:
+        console.show(f"{files[-1]} is read as {read.key}")
+        console.show(f"{read.subset}")
         _print(systems, facts, lower_is_genuine, bootstrap)
-    for system, values in zip(systems, scores.values(), strict=True):
-        _doubt(system.name, values, system.figures.eer, lower_is_genuine)
+    for system, matched in zip(systems, read.scores.values(), strict=True):
+        _doubt(system.name, matched, system.figures.eer, lower_is_genuine)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A key, the trials of it that count, and the scores of every system in their order."""
+
+    key: "Key"
+    subset: "Subset"
+    scores: "Mapping[str, Matched]"
 
 
 def _read(
-    paths: Sequence[Path], key: Path, meta: Sequence[Path], score_columns: Sequence[str], key_columns: Sequence[str]
-) -> "tuple[list[Trial], dict[str, NDArray[np.float64]]]":
-    """Trials with their keys, and the scores of every system in their order.
-
-    Raises: BrokenScores telling everything that is wrong with keys and scores.
-    """
+    paths: Sequence[Path],
+    key_path: Path,
+    meta: Sequence[Path],
+    score_columns: Sequence[str],
+    key_columns: Sequence[str],
+    wanted: str | None,
+) -> _Read:
+    """Raises: BrokenScores telling everything that is wrong with keys and scores; InvalidArgument."""
     from earwitness.detection.errors import BrokenScores, listed
-    from earwitness.detection.keys import add_facts, read_trials
-    from earwitness.detection.scores import check_trials, match_scores, read_scores
+    from earwitness.detection.keys import add_facts, read_key, read_trials, trial_id
+    from earwitness.detection.scores import check_trials, matched, read_scores
+    from earwitness.detection.subsets import chosen, coverage
 
-    both = read_scores(key, columns=score_columns or key_columns) if list(paths) == [key] else None
-    trials, unread = (
-        read_trials(key, key_columns or score_columns, {both.column}) if both else read_trials(key, key_columns)
-    )
+    both = read_scores(key_path, columns=score_columns or key_columns) if list(paths) == [key_path] else None
+    key = read_key(key_path, key_columns or score_columns, {both.column}) if both else read_key(key_path, key_columns)
     problems = list[str]()
     for path in meta:
         more, unread_here = read_trials(path)
-        trials, differ = add_facts(trials, more)
+        trials, differ = add_facts(key.trials, more)
+        key = replace(key, trials=trials)
         for what, names in (("lines that cannot be read", unread_here), ("contradictions", differ)):
             problems += [f"{path}: {what} ({len(names)}): {listed(names)}"] if names else []
     try:
-        check_trials(key, trials, unread)
+        check_trials(key_path, key.trials, key.problems)
     except BrokenScores as err:
         problems += err.problems
-    known, stems = {trial.id for trial in trials}, [path.stem for path in paths]
+    subset = chosen(key.trials, wanted)
+    known, stems = {trial.id for trial in key.trials}, [path.stem for path in paths]
     scores = {}
     for path in paths:
         name = path.stem if stems.count(path.stem) == 1 else str(path)
+        file = both or read_scores(path, known, score_columns)
         try:
-            scores[name] = match_scores(trials, both or read_scores(path, known, score_columns))
+            scores[name] = matched(subset.trials, file, known)
         except BrokenScores as err:
             problems += err.problems
+            scored = set(map(trial_id, file.files))
+            if subset.counts and any(trial.id not in scored for trial in subset.trials):
+                problems.append(f"{path}: {coverage(subset, key.trials, scored)}")
     if problems:
         raise BrokenScores(problems)
-    return trials, scores
+    return _Read(key, subset, scores)
+
+
+def _fact(name: str) -> "Fact":
+    from earwitness.detection.tables import FACTS
+
+    found = next((fact for fact in FACTS if fact == name.lower().replace("-", "_")), None)
+    if found is None:
+        raise InvalidArgument("by", f"got {name!r}; a key may tell {', '.join(FACTS).replace('_', '-')}")
+    return found
 
 
 def _names(columns: str | None) -> list[str]:
@@ -156,14 +191,29 @@ def _names(columns: str | None) -> list[str]:
 
 
 def _document(
-    key: Path, paths: Sequence[Path], systems: "Sequence[System]", lower_is_genuine: bool, bootstrap: int, seed: int
+    key: Path,
+    paths: Sequence[Path],
+    read: _Read,
+    systems: "Sequence[System]",
+    lower_is_genuine: bool,
+    bootstrap: int,
+    seed: int,
 ) -> Mapping[str, Any]:
+    left_out = [len(each.without_key) for each in read.scores.values()]
     return {
         "keys": key,
+        "dataset": read.key.dataset,
+        "columns": read.key.columns,
+        "subset": read.subset.name or None,
+        "subsets": read.subset.counts,
+        "trials": len(read.subset.trials),
         "genuine_scores": "lower" if lower_is_genuine else "higher",
         "resamples": bootstrap,
         "seed": seed,
-        "systems": [{"scores": path, **system.to_dict()} for path, system in zip(paths, systems, strict=True)],
+        "systems": [
+            {"scores": path, **system.to_dict(), "without_key": count}
+            for path, system, count in zip(paths, systems, left_out, strict=True)
+        ],
     }
 
 
@@ -178,10 +228,11 @@ def _print(systems: "Sequence[System]", facts: "Sequence[Fact]", lower_is_genuin
         groups = [(name, system.name, figures) for system in systems for name, figures in system.groups[fact].items()]
         groups.sort(key=lambda each: -each[2].eer.convex_hull if each[2].eer else math.inf)
         cells = [[name, *([system] if len(systems) > 1 else []), *figure_cells(each)] for name, system, each in groups]
-        console.print_table(f"by {fact}", [fact, *(["scores"] if len(systems) > 1 else []), *FIGURES], cells)
+        title = fact.replace("_", "-")
+        console.print_table(f"by {title}", [title, *(["scores"] if len(systems) > 1 else []), *FIGURES], cells)
         for name, _, each in groups:
             if each.undefined:
-                console.say(f"{fact} {name}: {each.undefined}")
+                console.say(f"{title} {name}: {each.undefined}")
     console.show(f"{'lower' if lower_is_genuine else 'higher'} scores mean genuine")
     first = systems[0].figures
     if bootstrap:
@@ -204,12 +255,24 @@ def _ends(interval: "Interval | None") -> str:
     return f"{interval.low:.2%} to {interval.high:.2%}"
 
 
-def _doubt(name: str, scores: "NDArray[np.float64]", eer: "Eer | None", lower_is_genuine: bool) -> None:
-    """Says so where scores are all the same, or the wrong way round."""
+def _doubt(name: str, matched: "Matched", eer: "Eer | None", lower_is_genuine: bool) -> None:
+    """Says so where scores are all the same, often the same, the wrong way round, or of trials that the key lacks."""
+    from earwitness.detection.errors import listed
     from earwitness.detection.report import ties_only
 
-    if ties_only(scores):
-        console.say(f"{name}: {ties_only(scores)}")
+    if matched.without_key:
+        lacking = f"{len(matched.without_key)} scores of trials that the key does not have are left out"
+        console.say(f"{name}: {lacking}: {listed(matched.without_key)}")
+    if ties_only(matched.values):
+        console.say(f"{name}: {ties_only(matched.values)}")
     elif eer is not None and eer.nearest_threshold > 0.5:
         way = "without --lower-is-genuine" if lower_is_genuine else "with --lower-is-genuine"
         console.say(f"{name}: worse than chance; are its scores the other way round? Try it {way}")
+    if eer is not None and eer.ties is not None and eer.ties_matter:
+        ties, count = eer.ties, eer.genuine + eer.spoof
+        console.say(
+            f"{name}: ties matter: {ties.count} of {count} trials have a score that one of the other class has too, "
+            f"and no threshold parts them. {eer.nearest_threshold:.2%} takes equal scores together; step by step it is "
+            f"{ties.genuine_first:.2%} with genuine trials rejected first (the scripts of ASVspoof 2019 to 5), "
+            f"{ties.spoofs_first:.2%} with spoofs first"
+        )

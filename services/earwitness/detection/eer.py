@@ -5,6 +5,10 @@ rejected, Pfa the share of spoofs that are accepted. The convex hull of the ROC 
 toss a coin between two thresholds; its EER is where that hull crosses Pmiss = Pfa. The nearest-threshold EER stays
 with the thresholds there are: the mean of both errors where they differ least. On small sets the two differ.
 
+No threshold parts trials of equal scores, so they are accepted or rejected together. The challenges' scripts sort all
+trials and step from one to the next all the same, genuine ones first among equals: on scores with many ties, as whole
+numbers are, that is another figure, and depends on the order among equals. Both ends of it are told beside ours.
+
 Sources: N. Brümmer and E. de Villiers, The BOSARIS Toolkit (2011), for the hull, which the ASVspoof 2017 challenge
 took; the evaluation scripts of ASVspoof 2019 to 5 for the nearest threshold.
 """
@@ -15,6 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Counts = NDArray[np.float64]
+
+SHOWN = 5e-5
+"""What changes a figure in per cent at its second decimal."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,24 @@ class Eer:
     threshold: float
     genuine: int
     spoof: int
+    ties: "Ties | None" = None
+
+    @property
+    def ties_matter(self) -> bool:
+        """Whether stepping through equal scores would change the second figure as it is shown."""
+        ends = (self.ties.genuine_first, self.ties.spoofs_first) if self.ties else ()
+        return any(abs(each - self.nearest_threshold) >= SHOWN for each in ends)
+
+
+@dataclass(frozen=True)
+class Ties:
+    """`count` trials whose score one of the other class has as well, and the nearest-threshold EER of all trials taken
+    one by one: where genuine ones are rejected first among equals, as the scripts of ASVspoof 2019 to 5 do, and where
+    spoofs are."""
+
+    count: int
+    genuine_first: float
+    spoofs_first: float
 
 
 class UndefinedEer(ValueError):
@@ -52,6 +77,7 @@ def equal_error_rate(scores: ArrayLike, genuine: ArrayLike) -> Eer:
         threshold=float(ranked.thresholds[at[0]]),
         genuine=int(misses[0, -1]),
         spoof=int(false_alarms[0, 0]),
+        ties=_ties(ranked),
     )
 
 
@@ -85,6 +111,13 @@ class RankedTrials:
         last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
         return cls(order, truth[order], last, np.append(ranked[last], np.inf))
 
+    def one_by_one(self, *, genuine_first: bool) -> "RankedTrials":
+        """The same as if no two scores were equal, with the genuine trials lowest among equals, or the spoofs."""
+        level = np.repeat(np.arange(len(self.last)), np.diff(self.last, prepend=-1))
+        order = np.lexsort((self.genuine != genuine_first, level))
+        every = np.arange(len(order))
+        return RankedTrials(self.order[order], self.genuine[order], every, np.append(self.thresholds[level], np.inf))
+
     def errors(self, weights: Counts | None = None) -> tuple[Counts, Counts]:
         """Weight of the genuine trials rejected and of the spoofs accepted at every threshold, both `[R, T + 1]`.
 
@@ -97,6 +130,18 @@ class RankedTrials:
         misses = np.hstack([start, rejected_genuine])
         rejected_spoof = np.hstack([start, rejected - rejected_genuine])
         return misses, rejected_spoof[:, -1:] - rejected_spoof
+
+
+def _ties(ranked: RankedTrials) -> Ties | None:
+    """What trials of equal scores and different classes are worth; None where there are none."""
+    sizes = np.diff(ranked.last, prepend=-1)
+    genuine = np.add.reduceat(ranked.genuine, ranked.last - sizes + 1, dtype=np.int64)
+    count = int(sizes[(genuine > 0) & (genuine < sizes)].sum())
+    if not count:
+        return None
+    ends = (nearest_threshold_eers(*ranked.one_by_one(genuine_first=first).errors())[0] for first in (True, False))
+    genuine_first, spoofs_first = (float(each[0]) for each in ends)
+    return Ties(count, genuine_first, spoofs_first)
 
 
 def convex_hull_eers(misses: Counts, false_alarms: Counts) -> NDArray[np.float64]:

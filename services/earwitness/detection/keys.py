@@ -1,23 +1,26 @@
 """Protocols and keys: which trials there are, which are genuine, and how the spoofs were made.
 
-Read as they are distributed. The columns of ASVspoof 2017, the last five of them where they are known:
+Those that ASVspoof distributes are recognised (`layouts`). Otherwise a list whose first two columns are file and key
+may go on like those of 2017, the columns of which are, the last five where they are known:
 
     FILE genuine|spoof [SPEAKER [PHRASE [ENVIRONMENT [PLAYBACK [RECORDING]]]]]
 
-ASVspoof 2019 and 2021 have SPEAKER FILE ... ATTACK bonafide|spoof ...; any other order needs a header, or has nothing
-but file and key. `-` is a missing value.
+and one with file and key in the second and fifth like those of 2019, SPEAKER FILE ENVIRONMENT ATTACK KEY; any other
+needs a header, or has nothing but file and key. `-` is a missing value.
 """
 
 import re
-from collections.abc import Container, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
 
+from earwitness.detection.layouts import marked, meant, partitions, recognised, refuse_verification
 from earwitness.detection.tables import (
+    FACTS,
     GENUINE_WORDS,
     KEY_WORDS,
     SKIPPED,
+    Fact,
     Role,
     Table,
     file_column,
@@ -25,9 +28,7 @@ from earwitness.detection.tables import (
     read_table,
 )
 
-Fact = Literal["speaker", "phrase", "environment", "playback", "recording", "attack"]
-FACTS: tuple[Fact, ...] = get_args(Fact)
-FACTS_2017 = FACTS[:5]
+FACTS_2017: tuple[Fact, ...] = FACTS[:5]
 CODES: tuple[tuple[Fact, str], ...] = (
     ("speaker", "[FM]"),
     ("phrase", "S"),
@@ -52,10 +53,51 @@ class Trial:
     playback: str | None = None
     recording: str | None = None
     attack: str | None = None
+    codec: str | None = None
+    codec_quality: str | None = None
+    transmission: str | None = None
+    source: str | None = None
+    vocoder: str | None = None
+    task: str | None = None
+    team: str | None = None
+    gender: str | None = None
+    language: str | None = None
+    attack_tag: str | None = None
+    room: str | None = None
+    microphone: str | None = None
+    distance: str | None = None
+    attack_room: str | None = None
+    attack_microphone: str | None = None
+    attack_device: str | None = None
+    attack_distance: str | None = None
+    trim: str | None = None
+    subset: str | None = None
 
     @property
     def id(self) -> str:
         return trial_id(self.file)
+
+
+@dataclass(frozen=True)
+class Key:
+    """The trials of a list in its order, what is wrong with its lines, and how it was read: the data set it was
+    recognised as, if it was, and the roles of its columns (`-` for one that was not used)."""
+
+    trials: list[Trial]
+    problems: list[str]
+    dataset: str | None
+    columns: tuple[str, ...]
+
+    @property
+    def facts(self) -> list[Fact]:
+        """What it tells of any trial."""
+        return [fact for fact in FACTS if any(getattr(trial, fact) is not None for trial in self.trials)]
+
+    def __str__(self) -> str:
+        """How it was read, in words."""
+        parts = [] if "subset" in self.columns else partitions([trial.file for trial in self.trials])
+        of = ", ".join([self.dataset, *parts]) if self.dataset else "a key of no known data set"
+        return f"{of}; columns: {', '.join(self.columns)}"
 
 
 def trial_id(file: str) -> str:
@@ -64,16 +106,17 @@ def trial_id(file: str) -> str:
     return name if name and ending.lower() in AUDIO_ENDINGS else file
 
 
-def read_trials(path: Path, columns: Sequence[str] = (), without: Container[int] = ()) -> tuple[list[Trial], list[str]]:
-    """The trials of a protocol, key or meta file in its order, and what is wrong with its lines.
+def read_key(path: Path, columns: Sequence[str] = (), without: Collection[int] = ()) -> Key:
+    """A protocol, key or meta file.
 
     `columns` names the columns where they cannot be told; those of `without` mean something else.
 
-    Raises: InvalidArgument when the file has no lines or a name of `columns` is unknown; OSError when it cannot be
-    read.
+    Raises: InvalidArgument when the file has no lines, a name of `columns` is unknown, or it is a key of speaker
+    verification; OSError when it cannot be read.
     """
     table = read_table(path, columns)
-    roles = _roles(table, without)
+    refuse_verification(table)
+    layout, roles = recognised(table, without) or (None, _roles(table, without))
     file, key = table.cells(roles["file"]), table.cells(roles["key"]) if "key" in roles else None
     facts = {fact: table.cells(roles[fact]) for fact in FACTS if fact in roles}
     trials, problems = list[Trial](), list[str]()
@@ -87,9 +130,17 @@ def read_trials(path: Path, columns: Sequence[str] = (), without: Container[int]
                 problems.append(f"line {line}: {key[row]!r} is neither genuine (bonafide) nor spoof")
                 continue
             genuine = key[row].lower() in GENUINE_WORDS
-        known = {fact: cells[row] for fact, cells in facts.items() if cells[row] not in ("", SKIPPED)}
+        known = {fact: meant(layout, fact, cells[row], genuine=genuine) for fact, cells in facts.items()}
         trials.append(Trial(name, genuine, **known))
-    return trials, problems
+    return Key(trials, problems, layout.name if layout else None, _named(table, roles))
+
+
+def read_trials(
+    path: Path, columns: Sequence[str] = (), without: Collection[int] = ()
+) -> tuple[list[Trial], list[str]]:
+    """The trials of a protocol, key or meta file, and what is wrong with its lines. Raises: as `read_key`."""
+    key = read_key(path, columns, without)
+    return key.trials, key.problems
 
 
 def add_facts(trials: Sequence[Trial], more: Sequence[Trial]) -> tuple[list[Trial], list[str]]:
@@ -99,8 +150,9 @@ def add_facts(trials: Sequence[Trial], more: Sequence[Trial]) -> tuple[list[Tria
     """
     told, added, differ = {trial.id: trial for trial in more}, list[Trial](), list[str]()
     for trial in trials:
-        mine, theirs = asdict(trial), asdict(told.get(trial.id, trial))
-        known = {name: value for name, value in theirs.items() if value is not None and name != "file"}
+        theirs = told.get(trial.id, trial)
+        known = {name: value for name in ("genuine", *FACTS) if (value := getattr(theirs, name)) is not None}
+        mine = {name: getattr(trial, name) for name in known}
         differ += [
             f"{trial.file}: {name} is {value}, and {mine[name]} in another list"
             for name, value in known.items()
@@ -108,6 +160,11 @@ def add_facts(trials: Sequence[Trial], more: Sequence[Trial]) -> tuple[list[Tria
         ]
         added.append(replace(trial, **{name: value for name, value in known.items() if mine[name] is None}))
     return added, differ
+
+
+def _named(table: Table, roles: Mapping[Role, int]) -> tuple[str, ...]:
+    names = {column: role for role, column in roles.items()}
+    return tuple(names.get(column, SKIPPED) for column in range(table.width))
 
 
 def _roles(table: Table, without: Container[int]) -> dict[Role, int]:
@@ -120,6 +177,8 @@ def _roles(table: Table, without: Container[int]) -> dict[Role, int]:
     if table.named:
         return roles
     others = [column for column in range(table.width) if column not in roles.values() and column not in without]
+    roles |= marked(table, others)
+    others = [column for column in others if column not in roles.values()]
     return roles | (_coded(table, others) if key is None else _placed(roles["file"], key, others))
 
 

@@ -1,7 +1,7 @@
 """Figures of one or several detectors on the same trials: overall, and by how the spoofs were made or who spoke."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,19 @@ from numpy.typing import NDArray
 from earwitness.detection.bootstrap import EerIntervals, eer_intervals
 from earwitness.detection.eer import Eer, RankedTrials, UndefinedEer, equal_error_rate
 from earwitness.detection.intervals import RESAMPLES, SEED, Interval
-from earwitness.detection.keys import Fact, Trial
+from earwitness.detection.keys import Trial
+from earwitness.detection.tables import FACTS, Fact
 
-OF_BOTH_CLASSES: frozenset[Fact] = frozenset({"speaker", "phrase"})
-"""Such a group has genuine trials of its own; the spoofs of others are set against all genuine trials."""
+OF_SPOOFS: frozenset[Fact] = frozenset({
+    "playback", "recording", "attack", "vocoder", "task", "team", "attack_tag", "distance",
+    "attack_room", "attack_microphone", "attack_device", "attack_distance",
+})  # fmt: skip
+"""How a spoof was made: spoofs of a group are set against all genuine trials. Where only genuine trials have a value,
+as the talker's distance in 2021 PA, they are set against all spoofs. The groups of other facts have genuine trials of
+their own; but where no genuine trial tells that fact, as the environment in 2017, it is as with these.
+
+As the evaluation package of 2021 sets them against each other.
+"""
 
 Progress = Callable[[int, int, str], None]
 """Called with the figures done, those there are, and what the next one is of."""
@@ -43,6 +52,7 @@ class Figures:
             "eer_convex_hull": self.eer and self.eer.convex_hull,
             "eer_nearest_threshold": self.eer and self.eer.nearest_threshold,
             "nearest_threshold": self.eer and self.eer.threshold,
+            "ties": self.eer and self.eer.ties and asdict(self.eer.ties),
         }
         if self.undefined:
             document["undefined"] = self.undefined
@@ -140,11 +150,22 @@ def _groups(trials: Sequence[Trial], genuine: NDArray[np.bool_], fact: Fact) -> 
     places = numbered(values)
     names = sorted({value for value in values if value is not None})
     if not names:
-        raise ValueError(f"no trial says its {fact}; give a key or --meta file that does")
-    shared = np.zeros_like(genuine) if fact in OF_BOTH_CLASSES else genuine
-    own = np.ones_like(genuine) if fact in OF_BOTH_CLASSES else ~genuine
-    found = {name: ((places == place) & own) | shared for place, name in enumerate(names)}
-    return {name: chosen for name, chosen in found.items() if fact in OF_BOTH_CLASSES or (chosen & ~genuine).any()}
+        known = ", ".join(each for each in FACTS if any(getattr(trial, each) is not None for trial in trials))
+        raise ValueError(
+            f"no trial says its {fact}; the key tells {known or 'nothing but the class'}; give a key or --meta file "
+            "that does".replace("_", "-")
+        )
+    of_spoofs = fact in OF_SPOOFS or not (genuine & (places >= 0)).any()
+    found = {}
+    for place, name in enumerate(names):
+        own = places == place
+        if not of_spoofs:
+            found[name] = own
+        elif (own & ~genuine).any():
+            found[name] = (own & ~genuine) | genuine
+        elif fact == "distance":
+            found[name] = own | ~genuine
+    return found
 
 
 def _figures(

@@ -4,7 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +12,34 @@ from numpy.typing import NDArray
 
 from earwitness.detection.errors import BrokenScores, listed
 from earwitness.detection.keys import Trial, trial_id
-from earwitness.detection.tables import MOSTLY, Table, file_column, is_number, key_column, number_share, read_table
+from earwitness.detection.layouts import refuse_verification
+from earwitness.detection.tables import (
+    GENUINE_WORDS,
+    KEY_WORDS,
+    MOSTLY,
+    Table,
+    file_column,
+    is_number,
+    key_column,
+    number_share,
+    read_table,
+)
 from earwitness.errors import InvalidArgument
 
 
 @dataclass(frozen=True)
 class ScoreFile:
-    """Scores in the order of the file; `column` is where they stand, `problems` tells of lines that have none."""
+    """Scores in the order of the file; `column` is where they stand, `problems` tells of lines that have none.
+
+    `labels` say which trials the file itself calls genuine, by id, as far as it does.
+    """
 
     path: Path
     files: tuple[str, ...]
     values: NDArray[np.float64]
     column: int
     problems: tuple[str, ...] = ()
+    labels: Mapping[str, bool] = field(default_factory=dict)
 
 
 def read_scores(path: Path, known: Collection[str] = frozenset(), columns: Sequence[str] = ()) -> ScoreFile:
@@ -33,9 +48,11 @@ def read_scores(path: Path, known: Collection[str] = frozenset(), columns: Seque
     `known` are ids of trials (`keys.trial_id`): the column that holds most of them names the files. `columns` names
     the columns where they cannot be told.
 
-    Raises: InvalidArgument when the file has no lines, or no column, or several, that could be the scores; OSError.
+    Raises: InvalidArgument when the file has no lines, or no column, or several, that could be the scores, or holds
+    scores of speaker verification; OSError.
     """
     table = read_table(path, columns)
+    refuse_verification(table)
     file = table.named.get("file")
     if file is None and known:
         file = table.best(lambda cells: sum(trial_id(cell) in known for cell in cells))
@@ -52,13 +69,37 @@ def read_scores(path: Path, known: Collection[str] = frozenset(), columns: Seque
         else:
             files.append(name)
             values.append(float(cell))
-    return ScoreFile(path, tuple(files), np.array(values, np.float64), score, tuple(problems))
+    said = zip(table.cells(file), table.cells(key), strict=True) if key is not None else ()
+    labels = {trial_id(name): cell.lower() in GENUINE_WORDS for name, cell in said if cell.lower() in KEY_WORDS}
+    if len(set(labels.values())) < 2:  # a word that is the same for all stands for nothing
+        labels = {}
+    return ScoreFile(path, tuple(files), np.array(values, np.float64), score, tuple(problems), labels)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The scores of trials `[n]` in their order, and the files that have a score and are no trial at all."""
+
+    values: NDArray[np.float64]
+    without_key: tuple[str, ...]
 
 
 def match_scores(trials: Sequence[Trial], scores: ScoreFile) -> NDArray[np.float64]:
-    """The score of each trial `[n]`, in their order.
+    """The score of each trial `[n]`, in their order; of no other file is there one.
 
     Raises: BrokenScores telling everything that does not match, is there twice, is no number or not finite.
+    """
+    found = matched(trials, scores)
+    if found.without_key:
+        raise BrokenScores([_without_key(scores, found.without_key)])
+    return found.values
+
+
+def matched(trials: Sequence[Trial], scores: ScoreFile, elsewhere: Collection[str] = ()) -> Matched:
+    """The score of each trial, where the file may hold others: those of `elsewhere`, ids, and those of no key.
+
+    Raises: BrokenScores telling everything that does not match, contradicts the key, is there twice, is no number or
+    not finite; then files without a key are told as well.
     """
     problems = list[str]()
 
@@ -79,11 +120,20 @@ def match_scores(trials: Sequence[Trial], scores: ScoreFile) -> NDArray[np.float
             if not np.isfinite(value)
         ),
     )
-    tell("files without a key", (name for name in by_id if name not in keyed))
-    tell("trials without a score", (trial.file for trial in trials if trial.id not in by_id))
+    contrary = (trial.file for trial in trials if scores.labels.get(trial.id, trial.genuine) != trial.genuine)
+    without_key = tuple(name for name in by_id if name not in keyed and name not in elsewhere)
+    missing = [trial.file for trial in trials if trial.id not in by_id]
+    tell("labels that contradict the key", contrary)
+    if without_key and (problems or missing):
+        problems.append(_without_key(scores, without_key))
+    tell("trials without a score", missing)
     if problems:
         raise BrokenScores(problems)
-    return np.array([by_id[trial.id] for trial in trials], np.float64)
+    return Matched(np.array([by_id[trial.id] for trial in trials], np.float64), without_key)
+
+
+def _without_key(scores: ScoreFile, names: Sequence[str]) -> str:
+    return f"{scores.path}: files without a key ({len(names)}): {listed(names)}"
 
 
 def check_trials(path: Path, trials: Sequence[Trial], problems: Sequence[str] = ()) -> None:

@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from earwitness.errors import InvalidArgument
-from earwitness.text import plain_text
+from earwitness.text import kind_of, plain_text
 
-Role = Literal["file", "key", "score", "speaker", "phrase", "environment", "playback", "recording", "attack"]
-ROLES: tuple[Role, ...] = get_args(Role)
+Fact = Literal[
+    "speaker", "phrase", "environment", "playback", "recording", "attack",
+    "codec", "codec_quality", "transmission", "source", "vocoder", "task", "team", "gender", "language", "attack_tag",
+    "room", "microphone", "distance", "attack_room", "attack_microphone", "attack_device", "attack_distance",
+    "trim", "subset",
+]  # fmt: skip
+"""What a key may tell of a trial besides its class. ASVspoof 2017 has the first five; `layouts` says who has which."""
+Role = Literal["file", "key", "score"] | Fact
+FACTS: tuple[Fact, ...] = get_args(Fact)
+ROLES: tuple[Role, ...] = ("file", "key", "score", *FACTS)
 SKIPPED = "-"
 """Stands for a column without a role where columns are named by hand, and for a missing value in a protocol."""
 
@@ -22,21 +30,43 @@ GENUINE_WORDS = frozenset({"genuine", "bonafide", "bona-fide", "bona_fide"})
 SPOOF_WORDS = frozenset({"spoof", "spoofed"})
 KEY_WORDS = GENUINE_WORDS | SPOOF_WORDS
 
+NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf(?:inity)?)", re.IGNORECASE)
+"""Narrower than Python's own, which takes `1_0` for ten, and digits of any script."""
+
 SAMPLED = 5000
 MOSTLY = 0.5
 """A column of keys or numbers may hold others, up to this share, to be told by name."""
 
 NAMES: Mapping[str, Role] = {
     **dict.fromkeys(("file", "filename", "id", "utt", "utterance", "trial", "name", "path", "audiofilename"), "file"),
-    **dict.fromkeys(("uttid", "utteranceid", "trialid", "fileid", "wav", "audio"), "file"),
-    **dict.fromkeys(("key", "label", "class", "type", "speechtype", "target"), "key"),
+    **dict.fromkeys(("uttid", "utteranceid", "trialid", "fileid", "wav", "audio", "flacfilename", "trialanon"), "file"),
+    **dict.fromkeys(("key", "label", "class", "type", "speechtype", "target", "cmlabel"), "key"),
     **dict.fromkeys(("score", "scores", "cmscore", "llr", "logodds", "logit"), "score"),
     **dict.fromkeys(("speaker", "speakerid", "spk", "spkid"), "speaker"),
     **dict.fromkeys(("phrase", "phraseid", "sentence"), "phrase"),
     **dict.fromkeys(("environment", "environmentid", "env", "envid"), "environment"),
     **dict.fromkeys(("playback", "playbackdevice", "playbackid"), "playback"),
     **dict.fromkeys(("recording", "recordingdevice", "recorder", "recordingid"), "recording"),
-    **dict.fromkeys(("attack", "attackid", "attacktype", "systemid"), "attack"),
+    **dict.fromkeys(("attack", "attackid", "attacktype", "systemid", "attacklabel", "attackanon"), "attack"),
+    **dict.fromkeys(("codec", "compr", "compression"), "codec"),
+    **dict.fromkeys(("codecq", "codecquality"), "codec_quality"),
+    **dict.fromkeys(("trans", "transmission"), "transmission"),
+    **dict.fromkeys(("gender", "genderpair", "speakergender"), "gender"),
+    **dict.fromkeys(("room", "asvroom"), "room"),
+    **dict.fromkeys(("microphone", "asvmic"), "microphone"),
+    **dict.fromkeys(("distance", "distoasv"), "distance"),
+    **dict.fromkeys(("attackroom", "attroom"), "attack_room"),
+    **dict.fromkeys(("attackmicrophone", "attmic"), "attack_microphone"),
+    **dict.fromkeys(("attackdevice", "attd"), "attack_device"),
+    **dict.fromkeys(("attackdistance", "atttospk"), "attack_distance"),
+    **dict.fromkeys(("subset", "phase", "split", "partition"), "subset"),
+    "attacktag": "attack_tag",
+    "source": "source",
+    "vocoder": "vocoder",
+    "task": "task",
+    "team": "team",
+    "language": "language",
+    "trim": "trim",
 }
 """Roles of header names, in lower case and without marks: `CM-score` is `cmscore`; `utt-0001` is none, it is a file."""
 
@@ -58,9 +88,13 @@ class Table:
         """A column; empty where a row is shorter."""
         return [row[column] if column < len(row) else "" for row in self.rows]
 
+    def sampled_rows(self) -> Sequence[Sequence[str]]:
+        """SAMPLED rows, or all there are, evenly spread: enough to tell what the columns hold."""
+        return self.rows[:: 1 + len(self.rows) // SAMPLED]
+
     def sample(self, column: int) -> list[str]:
-        """SAMPLED cells of a column, or all there are, evenly spread: enough to tell what it holds."""
-        return [row[column] if column < len(row) else "" for row in self.rows[:: 1 + len(self.rows) // SAMPLED]]
+        """The cells of a column in those rows."""
+        return [row[column] if column < len(row) else "" for row in self.sampled_rows()]
 
     def best(
         self, value: Callable[[Iterable[str]], float], without: Container[int | None] = (), least: float = 0
@@ -74,14 +108,17 @@ class Table:
 def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
     """A text file whose columns are parted by tabs, commas, semicolons or blanks, whichever stands in every line.
 
-    Empty lines and those that begin with # are left out. `columns` names them by hand, `-` for one without a role.
+    Empty lines and comments are left out. `columns` names them by hand, `-` for one without a role.
 
     Raises: InvalidArgument when there are no lines or a name of `columns` is unknown; OSError when it cannot be read.
     """
+    text = plain_text(path)
+    if "\0" in text:
+        raise InvalidArgument(str(path), f"is no text but {kind_of(path) or 'something else'}; give a plain text file")
     kept = [
         (number, line)
-        for number, line in enumerate(plain_text(path).splitlines(), start=1)
-        if line.strip() and not line.lstrip().startswith("#")
+        for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1)
+        if line.strip() and not _is_comment(line)
     ]
     if not kept:
         raise InvalidArgument(str(path), "holds no lines")
@@ -94,17 +131,31 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
     return Table(path, rows[header:], numbers[header:], named)
 
 
+def _is_comment(line: str) -> bool:
+    """A line with # and a blank, or another #, before its words; or # at once, and nothing of a row in it.
+
+    The name of a trial may begin with #: what holds a number or a key is a row, and names of columns are a header.
+    """
+    words = line.lstrip()
+    if not words.startswith("#"):
+        return False
+    if not words[1:2].strip("# \t"):
+        return True
+    cells = re.split(r"[\s,;]+", words)
+    return not (any(is_number(cell) or _is_key(cell) for cell in cells[1:]) or len(_named(cells)) > 1)
+
+
 def _cells(line: str, mark: str | None) -> list[str]:
-    return line.split() if mark is None else [cell.strip() for cell in next(csv.reader([line], delimiter=mark))]
+    if mark is not None:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=mark))]
+    if '"' not in line:
+        return line.split()
+    return [cell for cell in next(csv.reader([re.sub(r"\s", " ", line)], delimiter=" ")) if cell]
 
 
 def is_number(cell: str) -> bool:
-    """Whether it reads as a number, NaN and infinity among them."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    """Whether it is a decimal number, in ASCII digits and without `_`, or the word for NaN or infinity."""
+    return NUMBER.fullmatch(cell) is not None
 
 
 def _is_key(cell: str) -> bool:
@@ -156,14 +207,21 @@ def _share(cells: Iterable[str], test: Callable[[str], bool]) -> float:
 def _is_header(rows: Sequence[Sequence[str]]) -> bool:
     """No key and no number in it, but names that mean something, or else numbers below it.
 
-    Above keys it takes such a name: the first trial, its key misspelt, looks like a header too.
+    Above keys it takes such a name: the first trial, its key misspelt, looks like a header too. So does one whose score
+    is misspelt, above numbers; but its name is like the next but for the digits.
     """
     if any(is_number(cell) or _is_key(cell) for cell in rows[0]):
+        return False
+    if any(re.search("[0-9]", cell) and _shape(cell) == _shape(below) for cell, below in zip(*rows[:2], strict=False)):
         return False
     known = len(_named(rows[0]))
     if any(_is_key(cell) for row in rows[1:] for cell in row):
         return known > 0
     return known > 1 or any(is_number(cell) for row in rows[1:2] for cell in row)
+
+
+def _shape(cell: str) -> str:
+    return re.sub("[0-9]", "0", cell)
 
 
 def _named(header: Sequence[str]) -> dict[Role, int]:

@@ -103,6 +103,80 @@ def test_what_does_not_match_is_told_all_at_once(run: Run, tmp_path: Path, score
     assert lines[4:] == ["error: scores and keys do not go together (see above); nothing was computed"]
 
 
+CASES = Path(__file__).parents[2] / "unit/detection/cases"
+
+
+def test_a_key_of_2021_counts_eval_and_says_so(run: Run, tmp_path: Path) -> None:
+    scores, key = CASES / "la21_scores.txt", CASES / "la21_key.txt"
+    shown = run("eer", scores, key, "--bootstrap", 0)
+    assert shown.exit_code == 0
+    assert "is read as ASVspoof 2021 LA; columns: speaker, file, codec," in shown.stdout
+    assert "eval: 200 of 320 trials; left out: 60 progress, 60 hidden" in shown.stdout
+    assert "30.00%" in shown.stdout
+    document = run("eer", scores, key, "--bootstrap", 0, "--by", "codec", "--json").json()
+    assert (document["dataset"], document["subset"], document["trials"]) == ("ASVspoof 2021 LA", "eval", 200)
+    assert document["subsets"] == {"progress": 60, "eval": 200, "hidden": 60}
+    assert round(document["systems"][0]["eer_nearest_threshold"], 4) == 0.3
+    assert set(document["systems"][0]["groups"]["codec"]) == {"alaw", "none", "opus"}
+    pooled = run("eer", scores, key, "--bootstrap", 0, "--subset", "all", "--json").json()["systems"][0]
+    assert round(pooled["eer_nearest_threshold"], 4) == 0.3396
+    assert (
+        "the key has progress (60), eval (200), hidden (60); or all" in run("eer", scores, key, "--subset", "x").error()
+    )
+
+    lines = key.read_text().splitlines()
+    (tmp_path / "eval.txt").write_text("\n".join(line for line in lines if line.endswith(" eval")))
+    alone = run("eer", scores, tmp_path / "eval.txt", "--bootstrap", 0, "--json")
+    assert alone.json()["systems"][0]["eer_nearest_threshold"] == document["systems"][0]["eer_nearest_threshold"]
+    assert alone.json()["systems"][0]["without_key"] == 120
+    assert "la21_scores: 120 scores of trials that the key does not have are left out: LA_E_" in alone.stderr
+
+    progress = {line.split()[1] for line in lines if line.endswith(" progress")}
+    (tmp_path / "s.txt").write_text(
+        "\n".join(line for line in scores.read_text().splitlines() if line.split()[0] in progress)
+    )
+    refused = run("eer", tmp_path / "s.txt", key)
+    assert refused.exit_code == 1
+    assert "there are scores of progress 60 of 60, eval 0 of 200, hidden 0 of 60" in refused.stderr
+    assert run("eer", tmp_path / "s.txt", key, "--subset", "progress", "--bootstrap", 0).exit_code == 0
+
+
+def test_scores_appended_to_a_key_of_2021(run: Run, tmp_path: Path) -> None:
+    scores = dict(line.split() for line in (CASES / "la21_scores.txt").read_text().splitlines())
+    lines = [f"{line} {scores[line.split()[1]]}" for line in (CASES / "la21_key.txt").read_text().splitlines()]
+    (tmp_path / "both.txt").write_text("\n".join(lines))
+    document = run("eer", tmp_path / "both.txt", "--bootstrap", 0, "--json").json()
+    assert (document["dataset"], document["subset"]) == ("ASVspoof 2021 LA", "eval")
+    assert round(document["systems"][0]["eer_nearest_threshold"], 4) == 0.3
+
+
+def test_what_a_key_of_2021_pa_tells(run: Run) -> None:
+    words = ("eer", CASES / "pa21_scores.txt", CASES / "pa21_key.txt", "--bootstrap", 0)
+    shown = run(*words, "--by", "attack-distance")
+    assert "by attack-distance" in shown.stdout
+    groups = run(*words, "--by", "attack_device", "--json").json()["systems"][0]["groups"]
+    assert set(groups["attack_device"]) == {"s2", "s3", "s4"}
+    assert (
+        "no trial says its attack; the key tells speaker, room, microphone, distance"
+        in run(*words, "--by", "attack").error()
+    )
+    assert "a key may tell speaker, phrase," in run(*words, "--by", "mood").error()
+
+
+def test_ties_that_matter_are_told(run: Run, tmp_path: Path, key: Path) -> None:
+    whole = {file: float(round(score)) for file, score in made_scores(TRIALS).items()}
+    write_scores(tmp_path / "whole.txt", whole)
+    shown = run("eer", tmp_path / "whole.txt", key, "--bootstrap", 0)
+    assert "whole: ties matter: " in shown.stderr
+    found = run("eer", tmp_path / "whole.txt", key, "--bootstrap", 0, "--json").json()["systems"][0]
+    told = found["ties"]
+    assert f"{found['eer_nearest_threshold']:.2%} takes equal scores together" in shown.stderr
+    assert f"{told['genuine_first']:.2%} with genuine trials rejected first" in shown.stderr
+    turned = write_score_lines(tmp_path / "turned.txt", {file: -score for file, score in whole.items()})
+    document = run("eer", turned, key, "--lower-is-genuine", "--bootstrap", 0, "--json").json()
+    assert document["systems"][0]["ties"] == told
+
+
 def test_one_class_has_no_eer(run: Run, tmp_path: Path, scores: Path) -> None:
     genuine = [trial for trial in TRIALS if trial.genuine]
     key = write_key(tmp_path / "key.txt", genuine)

@@ -65,6 +65,40 @@ def assert_exact(scores: list[int], genuine: list[bool]) -> None:
     assert (found.genuine, found.spoof) == (sum(genuine), len(genuine) - sum(genuine))
 
 
+def stepwise(trials: list[tuple[int, bool]]) -> float:
+    """As the challenges' scripts step, from one trial to the next in a given order."""
+    genuine = [own for _, own in trials]
+    misses = [sum(genuine[:at]) / sum(genuine) for at in range(len(trials) + 1)]
+    alarms = [genuine[at:].count(False) / genuine.count(False) for at in range(len(trials) + 1)]
+    at = int(np.argmin(np.abs(np.subtract(misses, alarms))))
+    return (misses[at] + alarms[at]) / 2
+
+
+def test_both_orders_of_equal_scores_are_told() -> None:
+    rng = np.random.default_rng(3)
+    genuine = rng.random(300) < 0.3
+    scores = np.round(rng.normal(size=300) + genuine).astype(int)
+    found, trials = equal_error_rate(scores, genuine), list(zip(scores.tolist(), genuine.tolist(), strict=True))
+    assert found.ties is not None
+    assert found.ties.count == sum(
+        any(score == other and own != theirs for other, theirs in trials) for score, own in trials
+    )
+    first = stepwise(sorted(trials, key=lambda each: (each[0], not each[1])))
+    last = stepwise(sorted(trials, key=lambda each: (each[0], each[1])))
+    assert (found.ties.genuine_first, found.ties.spoofs_first) == pytest.approx((first, last), abs=1e-12)
+    assert found.ties_matter
+    assert (first - found.nearest_threshold, found.nearest_threshold - last) == pytest.approx((0.03, 0.03), abs=0.005)
+
+
+def test_ties_within_a_class_or_of_no_account_are_none() -> None:
+    assert equal_error_rate([1, 1, 2, 2], [False, False, True, True]).ties is None
+    scores = [*range(1000), 5000, *range(2000, 3000), 5000]
+    found = equal_error_rate(scores, [False] * 1001 + [True] * 1001)
+    assert found.ties is not None
+    assert found.ties.count == 2
+    assert not found.ties_matter
+
+
 @pytest.mark.parametrize("levels", [2, 3, 7, 1000])
 def test_random_scores_with_ties_are_exact(levels: int) -> None:
     for seed in range(120):

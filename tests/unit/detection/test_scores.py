@@ -1,5 +1,6 @@
 """Anyone's score files: columns in any order, and everything wrong told at once."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from earwitness.detection.errors import BrokenScores
 from earwitness.detection.keys import Trial
-from earwitness.detection.scores import check_trials, match_scores, read_scores, write_scores
+from earwitness.detection.scores import check_trials, match_scores, matched, read_scores, write_scores
 from earwitness.errors import InvalidArgument
 from tests.helpers.trials import made_scores, made_trials, write_score_lines
 
@@ -66,6 +67,88 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         f"{path}: files without a key (2): E_7, E_8",
         f"{path}: trials without a score (2): E_1000001.wav, E_1000002.wav",
     )
+
+
+@pytest.mark.parametrize("cell", ["1_0", "\uff11.\uff15", "\u0661", "0x1p3", "1e", "--1", "1,5", "1.5.2"])
+def test_only_decimal_numbers_are_scores(tmp_path: Path, cell: str) -> None:
+    """Python's own float takes the first three."""
+    lines = [f"{file}\t{score}" for file, score in SCORES.items()]
+    path = tmp_path / "s.txt"
+    path.write_text("\n".join([f"E_1000001.wav\t{cell}", *lines[1:]]))
+    read = read_scores(path, KNOWN)
+    assert read.problems == (f"line 1 (E_1000001.wav: {cell})",)
+
+
+def test_numbers_in_all_their_forms_are_scores(tmp_path: Path) -> None:
+    forms = ["1", "-1.", "+.5", "1e3", "1.5E-03", "007", "nan", "-inf", "Infinity", "-0"]
+    (tmp_path / "s.txt").write_text("\n".join(f"f{place} {form}" for place, form in enumerate(forms)))
+    read = read_scores(tmp_path / "s.txt")
+    np.testing.assert_array_equal(read.values, [float(form) for form in forms])
+
+
+def test_names_that_begin_with_a_hash_are_rows_and_comments_are_not(tmp_path: Path) -> None:
+    lines = ["# by hand", "#", "##### 5", "#made by hand", "#utt score", "#T_1 0.5", "#T_2 -1", "T_3 2", "# T_4 1"]
+    (tmp_path / "s.txt").write_text("\n".join(lines))
+    read = read_scores(tmp_path / "s.txt")
+    assert (read.files, read.values.tolist()) == (("#T_1", "#T_2", "T_3"), [0.5, -1, 2])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_encodings_and_line_ends(tmp_path: Path, encoding: str, end: str) -> None:
+    text = end.join(["f\u00fcr_1\t0.5", "T_2\t-1.25", ""])
+    (tmp_path / "s.txt").write_bytes(text.encode(encoding))
+    read = read_scores(tmp_path / "s.txt")
+    assert (read.files, read.values.tolist()) == (("f\u00fcr_1", "T_2"), [0.5, -1.25])
+
+
+def test_files_compressed_by_gzip_are_read_and_others_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.txt.gz"
+    path.write_bytes(gzip.compress(b"T_1 0.5\nT_2 -1\n"))
+    assert read_scores(path).values.tolist() == [0.5, -1]
+    for content, words in (
+        (gzip.compress(b"T_1 0.5\nT_2 -1\n" * 100)[:-20], "compressed by gzip, cut off"),
+        (b"PK\3\4\0\0", "a zip archive; unpack it"),
+        (b"\x93NUMPY\1\0v\0", "an array of numpy"),
+        (b"\1\2\0\0\0abc", "something else"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InvalidArgument, match=f"is no text but {words}"):
+            read_scores(path)
+
+
+def test_quoted_cells(tmp_path: Path) -> None:
+    (tmp_path / "s.txt").write_text('"take 1.wav" 0.5\n"T_2" "-1"\n')
+    read = read_scores(tmp_path / "s.txt")
+    assert (read.files, read.values.tolist()) == (("take 1.wav", "T_2"), [0.5, -1])
+
+
+def test_labels_that_contradict_the_key_are_told(tmp_path: Path) -> None:
+    lines = [f"{each.file} {'genuine' if each.genuine else 'spoof'} {SCORES[each.file]}" for each in TRIALS]
+    lines[1] = lines[1].replace("spoof", "bonafide")
+    (tmp_path / "s.txt").write_text("\n".join(lines))
+    with pytest.raises(BrokenScores, match=r"labels that contradict the key \(1\): E_1000002.wav$"):
+        match_scores(TRIALS, read_scores(tmp_path / "s.txt", KNOWN))
+
+
+def test_scores_of_other_trials_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = write_score_lines(tmp_path / "s.txt", {**SCORES, "E_7.wav": 0.5, "E_8.wav": 1.0})
+    read = read_scores(path, KNOWN)
+    found = matched(TRIALS[:30], read, KNOWN)
+    assert found.values.tolist() == list(SCORES.values())[:30]
+    assert found.without_key == ("E_7", "E_8")
+    with pytest.raises(BrokenScores, match=r"files without a key \(2\): E_7, E_8$"):
+        match_scores(TRIALS, read)
+    with pytest.raises(
+        BrokenScores, match=r"files without a key \(2\): E_7, E_8; .*: trials without a score \(1\): E_9"
+    ):
+        matched([*TRIALS, Trial("E_9", True)], read)
+
+
+def test_scores_of_speaker_verification_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "s.txt").write_text("- target 4.1\n- nontarget -2\nA07 spoof 0.3\n")
+    with pytest.raises(InvalidArgument, match=r"is of speaker verification \(ASV\): column 2"):
+        read_scores(tmp_path / "s.txt", KNOWN)
 
 
 def test_twenty_names_are_told_and_the_others_counted(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from earwitness.detection.det import Curve, draw_det
 from earwitness.detection.eer import UndefinedEer
 from earwitness.detection.intervals import RESAMPLES, SEED
-from earwitness.detection.keys import Fact, Trial
+from earwitness.detection.keys import Trial
 from earwitness.detection.report import Figures, evaluate_systems, ties_only
 from earwitness.detection.scores import write_scores
+from earwitness.detection.tables import Fact
 from earwitness.text import json_text
 from earwitness.training.checkpoint import other_corpus
 from earwitness.training.corpus.storage import whole_file
