@@ -6,24 +6,30 @@ from pathlib import Path
 import numpy as np
 
 from earwitness.arrays import DAMAGED, load
-from earwitness.client.values import FloatArray
 from earwitness.errors import InvalidArgument
+from earwitness.rpc.tensors import FloatTensor, exact
 
 ARRAYS_FILE = "explanations.npz"
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
 class ActivationBatch:
-    """Activations `[rows, units]` and, where known, the (model, weights_sha256, layer) that they came from."""
+    """Activations `[rows, units]`, float32 or float64, and, where known, the (model, weights_sha256, layer) that they
+    came from."""
 
-    activations: FloatArray
+    activations: FloatTensor
     origin: tuple[str, str, str] | None
 
 
 def load_activations(path: Path) -> ActivationBatch:
     """Read an output folder, its `explanations.npz`, or an `.npy`; one column may be left out of its shape.
 
-    Raises: InvalidArgument when there is nothing of the kind at `path`, or it is not a table of finite numbers.
+    Every number stays what it is: integers, half and double precision become float32 where that holds them exactly,
+    else float64.
+
+    Raises: InvalidArgument when there is nothing of the kind at `path`, or it is not a table of finite numbers in the
+    range of float32, or of numbers that float64 does not hold exactly.
     """
     path = path / ARRAYS_FILE if path.is_dir() else path
     try:
@@ -40,10 +46,15 @@ def load_activations(path: Path) -> ActivationBatch:
     if stored.ndim == 1:
         stored = stored[:, None]
     if stored.ndim != 2 or not stored.size or stored.dtype.kind not in "fiu":
+        lost = "; .npy files lose the type of bfloat16: save it as float32" if stored.dtype.kind == "V" else ""
         raise InvalidArgument(
-            "activations", f"{path} holds {stored.dtype} of shape {stored.shape}; numbers [rows, units] are needed"
+            "activations",
+            f"{path} holds {stored.dtype} of shape {stored.shape}; numbers [rows, units] are needed{lost}",
         )
-    activations = stored.astype(np.float32)
-    if not np.isfinite(activations).all():
-        raise InvalidArgument("activations", f"{path} holds NaN, infinity or numbers beyond float32")
+    try:
+        activations = exact(stored)
+    except ValueError as err:
+        raise InvalidArgument("activations", f"{path} {err}") from err
+    if not (np.abs(activations) <= LARGEST).all():
+        raise InvalidArgument("activations", f"{path} holds NaN, infinity or numbers beyond float32's range")
     return ActivationBatch(activations, origin)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.client.values import FloatArray, Reference, ReferenceVersion, Selection
+from earwitness.client.values import Reference, ReferenceVersion, Selection
 from earwitness.errors import InvalidArgument
+from earwitness.rpc.tensors import WIRE_TYPES, FloatTensor, Numbers, exact, wire_bytes
 
 DoubleArray = NDArray[np.float64]
 
@@ -28,29 +29,34 @@ class Moments:
 class Partial:
     """Statistics that stand for `row_count` rows of activations: either moments or rows.
 
-    Of a reference of all rows the moments, or all the `rows`, `[row_count, units]` float32, where these take less room;
-    of one of top or bottom rows those selected, `[min(row_count, k), units]`, the most extreme first.
+    Of a reference of all rows the moments, or all the `rows`, `[row_count, units]`, where these take less room; of one
+    of top or bottom rows those selected, `[min(row_count, k), units]`, the most extreme first. Rows are float32 where
+    that holds every number exactly, else float64.
     """
 
     row_count: int
     moments: Moments | None = None
-    rows: FloatArray | None = None
+    rows: FloatTensor | None = None
 
     def __post_init__(self) -> None:
         if (self.moments is None) == (self.rows is None):
             raise InvalidArgument("partial", "needs exactly one of moments and rows")
 
     @classmethod
-    def of(cls, rows: FloatArray, selection: Selection) -> "Partial":
+    def of(cls, activations: Numbers, selection: Selection) -> "Partial":
         """What a reference of this selection keeps of activations `[rows, units]`, at least one row.
 
         Takes two float64 copies of the rows in memory: of very many make several partials.
 
-        Raises: InvalidArgument for another shape, and for a selection by a unit that they lack.
+        Raises: InvalidArgument for another shape, for a selection by a unit that they lack, and for numbers that
+        float64 does not hold exactly.
         """
-        if rows.ndim != 2 or not rows.size:
-            raise InvalidArgument("rows", f"have shape {rows.shape}; give [rows, units], at least one row")
-        rows = np.ascontiguousarray(rows, np.float32)
+        if activations.ndim != 2 or not activations.size:
+            raise InvalidArgument("rows", f"have shape {activations.shape}; give [rows, units], at least one row")
+        try:
+            rows = exact(activations)
+        except ValueError as err:
+            raise InvalidArgument("rows", str(err)) from err
         if selection.unit is not None:
             if not 0 <= selection.unit < rows.shape[1]:
                 raise InvalidArgument("selection", f"is by unit {selection.unit}; there are {rows.shape[1]} units")
@@ -67,19 +73,26 @@ class Partial:
         lowest, highest = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
         return cls(len(rows), Moments(mean + missed, centred.T @ centred, lowest, highest))
 
+    @property
+    def datatype(self) -> str:
+        """The KServe v2 name of the type that its numbers travel in."""
+        return "FP64" if self.rows is None else wire_bytes(self.rows[:0])[0]
+
     def to_bytes(self) -> bytes:
         """As it travels: see PartialForm in the scorer's proto."""
         if self.rows is not None:
-            return np.ascontiguousarray(self.rows, "<f4").tobytes()
+            return wire_bytes(self.rows)[1]
         assert self.moments is not None
         moments = self.moments
         triangle = [row[index:] for index, row in enumerate(moments.scatter)]
         return np.concatenate([moments.mean, moments.minimum, moments.maximum, *triangle]).astype("<f8").tobytes()
 
     @classmethod
-    def of_row_bytes(cls, data: bytes, row_count: int, unit_count: int) -> "Partial":
-        """Rows as they travelled. Raises: ValueError for bytes of another length."""
-        return cls(row_count, rows=np.frombuffer(data, "<f4").reshape(-1, unit_count))
+    def of_row_bytes(cls, data: bytes, row_count: int, unit_count: int, datatype: str = "FP32") -> "Partial":
+        """Rows as they travelled. Raises: ValueError for bytes of another length, and for another type."""
+        if datatype not in WIRE_TYPES:
+            raise ValueError(f"rows of {datatype} came; FP32 and FP64 are known")
+        return cls(row_count, rows=np.frombuffer(data, WIRE_TYPES[datatype]).reshape(-1, unit_count))
 
     @classmethod
     def of_moment_bytes(cls, data: bytes, row_count: int, unit_count: int) -> "Partial":

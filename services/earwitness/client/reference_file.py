@@ -1,7 +1,7 @@
 """A reference as a file: the statistics of one version, as a scorer gave them, and what they are of.
 
-One npz: `description`, a JSON text; and mean, minimum, maximum [D] and scatter [D, D] float64, or rows [S, D] float32,
-see `Partial`.
+One npz: `description`, a JSON text; and mean, minimum, maximum [D] and scatter [D, D] float64, or rows [S, D] float32
+or float64, see `Partial`.
 """
 
 import hashlib

@@ -35,11 +35,12 @@ from earwitness.features import (
 from earwitness.inference.agreement import ask_agreement
 from earwitness.inference.backend import InferenceBackend, ModelUnusable
 from earwitness.inference.metadata import BundleMetadata
+from earwitness.rpc.tensors import exact, wire_bytes
 
 BATCH_ROWS = 64
 MAX_SHARD_ROWS = 1_000_000
 MAX_SHARD_BYTES = 64 * 2**20
-"""What the scorer takes as one shard, 4 bytes a value."""
+"""What the scorer takes as one shard, 4 or 8 bytes a value."""
 ARRAY_SHARD_ROWS = 100_000
 """Rows of an array that go into one shard, if the scorer takes as many. References that are there were cut so, and the
 same array must make the same shards again."""
@@ -192,10 +193,10 @@ async def build_reference_from_activations(
         )
     await _open_reference(scorer, name, identity, selection, description)
     added = duplicates = 0
-    size = min(ARRAY_SHARD_ROWS, shard_rows(identity.unit_count))
+    size = min(ARRAY_SHARD_ROWS, shard_rows(identity.unit_count, max(4, activations.dtype.itemsize)))
     for start in range(0, len(activations), size):
-        rows = np.ascontiguousarray(activations[start : start + size], "<f4")
-        shard_id = f"rows-{hashlib.sha256(rows.tobytes()).hexdigest()}"
+        rows = exact(activations[start : start + size])
+        shard_id = f"rows-{hashlib.sha256(wire_bytes(rows)[1]).hexdigest()}"
         if await scorer.append_activations(name, shard_id, rows):
             added += 1
         else:
@@ -228,9 +229,9 @@ def judges_whole_recordings(bundle: BundleMetadata) -> bool:
     return bool(words) and words <= KEY_WORDS
 
 
-def shard_rows(unit_count: int) -> int:
+def shard_rows(unit_count: int, value_bytes: int = 4) -> int:
     """The most rows of so many units that the scorer takes as one shard."""
-    return min(MAX_SHARD_ROWS, MAX_SHARD_BYTES // (4 * unit_count))
+    return min(MAX_SHARD_ROWS, MAX_SHARD_BYTES // (value_bytes * unit_count))
 
 
 async def layer_activations(

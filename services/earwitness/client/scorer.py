@@ -5,8 +5,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-import numpy as np
-
 from earwitness.client import scorer_messages as messages
 from earwitness.client.channel import Tls, open_channel
 from earwitness.client.errors import RpcFailure, answer_lost, failures, malformed
@@ -14,7 +12,6 @@ from earwitness.client.names import resource
 from earwitness.client.partials import Partial, VersionStatistics
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
 from earwitness.client.values import (
-    FloatArray,
     Ranking,
     Reference,
     ReferenceIdentity,
@@ -24,6 +21,7 @@ from earwitness.client.values import (
 )
 from earwitness.errors import InvalidArgument
 from earwitness.rpc import tensors
+from earwitness.rpc.tensors import Numbers
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.scorer.v1 import scorer_pb2_grpc as rpc
 
@@ -105,18 +103,22 @@ class ScorerClient(ServiceClient):
         return messages.reference_value(answer.reference)
 
     async def append_activations(
-        self, reference: str, shard_id: str, activations: FloatArray, *, timeout_s: float = DEFAULT_TIMEOUT_S
+        self, reference: str, shard_id: str, activations: Numbers, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> bool:
-        """Add one shard `[rows, units]`; False when a shard of that id and these contents was there already."""
+        """Add one shard `[rows, units]`; False when a shard of that id and these contents was there already.
+
+        Numbers travel as float32 where that holds all of them exactly, else as float64.
+        """
         if activations.ndim != 2:
             raise InvalidArgument("activations", f"have shape {activations.shape}; give [rows, units]")
-        data = np.ascontiguousarray(activations, "<f4").tobytes()
+        datatype, data = tensors.wire_bytes(_exact(activations))
         header = pb.AppendActivationsRequest(
             header=pb.ShardHeader(
                 reference=resource("references", reference),
                 shard_id=shard_id,
                 row_count=len(activations),
                 sha256=hashlib.sha256(data).hexdigest(),
+                datatype=datatype,
             )
         )
         answer = await self._answered(
@@ -141,6 +143,7 @@ class ScorerClient(ServiceClient):
                 row_count=partial.row_count,
                 sha256=hashlib.sha256(data).hexdigest(),
                 form=messages.partial_form(partial),
+                datatype=partial.datatype,
             )
         )
         answer = await self._answered(
@@ -210,7 +213,7 @@ class ScorerClient(ServiceClient):
 
     async def score(
         self,
-        activations: FloatArray,
+        activations: Numbers,
         *,
         reference: str,
         model: str,
@@ -230,7 +233,7 @@ class ScorerClient(ServiceClient):
             model=resource("models", model),
             weights_sha256=weights_sha256,
             layer=layer,
-            activations=tensors.encode(activations),
+            activations=tensors.encode(_exact(activations)),
             unit=unit,
             seed=seed,
         )
@@ -240,7 +243,7 @@ class ScorerClient(ServiceClient):
 
     async def rank(
         self,
-        batches: Mapping[str, FloatArray],
+        batches: Mapping[str, Numbers],
         *,
         reference: str,
         model: str,
@@ -261,7 +264,8 @@ class ScorerClient(ServiceClient):
             weights_sha256=weights_sha256,
             layer=layer,
             batches=[
-                pb.Batch(id=each, activations=tensors.encode(_compared(rows, unit))) for each, rows in batches.items()
+                pb.Batch(id=each, activations=tensors.encode(_exact(_compared(rows, unit))))
+                for each, rows in batches.items()
             ],
             unit=unit,
             seed=seed,
@@ -283,7 +287,15 @@ class ScorerClient(ServiceClient):
                     raise
 
 
-def _compared(rows: FloatArray, unit: int | None) -> FloatArray:
+def _exact(activations: Numbers) -> tensors.FloatTensor:
+    """See `tensors.exact`. Raises: InvalidArgument."""
+    try:
+        return tensors.exact(activations)
+    except ValueError as err:
+        raise InvalidArgument("activations", str(err)) from err
+
+
+def _compared(rows: Numbers, unit: int | None) -> Numbers:
     """The column of `unit`: whole layers of many batches are too much for a message. All where there is no such column:
     the scorer says what is wrong."""
     return rows[:, unit : unit + 1] if unit is not None and 0 <= unit < rows.shape[1] else rows

@@ -44,8 +44,12 @@ def statistics_value(header: pb.StatisticsHeader, data: bytes) -> VersionStatist
     if hashlib.sha256(data).hexdigest() != header.sha256:
         raise ValueError(f"{len(data)} bytes came that are not those announced")
     reference, version = reference_value(header.reference), version_value(header.version)
-    form = Partial.of_moment_bytes if header.form == pb.PARTIAL_FORM_MOMENTS else Partial.of_row_bytes
-    return VersionStatistics(reference, version, form(data, version.row_count, reference.identity.unit_count))
+    row_count, unit_count = version.row_count, reference.identity.unit_count
+    if header.form == pb.PARTIAL_FORM_MOMENTS:
+        partial = Partial.of_moment_bytes(data, row_count, unit_count)
+    else:
+        partial = Partial.of_row_bytes(data, row_count, unit_count, header.datatype or "FP32")
+    return VersionStatistics(reference, version, partial)
 
 
 def reference_value(message: pb.Reference) -> values.Reference:

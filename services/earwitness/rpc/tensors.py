@@ -10,7 +10,53 @@ from earwitness.errors import InvalidArgument
 from earwitness.types.v1.tensor_pb2 import Tensor
 
 FloatTensor = NDArray[np.float32] | NDArray[np.float64]
-_WIRE_TYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP64": np.dtype("<f8")}
+Numbers = NDArray[np.floating] | NDArray[np.integer]
+"""Of any width and byte order; bfloat16 and its like, of ml_dtypes, as well."""
+WIRE_TYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP64": np.dtype("<f8")}
+"""By their KServe v2 names."""
+
+
+def exact(array: NDArray[Any]) -> FloatTensor:
+    """The same numbers as float32, or as float64 where float32 does not hold every one of them exactly.
+
+    Raises: ValueError for what is no array of real numbers, and for numbers that float64 does not hold either: integers
+    beyond 2^53 (most of them) and long doubles.
+    """
+    if array.dtype.kind not in "fiu":
+        if array.dtype.kind != "V" or not np.can_cast(array.dtype, np.float32):  # those of ml_dtypes are void to numpy
+            raise ValueError(f"holds {array.dtype}, no real numbers that numpy knows")
+        array = array.astype(np.float32)
+    for dtype in (np.float32, np.float64):
+        if (found := _held(array, dtype)) is not None:
+            return found
+    raise ValueError(
+        f"holds {array.dtype} that float64 does not hold exactly (of integers those up to 2^53 fit); take off a "
+        "constant, which changes no distance, or round them to float64 yourself"
+    )
+
+
+def _held(array: NDArray[Any], dtype: type[np.float32] | type[np.float64]) -> FloatTensor | None:
+    """The array in a type that holds each of its numbers, NaN and infinity among them; None where one is not held."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast: NDArray[Any] = array.astype(dtype, copy=False)
+        if array.dtype.kind == "f":
+            same = (cast == array) | np.isnan(array)
+        else:
+            # Beyond the integer's own range the way back is undefined.
+            beyond = 2.0 ** (np.iinfo(array.dtype).bits - (array.dtype.kind == "i"))
+            same = (cast < beyond) & (cast.astype(array.dtype) == array)
+    return cast if same.all() else None
+
+
+def wire_bytes(array: FloatTensor) -> tuple[str, bytes]:
+    """The type's name and the bytes of an array as they travel: little-endian, row by row.
+
+    Raises: ValueError for another dtype than float32 or float64.
+    """
+    for name, dtype in WIRE_TYPES.items():
+        if array.dtype.newbyteorder("<") == dtype:
+            return name, array.astype(dtype, copy=False).tobytes()
+    raise ValueError(f"only float32 or float64 travels; got {array.dtype}")
 
 
 def encode(array: FloatTensor) -> Tensor:
@@ -18,12 +64,10 @@ def encode(array: FloatTensor) -> Tensor:
 
     Raises: ValueError for another dtype or a dimension of size 0, which the message cannot hold.
     """
-    datatype = {4: "FP32", 8: "FP64"}.get(array.dtype.itemsize, "") if array.dtype.kind == "f" else ""
-    if not datatype or array.size == 0:
-        raise ValueError(
-            f"a tensor holds float32 or float64 and no dimension of size 0; got {array.dtype} {array.shape}"
-        )
-    return Tensor(datatype=datatype, shape=array.shape, data=array.astype(_WIRE_TYPES[datatype], copy=False).tobytes())
+    if array.size == 0:
+        raise ValueError(f"a tensor of float32 or float64 has no dimension of size 0; got shape {array.shape}")
+    datatype, data = wire_bytes(array)
+    return Tensor(datatype=datatype, shape=array.shape, data=data)
 
 
 def decode(tensor: Tensor, field: str, *, rank: int | None = None) -> FloatTensor:
@@ -33,7 +77,7 @@ def decode(tensor: Tensor, field: str, *, rank: int | None = None) -> FloatTenso
 
     Raises: InvalidArgument naming `field.datatype`, `field.shape` or `field.data`.
     """
-    wire_type = _WIRE_TYPES.get(tensor.datatype)
+    wire_type = WIRE_TYPES.get(tensor.datatype)
     if wire_type is None:
         raise InvalidArgument(f"{field}.datatype", f"is {tensor.datatype!r}; must be 'FP32' or 'FP64'")
     shape = tuple(tensor.shape)

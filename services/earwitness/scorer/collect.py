@@ -15,7 +15,8 @@ from earwitness.scorer.selection import SelectedRows, Selection, merge, select
 from earwitness.scorer.statistics import Accumulator, Statistics, from_upper_triangle, upper_triangle
 from earwitness.storage import blobs
 
-Float32Rows = NDArray[np.float32]
+FloatRows = NDArray[np.float32] | NDArray[np.float64]
+"""Rows as they were sent. Of both kinds together float64 ones are made, which hold either exactly."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Frozen:
 class Collector(Protocol):
     """Keeps what a selection needs of the rows it is given."""
 
-    def add_rows(self, rows: Float32Rows, shard_id: str, first_row: int) -> None:
+    def add_rows(self, rows: FloatRows, shard_id: str, first_row: int) -> None:
         """Takes rows [N, D], which begin at row `first_row` of a shard."""
 
     def add_body(self, body: bytes) -> None:
@@ -103,15 +104,15 @@ class AllRows:
 
     def __init__(self, unit_count: int) -> None:
         self._unit_count = unit_count
-        self._rows: list[Float32Rows] = []
+        self._rows: list[FloatRows] = []
         self._row_count = 0
         self._accumulator: Accumulator | None = None
 
-    def add_rows(self, rows: Float32Rows, shard_id: str, first_row: int) -> None:
+    def add_rows(self, rows: FloatRows, shard_id: str, first_row: int) -> None:
         """Takes rows [N, D]; where they come from does not matter."""
         self._rows.append(rows)
         self._row_count += len(rows)
-        # N rows are 4 N D bytes, their scatter's upper triangle is 4 D (D + 1).
+        # N rows of float32 are 4 N D bytes, their scatter's upper triangle is 4 D (D + 1).
         if self._row_count > self._unit_count + 1:
             self._fold()
 
@@ -146,7 +147,7 @@ class AllRows:
         self._rows, self._row_count = [], 0
         return self._accumulator
 
-    def _stacked(self) -> Float32Rows:
+    def _stacked(self) -> FloatRows:
         return np.concatenate([np.empty((0, self._unit_count), dtype=np.float32), *self._rows])
 
 
@@ -157,7 +158,7 @@ class ExtremeRows:
         self._selection = selection
         self._parts: list[SelectedRows] = []
 
-    def add_rows(self, rows: Float32Rows, shard_id: str, first_row: int) -> None:
+    def add_rows(self, rows: FloatRows, shard_id: str, first_row: int) -> None:
         """Takes rows [N, D], which begin at row `first_row` of a shard."""
         self._add(select(rows, self._selection, shard_id, first_row))
 
@@ -189,6 +190,6 @@ class ExtremeRows:
         return self._parts[0]
 
 
-def _frozen_rows(rows: Float32Rows) -> Frozen:
+def _frozen_rows(rows: FloatRows) -> Frozen:
     gaussian = factor_rows(rows)
     return Frozen(gaussian, rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64))

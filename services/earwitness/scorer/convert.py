@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.tensors import decode
@@ -12,6 +12,7 @@ from earwitness.scorer.partials import Form, Partial
 from earwitness.scorer.ranking import Ranked
 from earwitness.scorer.references import (
     MAX_CHUNK_BYTES,
+    Datatype,
     NewReference,
     Reference,
     Shard,
@@ -128,7 +129,11 @@ async def header(parts: AsyncIterator[_ShardPart], none: _ShardPart) -> _ShardPa
 
 def shard(header: pb.ShardHeader | pb.PartialHeader) -> tuple[str, Shard]:
     """Reference id and shard of a header. Raises: InvalidArgument."""
-    return reference_id(header.reference, "header.reference"), Shard(header.shard_id, header.row_count, header.sha256)
+    datatype = next((name for name in get_args(Datatype) if name == (header.datatype or "FP32")), None)
+    if datatype is None:
+        raise InvalidArgument("header.datatype", f"is {header.datatype!r}; must be 'FP32' or 'FP64'")
+    about = Shard(header.shard_id, header.row_count, header.sha256, datatype)
+    return reference_id(header.reference, "header.reference"), about
 
 
 def form(header: pb.PartialHeader) -> Form:
@@ -192,6 +197,7 @@ def statistics_messages(
             version=version_message(reference.reference_id, version),
             sha256=partial.sha256,
             form=_FORMS[partial.form],
+            datatype=partial.datatype,
         )
     )
     for start in range(0, len(partial.data), MAX_CHUNK_BYTES):

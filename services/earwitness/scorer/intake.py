@@ -6,8 +6,8 @@ from typing import Protocol
 import numpy as np
 
 from earwitness.errors import InvalidArgument
-from earwitness.scorer.collect import Collector, Float32Rows, collector
-from earwitness.scorer.references import BYTES_PER_VALUE, MAX_CHUNK_BYTES, MAX_SHARD_BYTES, NewReference, Shard
+from earwitness.scorer.collect import Collector, FloatRows, collector
+from earwitness.scorer.references import LARGEST, MAX_CHUNK_BYTES, MAX_SHARD_BYTES, NewReference, Shard
 
 _BLOCK_BYTES = 4 * 2**20
 """Contents are looked at once there are this many bytes of them: small chunks cost no more than large ones."""
@@ -90,37 +90,40 @@ class Intake:
 
 
 class ShardRows:
-    """Rows of activations, FP32 [row_count, unit_count]."""
+    """Rows of activations of a shard, [row_count, unit_count] of its datatype."""
 
-    def __init__(self, shard_id: str, row_count: int, unit_count: int, collector: Collector) -> None:
-        self.item_bytes = unit_count * BYTES_PER_VALUE
+    def __init__(self, shard: Shard, row_count: int, unit_count: int, collector: Collector) -> None:
+        self.item_bytes = unit_count * shard.dtype.itemsize
         self.byte_count = row_count * self.item_bytes
-        self._shard_id = shard_id
+        self._shard = shard
         self._row_count = row_count
         self._unit_count = unit_count
         self._collector = collector
         self._row = 0
 
     def __str__(self) -> str:
-        return f"{self._row_count} rows of {self._unit_count} FP32 units"
+        return f"{self._row_count} rows of {self._unit_count} {self._shard.datatype} units"
 
     def add(self, block: bytes) -> None:
-        """Raises: InvalidArgument for a value that is not finite."""
-        rows = np.frombuffer(block, dtype="<f4").reshape(-1, self._unit_count).astype(np.float32, copy=False)
+        """Raises: InvalidArgument for a value that is not finite, or beyond the range of FP32."""
+        values = np.frombuffer(block, dtype=self._shard.dtype).reshape(-1, self._unit_count)
+        rows = values.astype(self._shard.dtype.newbyteorder("="), copy=False)
         self._require(rows, self._row)
-        self._collector.add_rows(rows, self._shard_id, self._row)
+        self._collector.add_rows(rows, self._shard.shard_id, self._row)
         self._row += len(rows)
 
     def body(self) -> bytes:
         """What the collector kept."""
         return self._collector.body()
 
-    def _require(self, rows: Float32Rows, first_row: int) -> None:
-        finite = np.isfinite(rows)
-        if not finite.all():
-            row, unit = np.argwhere(~finite)[0]
+    def _require(self, rows: FloatRows, first_row: int) -> None:
+        allowed = np.isfinite(rows) if rows.dtype == np.float32 else np.abs(rows) <= LARGEST
+        if not allowed.all():
+            row, unit = np.argwhere(~allowed)[0]
             raise InvalidArgument(
-                "chunk", f"row {first_row + row}, unit {unit} is {rows[row, unit]}; every value must be finite"
+                "chunk",
+                f"row {first_row + row}, unit {unit} is {rows[row, unit]}; every value must be finite, at most "
+                f"{LARGEST:g}",
             )
 
 
@@ -130,12 +133,13 @@ def activations(shard: Shard, of: NewReference) -> ShardRows:
     Raises: InvalidArgument when it is too large.
     """
     unit_count = of.source.unit_count
-    byte_count = shard.row_count * unit_count * BYTES_PER_VALUE
+    row_bytes = unit_count * shard.dtype.itemsize
+    byte_count = shard.row_count * row_bytes
     if byte_count > MAX_SHARD_BYTES:
-        most = MAX_SHARD_BYTES // (unit_count * BYTES_PER_VALUE)
+        most = MAX_SHARD_BYTES // row_bytes
         raise InvalidArgument(
             "header.row_count",
-            f"is {shard.row_count}; {unit_count} FP32 units a row make {byte_count} bytes, a shard has at most "
-            f"{MAX_SHARD_BYTES}: send shards of at most {most} rows",
+            f"is {shard.row_count}; {unit_count} {shard.datatype} units a row make {byte_count} bytes, a shard has at "
+            f"most {MAX_SHARD_BYTES}: send shards of at most {most} rows",
         )
-    return ShardRows(shard.shard_id, shard.row_count, unit_count, collector(of.selection, unit_count))
+    return ShardRows(shard, shard.row_count, unit_count, collector(of.selection, unit_count))

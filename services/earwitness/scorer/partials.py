@@ -1,7 +1,7 @@
 """Partials: the statistics of rows on their way into this store, computed elsewhere, or out of it.
 
 moments   mean [D] | minimum [D] | maximum [D] | upper triangle of the scatter, row by row [D (D + 1) / 2], float64
-rows      [rows, D] float32; of a selection its rows, the most extreme first
+rows      [rows, D] float32 or float64; of a selection its rows, the most extreme first
 
 All little-endian. How many rows they stand for is said beside them.
 """
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.errors import InvalidArgument
-from earwitness.scorer.collect import Float32Rows, collector, statistics_body
+from earwitness.scorer.collect import FloatRows, collector, statistics_body
 from earwitness.scorer.intake import Content, ShardRows
-from earwitness.scorer.references import BYTES_PER_VALUE, MAX_PARTIAL_BYTES, NewReference, Shard
+from earwitness.scorer.references import LARGEST, MAX_PARTIAL_BYTES, Datatype, NewReference, Shard
 from earwitness.scorer.selection import Selection, sort_keys
 from earwitness.scorer.statistics import Statistics, from_upper_triangle
 from earwitness.storage import blobs
@@ -28,7 +28,6 @@ _ARRAYS: Mapping[Form, Sequence[str]] = {"moments": ("mean", "minimum", "maximum
 """What the store calls the parts of each, in their order."""
 _ROUNDING = 1e-6
 """What statistics may be off, of the size of what they are made from: as much as computing them in FP32 costs."""
-_LARGEST = float(np.finfo(np.float32).max)
 _BYTES_PER_MOMENT = 8
 
 
@@ -39,6 +38,7 @@ class Partial:
     form: Form
     data: bytes
     sha256: str
+    datatype: Datatype
 
 
 def partial_of(body: bytes) -> Partial:
@@ -49,7 +49,8 @@ def partial_of(body: bytes) -> Partial:
     arrays = blobs.decode(body)
     form: Form = "rows" if "rows" in arrays else "moments"
     data = b"".join(arrays[name].tobytes() for name in _ARRAYS[form])
-    return Partial(form, data, hashlib.sha256(data).hexdigest())
+    datatype: Datatype = "FP32" if arrays[_ARRAYS[form][0]].dtype == np.float32 else "FP64"
+    return Partial(form, data, hashlib.sha256(data).hexdigest(), datatype)
 
 
 def content_of(form: Form, shard: Shard, of: NewReference) -> Content:
@@ -63,15 +64,16 @@ def content_of(form: Form, shard: Shard, of: NewReference) -> Content:
             raise InvalidArgument("header.form", f"is moments; a reference of {selection.kind} rows is made of rows")
         return Moments(shard.row_count, unit_count)
     row_count = shard.row_count if selection.kind == "all" else min(shard.row_count, selection.k)
-    byte_count = row_count * unit_count * BYTES_PER_VALUE
-    if byte_count > MAX_PARTIAL_BYTES:
+    byte_count = row_count * unit_count * shard.dtype.itemsize
+    most = MAX_PARTIAL_BYTES * shard.dtype.itemsize // 4
+    if byte_count > most:
         raise InvalidArgument(
             "header.row_count",
-            f"is {shard.row_count}; {unit_count} FP32 units a row make {byte_count} bytes, a partial has at most "
-            f"{MAX_PARTIAL_BYTES}: send moments",
+            f"is {shard.row_count}; {unit_count} {shard.datatype} units a row make {byte_count} bytes, a partial has "
+            f"at most {most}: send moments",
         )
     if selection.kind == "all":
-        return ShardRows(shard.shard_id, row_count, unit_count, collector(selection, unit_count))
+        return ShardRows(shard, row_count, unit_count, collector(selection, unit_count))
     return SortedRows(shard, row_count, unit_count, selection)
 
 
@@ -79,15 +81,15 @@ class SortedRows(ShardRows):
     """The most extreme of a shard's rows, in their order."""
 
     def __init__(self, shard: Shard, row_count: int, unit_count: int, selection: Selection) -> None:
-        super().__init__(shard.shard_id, row_count, unit_count, collector(selection, unit_count))
+        super().__init__(shard, row_count, unit_count, collector(selection, unit_count))
         self._of = shard.row_count
         self._selection = selection
-        self._last_key = np.full(1, -np.inf, np.float32)
+        self._last_key: NDArray[np.floating] = np.full(1, -np.inf, shard.dtype.newbyteorder("="))
 
     def __str__(self) -> str:
         return f"the {super().__str__()}, selected of {self._of}"
 
-    def _require(self, rows: Float32Rows, first_row: int) -> None:
+    def _require(self, rows: FloatRows, first_row: int) -> None:
         super()._require(rows, first_row)
         keys = np.concatenate([self._last_key, sort_keys(rows, self._selection)])
         (misplaced,) = np.nonzero(keys[1:] < keys[:-1])
@@ -130,11 +132,11 @@ class Moments:
 
 
 def require_possible(statistics: Statistics) -> None:
-    """Raises: InvalidArgument unless they may be the statistics of rows of FP32 values, give or take their rounding."""
+    """Raises: InvalidArgument unless rows of values in the range of FP32 may have them, give or take their rounding."""
     count, mean, scatter = statistics.count, statistics.mean, statistics.scatter
     minimum, maximum = statistics.minimum, statistics.maximum
     for name, values in (("mean", mean), ("minimum", minimum), ("maximum", maximum)):
-        _require(np.abs(values) <= _LARGEST, name, values, f"must be finite, at most {_LARGEST:g}")
+        _require(np.abs(values) <= LARGEST, name, values, f"must be finite, at most {LARGEST:g}")
     if not np.isfinite(scatter).all():
         row, column = np.argwhere(~np.isfinite(scatter))[0]
         raise InvalidArgument("chunk", f"M2 of units {row} and {column} is {scatter[row, column]}; must be finite")

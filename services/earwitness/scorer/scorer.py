@@ -28,6 +28,7 @@ from earwitness.scorer.metrics import ScorerMetrics
 from earwitness.scorer.partials import Form, Partial, content_of, partial_of
 from earwitness.scorer.ranking import Candidate, DataRange, Ranked, Yardstick, rank
 from earwitness.scorer.references import (
+    LARGEST,
     MAX_PARTIAL_ROWS,
     MAX_SHARD_ROWS,
     NewReference,
@@ -45,7 +46,6 @@ from earwitness.scorer.uncertainty import NoiseFloor, noise_floor
 
 _STORE_THREADS = 8
 _NOISE_FLOORS = 4096
-_LARGEST = float(np.finfo(np.float32).max)
 Result = TypeVar("Result")
 
 
@@ -305,5 +305,5 @@ def _require_rows(rows: Rows, field: str) -> None:
     if len(rows) < MIN_ROWS:
         raise InvalidArgument(f"{field}.shape", f"has {len(rows)} row; a covariance needs at least {MIN_ROWS}")
     largest = float(np.abs(rows).max())
-    if largest > _LARGEST:
-        raise InvalidArgument(f"{field}.data", f"reaches {largest:g}; at most {_LARGEST:g}, FP32's largest value")
+    if largest > LARGEST:
+        raise InvalidArgument(f"{field}.data", f"reaches {largest:g}; at most {LARGEST:g}, FP32's largest value")

@@ -29,16 +29,18 @@ ALL = Selection("all")
 class SelectedRows:
     """The most extreme rows seen so far, most extreme first, and where they came from.
 
-    `rows` is [S, D] float32, S at most k; `shard_ids` has S entries; `row_indices` is [S] int64, the row within its
-    shard. Selecting from shards one by one and merging gives what sorting all rows at once would give.
+    `rows` is [S, D] float32 or float64, S at most k; `shard_ids` has S entries; `row_indices` is [S] int64, the row
+    within its shard. Selecting from shards one by one and merging gives what sorting all rows at once would give.
     """
 
-    rows: NDArray[np.float32]
+    rows: NDArray[np.float32] | NDArray[np.float64]
     shard_ids: tuple[str, ...]
     row_indices: NDArray[np.int64]
 
 
-def select(rows: NDArray[np.float32], selection: Selection, shard_id: str, first_row: int = 0) -> SelectedRows:
+def select(
+    rows: NDArray[np.float32] | NDArray[np.float64], selection: Selection, shard_id: str, first_row: int = 0
+) -> SelectedRows:
     """The extreme rows of `rows` [N, D], which begin at row `first_row` of shard `shard_id`."""
     keys = sort_keys(rows, selection)
     candidates = np.arange(len(rows), dtype=np.int64)
@@ -57,7 +59,7 @@ def merge(parts: Sequence[SelectedRows], selection: Selection) -> SelectedRows:
     return SelectedRows(rows[order], tuple(shard_ids[index] for index in order), row_indices[order])
 
 
-def sort_keys(rows: NDArray[np.float32], selection: Selection) -> NDArray[np.float32]:
+def sort_keys(rows: NDArray[np.floating], selection: Selection) -> NDArray[np.floating]:
     """[N] sort key of each of `rows` [N, D]: the most extreme has the lowest."""
-    values: NDArray[np.float32] = rows[:, selection.unit]
+    values: NDArray[np.floating] = rows[:, selection.unit]
     return -values if selection.kind == "top" else values

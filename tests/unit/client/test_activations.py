@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -29,8 +30,32 @@ def test_plain_array_has_no_origin(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "array",
+    [
+        1e8 + np.arange(6.0).reshape(3, 2) / 3,
+        np.array([[2**40 + 1, -(2**52)]]),
+        np.array([[2**31 - 1]], np.int32),
+        np.array([[255]], np.uint8),
+        np.array([[0.1]], np.float16),
+        np.array([[1.1, 1e-300]], ">f8"),
+    ],
+)
+def test_numbers_stay_what_they_are(tmp_path: Path, array: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", array)
+    found = load_activations(tmp_path / "a.npy").activations
+    assert found.dtype in (np.float32, np.float64)
+    assert [[float(each) for each in row] for row in found] == [[float(each) for each in row] for row in array]
+
+
+@pytest.mark.parametrize(
     ("array", "said"),
     [
+        (np.array([[2**53 + 1]]), r"int64 that float64 does not hold exactly .*integers those up to 2\^53"),
+        (np.array([[2**64 - 1]], np.uint64), "uint64 that float64 does not hold"),
+        (np.array([[1e39]]), "beyond float32's range"),
+        (np.array([[1.5]], ml_dtypes.bfloat16), "lose the type of bfloat16: save it as float32"),
+        (np.array([[True]]), "bool"),
+        (np.array([[1j]]), "complex128"),
         (np.zeros((2, 2, 2)), r"\(2, 2, 2\)"),
         (np.zeros((0, 3)), r"\(0, 3\)"),
         (np.array([["a"]]), "<U1"),

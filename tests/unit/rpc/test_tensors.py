@@ -1,5 +1,7 @@
 """Tensors on the wire: what goes in comes out, and what is not a tensor is named."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from earwitness.errors import InvalidArgument
-from earwitness.rpc.tensors import decode, encode
+from earwitness.rpc.tensors import decode, encode, exact
 from earwitness.types.v1.tensor_pb2 import Tensor
 
 
@@ -45,6 +47,28 @@ def test_decoding_copies_nothing() -> None:
 def test_encoding_refuses_what_the_message_cannot_hold(array: np.ndarray) -> None:
     with pytest.raises(ValueError, match="float32 or float64"):
         encode(array)
+
+
+@given(
+    hnp.arrays(
+        st.one_of(hnp.integer_dtypes(), hnp.unsigned_integer_dtypes(), hnp.floating_dtypes()),
+        hnp.array_shapes(min_dims=0, max_dims=2, max_side=4),
+    )
+)
+def test_exact_numbers_are_the_same_in_the_narrower_type_or_refused(array: np.ndarray) -> None:
+    given = [Fraction(each) if np.isfinite(each) else str(each) for each in array.reshape(-1).tolist()]
+    held = {}
+    for dtype in (np.float32, np.float64):
+        with np.errstate(over="ignore"):
+            cast = [dtype(each) if isinstance(each, str) else dtype(float(each)) for each in given]
+        held[dtype] = [Fraction(float(each)) if np.isfinite(each) else str(each) for each in cast] == given
+    if held[np.float64]:
+        got = exact(array)
+        assert got.dtype == (np.float32 if held[np.float32] else np.float64)
+        np.testing.assert_array_equal(got, array.astype(np.float64))
+    else:
+        with pytest.raises(ValueError, match="does not hold exactly"):
+            exact(array)
 
 
 EIGHT = np.ones(8, "<f4").tobytes()

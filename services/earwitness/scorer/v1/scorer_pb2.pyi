@@ -34,12 +34,12 @@ class _PartialFormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PartialFo
     FP64, 4 D (D + 7) bytes in all. M2 is the sum over the rows x of (x - mean)(x - mean)^T, divided by nothing; its
     triangle goes row by row, each from the diagonal on: (0, 0), (0, 1), ..., (0, D - 1), (1, 1), ...
 
-    They must be those of R rows of FP32 values, as far as can be told, with 1e-6 for rounding: every number finite;
-    minimum <= mean <= maximum; each diagonal entry of M2 possible for R values of that mean and range; M2 positive
-    semidefinite.
+    They must be those of R rows of values in the range of FP32, as far as can be told, with 1e-6 for rounding: every
+    number finite; minimum <= mean <= maximum; each diagonal entry of M2 possible for R values of that mean and range;
+    M2 positive semidefinite.
     """
     PARTIAL_FORM_ROWS: _PartialForm.ValueType  # 2
-    """Rows of activations, FP32 [rows, D], every value finite. Of a reference of top or bottom rows those selected of the
+    """Rows of activations, [rows, D] of the header's datatype, every value finite and in the range of FP32. Of a reference of top or bottom rows those selected of the
     R rows: min(R, k) of them, the most extreme first. Of a reference of all rows all R of them: up to D + 1 rows take
     less room so, which is how ReadStatistics gives them if it has them.
     """
@@ -56,12 +56,12 @@ PARTIAL_FORM_MOMENTS: PartialForm.ValueType  # 1
 FP64, 4 D (D + 7) bytes in all. M2 is the sum over the rows x of (x - mean)(x - mean)^T, divided by nothing; its
 triangle goes row by row, each from the diagonal on: (0, 0), (0, 1), ..., (0, D - 1), (1, 1), ...
 
-They must be those of R rows of FP32 values, as far as can be told, with 1e-6 for rounding: every number finite;
-minimum <= mean <= maximum; each diagonal entry of M2 possible for R values of that mean and range; M2 positive
-semidefinite.
+They must be those of R rows of values in the range of FP32, as far as can be told, with 1e-6 for rounding: every
+number finite; minimum <= mean <= maximum; each diagonal entry of M2 possible for R values of that mean and range;
+M2 positive semidefinite.
 """
 PARTIAL_FORM_ROWS: PartialForm.ValueType  # 2
-"""Rows of activations, FP32 [rows, D], every value finite. Of a reference of top or bottom rows those selected of the
+"""Rows of activations, [rows, D] of the header's datatype, every value finite and in the range of FP32. Of a reference of top or bottom rows those selected of the
 R rows: min(R, k) of them, the most extreme first. Of a reference of all rows all R of them: up to D + 1 rows take
 less room so, which is how ReadStatistics gives them if it has them.
 """
@@ -413,8 +413,8 @@ class AppendActivationsRequest(_message.Message):
     HEADER_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
-    """Bytes of the shard's rows in their order: FP32, row-major, little-endian; at most 1 MiB, in all exactly
-    row_count x unit_count x 4.
+    """Bytes of the shard's rows in their order: of the header's datatype, row-major, little-endian; at most 1 MiB, in
+    all exactly row_count x unit_count x 4, or 8 of FP64.
     """
     @_builtins.property
     def header(self) -> Global___ShardHeader:
@@ -446,6 +446,7 @@ class ShardHeader(_message.Message):
     SHARD_ID_FIELD_NUMBER: _builtins.int
     ROW_COUNT_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    DATATYPE_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """Required. Resource name, "references/{reference}"."""
     shard_id: _builtins.str
@@ -454,6 +455,10 @@ class ShardHeader(_message.Message):
     """Required. Rows of the shard, 1 to 1000000, and of at most 64 MiB in all."""
     sha256: _builtins.str
     """Required. SHA-256 of the shard's bytes, lower-case hex: tells a retry from a clash of ids."""
+    datatype: _builtins.str
+    """Optional. KServe v2 type name of the numbers, "FP32" or "FP64". Their range is that of FP32 in either; FP64 is for
+    what FP32 would round away, such as small differences around a large mean. Default: FP32.
+    """
     def __init__(
         self,
         *,
@@ -461,10 +466,11 @@ class ShardHeader(_message.Message):
         shard_id: _builtins.str = ...,
         row_count: _builtins.int = ...,
         sha256: _builtins.str = ...,
+        datatype: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference", "row_count", b"row_count", "sha256", b"sha256", "shard_id", b"shard_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["datatype", b"datatype", "reference", b"reference", "row_count", b"row_count", "sha256", b"sha256", "shard_id", b"shard_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -533,6 +539,7 @@ class PartialHeader(_message.Message):
     ROW_COUNT_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     FORM_FIELD_NUMBER: _builtins.int
+    DATATYPE_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """Required. Resource name, "references/{reference}"."""
     shard_id: _builtins.str
@@ -544,7 +551,9 @@ class PartialHeader(_message.Message):
     sha256: _builtins.str
     """Required. SHA-256 of the partial's bytes, lower-case hex: tells a retry from a clash of ids."""
     form: Global___PartialForm.ValueType
-    """Required. What the bytes are. At most 160 MiB of them."""
+    """Required. What the bytes are. At most 160 MiB of them, 320 MiB of rows in FP64."""
+    datatype: _builtins.str
+    """Optional. KServe v2 type name of the numbers, "FP32" or "FP64"; moments are FP64 whatever it says. Default: FP32."""
     def __init__(
         self,
         *,
@@ -553,10 +562,11 @@ class PartialHeader(_message.Message):
         row_count: _builtins.int = ...,
         sha256: _builtins.str = ...,
         form: Global___PartialForm.ValueType = ...,
+        datatype: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "reference", b"reference", "row_count", b"row_count", "sha256", b"sha256", "shard_id", b"shard_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["datatype", b"datatype", "form", b"form", "reference", b"reference", "row_count", b"row_count", "sha256", b"sha256", "shard_id", b"shard_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -644,10 +654,13 @@ class StatisticsHeader(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     FORM_FIELD_NUMBER: _builtins.int
+    DATATYPE_FIELD_NUMBER: _builtins.int
     sha256: _builtins.str
     """SHA-256 of the bytes, lower-case hex."""
     form: Global___PartialForm.ValueType
     """What the bytes are."""
+    datatype: _builtins.str
+    """KServe v2 type name of the numbers, "FP32" or "FP64", as PartialHeader takes it."""
     @_builtins.property
     def reference(self) -> Global___Reference:
         """The reference as it is now: its identity says of what the statistics are."""
@@ -663,10 +676,11 @@ class StatisticsHeader(_message.Message):
         version: Global___ReferenceVersion | None = ...,
         sha256: _builtins.str = ...,
         form: Global___PartialForm.ValueType = ...,
+        datatype: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "reference", b"reference", "sha256", b"sha256", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["datatype", b"datatype", "form", b"form", "reference", b"reference", "sha256", b"sha256", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
