@@ -208,13 +208,16 @@ def print_ranking(title: str, ranked: "Sequence[tuple[SweepResult, RankedBatch]]
             f"{number(place.score.interval_low)} to {number(place.score.interval_high)}",
             number(place.score.noise_floor),
             f"{100 * place.probability_best:.0f} %",
-            "yes" if place.leaves_range else "",
+            f"{100 * place.score.outside_range_ratio:.0f} %{' *' if place.leaves_range else ''}",
         ]
         for result, place in ranked
     ]
-    columns = ["rank#", *SETTING_COLUMNS, "FID#", "95 % interval#", "noise floor#", "best with#", "leaves range"]
-    console.print_table(title, columns, rows if every else rows[:SHOWN])
-    return 0 if every else max(0, len(rows) - SHOWN)
+    columns = ["rank#", *SETTING_COLUMNS, "FID#", "95 % interval#", "noise floor#", "best with#", "outside range"]
+    shown = len(rows) if every else SHOWN
+    console.print_table(title, columns, rows[:shown])
+    if any(place.leaves_range for _, place in ranked[:shown]):
+        console.show("* leaves the range of the real data: more than half of its explanations lie outside")
+    return max(0, len(rows) - shown)
 
 
 def _cells(result: "SweepResult") -> list[str]:

@@ -306,7 +306,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class Score:
-    """A Fréchet distance and what is needed to judge it; the fields are those of the scorer's API."""
+    """A Fréchet distance and what is needed to judge it; the fields are those of the scorer's API.
+
+    `outside_range_ratio`, 0 to 1, is the share of rows outside of the real range as far as the reference tells it; of
+    the compared units that where it is largest.
+    """
 
     distance: float
     mean_term: float
@@ -336,7 +340,7 @@ class RankedBatch:
     """A batch's place among others: `rank` is 1 for the lowest distance.
 
     `probability_best`, 0 to 1, says how probable it is that no other batch has a lower distance in truth;
-    `leaves_range` that its activations leave the range of the real ones.
+    `leaves_range` that its activations leave the range of the real ones: `score.outside_range_ratio` is above 0.5.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Which of many batches is nearest to a reference, how probable that is, and which leave the real data's range."""
+"""Which of many batches is nearest to a reference, and how probable that is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,48 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.scorer.collect import Frozen
+from earwitness.scorer.data_range import MOSTLY, DataRange
 from earwitness.scorer.score import Score, score_resampled
-from earwitness.scorer.selection import Selection
 from earwitness.scorer.statistics import Rows
 from earwitness.scorer.uncertainty import NoiseFloor
-
-
-@dataclass(frozen=True, eq=False)
-class DataRange:
-    """Where real activations lie, `minimum` and `maximum` [D] float64; infinite where the reference does not know."""
-
-    minimum: NDArray[np.float64]
-    maximum: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, frozen: Frozen, selection: Selection) -> "DataRange":
-        """The range of real activations as far as a reference tells it.
-
-        All rows tell it of every unit. The rows where one unit is highest (lowest) tell only how high (low) that unit
-        goes: below them the real data go on, and what other units do elsewhere they do not show.
-        """
-        if selection.kind == "all":
-            return cls(frozen.minimum, frozen.maximum)
-        minimum, maximum = np.full_like(frozen.minimum, -np.inf), np.full_like(frozen.maximum, np.inf)
-        if selection.kind == "top":
-            maximum[selection.unit] = frozen.maximum[selection.unit]
-        else:
-            minimum[selection.unit] = frozen.minimum[selection.unit]
-        return cls(minimum, maximum)
-
-    def unit(self, index: int) -> "DataRange":
-        """The same of one unit alone."""
-        one = slice(index, index + 1)
-        return DataRange(self.minimum[one], self.maximum[one])
-
-    def left_by(self, rows: Rows) -> bool:
-        """True when the median of `rows` [M, D] lies beyond the range in any of the D dimensions.
-
-        Not the share of rows with any activation beyond: that share is near 1 for real audio already, where there are
-        many dimensions and few reference rows, while real audio's median stays inside.
-        """
-        median = np.median(rows, axis=0)
-        return bool(((median < self.minimum) | (median > self.maximum)).any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +20,6 @@ class Candidate:
     batch_id: str
     score: Score
     distances: NDArray[np.float64]
-    leaves_range: bool
 
 
 @dataclass(frozen=True)
@@ -72,7 +33,11 @@ class Ranked:
     rank: int
     score: Score
     probability_best: float
-    leaves_range: bool
+
+    @property
+    def leaves_range(self) -> bool:
+        """More than half of its rows are outside of the real range."""
+        return self.score.outside_range_ratio > MOSTLY
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +56,8 @@ class Yardstick:
 
         Raises: ValueError for fewer than two rows or another D.
         """
-        score, distances = score_resampled(rows, self.frozen, self.floor, self.seed, self.batch_count)
-        return Candidate(batch_id, score, distances, self.data_range.left_by(rows))
+        score, distances = score_resampled(rows, self.frozen, self.data_range, self.floor, self.seed, self.batch_count)
+        return Candidate(batch_id, score, distances)
 
 
 def rank(candidates: Sequence[Candidate]) -> tuple[Ranked, ...]:
@@ -103,7 +68,7 @@ def rank(candidates: Sequence[Candidate]) -> tuple[Ranked, ...]:
         key=lambda pair: (pair[0].score.distance.distance, pair[0].batch_id),
     )
     return tuple(
-        Ranked(each.batch_id, place, each.score, float(probability), each.leaves_range)
+        Ranked(each.batch_id, place, each.score, float(probability))
         for place, (each, probability) in enumerate(paired, 1)
     )
 

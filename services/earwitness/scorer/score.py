@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.scorer.collect import Frozen
+from earwitness.scorer.data_range import DataRange
 from earwitness.scorer.frechet import Distance, centre, distance
 from earwitness.scorer.statistics import Rows
 from earwitness.scorer.uncertainty import Interval, NoiseFloor, bootstrap_distances, interval_of
@@ -16,7 +17,7 @@ class Score:
     """A distance never comes without its counts, its uncertainty and its noise floor.
 
     `rank_deficient` says that the batch has too few rows to fill its dimensions: compare at equal `row_count` only.
-    `outside_range_ratio` is the share of rows with any activation outside of the reference's range.
+    `outside_range_ratio` is the share of rows outside of the real range, see `DataRange.outside_ratio`.
     """
 
     distance: Distance
@@ -29,16 +30,18 @@ class Score:
     outside_range_ratio: float
 
 
-def score_batch(rows: Rows, frozen: Frozen, floor: NoiseFloor, seed: int) -> Score:
+def score_batch(rows: Rows, frozen: Frozen, floor: NoiseFloor, seed: int, data_range: DataRange | None = None) -> Score:
     """Score of `rows` [M, D] against a frozen reference of D dimensions whose noise floor for M rows is `floor`.
+
+    `data_range` is what the reference tells of the real range; by default all that its rows span.
 
     Raises: ValueError for fewer than two rows or another D.
     """
-    return score_resampled(rows, frozen, floor, seed, batch_count=1)[0]
+    return score_resampled(rows, frozen, data_range or DataRange.of(frozen), floor, seed, batch_count=1)[0]
 
 
 def score_resampled(
-    rows: Rows, frozen: Frozen, floor: NoiseFloor, seed: int, batch_count: int
+    rows: Rows, frozen: Frozen, data_range: DataRange, floor: NoiseFloor, seed: int, batch_count: int
 ) -> tuple[Score, NDArray[np.float64]]:
     """The same with the `bootstrap_distances` [R] of its interval, for one of `batch_count` batches.
 
@@ -56,12 +59,6 @@ def score_resampled(
         rank_deficient=row_count <= dimension_count,
         interval=interval_of(distances),
         noise_floor=floor,
-        outside_range_ratio=outside_range_ratio(rows, frozen),
+        outside_range_ratio=data_range.outside_ratio(rows),
     )
     return score, distances
-
-
-def outside_range_ratio(rows: Rows, frozen: Frozen) -> float:
-    """Share of `rows` [M, D], 0 to 1, with any activation below the reference's lowest or above its highest."""
-    outside = (rows < frozen.minimum) | (rows > frozen.maximum)
-    return float(np.mean(outside.any(axis=1)))

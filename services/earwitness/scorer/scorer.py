@@ -20,13 +20,14 @@ from earwitness.errors import InvalidArgument
 from earwitness.rpc.validate import require_range
 from earwitness.scorer.cache import LruCache
 from earwitness.scorer.collect import Frozen
+from earwitness.scorer.data_range import DataRange
 from earwitness.scorer.errors import NotFrozen, ReferenceNotFound, TooManyAppends
 from earwitness.scorer.frechet import MIN_ROWS
 from earwitness.scorer.freezing import freeze
 from earwitness.scorer.intake import Content, Intake, activations
 from earwitness.scorer.metrics import ScorerMetrics
 from earwitness.scorer.partials import Form, Partial, content_of, partial_of
-from earwitness.scorer.ranking import Candidate, DataRange, Ranked, Yardstick, rank
+from earwitness.scorer.ranking import Candidate, Ranked, Yardstick, rank
 from earwitness.scorer.references import (
     LARGEST,
     MAX_PARTIAL_ROWS,
@@ -240,17 +241,14 @@ class Scorer:
 
     async def _score(self, reference: Reference, number: int, batch: Batch) -> Score:
         """In steps: a call that is cancelled begins no further one."""
-        frozen = _compared(await self._load(reference, number), batch.unit)
+        frozen, data_range = await self._compared(reference, number, batch.unit)
         floor = await self._floor(reference, number, frozen, batch.unit, len(batch.rows), batch.seed)
         rows = _columns(batch.rows, batch.unit)
-        return await self._compute(lambda: score_batch(rows, frozen, floor, batch.seed))
+        return await self._compute(lambda: score_batch(rows, frozen, floor, batch.seed, data_range))
 
     async def _rank(self, reference: Reference, number: int, batches: Batches) -> tuple[Ranked, ...]:
         """In steps, one for each batch: others have their turn between them."""
-        layer = await self._load(reference, number)
-        frozen, data_range = _compared(layer, batches.unit), DataRange.of(layer, reference.content.selection)
-        if batches.unit is not None:
-            data_range = data_range.unit(batches.unit)
+        frozen, data_range = await self._compared(reference, number, batches.unit)
         row_count = len(next(iter(batches.rows.values())))
         floor = await self._floor(reference, number, frozen, batches.unit, row_count, batches.seed)
         yardstick = Yardstick(frozen, data_range, floor, batches.seed, len(batches.rows))
@@ -259,6 +257,12 @@ class Scorer:
             work = partial(yardstick.measure, batch_id, _columns(rows, batches.unit))
             candidates.append(await self._compute(work))
         return await self._compute(lambda: rank(candidates))
+
+    async def _compared(self, reference: Reference, number: int, unit: int | None) -> tuple[Frozen, DataRange]:
+        """What a batch is compared with: all of the layer, or one unit."""
+        layer = await self._load(reference, number)
+        data_range = DataRange.of(layer, reference.content.selection)
+        return (layer, data_range) if unit is None else (layer.unit(unit), data_range.unit(unit))
 
     async def _load(self, reference: Reference, number: int) -> Frozen:
         key = (reference.key, number)
@@ -291,10 +295,6 @@ def _version(reference: Reference, number: int | None) -> Version:
     if number is None and not reference.versions:
         raise NotFrozen(reference.reference_id)
     return reference.version(number or len(reference.versions))
-
-
-def _compared(layer: Frozen, unit: int | None) -> Frozen:
-    return layer if unit is None else layer.unit(unit)
 
 
 def _columns(rows: Rows, unit: int | None) -> Rows:

@@ -82,7 +82,9 @@ async def test_below_the_top_rows_the_data_go_on(scorer: Running) -> None:
     batches = {"shy": rows_of(50, seed=1), "wild": rows_of(50, seed=1) + np.float32(50)}
     answer = await scorer.stub.Rank(ranking(batches, unit=0))
     assert {each.id: each.leaves_range for each in answer.batches} == {"shy": False, "wild": True}
-    assert all(each.score.outside_range_ratio > 0.5 for each in answer.batches)
+    assert {each.id: each.score.outside_range_ratio for each in answer.batches} == {"shy": 0.02, "wild": 1}
+    shy = await scorer.stub.Score(scoring(batches["shy"], unit=0))
+    assert shy.score.outside_range_ratio == 0.02
 
 
 async def test_versions_and_fp64(scorer: Running) -> None:

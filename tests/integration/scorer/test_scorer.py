@@ -148,8 +148,8 @@ async def test_score_of_a_layer(scorer: Running) -> None:
     assert (score.rank, score.rank_deficient) == (2, True)
     assert 0 <= score.interval_low <= score.distance <= score.interval_high
     assert 0 < score.noise_floor < score.noise_floor_high < score.distance
-    outside = ((batch < rows.min(axis=0)) | (batch > rows.max(axis=0))).any(axis=1)
-    assert score.outside_range_ratio == pytest.approx(outside.mean())
+    outside = ((batch < rows.min(axis=0)) | (batch > rows.max(axis=0))).mean(axis=0)
+    assert score.outside_range_ratio == pytest.approx(outside.max())
     assert scorer.metric("scorer_distance_sum") == score.distance
     assert scorer.metric("scorer_score_seconds_count") == 1
     assert scorer.metric("scorer_freeze_seconds_count") == 1

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from earwitness.scorer.collect import Frozen, collector
+from earwitness.scorer.data_range import DataRange
 from earwitness.scorer.frechet import frechet_distance
-from earwitness.scorer.ranking import DataRange, Ranked, Yardstick, probability_lowest, rank
+from earwitness.scorer.ranking import Ranked, Yardstick, probability_lowest, rank
 from earwitness.scorer.score import score_batch
 from earwitness.scorer.selection import ALL, Selection
 from earwitness.scorer.uncertainty import noise_floor
@@ -122,18 +123,24 @@ def test_probability_of_the_lowest_by_hand() -> None:
     assert probability_lowest(distances) == pytest.approx([(1 + 1 / 3 + 1) / 4, (1 / 3 + 1) / 4, 1 / 12])
 
 
-def test_the_range_is_left_when_the_median_is_beyond() -> None:
+def leaves(limits: DataRange, rows: np.ndarray) -> bool:
+    return limits.outside_ratio(rows) > 0.5
+
+
+def test_the_range_is_left_by_more_than_half_of_the_rows() -> None:
     frozen = frozen_of(np.array([[0, 10], [1, 20], [0.5, 15]]))
     limits = DataRange.of(frozen, ALL)
     inside = np.array([[0.0, 10], [1, 20], [0.2, 12]])
     for value, left in ((1.0, False), (1.1, True), (0.0, False), (-0.1, True)):
         rows = inside.copy()
         rows[:, 0] = value
-        assert limits.left_by(rows) is left
-        assert limits.unit(0).left_by(rows[:, :1]) is left
-        assert not limits.unit(1).left_by(rows[:, 1:])
+        assert leaves(limits, rows) is left
+        assert leaves(limits.unit(0), rows[:, :1]) is left
+        assert not leaves(limits.unit(1), rows[:, 1:])
     few_outside = np.concatenate([inside, inside + 100])[:5]
-    assert not limits.left_by(few_outside)
+    assert limits.outside_ratio(few_outside) == pytest.approx(2 / 5)
+    both_ends = np.array([[-9.0, 15], [0.5, 15], [9, 15]])  # the median is inside, two of three rows are not
+    assert limits.outside_ratio(both_ends) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(("kind", "free", "bound"), [("top", -1, 1), ("bottom", 1, -1)])
@@ -142,14 +149,30 @@ def test_selected_rows_tell_only_how_far_their_unit_goes(kind: str, free: int, b
     limits = DataRange.of(frozen_of(real(400, 3), selection), selection)
     rows = np.zeros((ROWS, 3))
     rows[:, 1] = 100 * free
-    assert not limits.left_by(rows)
-    assert not limits.unit(1).left_by(rows[:, 1:2])
+    assert limits.outside_ratio(rows) == 0
+    assert limits.unit(1).outside_ratio(rows[:, 1:2]) == 0
     rows[:, 1] = 100 * bound
-    assert limits.left_by(rows)
+    assert limits.outside_ratio(rows) == 1
     rows[:, 1] = 0
     rows[:, 2] = 100 * bound  # what another unit does elsewhere, those rows do not show
-    assert not limits.left_by(rows)
-    assert not limits.unit(2).left_by(rows[:, 2:])
+    assert limits.outside_ratio(rows) == 0
+    assert limits.unit(2).outside_ratio(rows[:, 2:]) == 0
+
+
+def test_a_ranking_has_one_word_for_the_range() -> None:
+    """Whatever lies below the top rows is no more outside in the one figure than in the other."""
+    selection = Selection("top", 0, 50)
+    frozen = frozen_of(real(400), selection)
+    limits, floor = DataRange.of(frozen, selection), noise_floor(frozen.gaussian, ROWS, 0)
+    yardstick = Yardstick(frozen, limits, floor, 0, 6)
+    shifts = (-50, 0, 2, 3, 4, 50)
+    found = rank([yardstick.measure(str(shift), real(ROWS, seed=1) + shift) for shift in shifts])
+    outside = {int(each.batch_id): each.score.outside_range_ratio for each in found}
+    assert outside[-50] == outside[0] == 0
+    assert 0 < outside[2] < 0.5 < outside[4] < outside[50] == 1
+    assert {int(each.batch_id): each.leaves_range for each in found} == {
+        shift: share > 0.5 for shift, share in outside.items()
+    }
 
 
 def test_real_audio_does_not_leave_its_own_range() -> None:
@@ -159,4 +182,4 @@ def test_real_audio_does_not_leave_its_own_range() -> None:
     batches = [real(ROWS, 64, seed) for seed in range(1, 51)]
     outside = np.mean([((rows < frozen.minimum) | (rows > frozen.maximum)).any(axis=1).mean() for rows in batches])
     assert outside > 0.8
-    assert not any(map(limits.left_by, batches))
+    assert max(map(limits.outside_ratio, batches)) < 0.3

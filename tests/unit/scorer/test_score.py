@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from earwitness.scorer.collect import collector
+from earwitness.scorer.data_range import DataRange
 from earwitness.scorer.frechet import frechet_distance
-from earwitness.scorer.score import outside_range_ratio, score_batch
+from earwitness.scorer.score import score_batch
 from earwitness.scorer.selection import ALL
 from earwitness.scorer.uncertainty import noise_floor
 
@@ -31,5 +32,6 @@ def test_rows_outside_of_the_range() -> None:
     collected.add_rows(np.array([[0, 10], [1, 20], [0.5, 15]], dtype=np.float32), "s", 0)
     frozen = collected.frozen()
     rows = np.array([[0, 10], [1, 20], [1.1, 15], [0.5, 9.9], [2, 30]])
-    assert outside_range_ratio(rows, frozen) == pytest.approx(3 / 5)
-    assert outside_range_ratio(rows[:, :1], frozen.unit(0)) == pytest.approx(2 / 5)
+    assert DataRange.of(frozen).outside_ratio(rows) == pytest.approx(2 / 5)
+    assert [DataRange.of(frozen).unit(unit).outside_ratio(rows[:, [unit]]) for unit in (0, 1)] == [2 / 5, 2 / 5]
+    assert score_batch(rows, frozen, noise_floor(frozen.gaussian, 5, 0), seed=0).outside_range_ratio == 2 / 5

@@ -1315,7 +1315,7 @@ class RankedResult(_message.Message):
     probability_best: _builtins.float
     """How probable it is that this result is the best, 0 to 1, by the bootstrap."""
     leaves_range: _builtins.bool
-    """Whether its activations leave the range of the real ones."""
+    """Whether its activations leave the range of the real ones: score.outside_range_ratio is above 0.5."""
     @_builtins.property
     def score(self) -> _scorer_pb2.Score:
         """Its distance, with all that is needed to judge it."""

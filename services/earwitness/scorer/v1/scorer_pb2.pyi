@@ -328,7 +328,11 @@ class Score(_message.Message):
     noise_floor_high: _builtins.float
     """95th percentile of the same."""
     outside_range_ratio: _builtins.float
-    """Share of the batch's rows, 0 to 1, with any compared activation outside of the reference's range."""
+    """Share of the batch's rows, 0 to 1, outside of the real range: with an activation below the lowest or above the
+    highest real one, as far as the reference tells; of the compared units that where the share is largest. A reference
+    of all rows tells the range of every unit; the "top" rows of a unit tell only how high that unit goes, its "bottom"
+    rows how low.
+    """
     def __init__(
         self,
         *,
@@ -1050,10 +1054,7 @@ class RankedBatch(_message.Message):
     from the interval of its score.
     """
     leaves_range: _builtins.bool
-    """True when the batch leaves the range of the real data: the median of its activations of any compared unit lies
-    below the lowest or above the highest real one, as far as the reference tells. One of all rows tells it of every
-    unit; the "top" rows of a unit tell only how high that unit goes, its "bottom" rows how low.
-    """
+    """True when the batch leaves the real range: score.outside_range_ratio is above 0.5."""
     @_builtins.property
     def score(self) -> Global___Score:
         """As Score gives it for this batch and seed, but that the resamples of very many batches are fewer, down to 20."""
