@@ -37,7 +37,9 @@ def score(
     """Fréchet distance (FID) of a batch of activations to a reference, its interval and its noise floor.
 
     An output folder knows which model, weights and layer it came from, and a mismatch is an error. A .npy does not: it
-    is taken to be of the reference's.
+    is taken to be of the reference's. Where the reference selects by another unit than was searched or is compared, or
+    by its other end, the score is told with a doubt. Numbers stay what they are: float64 and integers are compared as
+    such.
 
     [bold]Examples[/bold]
 
@@ -46,6 +48,7 @@ def score(
       earwitness score activations.npy --reference svd-r1-fc8 --unit 12 --json
     """
     from earwitness.client.activations import load_activations
+    from earwitness.client.fitting import comparison_misfit, selection_misfit
     from earwitness.client.names import short
     from earwitness.client.output import Scoring
     from earwitness.client.output.folder import score_document
@@ -70,7 +73,11 @@ def score(
             return Scoring(found, unit, scored)
 
     scoring = asyncio.run(ask())
+    doubts = [selection_misfit(scoring.reference, each) for each in batch.objectives]
+    doubts = list(filter(None, doubts)) or list(filter(None, [comparison_misfit(scoring.reference, unit)]))
+    for doubt in doubts:
+        console.say(f"doubtful: {doubt}")
     if json_output:
-        console.print_json(score_document(scoring))
+        console.print_json({**score_document(scoring), "doubts": doubts})
     else:
         print_score(scoring)

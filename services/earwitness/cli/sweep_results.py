@@ -198,7 +198,7 @@ def print_sweep(found: "Sweep", out: Path | None = None, *, every: bool = False)
 
 def print_ranking(title: str, ranked: "Sequence[tuple[SweepResult, RankedBatch]]", *, every: bool = False) -> int:
     """A table of settings, the best first; how many more there are than it shows."""
-    from earwitness.client.output.words import number
+    from earwitness.client.output.words import constant_words, number
 
     rows = [
         [
@@ -215,6 +215,8 @@ def print_ranking(title: str, ranked: "Sequence[tuple[SweepResult, RankedBatch]]
     columns = ["rank#", *SETTING_COLUMNS, "FID#", "95 % interval#", "noise floor#", "best with#", "outside range"]
     shown = len(rows) if every else SHOWN
     console.print_table(title, columns, rows[:shown])
+    if ranked and (constant := constant_words(ranked[0][1].score)):
+        console.say(f"{title}: {constant}")
     if any(place.leaves_range for _, place in ranked[:shown]):
         console.show("* leaves the range of the real data: more than half of its explanations lie outside")
     return max(0, len(rows) - shown)

@@ -1,11 +1,13 @@
 """Activations from files: output folders that know where they came from, and plain arrays."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from earwitness.arrays import DAMAGED, load
+from earwitness.client.values import Objective
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.tensors import FloatTensor, exact
 
@@ -16,10 +18,11 @@ LARGEST = float(np.finfo(np.float32).max)
 @dataclass(frozen=True, eq=False)
 class ActivationBatch:
     """Activations `[rows, units]`, float32 or float64, and, where known, the (model, weights_sha256, layer) that they
-    came from."""
+    came from, and what was searched to find them."""
 
     activations: FloatTensor
     origin: tuple[str, str, str] | None
+    objectives: tuple[Objective, ...] = ()
 
 
 def load_activations(path: Path) -> ActivationBatch:
@@ -34,10 +37,12 @@ def load_activations(path: Path) -> ActivationBatch:
     path = path / ARRAYS_FILE if path.is_dir() else path
     try:
         stored = load(path)
-        origin = None
+        origin, objectives = None, list[Objective]()
         if isinstance(stored, np.lib.npyio.NpzFile):
             with stored:
                 origin = (str(stored["model"]), str(stored["weights_sha256"]), str(stored["layer"]))
+                said = stored["objectives"].tolist() if "objectives" in stored else []
+                objectives = [_objective(str(each)) for each in dict.fromkeys(said)]
                 stored = stored["layer_activations"]
     except FileNotFoundError:
         raise InvalidArgument("activations", f"{path} does not exist; give an output folder or an .npy") from None
@@ -57,4 +62,11 @@ def load_activations(path: Path) -> ActivationBatch:
         raise InvalidArgument("activations", f"{path} {err}") from err
     if not (np.abs(activations) <= LARGEST).all():
         raise InvalidArgument("activations", f"{path} holds NaN, infinity or numbers beyond float32's range")
-    return ActivationBatch(activations, origin)
+    return ActivationBatch(activations, origin, tuple(objectives))
+
+
+def _objective(text: str) -> Objective:
+    """As an output folder keeps it. Raises: ValueError, KeyError for something else."""
+    stored = json.loads(text)
+    direction = stored["direction"] and {int(unit): float(weight) for unit, weight in stored["direction"].items()}
+    return Objective(str(stored["layer"]), stored["unit"], stored["sense"], direction)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from earwitness.client.errors import RpcFailure
 from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
-from earwitness.client.fitting import require_source
+from earwitness.client.fitting import require_selection, require_source
 from earwitness.client.names import short
 from earwitness.client.output.run import Run, Scoring
 from earwitness.client.scorer import ScorerClient
@@ -85,3 +85,4 @@ def _check_scorable(model: Model, search: Search, reference: Reference, asked: s
     if "/" in asked and asked not in versions:
         raise InvalidArgument("reference", f"got {asked}; {reference.name} has {', '.join(versions)}")
     require_source(reference, model.name, model.weights_sha256, objective.layer)
+    require_selection(reference, objective)

@@ -17,15 +17,31 @@ def require_source(reference: Reference, model: str, weights_sha256: str, layer:
 
 
 def require_selection(reference: Reference, objective: Objective) -> None:
-    """Raises: InvalidArgument for one that selects by another unit, or by the other end of it, than settings are to be
-    chosen for."""
+    """Raises: InvalidArgument for one that selects by another unit, or by the other end of it, than is searched."""
+    if misfit := selection_misfit(reference, objective):
+        raise InvalidArgument("reference", misfit)
+
+
+def selection_misfit(reference: Reference, objective: Objective) -> str:
+    """That a reference selects by another unit than is searched, or by the other end of it, in words; else nothing."""
     selection = reference.selection
     if objective.unit is None or selection.kind == "all":
-        return
+        return ""
     wanted = "top" if objective.sense == "maximise" else "bottom"
-    if (selection.kind, selection.unit) != (wanted, objective.unit):
-        raise InvalidArgument(
-            "reference",
-            f"{reference.name} holds the {selection}, the objective is to {objective.sense} unit {objective.unit}; "
-            f"name a reference of its {wanted}, or one of all excerpts",
-        )
+    if (selection.kind, selection.unit) == (wanted, objective.unit):
+        return ""
+    return (
+        f"{reference.name} holds the {selection}, the objective is to {objective.sense} unit {objective.unit}; "
+        f"name a reference of its {wanted}, or one of all excerpts"
+    )
+
+
+def comparison_misfit(reference: Reference, unit: int | None) -> str:
+    """That a reference selects by another unit than the one compared, in words; else nothing."""
+    selection = reference.selection
+    if unit is None or selection.kind == "all" or selection.unit == unit:
+        return ""
+    return (
+        f"{reference.name} holds the {selection}: it tells what unit {unit} does in those excerpts, not how far it "
+        "goes; name a reference that selects by it, or one of all excerpts"
+    )

@@ -1,6 +1,7 @@
 """The plain values of a search over open ranges of settings."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from earwitness.client.values import Optimiser, Settings
 from earwitness.errors import InvalidArgument
 
 DOTS = ".."
+NUMBER = re.compile(r"\s*[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|inf)\s*", re.IGNORECASE)
 HIGHEST = {"learning_rate": 10.0, "prior_weight": 1000.0, "steps": math.inf}
 """The API's limits; that of the steps is the server's own."""
 MAX_SETTINGS = 1000
@@ -27,12 +29,13 @@ class Span:
     def parse(cls, words: str, field: str) -> "Span":
         """`LOW..HIGH`, or one number. Raises: InvalidArgument naming `field`."""
         first, dots, last = words.partition(DOTS)
-        try:
-            low = float(first)
-            high = float(last) if dots else low
-        except ValueError:
-            raise InvalidArgument(field, f"got {words!r}; give a number, or a range LOW{DOTS}HIGH") from None
-        return cls(low, high)
+        ends = [first, last] if dots else [first, first]
+        # A third dot would be the point of the number after it: 1e-4...1 from 1e-4 to .1.
+        if last.startswith(".") or not all(NUMBER.fullmatch(each) for each in ends):
+            raise InvalidArgument(
+                field, f"got {words!r}; give a number, or a range LOW{DOTS}HIGH: two dots, and a digit before a point"
+            )
+        return cls(*map(float, ends))
 
     def check(self, field: str) -> None:
         """Raises: InvalidArgument unless it is a range of that setting, `field`, that has a logarithm."""

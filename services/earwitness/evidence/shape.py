@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from earwitness.client.output.words import number, settings_line
 from earwitness.client.values import Settings
 
+GENTLEST, MOST_AGGRESSIVE = 1.0, 100.0
+"""Rate × steps of what was published to win, and of the other end of the published grid: what a grid must reach to both
+sides before it shows whether that shape is there."""
 ORDERS = 100.0
 """Worst over best from here on is by orders of magnitude."""
 MIN_COMMON = 4
@@ -71,7 +74,8 @@ class Shape:
     `correlation` is Spearman's between distance and aggressiveness, None where all settings are as aggressive. Gentle
     settings are the third with the least aggressiveness, aggressive ones the third with the most, ties included.
     `published_rank` is the place that the published best setting has here, of `setting_count`, None where it was not
-    swept. `marginals` are of the settings that vary.
+    swept. `marginals` are of the settings that vary. `aggressiveness` is that of the gentlest and of the most
+    aggressive setting; `thirds_apart` says that no setting is in the gentle third and in the aggressive one.
     """
 
     setting_count: int
@@ -87,6 +91,8 @@ class Shape:
     published_rank: int | None
     published_here: float | None
     marginals: tuple[Marginal, ...]
+    aggressiveness: tuple[float, float]
+    thirds_apart: bool
 
     @property
     def worst_ratio(self) -> float | None:
@@ -107,12 +113,29 @@ class Shape:
     def by_orders(self) -> bool:
         """The worst setting is an aggressive one and further by orders of magnitude than the best."""
         ratio = self.worst_ratio
-        return self.worst_is_aggressive and (ratio is None or ratio >= ORDERS)
+        return self.worst_is_aggressive and self.worst.distance > 0 and (ratio is None or ratio >= ORDERS)
 
     @property
-    def reproduced(self) -> bool:
-        """Whether the published shape is there."""
-        return self.gentle_wins and self.by_orders
+    def untold(self) -> str:
+        """Why the grid cannot show whether the published shape is there, in words; empty where it can."""
+        if self.published is not None and self.published_rank is None:
+            return f"the published best setting, {settings_line(self.published.best)}, was not swept"
+        low, high = self.aggressiveness
+        if not self.thirds_apart:
+            return "the settings swept are too few, or too alike in rate × steps, to part gentle from aggressive ones"
+        if low > GENTLEST:
+            return f"no setting swept is as gentle as those that won (rate × steps {GENTLEST:g}; here {low:g} and more)"
+        if high < MOST_AGGRESSIVE:
+            return (
+                f"no setting swept is as aggressive as the published grid goes (rate × steps {MOST_AGGRESSIVE:g}; here "
+                f"{high:g} at most)"
+            )
+        return ""
+
+    @property
+    def reproduced(self) -> bool | None:
+        """Whether the published shape is there; None where the grid cannot show it."""
+        return None if self.untold else self.gentle_wins and self.by_orders
 
     def words(self) -> str:
         """What the numbers say, in a few sentences."""
@@ -128,6 +151,8 @@ class Shape:
             said.append(f"Medians by {'; by '.join(each.words() for each in self.marginals)}.")
         if self.published is not None:
             said.append(self._published_words(self.published))
+        if self.untold:
+            return " ".join([*said, f"Whether the published shape is reproduced cannot be told: {self.untold}."])
         verdict = "is reproduced" if self.reproduced else "is not reproduced"
         return " ".join([*said, f"The published shape {verdict}."])
 
@@ -215,6 +240,8 @@ def shape_of(scored: Sequence[Scored], published: Published | None) -> Shape:
         published_rank=rank,
         published_here=ordered[rank - 1].distance if rank else None,
         marginals=_marginals(ordered),
+        aggressiveness=(min(force), max(force)),
+        thirds_apart=low < high,
     )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from earwitness.client.output.report import Examples, Outcome, RealExcerpt
+from earwitness.client.output.words import constant_words
 from earwitness.client.values import FloatArray, Model, Objective, RankedBatch, Settings
 from earwitness.evidence.distances import Diversity, KernelDistance
 from earwitness.evidence.judges import Contrast, Opinion
@@ -74,6 +75,10 @@ class ObjectiveEvidence:
     real: RealEvidence
     shape: Shape
 
+    def words(self) -> str:
+        """What the distances say, in a few sentences."""
+        return " ".join(filter(None, [constant_words(self.settings[0].ranked.score), self.shape.words()]))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         gathered, shape = self.gathered, self.shape
@@ -92,7 +97,8 @@ class ObjectiveEvidence:
                 "gentle_wins": shape.gentle_wins,
                 "by_orders": shape.by_orders,
                 "reproduced": shape.reproduced,
-                "words": shape.words(),
+                "untold": shape.untold,
+                "words": self.words(),
             },
             "grid": [
                 {**asdict(each.settings), "distance": each.ranked.score.distance, "activation_median": each.median}
@@ -140,5 +146,5 @@ class Evidence:
 
     def verdict(self) -> list[tuple[str, str]]:
         """Whether the published shape is reproduced, as (of what, what the numbers say)."""
-        said = [(each.gathered.title, each.shape.words()) for each in self.objectives]
+        said = [(each.gathered.title, each.words()) for each in self.objectives]
         return said + [("the two neurons of R2", each.words()) for each in self.likenesses]

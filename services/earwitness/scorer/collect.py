@@ -32,6 +32,17 @@ class Frozen:
         one = slice(index, index + 1)
         return Frozen(self.gaussian.unit(index), self.minimum[one], self.maximum[one])
 
+    @classmethod
+    def of(cls, gaussian: Factored, minimum: NDArray[np.float64], maximum: NDArray[np.float64]) -> "Frozen":
+        """Where a unit is the same in all rows it has no variance, and what rounding left of one is taken away: set
+        against that, any distance would be a vast one."""
+        constant = minimum == maximum
+        if gaussian.variance[constant].any():
+            mean, variance, root = gaussian.mean.copy(), gaussian.variance.copy(), gaussian.root.copy()
+            mean[constant], variance[constant], root[constant] = minimum[constant], 0.0, 0.0
+            gaussian = Factored(gaussian.count, mean, variance, root)
+        return cls(gaussian, minimum, maximum)
+
     @property
     def byte_count(self) -> int:
         """Memory that it takes."""
@@ -60,7 +71,7 @@ class Frozen:
         """
         arrays = blobs.decode(body)
         gaussian = Factored(int(arrays["count"]), arrays["mean"], arrays["variance"], arrays["root"])
-        return cls(gaussian, arrays["minimum"], arrays["maximum"])
+        return cls.of(gaussian, arrays["minimum"], arrays["maximum"])
 
 
 class Collector(Protocol):
@@ -137,7 +148,7 @@ class AllRows:
         if self._accumulator is None:
             return _frozen_rows(self._stacked())
         statistics = self._fold().statistics()
-        return Frozen(factor(gaussian_of(statistics)), statistics.minimum, statistics.maximum)
+        return Frozen.of(factor(gaussian_of(statistics)), statistics.minimum, statistics.maximum)
 
     def _fold(self) -> Accumulator:
         """Turns the rows held into statistics; returns those."""
@@ -192,4 +203,4 @@ class ExtremeRows:
 
 def _frozen_rows(rows: FloatRows) -> Frozen:
     gaussian = factor_rows(rows)
-    return Frozen(gaussian, rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64))
+    return Frozen.of(gaussian, rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64))

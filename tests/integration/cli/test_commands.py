@@ -177,6 +177,63 @@ def test_scores_of_other_layers_are_refused(run: Run, stack: Served, tmp_path: P
     assert "activations" in wrong.error()
 
 
+def test_references_of_the_other_sense(run: Run, stack: Served, tmp_path: Path) -> None:
+    """Explaining refuses them, as a sweep does; a score of what is there already is told with a doubt."""
+    data = ("--data", stack.data)
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).standard_normal((30, 2)))
+    for name, *words in (
+        ("upper", "--top", 20),
+        ("lower", "--bottom", 20),
+        ("other", "--top", 20, "--unit", 1),
+        ("any",),
+    ):
+        build = ("reference", "build", name, "-m", "tiny", "--activations", tmp_path / "rows.npy", *words, *data)
+        assert run(*build).exit_code == 0
+    out = tmp_path / "out"
+    explain = ("explain", "tiny", "-n", 2, "--steps", 2, "-o", out, *data)
+    refused = run(*explain, "--minimise", "-r", "upper").error()
+    assert "upper holds the top-20 of unit 0, the objective is to minimise unit 0; name a reference of its" in refused
+    assert "the objective is to maximise unit 0" in run(*explain, "-r", "lower").error()
+    assert "the objective is to maximise unit 0" in run(*explain, "-r", "other", "--whole-layer").error()
+    assert not out.exists()
+    assert run(*explain, "--minimise", "-r", "lower").exit_code == 0
+
+    def doubts(*words: object) -> list[str]:
+        shown = run("score", *words, *data)
+        document = run("score", *words, *data, "--json").json()
+        assert [line.removeprefix("doubtful: ") for line in shown.stderr.splitlines()] == document["doubts"]
+        return document["doubts"]  # type: ignore[no-any-return]
+
+    assert doubts(out, "-r", "lower", "-u", 0) == doubts(out, "-r", "any") == []
+    (doubt,) = doubts(out, "-r", "upper", "-u", 0)
+    assert doubt.startswith("upper holds the top-20 of unit 0, the objective is to minimise unit 0")
+    assert doubts(tmp_path / "rows.npy", "-r", "upper", "-u", 0) == doubts(tmp_path / "rows.npy", "-r", "upper") == []
+    (doubt,) = doubts(tmp_path / "rows.npy", "-r", "upper", "-u", 1)
+    assert doubt.startswith("upper holds the top-20 of unit 0: it tells what unit 1 does in those excerpts")
+
+
+def test_a_dead_unit_has_no_ratio(run: Run, stack: Served, tmp_path: Path) -> None:
+    data = ("--data", stack.data)
+    rows = np.random.default_rng(0).standard_normal((30, 2))
+    rows[:, 1] = 0.1
+    np.save(tmp_path / "rows.npy", rows)
+    np.save(tmp_path / "batch.npy", rows[:20] + np.linspace(0, 0.3, 20)[:, None])
+    assert run("reference", "build", "dead", "-m", "tiny", "--activations", tmp_path / "rows.npy", *data).exit_code == 0
+    shown = run("score", tmp_path / "batch.npy", "-r", "dead", "-u", 1, *data).stdout
+    words = " ".join(shown.split())
+    assert "All 30 real activations of the reference are the same (the unit is dead, or saturated," in words
+    assert "inf" not in words
+    assert "times" not in words
+    page = tmp_path / "out"
+    explain = ("explain", "tiny", "-u", 1, "-n", 3, "--steps", 2, "-r", "dead", "-o", page, *data)
+    assert "there is no ratio" in " ".join(run(*explain).stdout.split())
+    assert "there is no ratio" in (page / "index.html").read_text()
+    sweep = ("sweep", "tiny", "-u", 1, "--lr", 0.1, "--steps", 1, "--steps", 2, "--seeds", 2, "-r", "dead")
+    ranked = run(*sweep, "-o", tmp_path / "sweep", *data)
+    assert "there is no ratio" in " ".join(ranked.stderr.split())
+    assert "there is no ratio" in (tmp_path / "sweep/index.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -19,6 +19,7 @@ def test_output_folder_knows_its_origin(tmp_path: Path) -> None:
         batch = load_activations(path)
         assert batch.origin == (MODEL.name, WEIGHTS, "fc9")
         np.testing.assert_array_equal(batch.activations, found.result.layer_activations())
+        assert batch.objectives == (found.objective,)
 
 
 def test_plain_array_has_no_origin(tmp_path: Path) -> None:

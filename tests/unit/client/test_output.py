@@ -168,6 +168,19 @@ def test_verdict_goes_by_the_noise_floor() -> None:
     assert "4.00 times" in verdict(score(8.0))
 
 
+@pytest.mark.parametrize("distance", [0.0, 0.005242])
+def test_a_reference_that_does_not_vary_has_no_ratio(distance: float) -> None:
+    said = verdict(score(distance, noise_floor=0.0, noise_floor_high=0.0, dimension_count=1))
+    assert "are the same (the unit is dead, or saturated, on this audio)" in said
+    assert said.endswith("and there is no ratio.")
+    assert "inf" not in said
+    assert "times" not in said
+
+
+def test_a_batch_that_does_not_vary_is_named() -> None:
+    assert verdict(score(8.0, rank=0)).endswith("All its rows are the same: it has no spread to compare.")
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.0, "0"), (-1.5, "−1.50"), (1557.7, "1\u2009558"), (3.2e-7, "3.20e−07"), (6e7, "6.00e+07")]
 )

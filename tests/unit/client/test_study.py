@@ -44,6 +44,12 @@ def tell(study: Study, batch: Batch) -> None:
         ("a..b", "steps", "steps: got 'a..b'; give a number, or a range LOW..HIGH"),
         ("1..2..3", "steps", "give a number"),
         ("1..", "steps", "give a number"),
+        ("1e-4...1e-1", "learning_rate", "got '1e-4...1e-1'; .*: two dots, and a digit before a point"),
+        ("1...5", "prior_weight", "two dots"),
+        ("0.1...0.5", "prior_weight", "two dots"),
+        ("1e-4…1e-1", "learning_rate", "give a number"),
+        ("1_0..20", "steps", "give a number"),
+        ("٥..٩", "steps", "give a number"),
     ],
 )
 def test_ranges_that_are_none(words: str, field: str, said: str) -> None:

@@ -3,7 +3,7 @@ from itertools import product
 import pytest
 
 from earwitness.client.values import Settings
-from earwitness.evidence.shape import PUBLISHED, Scored, likeness, shape_of
+from earwitness.evidence.shape import PUBLISHED, Published, Scored, likeness, shape_of
 
 SETTINGS = [
     Settings("adam", rate, prior, steps, 0.0)
@@ -57,6 +57,53 @@ def test_gentle_settings_that_win_by_little_are_not_the_published_shape() -> Non
     assert "Published for" not in shape.words()
 
 
+def small(rates: tuple[float, ...], steps: tuple[int, ...], distance: object) -> list[Scored]:
+    settings = [Settings("adam", rate, 0.001, count, 0.0) for rate, count in product(rates, steps)]
+    return [Scored(each, distance(each)) for each in settings]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("distance", [gentle, lambda each: 1000 / gentle(each)])
+@pytest.mark.parametrize(
+    ("rates", "steps", "published", "why"),
+    [
+        ((0.1, 0.02), (10, 40), R1, "the published best setting, rate 0.01, λ 0.001, 100 steps, was not swept"),
+        (
+            (0.1, 0.01, 0.001),
+            (10, 100),
+            R1,
+            "as aggressive as the published grid goes (rate × steps 100; here 10 at most)",
+        ),
+        (
+            (0.1, 0.01, 0.001),
+            (10, 40),
+            None,
+            "as aggressive as the published grid goes (rate × steps 100; here 4 at most)",
+        ),
+        ((0.1, 1.0, 5.0), (100, 1000), None, "as gentle as those that won (rate × steps 1; here 10 and more)"),
+    ],
+)
+def test_a_small_grid_cannot_tell(
+    rates: tuple[float, ...], steps: tuple[int, ...], published: Published | None, why: str, distance: object
+) -> None:
+    shape = shape_of(small(rates, steps, distance), published)
+    assert shape.reproduced is None
+    assert why in shape.untold
+    assert shape.words().endswith(f"Whether the published shape is reproduced cannot be told: {shape.untold}.")
+    assert "not reproduced" not in shape.words()
+
+
+def test_a_grid_with_both_ends_of_the_published_one_tells() -> None:
+    grids = [small((0.1, 0.01, 0.001), (100, 1000), each) for each in (gentle, lambda each: 9 / gentle(each))]
+    assert [shape_of(each, R1).reproduced for each in grids] == [True, False]
+    four = shape_of(small((0.1, 0.01), (100, 1000), gentle), R1)
+    assert four.untold.startswith("the settings swept are too few")
+
+
+def test_distances_that_are_all_zero_are_no_shape() -> None:
+    shape = shape_of(grid(lambda _: 0.0), R1)
+    assert (shape.worst_ratio, shape.by_orders, shape.reproduced) == (None, False, False)
+
+
 def test_thirds_take_ties_whole() -> None:
     """Rate × steps is 0.1 to 1 in the gentle third (12 settings) and 10 to 100 in the aggressive one (12)."""
     distances = {
@@ -85,6 +132,7 @@ def test_equally_aggressive_settings_have_no_correlation() -> None:
     assert not shape.worst_is_aggressive
     assert shape.published_rank is None
     assert "that setting was not swept here" in shape.words()
+    assert shape.reproduced is None
     assert shape_of([Scored(scored[0].settings, 0.0), scored[1]], None).worst_ratio is None
 
 

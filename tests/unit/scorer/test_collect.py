@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from earwitness.scorer.collect import Collector, Frozen, collector
 from earwitness.scorer.selection import ALL, Selection
+from earwitness.scorer.uncertainty import NoiseFloor, noise_floor
 from earwitness.storage.errors import CorruptBlob
 
 
@@ -111,6 +112,22 @@ def test_frozen_round_trip_and_one_unit() -> None:
     assert_same(again, frozen)
     assert again.byte_count == frozen.byte_count > 0
     assert_gaussian_of(again.unit(1), rows[:, 1:2])
+
+
+@pytest.mark.parametrize("count", [12, 40], ids=["rows", "moments"])
+def test_a_unit_that_never_varies_has_no_variance_of_rounding(count: int) -> None:
+    """0.1 is no binary fraction: the mean of many is off by a rounding, which is no spread to set distances against."""
+    rows = rows_of(count, 20).astype(np.float64)
+    rows[:, 3], rows[:, 7] = 0.1, 1e8 / 3
+    frozen = Frozen.from_body(collected({"s": rows}, ALL).frozen().to_body())
+    for unit in (3, 7):
+        alone = frozen.unit(unit)
+        assert alone.gaussian.mean == rows[0, unit]
+        assert (alone.gaussian.variance.tolist(), alone.gaussian.root.shape) == ([0.0], (1, 0))
+        assert noise_floor(alone.gaussian, 30, 0) == NoiseFloor(0.0, 0.0)
+    constant = np.full((count, 20), 0.1)
+    dead = collected({"s": constant}, ALL).frozen()
+    assert noise_floor(dead.gaussian, 30, 0) == NoiseFloor(0.0, 0.0)
 
 
 @pytest.mark.parametrize("selection", [ALL, Selection("top", 0, 5)])

@@ -18,10 +18,25 @@ def number(value: float) -> str:
 
 def verdict(score: Score) -> str:
     """What a score says, in a sentence."""
+    if constant := constant_words(score):
+        return constant
     if score.distance <= score.noise_floor_high:
-        return "The batch is as near to the reference as real audio of this size: this score does not tell them apart."
-    ratio = score.distance / score.noise_floor if score.noise_floor > 0 else float("inf")
-    return f"The batch scores {number(ratio)} times what real audio of this size scores."
+        said = "The batch is as near to the reference as real audio of this size: this score does not tell them apart."
+    else:
+        ratio = number(score.distance / score.noise_floor)
+        said = f"The batch scores {ratio} times what real audio of this size scores."
+    return said if score.rank else f"{said} All its rows are the same: it has no spread to compare."
+
+
+def constant_words(score: Score) -> str:
+    """That the reference does not vary, where it does not: then nothing can be set against what real audio scores."""
+    if score.noise_floor > 0:
+        return ""
+    what = "the unit is dead, or saturated, on this audio" if score.dimension_count == 1 else "the layer is dead on it"
+    return (
+        f"All {score.reference_row_count} real activations of the reference are the same ({what}): real audio of any "
+        "size scores 0, so that a distance says how far the batch lies from that one value, and there is no ratio."
+    )
 
 
 def settings_words(settings: Settings) -> list[tuple[str, str]]:
