@@ -112,14 +112,17 @@ PARTITIONS: Mapping[str, str] = {"T": "train", "D": "dev", "E": "eval"}
 
 
 def recognised(table: Table, without: Collection[int]) -> tuple[Layout, dict[Role, int]] | None:
-    """The layout that a table without a header has, and the column of each role; columns of `without` do not count."""
-    if table.named:
-        return None
+    """The layout that a table has, and the column of each role; columns of `without` do not count.
+
+    Where a header, or a person, names columns, they must be those of the layout.
+    """
     kept = [column for column in range(table.width) if column not in without]
     rows = [[row[column] for column in kept if column < len(row)] for row in table.sampled_rows()]
     for layout in LAYOUTS:
         if sum(map(layout.fits, rows)) >= FITTING * len(rows):
-            return layout, {role: kept[place] for role, place in layout.roles.items()}
+            roles = {role: kept[place] for role, place in layout.roles.items()}
+            named = {role: column for role, column in table.named.items() if column not in without}
+            return (layout, roles) if not named or named == roles else None
     return None
 
 
@@ -137,9 +140,12 @@ def marked(table: Table, columns: Collection[int]) -> dict[Role, int]:
 def meant(layout: Layout | None, role: Role, cell: str, *, genuine: bool | None) -> str | None:
     """What a cell says in its column; None where it says nothing.
 
-    Genuine trials have `bonafide` for an attack or a vocoder in some keys. The distance of 2021 PA is that of the
+    Genuine trials have `bonafide` for an attack or a vocoder in some keys. In ASVspoof 5 a `-` among the codecs is a
+    condition of its own, as `none` is in 2021. The distance of 2021 PA is that of the
     talker from the ASV system for genuine trials, D1 to D6, and that of the replay device for spoofs, d1 to d6.
     """
+    if role == "codec" and cell == SKIPPED and layout is not None and layout.name.startswith("ASVspoof 5"):
+        return "none"
     if cell in ("", SKIPPED) or (role in ("attack", "vocoder") and cell.lower() in GENUINE_WORDS):
         return None
     if role == "distance" and genuine is not None and layout is not None and layout.name.startswith("ASVspoof 2021 PA"):

@@ -102,14 +102,21 @@ def test_asvspoof_5(tmp_path: Path, header: bool, part: str) -> None:
             0, "SPEAKER_ID FLAC_FILE_NAME SPEAKER_GENDER CODEC CODEC_Q CODEC_SEED ATTACK_TAG ATTACK_LABEL KEY TMP"
         )
     key = key_of(tmp_path, *(line.replace(" ", part) for line in lines))
-    assert key.dataset == (None if header else "ASVspoof 5 Track 1")
+    assert key.dataset == "ASVspoof 5 Track 1"
     assert told(key)[:2] == [
         {
             "file": "E_0009538969", "genuine": False, "speaker": "E_1607", "gender": "M", "codec": "C05",
             "codec_quality": "4", "attack_tag": "AC3", "attack": "A26",
         },
-        {"file": "E_0009538970", "genuine": True, "speaker": "E_1608", "gender": "F"},
+        {"file": "E_0009538970", "genuine": True, "speaker": "E_1608", "gender": "F", "codec": "none"},
     ]  # fmt: skip
+
+
+def test_a_header_may_say_otherwise(tmp_path: Path) -> None:
+    """Columns that look like those of 2019 PA, and are called something else."""
+    key = key_of(tmp_path, "spk,utt,system,attack,label", "PA_1,PA_E_1,aaa,AA,spoof", "PA_1,PA_E_2,aab,-,bonafide")
+    assert key.dataset is None
+    assert told(key)[0] == {"file": "PA_E_1", "genuine": False, "speaker": "PA_1", "attack": "AA"}
 
 
 def test_the_list_of_asvspoof_5_for_training_in_its_first_phase(tmp_path: Path) -> None:
