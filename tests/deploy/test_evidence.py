@@ -56,6 +56,27 @@ def test_is_of_a_shipped_model_and_whole(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_what_leaves_the_real_range_is_most_of_what_lies_outside(folder: Path) -> None:
+    """Of the objective's unit alone, as far as the top or bottom excerpts tell: one definition, in every file."""
+    saved = read_archive(folder)
+    (asked,), (reference,), (ranking,) = saved.sweep.objectives, saved.references, saved.sweep.rankings
+    assert reference is not None
+    version = next(each for each in reference.versions if each.name.endswith(ranking.reference_version))
+    rows = {float(row["distance"]): row for row in csv.DictReader((folder / "sweep.csv").read_text().splitlines())}
+    judged = {each["ranked"]["score"]["distance"]: each["ranked"] for each in objective_of(folder)["settings"]}
+    for batch in ranking.batches:
+        layer = saved.sweep.results[int(batch.id)].layer_activations
+        assert layer is not None
+        found = layer[:, asked.objective.unit].astype(np.float64)
+        top = reference.selection.kind == "top"
+        outside = float(np.mean(found > version.unit_maximum if top else found < version.unit_minimum))
+        score, told = batch.score, judged.get(batch.score.distance)
+        assert score.outside_range_ratio == float(rows[score.distance]["outside_range_ratio"]) == outside
+        assert batch.leaves_range is (outside > 0.5)
+        assert told is None or told["score"]["outside_range_ratio"] == outside
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_is_told_as_it_is(folder: Path) -> None:
     objective = objective_of(folder)
     ranking = read_archive(folder).sweep.rankings[0]
