@@ -19,6 +19,7 @@ from earwitness.detection.tables import (
     MOSTLY,
     Table,
     file_column,
+    is_comment,
     is_number,
     key_column,
     number_share,
@@ -161,7 +162,8 @@ def check_trials(path: Path, trials: Sequence[Trial], problems: Sequence[str] = 
 def write_scores(path: Path, scores: Mapping[str, float]) -> None:
     """Writes scores as the challenges take them, `FILE SCORE` a line, higher for genuine; all or nothing.
 
-    Where a name holds a blank, or another character that means something in `tables`, tabs part the columns.
+    Where a name holds a blank, or another character that means something in `tables`, tabs part the columns; where one
+    looks like a comment, cells are quoted.
 
     Raises: ValueError when a score is not finite.
     """
@@ -171,7 +173,8 @@ def write_scores(path: Path, scores: Mapping[str, float]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     mark = "\t" if any(re.search(r'[\s,;"]', file) for file in scores) else " "
     with partial.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, delimiter=mark, lineterminator="\n")
+        quoting = csv.QUOTE_ALL if any(is_comment(f"{file} 0") for file in scores) else csv.QUOTE_MINIMAL
+        table = csv.writer(file, delimiter=mark, lineterminator="\n", quoting=quoting)
         table.writerows([name, repr(float(score))] for name, score in scores.items())
     partial.replace(path)
 

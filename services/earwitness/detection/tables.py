@@ -118,7 +118,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
     kept = [
         (number, line)
         for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1)
-        if line.strip() and not _is_comment(line)
+        if line.strip() and not is_comment(line)
     ]
     if not kept:
         raise InvalidArgument(str(path), "holds no lines")
@@ -131,7 +131,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
     return Table(path, rows[header:], numbers[header:], named)
 
 
-def _is_comment(line: str) -> bool:
+def is_comment(line: str) -> bool:
     """A line with # and a blank, or another #, before its words; or # at once, and nothing of a row in it.
 
     The name of a trial may begin with #: what holds a number or a key is a row, and names of columns are a header.

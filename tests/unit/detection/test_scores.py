@@ -180,7 +180,9 @@ def test_written_scores_come_back_to_the_last_bit(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["s.txt"]
 
 
-@pytest.mark.parametrize("odd", ["take {} of 2.wav", "a,{}.wav", "a;{}.wav", '"{}" said.wav', "a\u00a0{}.wav"])
+@pytest.mark.parametrize(
+    "odd", ["take {} of 2.wav", "a,{}.wav", "a;{}.wav", '"{}" said.wav', "a\u00a0{}.wav", "# {}", "#{}.wav", "## {}"]
+)
 @pytest.mark.parametrize("all_odd", [True, False])
 def test_written_names_may_hold_what_parts_columns(tmp_path: Path, odd: str, all_odd: bool) -> None:
     names = [odd.format(1), odd.format(2) if all_odd else "2.wav"]
