@@ -116,7 +116,7 @@ def read_key(path: Path, columns: Sequence[str] = (), without: Collection[int] =
     """
     table = read_table(path, columns)
     refuse_verification(table)
-    layout, roles = recognised(table, without) or (None, _roles(table, without))
+    layout, roles = recognised(table, without) or (None, _roles(table, without, by_hand=bool(columns)))
     file, key = table.cells(roles["file"]), table.cells(roles["key"]) if "key" in roles else None
     facts = {fact: table.cells(roles[fact]) for fact in FACTS if fact in roles}
     trials, problems = list[Trial](), list[str]()
@@ -167,17 +167,18 @@ def _named(table: Table, roles: Mapping[Role, int]) -> tuple[str, ...]:
     return tuple(names.get(column, SKIPPED) for column in range(table.width))
 
 
-def _roles(table: Table, without: Container[int]) -> dict[Role, int]:
-    """The column of each role: as named, else as the content tells."""
+def _roles(table: Table, without: Container[int], *, by_hand: bool) -> dict[Role, int]:
+    """The column of each role: as named, else as the content tells; where a person named them, no other."""
     roles: dict[Role, int] = dict(table.named)
     key = key_column(table, without)
     if key is not None:
         roles["key"] = key
     roles["file"] = file_column(table, key, without)
+    others = [column for column in range(table.width) if column not in roles.values() and column not in without]
+    if not by_hand:
+        roles |= {role: column for role, column in marked(table, others).items() if role not in roles}
     if table.named:
         return roles
-    others = [column for column in range(table.width) if column not in roles.values() and column not in without]
-    roles |= marked(table, others)
     others = [column for column in others if column not in roles.values()]
     return roles | (_coded(table, others) if key is None else _placed(roles["file"], key, others))
 

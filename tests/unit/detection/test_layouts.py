@@ -160,6 +160,13 @@ def test_columns_cut_out_of_a_key_keep_their_subset(tmp_path: Path) -> None:
     assert told(key)[0] == {"file": "LA_E_1", "genuine": True, "subset": "eval"}
 
 
+def test_a_subset_under_an_unknown_name_is_found_but_not_where_columns_are_named_by_hand(tmp_path: Path) -> None:
+    key = key_of(tmp_path, "utt;label;part of it", "a;bonafide;eval", "b;spoof;progress", "c;spoof;hidden")
+    assert [trial.subset for trial in key.trials] == ["eval", "progress", "hidden"]
+    by_hand = read_key(tmp_path / "key.txt", ["file", "key", "-"])
+    assert [trial.subset for trial in by_hand.trials] == [None, None, None]
+
+
 @pytest.mark.parametrize(
     "lines",
     [
