@@ -22,15 +22,19 @@ def verdict(score: Score) -> str:
         return constant
     if score.distance <= score.noise_floor_high:
         said = "The batch is as near to the reference as real audio of this size: this score does not tell them apart."
-    else:
+    elif score.noise_floor > 0:
         ratio = number(score.distance / score.noise_floor)
         said = f"The batch scores {ratio} times what real audio of this size scores."
+    else:
+        said = (
+            f"The batch scores more than the {number(score.noise_floor_high)} that real audio of this size stays below."
+        )
     return said if score.rank else f"{said} All its rows are the same: it has no spread to compare."
 
 
 def constant_words(score: Score) -> str:
     """That the reference does not vary, where it does not: then nothing can be set against what real audio scores."""
-    if score.noise_floor > 0:
+    if score.noise_floor_high > 0:
         return ""
     what = "the unit is dead, or saturated, on this audio" if score.dimension_count == 1 else "the layer is dead on it"
     return (
