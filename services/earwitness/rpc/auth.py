@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import logging
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import Any, Protocol
 
 from earwitness.errors import EarwitnessError, FailedPrecondition
 from earwitness.rpc.files import Watched
-from earwitness.rpc.interceptor import CallInterceptor, Method, Proceed, ServicerContext
+from earwitness.rpc.interceptor import CallInterceptor, Method, Proceed, ServicerContext, peer_address
 
 NAME_LENGTH = 63
+_logger = logging.getLogger(__name__)
 
 
 class Role(IntEnum):
@@ -67,10 +69,14 @@ def caller() -> Caller:
     return _caller.get()
 
 
+NOBODY = "-"
+"""Stands for the name of a caller that is not known (yet)."""
+
+
 def caller_name() -> str:
-    """Name of who made the call, "-" where that is not known (yet)."""
+    """Name of who made the call, or `NOBODY`."""
     found = _caller.get(None)
-    return "-" if found is None else found.name
+    return NOBODY if found is None else found.name
 
 
 class AuthInterceptor(CallInterceptor):
@@ -128,19 +134,28 @@ class StaticTokens:
 
 
 def _read_tokens(path: Path) -> dict[bytes, Caller]:
-    """Lines of `TOKEN [ROLE [NAME]]`, admin unless told, without blank lines and comments (#)."""
-    callers = {}
+    """Lines of `TOKEN [ROLE [NAME]]`, without blank lines and comments (#); without a role a token may read only."""
+    callers: dict[bytes, Caller] = {}
+    without_role: list[int] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         digest = _digest(words[0])
-        role = words[1].upper() if len(words) > 1 else Role.ADMIN.name
+        role = words[1].upper() if len(words) > 1 else Role.READ.name
+        if len(words) == 1:
+            without_role.append(number)
         if len(words) > 3 or role not in Role.__members__:
             # Not the line itself: it holds a token.
             raise FailedPrecondition(f"token_file {path}, line {number}: write TOKEN [read|explain|admin [NAME]]")
         name = words[2] if len(words) == 3 else f"token-{digest.hex()[:8]}"
         callers[digest] = Caller(name[:NAME_LENGTH], Role[role])
+    if without_role:
+        _logger.warning(
+            "token_file %s: no role in line %s, so these tokens may read only; write TOKEN ROLE",
+            path,
+            ", ".join(map(str, without_role)),
+        )
     return callers
 
 
@@ -152,4 +167,4 @@ def _peer_name(context: ServicerContext) -> str:
     """The common name of the peer's certificate; without one its address, without the port."""
     for name in (context.auth_context() or {}).get("x509_common_name") or ():
         return name.decode("utf-8", "replace")[:NAME_LENGTH]
-    return str(context.peer()).rpartition(":")[0][:NAME_LENGTH]
+    return peer_address(context)[:NAME_LENGTH]

@@ -34,7 +34,6 @@ from earwitness.rpc.interceptor import (
     ServicerContext,
     UnknownMethod,
 )
-from earwitness.rpc.messages import Messages
 
 DOMAIN = "earwitness"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -107,10 +106,9 @@ class ErrorInterceptor(CallInterceptor):
             try:
                 return deserialize(data)
             except DecodeError as err:
-                refusal = InvalidArgument("request", "the bytes sent are no message of this method; compare the protos")
-                if handler.request_streaming:  # read by the servicer, so within `around`
-                    raise refusal from err
-                return refusal
+                raise InvalidArgument(
+                    "request", "the bytes sent are no message of this method; compare the protos"
+                ) from err
 
         return replace(handler, request_deserializer=checked)
 
@@ -119,8 +117,6 @@ class ErrorInterceptor(CallInterceptor):
         answer: Any = None
         failure: EarwitnessError | None = None
         try:
-            if isinstance(request, InvalidArgument):
-                raise request
             answer = await proceed()
         except (CancelledError, grpc.aio.AbortError):
             raise
@@ -139,7 +135,7 @@ class ErrorInterceptor(CallInterceptor):
         except Exception:
             failure = Internal("unexpected")
             _logger.exception("%s failed", method.path)
-        if isinstance(request, Messages):
+        if method.streams_requests:
             await request.read_out()
         if failure is None:
             return answer

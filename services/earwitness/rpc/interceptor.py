@@ -51,6 +51,11 @@ class Method:
     kind: str
 
     @property
+    def streams_requests(self) -> bool:
+        """True for a method that takes any number of messages, and one that is unknown: it may be called so."""
+        return self.kind not in ("unary", "server_stream")
+
+    @property
     def is_health(self) -> bool:
         """True for the standard health service."""
         return self.path.startswith(HEALTH_PREFIX)
@@ -89,14 +94,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor, ABC):
 
     async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """Part of grpc's interface."""
-        found = await continuation(handler_call_details)
-        handler = found if isinstance(found, InterceptedHandler) else _first(handler_call_details.method, found)
+        handler = intercepted(handler_call_details.method, await continuation(handler_call_details))
         method, proceed = handler.method, handler.behaviour
 
         async def behaviour(request: Any, context: ServicerContext) -> Any:
             return await self.around(method, request, context, lambda: proceed(request, context))
 
         return replace(self.adapt(handler), behaviour=behaviour)
+
+
+def peer_address(context: ServicerContext) -> str:
+    """The address that a call comes from, without its port."""
+    return str(context.peer()).rpartition(":")[0]
 
 
 CALLER_AHEAD_S = 0.1
@@ -117,8 +126,12 @@ def final_code(context: ServicerContext, error: BaseException | None) -> grpc.St
     return grpc.StatusCode.OK if error is None else grpc.StatusCode.UNKNOWN
 
 
-def _first(path: str, handler: "grpc.RpcMethodHandler[Any, Any] | None") -> InterceptedHandler:
-    """The innermost handler as a coroutine; one that refuses where there is no such method."""
+def intercepted(
+    path: str, handler: "InterceptedHandler | grpc.RpcMethodHandler[Any, Any] | None"
+) -> InterceptedHandler:
+    """A handler as one coroutine, which that of another interceptor is; one that refuses where there is no method."""
+    if isinstance(handler, InterceptedHandler):
+        return handler
     if handler is None:
         unknown = Method(path, service="unknown", name="unknown", kind="unknown")
         # To the wire all kinds are streams, so this answers a call of any kind.

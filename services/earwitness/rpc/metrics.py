@@ -1,15 +1,13 @@
-"""Prometheus metrics of calls under their common `grpc_server_*` names, and the port that shows them."""
+"""Prometheus metrics of calls under their common `grpc_server_*` names."""
 
 import platform
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
-from threading import Thread
 from time import perf_counter
 from typing import Any
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 
 from earwitness.rpc.interceptor import (
     CallInterceptor,
@@ -64,27 +62,6 @@ class MetricsInterceptor(CallInterceptor):
         finally:
             self._seconds.labels(*labels).observe(perf_counter() - start)
             self._handled.labels(*labels, final_code(context, error).name).inc()
-
-
-class MetricsServer:
-    """Shows a registry over HTTP in a thread of its own, until closed."""
-
-    def __init__(self, host: str, port: int, registry: CollectorRegistry) -> None:
-        """Raises: OSError when the port cannot be had."""
-        self._server: WSGIServer
-        self._thread: Thread
-        self._server, self._thread = start_http_server(port, host, registry)
-
-    @property
-    def port(self) -> int:
-        """The port in use."""
-        return self._server.server_port
-
-    def close(self) -> None:
-        """Stop; blocks up to half a second."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def _labels(method: Method) -> tuple[str, str, str]:

@@ -14,17 +14,19 @@ from prometheus_client import CollectorRegistry
 
 from earwitness import tracing
 from earwitness.errors import Unavailable
-from earwitness.rpc.admission import AdmissionInterceptor
+from earwitness.rpc.admission import AdmissionInterceptor, WatchLimitInterceptor
 from earwitness.rpc.auth import AuthInterceptor, Credentials, StaticTokens
 from earwitness.rpc.caller_limits import CallerLimitInterceptor
 from earwitness.rpc.channel import KEEPALIVE_TIME_S, KEEPALIVE_TIMEOUT_S
 from earwitness.rpc.context import RequestInterceptor
 from earwitness.rpc.errors import ErrorInterceptor
 from earwitness.rpc.health import Health, Healthy
-from earwitness.rpc.messages import MessagesInterceptor
-from earwitness.rpc.metrics import MetricsInterceptor, MetricsServer
+from earwitness.rpc.inbox import Inbox
+from earwitness.rpc.messages import MessagesInterceptor, ReceivingInterceptor
+from earwitness.rpc.metrics import MetricsInterceptor
 from earwitness.rpc.reflection import enable_reflection
 from earwitness.rpc.roles import ROLES
+from earwitness.rpc.scrape import MetricsServer
 from earwitness.rpc.settings import ServerSettings
 from earwitness.rpc.tls import server_credentials
 from earwitness.rpc.tracing import Exporter, TracingInterceptor
@@ -38,6 +40,10 @@ UNWIND_S = 1.0
 """What cancelled calls get for their clean-up before the resources they use are closed."""
 MIN_PING_INTERVAL_S = 30
 """Clients ping an idle connection every 60 s; oftener than this is taken as abuse."""
+HANDSHAKE_S = 10
+"""What a new connection has for TLS and the first words of HTTP/2."""
+MAX_PENDING_CALLS = 256
+"""Calls that wait, by their headers, until the server looks at them; more are refused by gRPC itself."""
 
 _logger = logging.getLogger(__name__)
 
@@ -67,6 +73,7 @@ class RpcServer:
         self._closers: list[Hook] = []
         self._admission = AdmissionInterceptor(settings.max_concurrent_rpcs)
         self._errors = ErrorInterceptor(registry)
+        self._inbox = Inbox(settings.first_message_s, settings.caller_slow_messages, settings.max_slow_messages)
         self._server: grpc.aio.Server | None = None
         self._health_server: grpc.aio.Server | None = None
         self._health: Health | None = None
@@ -118,8 +125,7 @@ class RpcServer:
                 raise CannotListen(f"metrics cannot listen on {where} ({err}); choose another metrics_port") from err
             self.metrics_port = self._metrics.port
         if settings.health_port is not None:
-            answering = [RequestInterceptor(), self._errors]
-            self._health_server = grpc.aio.server(interceptors=answering, options=_options(settings))
+            self._health_server = grpc.aio.server(interceptors=self._health_interceptors(), options=_options(settings))
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
             self.health_port = _listen(self._health_server, settings.host, settings.health_port, None)
         await self._health.start()
@@ -206,19 +212,31 @@ class RpcServer:
             _logger.warning("cancelled calls did not end within %g s", UNWIND_S)
 
     def _interceptors(self) -> list[grpc.aio.ServerInterceptor]:
-        """Outermost first. What refuses calls is inside of errors, which sends what it raises."""
+        """Outermost first. What refuses calls is inside of errors, which sends what it raises; all of it comes before
+        the call's message is read."""
         settings = self.settings
         return [
-            MessagesInterceptor(),
+            MessagesInterceptor(self._inbox),
             *([TracingInterceptor(self._exporter)] if self._exporter else []),
             RequestInterceptor(),
             MetricsInterceptor(self.registry),
             self._errors,
             AuthInterceptor(_credentials(settings), ROLES),
-            CallerLimitInterceptor(
-                settings.caller_rpcs_per_s, settings.caller_burst_rpcs, settings.caller_concurrent_rpcs
-            ),
+            CallerLimitInterceptor(settings.caller_rpcs_per_s, settings.caller_burst_rpcs, settings.caller_share_rpcs),
+            WatchLimitInterceptor(settings.max_watches, settings.peer_watches),
             self._admission,
+            ReceivingInterceptor(),
+        ]
+
+    def _health_interceptors(self) -> list[grpc.aio.ServerInterceptor]:
+        """Those of the port for health alone, outermost first."""
+        settings = self.settings
+        return [
+            MessagesInterceptor(self._inbox),
+            RequestInterceptor(),
+            self._errors,
+            WatchLimitInterceptor(settings.max_watches, settings.peer_watches),
+            ReceivingInterceptor(),
         ]
 
 
@@ -251,7 +269,14 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", KEEPALIVE_TIME_S * 1000),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_S * 1000),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_S * 1000),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.max_concurrent_streams", settings.max_connection_streams),
+        ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_CALLS),
     ]
+    if settings.max_connection_idle_s is not None:
+        options.append(("grpc.max_connection_idle_ms", round(settings.max_connection_idle_s * 1000)))
     if settings.max_connection_age_s is not None:
         options.append(("grpc.max_connection_age_ms", round(settings.max_connection_age_s * 1000)))
     return options

@@ -1,5 +1,6 @@
 """`ServerSettings`: what both servers can be told; read once, in `__main__`."""
 
+import math
 from typing import ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
@@ -34,6 +35,23 @@ class ServerSettings(BaseSettings):
     """Largest response message sent, in bytes."""
     max_concurrent_rpcs: int = Field(default=64, ge=1)
     """Calls in flight; one more is refused with RESOURCE_EXHAUSTED. Health and reflection do not count."""
+    max_connections: int = Field(default=1000, ge=1)
+    """Connections that are open; one more is closed at once."""
+    max_connection_streams: int = Field(default=128, ge=1)
+    """Calls open on one connection; clients hold more back until one ends."""
+    max_connection_idle_s: float | None = Field(default=300.0, gt=0)
+    """Connections without a call for so long, in seconds, are closed; clients connect anew with their next call. Unset:
+    never."""
+    first_message_s: float = Field(default=10.0, gt=0)
+    """Seconds that the first message of a call may take to arrive, before the call is ended with DEADLINE_EXCEEDED."""
+    max_slow_messages: int = Field(default=16, ge=1)
+    """Messages that arrive slowly, in over 50 ms, at once; each takes memory of up to max_message_bytes. A call with
+    one more is refused with RESOURCE_EXHAUSTED; quick messages do not count."""
+    max_watches: int = Field(default=256, ge=1)
+    """Streams of health and reflection that are open; one more is refused with RESOURCE_EXHAUSTED. Single health checks
+    do not count."""
+    peer_watches: int = Field(default=32, ge=1)
+    """The same for one peer's address."""
     max_connection_age_s: float | None = Field(default=None, gt=0)
     """Connections older than this, in seconds, are asked to reconnect, so that new replicas get calls; unset: never."""
     reflection: bool = False
@@ -50,7 +68,7 @@ class ServerSettings(BaseSettings):
     """PEM file with the authorities of client certificates; turns mutual TLS on."""
     token_file: FilePath | None = None
     """File with the bearer tokens accepted, one per line: TOKEN, or TOKEN ROLE, or TOKEN ROLE NAME; a role is read,
-    explain or admin, admin unless told. Blank lines and lines that start with # are skipped. Read again when it
+    explain or admin, read unless told. Blank lines and lines that start with # are skipped. Read again when it
     changes: a line taken out is a token revoked."""
     jwt_jwks_file: FilePath | None = None
     """File with the key set (JWKS) of an issuer of JSON Web Tokens, which are accepted as bearer tokens then. Read
@@ -66,7 +84,10 @@ class ServerSettings(BaseSettings):
     caller_burst_rpcs: int = Field(default=20, ge=1)
     """Calls that one caller may make at once after a pause, where caller_rpcs_per_s is set."""
     caller_concurrent_rpcs: int | None = Field(default=None, ge=1)
-    """Calls in flight of one caller; unset: as many as the server takes."""
+    """Calls in flight of one caller; unset: three quarters of max_concurrent_rpcs, so that nobody shuts others out."""
+    caller_slow_messages: int = Field(default=4, ge=1)
+    """Messages of one caller that arrive slowly at once, as for max_slow_messages; half as many of all together who
+    have shown no credential."""
     log_format: Literal["text", "json"] = "text"
     """Lines of text, or one JSON object per line."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -76,6 +97,13 @@ class ServerSettings(BaseSettings):
     """Where traces go: the address of an OpenTelemetry collector that takes OTLP over HTTP, such as
     http://localhost:4318; unset: none are made. Needs the extra `tracing`. What is kept, headers and certificates are
     set by OpenTelemetry's own variables, such as OTEL_TRACES_SAMPLER."""
+
+    @property
+    def caller_share_rpcs(self) -> int | None:
+        """Calls in flight that one caller may have, `caller_concurrent_rpcs` or what follows where that is unset; None
+        where this is no less than all may have."""
+        share = self.caller_concurrent_rpcs or math.ceil(self.max_concurrent_rpcs * 3 / 4)
+        return share if share < self.max_concurrent_rpcs else None
 
     @field_validator("trace_endpoint")
     @classmethod

@@ -14,8 +14,9 @@ from earwitness.cli.stack import Ports, Stack, StackSettings
 from earwitness.client import ExplainerClient, Objective, RpcFailure, ScorerClient, Settings
 from earwitness.client.sweep_values import SweepObjective, SweepPlan
 from earwitness.client.sweeps import SweepClient
+from tests.helpers.issuer import Issuer
 from tests.helpers.tiny_bundle import write_tiny_bundle
-from tests.integration.rpc.test_access import Issuer, replace
+from tests.integration.rpc.test_access import replace
 
 SERVICES = ("explainer", "scorer")
 OUR_TOKEN, EXPLAINERS_TOKEN = "a-token-of-the-file", "the-token-of-the-explainer"

@@ -7,9 +7,7 @@ import logging
 import os
 import time
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 import grpc.aio
@@ -27,12 +25,13 @@ from earwitness.rpc.errors import error_from_rpc
 from earwitness.rpc.roles import ROLES
 from earwitness.rpc.settings import ServerSettings
 from earwitness.scorer.v1 import scorer_pb2
+from tests.helpers.issuer import Issuer
 from tests.integration.rpc.probe import KINDS, PATIENCE_S, SERVICE, Running, running
 
 
 async def test_tokens(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
-    tokens.write_text("# operators\nfirst-token\n\n  second-token  \n")
+    tokens.write_text("# operators\nfirst-token admin\n\n  second-token   admin \n")
     async with running(token_file=tokens) as service:
         for kind in KINDS:
             for metadata in (
@@ -65,10 +64,10 @@ async def test_tokens_are_read_again_and_a_line_taken_out_is_revoked(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = tmp_path / "tokens"
-    tokens.write_text("first\nsecond\n")
+    tokens.write_text("first admin\nsecond admin\n")
     async with running(token_file=tokens) as service:
         assert await code(service, "first") is None
-        replace(tokens, "second\nthird\n")
+        replace(tokens, "second admin\nthird admin\n")
         assert await code(service, "first") is grpc.StatusCode.UNAUTHENTICATED
         assert await code(service, "third") is None
         replace(tokens, "second nonsense\n")
@@ -106,26 +105,6 @@ def test_every_method_served_has_a_role() -> None:
                 operations_pb2.DESCRIPTOR.services_by_name["Operations"]]  # fmt: skip
     paths = {f"/{service.full_name}/{method.name}" for service in services for method in service.methods}
     assert paths == {path for path in ROLES if not path.startswith("/grpc.reflection.")}
-
-
-@dataclass(frozen=True)
-class Issuer:
-    """Signs JSON Web Tokens with a key whose public half is in `key_set`."""
-
-    key: Any
-    algorithm: str
-    key_id: str
-
-    @property
-    def key_set(self) -> dict[str, Any]:
-        made = jwt.get_algorithm_by_name(self.algorithm).to_jwk(self.key.public_key(), as_dict=True)
-        return {**made, "kid": self.key_id, "alg": self.algorithm}
-
-    def token(self, key_id: str | None = None, **changes: Any) -> str:
-        claims = {"iss": "https://issuer.example", "aud": "earwitness", "sub": "ada", "earwitness_role": "read",
-                  "exp": time.time() + 600, **changes}  # fmt: skip
-        kept = {name: value for name, value in claims.items() if value is not None}
-        return jwt.encode(kept, self.key, self.algorithm, headers={"kid": key_id or self.key_id})
 
 
 async def test_json_web_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +160,7 @@ def test_json_web_tokens_for_anybody_are_refused(tmp_path: Path) -> None:
 
 async def test_calls_of_one_caller_are_limited_and_another_is_not(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
-    tokens.write_text("a\nb\n")
+    tokens.write_text("a admin\nb admin\n")
     async with running(token_file=tokens, caller_rpcs_per_s=0.01, caller_burst_rpcs=2) as service:
         assert [await code(service, "a") for _ in range(2)] == [None, None]
         with pytest.raises(grpc.aio.AioRpcError) as caught:
