@@ -23,7 +23,7 @@ from earwitness.bench.values import Kind, Load
 from earwitness.client.channel import Tls
 from earwitness.errors import EarwitnessError
 from earwitness.rpc.errors import RpcFailure
-from earwitness.rpc.metrics import MetricsServer
+from earwitness.rpc.scrape import MetricsServer
 
 BEGUN = "earwitness_bench_begun"
 CALL_SECONDS = "earwitness_bench_call_seconds"

@@ -15,7 +15,7 @@ from earwitness.bench.load import Generators
 from earwitness.bench.machine import CpuCollector
 from earwitness.bench.prometheus import Prometheus, PrometheusServer
 from earwitness.bench.values import Plan, Target
-from earwitness.rpc.metrics import MetricsServer
+from earwitness.rpc.scrape import MetricsServer
 
 SCRAPE_S = 1.0
 SCRAPES_A_STEP = 3

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import IntEnum
@@ -85,8 +85,14 @@ class AuthInterceptor(CallInterceptor):
     Without `credentials` everybody may everything; then the peer's certificate or address is the name.
     """
 
-    def __init__(self, credentials: Sequence[Credentials], roles: Mapping[str, Role]) -> None:
-        """`roles` are the least that methods ask for, by path; what is not among them is for `Role.ADMIN`."""
+    def __init__(
+        self, credentials: Sequence[Credentials], roles: Mapping[str, Role], let_in: Callable[[str], None]
+    ) -> None:
+        """`roles` are the least that methods ask for, by path; what is not among them is for `Role.ADMIN`.
+
+        `let_in` is told the peer of each call that passes, as gRPC writes it.
+        """
+        self._let_in = let_in
         self._credentials = tuple(credentials)
         self._roles = roles
 
@@ -102,6 +108,7 @@ class AuthInterceptor(CallInterceptor):
                 "ask the operator of the server for one that may"
             )
         _caller.set(found)
+        self._let_in(str(context.peer()))
         return await proceed()
 
     def _authenticate(self, context: ServicerContext) -> Caller:

@@ -18,6 +18,7 @@ from earwitness.rpc.admission import AdmissionInterceptor, WatchLimitInterceptor
 from earwitness.rpc.auth import AuthInterceptor, Credentials, StaticTokens
 from earwitness.rpc.caller_limits import CallerLimitInterceptor
 from earwitness.rpc.channel import KEEPALIVE_TIME_S, KEEPALIVE_TIMEOUT_S
+from earwitness.rpc.connections import Connections
 from earwitness.rpc.context import RequestInterceptor
 from earwitness.rpc.errors import ErrorInterceptor
 from earwitness.rpc.health import Health, Healthy
@@ -73,6 +74,7 @@ class RpcServer:
         self._closers: list[Hook] = []
         self._admission = AdmissionInterceptor(settings.max_concurrent_rpcs)
         self._errors = ErrorInterceptor(registry)
+        self._connections = Connections(settings.max_connections, settings.peer_connections, registry)
         self._inbox = Inbox(settings.first_message_s, settings.caller_slow_messages, settings.max_slow_messages)
         self._server: grpc.aio.Server | None = None
         self._health_server: grpc.aio.Server | None = None
@@ -132,6 +134,7 @@ class RpcServer:
         await self._server.start()
         if self._health_server is not None:
             await self._health_server.start()
+        self._connections.start([port for port in (self.port, self.health_port) if port is not None])
         with tracing.tracing_with(self._exporter.tracer if self._exporter else None):
             for begin in self._starters:
                 await begin()
@@ -171,6 +174,7 @@ class RpcServer:
         await self._run_all(self._closers)
         if self._health_server is not None:
             await self._health_server.stop(None)
+        await self._connections.stop()
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
             self._metrics = None
@@ -221,7 +225,7 @@ class RpcServer:
             RequestInterceptor(),
             MetricsInterceptor(self.registry),
             self._errors,
-            AuthInterceptor(_credentials(settings), ROLES),
+            AuthInterceptor(_credentials(settings), ROLES, self._connections.meet),
             CallerLimitInterceptor(settings.caller_rpcs_per_s, settings.caller_burst_rpcs, settings.caller_share_rpcs),
             WatchLimitInterceptor(settings.max_watches, settings.peer_watches),
             self._admission,

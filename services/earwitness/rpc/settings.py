@@ -36,7 +36,11 @@ class ServerSettings(BaseSettings):
     max_concurrent_rpcs: int = Field(default=64, ge=1)
     """Calls in flight; one more is refused with RESOURCE_EXHAUSTED. Health and reflection do not count."""
     max_connections: int = Field(default=1000, ge=1)
-    """Connections that are open; one more is closed at once."""
+    """Connections that are open; one more is closed at once. From three quarters on, those are closed within seconds
+    of which no call was let in."""
+    peer_connections: int = Field(default=500, ge=1)
+    """Connections of one address; where it has more they are closed within a second, those of which no call was let in
+    first. Callers behind one proxy or translated address count as one."""
     max_connection_streams: int = Field(default=128, ge=1)
     """Calls open on one connection; clients hold more back until one ends."""
     max_connection_idle_s: float | None = Field(default=300.0, gt=0)

@@ -1,0 +1,166 @@
+"""`Connections`: who is connected to a server, and who has to go.
+
+gRPC itself only counts: it closes each connection beyond a number without a word, whoever made the others. So the
+process' own sockets are looked at every second; one that is shut down is to gRPC one whose peer has gone.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import stat
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import monotonic
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Gauge
+
+LOOK_S = 1.0
+SILENT_S = 2.0
+"""Age at which a connection without a call that was let in is closed, once three quarters of all are taken."""
+CROWDED = 0.75
+DESCRIPTORS = "/dev/fd"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Socket:
+    """An open socket; the inode tells it from the next with the same number."""
+
+    descriptor: int
+    inode: int
+
+
+@dataclass
+class Connection:
+    """One connection to the server."""
+
+    address: str
+    port: int
+    since: float = field(default_factory=monotonic)
+    known: bool = False
+    """Whether a call of it was let in, health checks aside."""
+
+
+class Connections:
+    """Closes connections beyond what one address may have, and silent ones where there are many; counts both."""
+
+    def __init__(self, most: int, most_of_one: int, registry: CollectorRegistry) -> None:
+        """Of all `most` are taken as full, of one address `most_of_one` are left open."""
+        self._most = most
+        self._most_of_one = most_of_one
+        self._open: dict[_Socket, Connection | None] = {}
+        self._met: set[tuple[str, int]] = set()
+        self._gauge = Gauge("earwitness_connections", "Connections of callers that are open.", registry=registry)
+        self._closed = prometheus_client.Counter(
+            "earwitness_connections_closed", "Connections of callers that were closed.", ["reason"], registry=registry
+        )
+        for reason in ("peer", "silent"):
+            self._closed.labels(reason)
+        self._full = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, ports: Collection[int]) -> None:
+        """Look after the connections to these ports, until `stop`."""
+        if os.path.isdir(DESCRIPTORS):
+            self._task = asyncio.create_task(self._keep(frozenset(ports)))
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def meet(self, peer: str) -> None:
+        """A call was let in from a peer, as gRPC writes it: "ipv4:127.0.0.1:4711", "ipv6:%5B::1%5D:4711"."""
+        _, _, rest = peer.partition(":")
+        address, _, port = rest.rpartition(":")
+        if port.isdecimal():
+            self._met.add((address.replace("%5B", "").replace("%5D", "").strip("[]"), int(port)))
+
+    async def _keep(self, ports: frozenset[int]) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                self.look(ports)
+            except Exception:
+                _logger.exception("the connections could not be looked at")
+
+    def look(self, ports: Collection[int]) -> None:
+        """Look once, and close what has to go."""
+        self._open = dict(_sockets(ports, self._open))
+        connections = {key: each for key, each in self._open.items() if each is not None}
+        for each in connections.values():
+            each.known |= (each.address, each.port) in self._met
+        self._met &= {(each.address, each.port) for each in connections.values()}
+        for reason, closing in (("peer", self._beyond(connections)), ("silent", self._silent(connections))):
+            gone = Counter(connections[key].address for key in closing if _shut(key))
+            for key in closing:
+                del connections[key]
+            for address, count in gone.items():
+                self._closed.labels(reason).inc(count)
+                _logger.warning("closed %d connections of %s: %s", count, address, self._why(reason))
+        self._gauge.set(len(connections))
+        if self._full != (len(connections) >= self._most):
+            self._full = not self._full
+            if self._full:
+                _logger.warning("%d connections are open (max_connections): more are closed unseen", len(connections))
+
+    def _why(self, reason: str) -> str:
+        if reason == "peer":
+            return f"one address may have {self._most_of_one} (peer_connections)"
+        return f"no call of theirs was let in, and of {self._most} (max_connections) most are taken"
+
+    def _beyond(self, connections: Mapping[_Socket, Connection]) -> list[_Socket]:
+        """Those that an address has too many: first who made no call that was let in, and of these the newest."""
+        counts = Counter(each.address for each in connections.values())
+        beyond: list[_Socket] = []
+        for address, count in counts.items():
+            if count > self._most_of_one:
+                theirs = [(key, each) for key, each in connections.items() if each.address == address]
+                theirs.sort(key=lambda pair: (pair[1].known, -pair[1].since))
+                beyond += [key for key, _ in theirs[: count - self._most_of_one]]
+        return beyond
+
+    def _silent(self, connections: Mapping[_Socket, Connection]) -> list[_Socket]:
+        if len(connections) < CROWDED * self._most:
+            return []
+        before = monotonic() - SILENT_S
+        return [key for key, each in connections.items() if not each.known and each.since < before]
+
+
+def _sockets(
+    ports: Collection[int], seen: Mapping[_Socket, Connection | None]
+) -> Iterator[tuple[_Socket, Connection | None]]:
+    """All sockets of this process, those seen before as they were: with what is connected to `ports`, or None."""
+    for name in os.listdir(DESCRIPTORS):
+        with suppress(OSError):  # closed meanwhile
+            found = os.fstat(int(name))
+            if stat.S_ISSOCK(found.st_mode):
+                key = _Socket(int(name), found.st_ino)
+                yield key, seen[key] if key in seen else _connection(key, ports)
+
+
+def _connection(key: _Socket, ports: Collection[int]) -> Connection | None:
+    with socket.socket(fileno=os.dup(key.descriptor)) as looked_at:
+        if looked_at.family not in (socket.AF_INET, socket.AF_INET6) or looked_at.getsockname()[1] not in ports:
+            return None
+        try:
+            address, port, *_ = looked_at.getpeername()
+        except OSError:  # the one that listens
+            return None
+    return Connection(str(address).removeprefix("::ffff:"), port)
+
+
+def _shut(key: _Socket) -> bool:
+    """Whether the socket was still there to be shut."""
+    with suppress(OSError), socket.socket(fileno=os.dup(key.descriptor)) as shut:
+        if os.fstat(shut.fileno()).st_ino == key.inode:
+            shut.shutdown(socket.SHUT_RDWR)
+            return True
+    return False
