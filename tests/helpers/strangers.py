@@ -24,6 +24,8 @@ class Stranger:
         self.writer = writer
         self.max_streams: int | None = None
         """What the server allows, once it said so."""
+        self.begun = 0
+        """Calls made."""
         self.ended: set[int] = set()
         """Streams that the server has answered to the end, or reset."""
         self.answered = 0
@@ -37,12 +39,14 @@ class Stranger:
         self._windows: dict[int, int] = {}
         self._next = 1
         self._reading = asyncio.create_task(self._read())
+        self._silent = True
 
     @classmethod
     async def open(cls, port: int, *, preface: bool = True, settle_s: float = 30.0) -> Self:
         """Connected, and greeted unless `preface` is false. Raises: OSError, TimeoutError, ConnectionError."""
         stranger = cls(*await asyncio.open_connection(HOST, port))
         if preface:
+            stranger._silent = False
             stranger.writer.write(PREFACE + _frame(SETTINGS, 0, 0, b""))
             settled = asyncio.create_task(stranger._settled.wait())
             closed = asyncio.create_task(stranger.closed.wait())
@@ -56,7 +60,7 @@ class Stranger:
 
     def call(self, path: str, headers: Sequence[tuple[str, str]] = ()) -> int:
         """Begin a call by its headers alone; returns its stream."""
-        stream, self._next = self._next, self._next + 2
+        stream, self._next, self.begun = self._next, self._next + 2, self.begun + 1
         self._windows[stream] = FIRST_WINDOW_BYTES
         block = b"\x83\x86" + b"".join(
             _header(name, value)
@@ -111,6 +115,8 @@ class Stranger:
             await self._wake()
 
     async def _take(self, kind: int, flags: int, stream: int, body: bytes) -> None:
+        if self._silent:
+            return
         if kind == SETTINGS and not flags & ACK:
             for name, value in _settings(body):
                 if name == 3:

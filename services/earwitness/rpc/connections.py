@@ -19,11 +19,16 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Gauge
 
 LOOK_S = 1.0
+MAX_STRIKES = 32
+"""Calls refused on a connection of which none was let in yet; with the last it is closed, and what it has open ends."""
 SILENT_S = 2.0
 """Age at which a connection without a call that was let in is closed, once three quarters of all are taken."""
 CROWDED = 0.75
 DESCRIPTORS = "/dev/fd"
 _logger = logging.getLogger(__name__)
+
+
+_Peer = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,11 @@ class Connection:
     known: bool = False
     """Whether a call of it was let in, health checks aside."""
 
+    @property
+    def peer(self) -> "_Peer":
+        """What tells it from others."""
+        return self.address, self.port
+
 
 class Connections:
     """Closes connections beyond what one address may have, and silent ones where there are many; counts both."""
@@ -53,12 +63,14 @@ class Connections:
         self._most = most
         self._most_of_one = most_of_one
         self._open: dict[_Socket, Connection | None] = {}
-        self._met: set[tuple[str, int]] = set()
+        self._met: set[_Peer] = set()
+        self._strikes: Counter[_Peer] = Counter()
+        self._ports: frozenset[int] = frozenset()
         self._gauge = Gauge("earwitness_connections", "Connections of callers that are open.", registry=registry)
         self._closed = prometheus_client.Counter(
             "earwitness_connections_closed", "Connections of callers that were closed.", ["reason"], registry=registry
         )
-        for reason in ("peer", "silent"):
+        for reason in ("peer", "silent", "refused"):
             self._closed.labels(reason)
         self._full = False
         self._task: asyncio.Task[None] | None = None
@@ -66,7 +78,8 @@ class Connections:
     def start(self, ports: Collection[int]) -> None:
         """Look after the connections to these ports, until `stop`."""
         if os.path.isdir(DESCRIPTORS):
-            self._task = asyncio.create_task(self._keep(frozenset(ports)))
+            self._ports = frozenset(ports)
+            self._task = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
         """Look no more."""
@@ -78,43 +91,59 @@ class Connections:
 
     def meet(self, peer: str) -> None:
         """A call was let in from a peer, as gRPC writes it: "ipv4:127.0.0.1:4711", "ipv6:%5B::1%5D:4711"."""
-        _, _, rest = peer.partition(":")
-        address, _, port = rest.rpartition(":")
-        if port.isdecimal():
-            self._met.add((address.replace("%5B", "").replace("%5D", "").strip("[]"), int(port)))
+        self._met.add(_peer(peer))
 
-    async def _keep(self, ports: frozenset[int]) -> None:
+    def refuse(self, peer: str) -> None:
+        """A call from a peer was refused that had shown no credential."""
+        known = _peer(peer)
+        if known in self._met or self._task is None:
+            return
+        self._strikes[known] += 1
+        if self._strikes[known] == MAX_STRIKES:
+            self._look()
+            theirs = [key for key, each in self._open.items() if each and each.peer == known]
+            self._close("refused", theirs)
+
+    async def _keep(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
             try:
-                self.look(ports)
+                self._look()
             except Exception:
                 _logger.exception("the connections could not be looked at")
 
-    def look(self, ports: Collection[int]) -> None:
+    def _look(self) -> None:
         """Look once, and close what has to go."""
-        self._open = dict(_sockets(ports, self._open))
-        connections = {key: each for key, each in self._open.items() if each is not None}
-        for each in connections.values():
-            each.known |= (each.address, each.port) in self._met
-        self._met &= {(each.address, each.port) for each in connections.values()}
-        for reason, closing in (("peer", self._beyond(connections)), ("silent", self._silent(connections))):
-            gone = Counter(connections[key].address for key in closing if _shut(key))
-            for key in closing:
-                del connections[key]
-            for address, count in gone.items():
-                self._closed.labels(reason).inc(count)
-                _logger.warning("closed %d connections of %s: %s", count, address, self._why(reason))
-        self._gauge.set(len(connections))
-        if self._full != (len(connections) >= self._most):
+        self._open = dict(_sockets(self._ports, self._open))
+        present = {each.peer for each in self._callers().values()}
+        for each in self._callers().values():
+            each.known |= each.peer in self._met
+        self._met &= present
+        self._strikes = Counter({peer: count for peer, count in self._strikes.items() if peer in present})
+        self._close("peer", self._beyond(self._callers()))
+        self._close("silent", self._silent(self._callers()))
+        count = len(self._callers())
+        self._gauge.set(count)
+        if self._full != (count >= self._most):
             self._full = not self._full
             if self._full:
-                _logger.warning("%d connections are open (max_connections): more are closed unseen", len(connections))
+                _logger.warning("%d connections are open (max_connections): more are closed unseen", count)
+
+    def _callers(self) -> dict[_Socket, Connection]:
+        return {key: each for key, each in self._open.items() if each is not None}
+
+    def _close(self, reason: str, closing: Collection[_Socket]) -> None:
+        gone = Counter(each.address for key in closing if (each := self._open.pop(key)) is not None and _shut(key))
+        for address, count in gone.items():
+            self._closed.labels(reason).inc(count)
+            _logger.warning("closed %d connections of %s: %s", count, address, self._why(reason))
 
     def _why(self, reason: str) -> str:
-        if reason == "peer":
-            return f"one address may have {self._most_of_one} (peer_connections)"
-        return f"no call of theirs was let in, and of {self._most} (max_connections) most are taken"
+        return {
+            "peer": f"one address may have {self._most_of_one} (peer_connections)",
+            "silent": f"no call of theirs was let in, and of {self._most} (max_connections) most are taken",
+            "refused": f"{MAX_STRIKES} of their calls were refused and none was let in",
+        }[reason]
 
     def _beyond(self, connections: Mapping[_Socket, Connection]) -> list[_Socket]:
         """Those that an address has too many: first who made no call that was let in, and of these the newest."""
@@ -132,6 +161,12 @@ class Connections:
             return []
         before = monotonic() - SILENT_S
         return [key for key, each in connections.items() if not each.known and each.since < before]
+
+
+def _peer(written: str) -> _Peer:
+    _, _, rest = written.partition(":")
+    address, _, port = rest.rpartition(":")
+    return address.replace("%5B", "").replace("%5D", "").strip("[]"), int(port) if port.isdecimal() else 0
 
 
 def _sockets(

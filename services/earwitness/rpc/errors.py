@@ -2,7 +2,7 @@
 
 import logging
 from asyncio import CancelledError
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from earwitness.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from earwitness.rpc.auth import NOBODY, Unauthenticated, caller_name
 from earwitness.rpc.context import REQUEST_ID_KEY, request_id
 from earwitness.rpc.interceptor import (
     CallInterceptor,
@@ -43,6 +44,8 @@ MAX_MESSAGE_BYTES = 1024
 MAX_VALUE_BYTES = 256
 MAX_METADATA_ENTRIES = 4
 
+_NUISANCES = (Unauthenticated, ResourceExhausted, DeadlineExceeded)
+"""Failures that tell of a caller who costs more than it may, where nobody knows who that is."""
 _logger = logging.getLogger(__name__)
 
 
@@ -87,7 +90,9 @@ def status_of(err: EarwitnessError, request_id: str) -> status_pb2.Status:
 class ErrorInterceptor(CallInterceptor):
     """Sends whatever a call raises as a status with details, counted by reason; cancellation passes."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, refused: Callable[[str], None]) -> None:
+        """`refused` is told the peer of each call that was refused before its caller was known, as gRPC writes it."""
+        self._refused = refused
         # Reasons are words of exceptions' classes, so they stay bounded.
         self._failures = Counter(
             "earwitness_failed_calls",
@@ -140,6 +145,8 @@ class ErrorInterceptor(CallInterceptor):
         if failure is None:
             return answer
         self._failures.labels(method.service, failure.reason).inc()
+        if caller_name() == NOBODY and isinstance(failure, _NUISANCES):
+            self._refused(str(context.peer()))
         await _abort(context, failure)
 
 

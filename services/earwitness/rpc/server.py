@@ -73,8 +73,8 @@ class RpcServer:
         self._drainers: list[Hook] = []
         self._closers: list[Hook] = []
         self._admission = AdmissionInterceptor(settings.max_concurrent_rpcs)
-        self._errors = ErrorInterceptor(registry)
         self._connections = Connections(settings.max_connections, settings.peer_connections, registry)
+        self._errors = ErrorInterceptor(registry, self._connections.refuse)
         self._inbox = Inbox(settings.first_message_s, settings.caller_slow_messages, settings.max_slow_messages)
         self._server: grpc.aio.Server | None = None
         self._health_server: grpc.aio.Server | None = None

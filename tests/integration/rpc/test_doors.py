@@ -184,6 +184,23 @@ async def test_of_one_address_the_newest_that_nobody_was_let_in_by_are_closed(
             await each.close()
 
 
+async def test_a_connection_whose_calls_are_all_refused_is_closed(
+    tokens: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connections, "MAX_STRIKES", 5)
+    async with running(token_file=tokens) as service, stranger(service.server.port) as other:
+        assert (await service.call("Unary", "x", metadata=bearer("a")))[0] == ["x"]
+        for _ in range(20):
+            other.call(f"/{SERVICE}/Unary", bearer("wrong"))
+        await asyncio.wait_for(other.closed.wait(), PATIENCE_S)
+        assert "5 of their calls were refused and none was let in" in caplog.text
+        for _ in range(6):  # whoever had a good token stays
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await service.call("Unary", "x", metadata=bearer("wrong"))
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert (await service.call("Unary", "x", metadata=bearer("a")))[0] == ["x"]
+
+
 async def test_where_many_are_connected_the_silent_are_closed(tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "LOOK_S", 0.05)
     monkeypatch.setattr(connections, "SILENT_S", 0.1)
