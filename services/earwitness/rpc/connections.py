@@ -19,8 +19,10 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Gauge
 
 LOOK_S = 1.0
-MAX_STRIKES = 32
-"""Calls refused on a connection of which none was let in yet; with the last it is closed, and what it has open ends."""
+MAX_REFUSED = 64
+"""Calls refused on a connection of which none was let in yet: after so many it is closed."""
+UNTRIED = 4
+"""What a call counts as that shows no credential at all."""
 SILENT_S = 2.0
 """Age at which a connection without a call that was let in is closed, once three quarters of all are taken."""
 CROWDED = 0.75
@@ -64,7 +66,8 @@ class Connections:
         self._most_of_one = most_of_one
         self._open: dict[_Socket, Connection | None] = {}
         self._met: set[_Peer] = set()
-        self._strikes: Counter[_Peer] = Counter()
+        self._refused: Counter[_Peer] = Counter()
+        self._gone: set[_Peer] = set()
         self._ports: frozenset[int] = frozenset()
         self._gauge = Gauge("earwitness_connections", "Connections of callers that are open.", registry=registry)
         self._closed = prometheus_client.Counter(
@@ -93,16 +96,20 @@ class Connections:
         """A call was let in from a peer, as gRPC writes it: "ipv4:127.0.0.1:4711", "ipv6:%5B::1%5D:4711"."""
         self._met.add(_peer(peer))
 
-    def refuse(self, peer: str) -> None:
-        """A call from a peer was refused that had shown no credential."""
+    def refuse(self, peer: str, *, tried: bool) -> None:
+        """A call from a peer was refused that has shown no credential; `tried`: it showed one that is not accepted."""
         known = _peer(peer)
-        if known in self._met or self._task is None:
+        if self._task is None or known in self._met or known in self._gone:
             return
-        self._strikes[known] += 1
-        if self._strikes[known] == MAX_STRIKES:
+        self._refused[known] += 1 if tried else UNTRIED
+        if self._refused[known] >= MAX_REFUSED:
             self._look()
-            theirs = [key for key, each in self._open.items() if each and each.peer == known]
-            self._close("refused", theirs)
+            self._gone.add(known)
+            self._close("refused", [key for key, each in self._open.items() if each and each.peer == known])
+
+    def is_gone(self, peer: str) -> bool:
+        """Whether the peer's connection was closed by `refuse`: gRPC hands over what had come of it before."""
+        return bool(self._gone) and _peer(peer) in self._gone
 
     async def _keep(self) -> None:
         while True:
@@ -119,7 +126,8 @@ class Connections:
         for each in self._callers().values():
             each.known |= each.peer in self._met
         self._met &= present
-        self._strikes = Counter({peer: count for peer, count in self._strikes.items() if peer in present})
+        self._gone &= present
+        self._refused = Counter({peer: count for peer, count in self._refused.items() if peer in present})
         self._close("peer", self._beyond(self._callers()))
         self._close("silent", self._silent(self._callers()))
         count = len(self._callers())
@@ -142,7 +150,7 @@ class Connections:
         return {
             "peer": f"one address may have {self._most_of_one} (peer_connections)",
             "silent": f"no call of theirs was let in, and of {self._most} (max_connections) most are taken",
-            "refused": f"{MAX_STRIKES} of their calls were refused and none was let in",
+            "refused": "call after call of theirs was refused and none was let in",
         }[reason]
 
     def _beyond(self, connections: Mapping[_Socket, Connection]) -> list[_Socket]:

@@ -2,9 +2,9 @@
 
 import logging
 from asyncio import CancelledError
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import grpc
 import grpc.aio
@@ -25,7 +25,7 @@ from earwitness.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from earwitness.rpc.auth import NOBODY, Unauthenticated, caller_name
+from earwitness.rpc.auth import NOBODY, Unauthenticated, caller_name, shows_credential
 from earwitness.rpc.context import REQUEST_ID_KEY, request_id
 from earwitness.rpc.interceptor import (
     CallInterceptor,
@@ -87,11 +87,17 @@ def status_of(err: EarwitnessError, request_id: str) -> status_pb2.Status:
     return status_pb2.Status(code=code, message=_clip(message, MAX_MESSAGE_BYTES), details=packed)
 
 
+class Refused(Protocol):
+    """Is told that a call was refused: from which peer, as gRPC writes it, and whether it showed a credential."""
+
+    def __call__(self, peer: str, *, tried: bool) -> None: ...
+
+
 class ErrorInterceptor(CallInterceptor):
     """Sends whatever a call raises as a status with details, counted by reason; cancellation passes."""
 
-    def __init__(self, registry: CollectorRegistry, refused: Callable[[str], None]) -> None:
-        """`refused` is told the peer of each call that was refused before its caller was known, as gRPC writes it."""
+    def __init__(self, registry: CollectorRegistry, refused: Refused) -> None:
+        """`refused` is told of each call that was refused before its caller was known."""
         self._refused = refused
         # Reasons are words of exceptions' classes, so they stay bounded.
         self._failures = Counter(
@@ -130,7 +136,9 @@ class ErrorInterceptor(CallInterceptor):
             if isinstance(err, Internal):
                 _logger.exception("%s failed: %s", method.path, err.message)
             else:
-                _logger.info("%s refused: %s: %s", method.path, err.code, _clip(err.message, MAX_MESSAGE_BYTES))
+                # Nobody in particular is refused for what anybody would be: then the call's own line says enough.
+                level = logging.DEBUG if isinstance(err, Unauthenticated) else logging.INFO
+                _logger.log(level, "%s refused: %s: %s", method.path, err.code, _clip(err.message, MAX_MESSAGE_BYTES))
         except TimeoutError:
             failure = DeadlineExceeded(
                 "the time allowed ran out before there was an answer; allow more or ask for less"
@@ -146,7 +154,7 @@ class ErrorInterceptor(CallInterceptor):
             return answer
         self._failures.labels(method.service, failure.reason).inc()
         if caller_name() == NOBODY and isinstance(failure, _NUISANCES):
-            self._refused(str(context.peer()))
+            self._refused(str(context.peer()), tried=shows_credential(context))
         await _abort(context, failure)
 
 

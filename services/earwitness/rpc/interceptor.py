@@ -51,6 +51,11 @@ class Method:
     kind: str
 
     @property
+    def is_served(self) -> bool:
+        """False for one that the server has not."""
+        return self.kind != "unknown"
+
+    @property
     def streams_requests(self) -> bool:
         """True for a method that takes any number of messages, and one that is unknown: it may be called so."""
         return self.kind not in ("unary", "server_stream")

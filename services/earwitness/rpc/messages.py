@@ -9,7 +9,7 @@ is being written, every other one is lost and reads INTERNAL. So streams are rea
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Self
@@ -64,14 +64,27 @@ class Messages:
 class MessagesInterceptor(grpc.aio.ServerInterceptor):
     """Hands `Messages` to all kinds of methods, at once; `ErrorInterceptor` reads streams out."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, gone: Callable[[str], bool]) -> None:
+        """`gone` tells of a peer, as gRPC writes it, that nobody listens there any more."""
         self._inbox = inbox
+        self._gone = gone
+        self._handlers: dict[str, InterceptedHandler] = {}
+        """Of the methods served: what the interceptors make of one is the same for each call."""
 
     async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """Part of grpc's interface."""
-        handler: InterceptedHandler = await continuation(handler_call_details)
+        path = handler_call_details.method
+        if path not in self._handlers:
+            handler = self._reading(await continuation(handler_call_details))
+            if not handler.method.is_served:
+                return handler
+            self._handlers[path] = handler
+        return self._handlers[path]
 
+    def _reading(self, handler: InterceptedHandler) -> InterceptedHandler:
         async def stream(raw: AsyncIterator[bytes], context: ServicerContext) -> Any:
+            if self._gone(str(context.peer())):
+                raise asyncio.CancelledError
             return await handler.behaviour(Messages(raw, handler.request_deserializer, self._inbox), context)
 
         return replace(handler, request_streaming=True, request_deserializer=None, behaviour=stream)

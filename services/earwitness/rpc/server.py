@@ -43,7 +43,7 @@ MIN_PING_INTERVAL_S = 30
 """Clients ping an idle connection every 60 s; oftener than this is taken as abuse."""
 HANDSHAKE_S = 10
 """What a new connection has for TLS and the first words of HTTP/2."""
-MAX_PENDING_CALLS = 256
+MAX_PENDING_CALLS = 512
 """Calls that wait, by their headers, until the server looks at them; more are refused by gRPC itself."""
 
 _logger = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ class RpcServer:
         the call's message is read."""
         settings = self.settings
         return [
-            MessagesInterceptor(self._inbox),
+            MessagesInterceptor(self._inbox, self._connections.is_gone),
             *([TracingInterceptor(self._exporter)] if self._exporter else []),
             RequestInterceptor(),
             MetricsInterceptor(self.registry),
@@ -236,7 +236,7 @@ class RpcServer:
         """Those of the port for health alone, outermost first."""
         settings = self.settings
         return [
-            MessagesInterceptor(self._inbox),
+            MessagesInterceptor(self._inbox, self._connections.is_gone),
             RequestInterceptor(),
             self._errors,
             WatchLimitInterceptor(settings.max_watches, settings.peer_watches),
