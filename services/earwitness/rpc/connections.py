@@ -26,11 +26,11 @@ UNTRIED = 4
 SILENT_S = 2.0
 """Age at which a connection without a call that was let in is closed, once three quarters of all are taken."""
 CROWDED = 0.75
+GONE_S = 5.0
+"""What gRPC has to hand over the calls of a connection that was closed."""
 DESCRIPTORS = "/dev/fd"
-_logger = logging.getLogger(__name__)
-
-
 _Peer = tuple[str, int]
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Connections:
         self._open: dict[_Socket, Connection | None] = {}
         self._met: set[_Peer] = set()
         self._refused: Counter[_Peer] = Counter()
-        self._gone: set[_Peer] = set()
+        self._gone: dict[_Peer, float] = {}
         self._ports: frozenset[int] = frozenset()
         self._gauge = Gauge("earwitness_connections", "Connections of callers that are open.", registry=registry)
         self._closed = prometheus_client.Counter(
@@ -94,7 +94,8 @@ class Connections:
 
     def meet(self, peer: str) -> None:
         """A call was let in from a peer, as gRPC writes it: "ipv4:127.0.0.1:4711", "ipv6:%5B::1%5D:4711"."""
-        self._met.add(_peer(peer))
+        if self._task is not None:
+            self._met.add(_peer(peer))
 
     def refuse(self, peer: str, *, tried: bool) -> None:
         """A call from a peer was refused that has shown no credential; `tried`: it showed one that is not accepted."""
@@ -104,7 +105,7 @@ class Connections:
         self._refused[known] += 1 if tried else UNTRIED
         if self._refused[known] >= MAX_REFUSED:
             self._look()
-            self._gone.add(known)
+            self._gone[known] = monotonic()
             self._close("refused", [key for key, each in self._open.items() if each and each.peer == known])
 
     def is_gone(self, peer: str) -> bool:
@@ -126,7 +127,7 @@ class Connections:
         for each in self._callers().values():
             each.known |= each.peer in self._met
         self._met &= present
-        self._gone &= present
+        self._gone = {peer: when for peer, when in self._gone.items() if when > monotonic() - GONE_S}
         self._refused = Counter({peer: count for peer, count in self._refused.items() if peer in present})
         self._close("peer", self._beyond(self._callers()))
         self._close("silent", self._silent(self._callers()))
@@ -141,7 +142,11 @@ class Connections:
         return {key: each for key, each in self._open.items() if each is not None}
 
     def _close(self, reason: str, closing: Collection[_Socket]) -> None:
-        gone = Counter(each.address for key in closing if (each := self._open.pop(key)) is not None and _shut(key))
+        gone: Counter[str] = Counter()
+        for key in closing:
+            each, self._open[key] = self._open[key], None  # not to be met again while gRPC takes leave of it
+            if each is not None and _shut(key):
+                gone[each.address] += 1
         for address, count in gone.items():
             self._closed.labels(reason).inc(count)
             _logger.warning("closed %d connections of %s: %s", count, address, self._why(reason))

@@ -13,11 +13,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from earwitness import tracing
-from earwitness.errors import Unavailable
 from earwitness.rpc.admission import AdmissionInterceptor, WatchLimitInterceptor
 from earwitness.rpc.auth import AuthInterceptor, Credentials, StaticTokens
 from earwitness.rpc.caller_limits import CallerLimitInterceptor
-from earwitness.rpc.channel import KEEPALIVE_TIME_S, KEEPALIVE_TIMEOUT_S
 from earwitness.rpc.connections import Connections
 from earwitness.rpc.context import RequestInterceptor
 from earwitness.rpc.errors import ErrorInterceptor
@@ -29,8 +27,8 @@ from earwitness.rpc.reflection import enable_reflection
 from earwitness.rpc.roles import ROLES
 from earwitness.rpc.scrape import MetricsServer
 from earwitness.rpc.settings import ServerSettings
-from earwitness.rpc.tls import server_credentials
 from earwitness.rpc.tracing import Exporter, TracingInterceptor
+from earwitness.rpc.transport import CannotListen, listen, options, transport
 
 Register = Callable[[grpc.aio.Server], None]
 Hook = Callable[[], Awaitable[None]]
@@ -39,20 +37,7 @@ DRAINERS_S = 10.0
 """What work that would last for ever gets to end: a database that hangs must not keep a server from its own end."""
 UNWIND_S = 1.0
 """What cancelled calls get for their clean-up before the resources they use are closed."""
-MIN_PING_INTERVAL_S = 30
-"""Clients ping an idle connection every 60 s; oftener than this is taken as abuse."""
-HANDSHAKE_S = 10
-"""What a new connection has for TLS and the first words of HTTP/2."""
-MAX_PENDING_CALLS = 512
-"""Calls that wait, by their headers, until the server looks at them; more are refused by gRPC itself."""
-
 _logger = logging.getLogger(__name__)
-
-
-class CannotListen(Unavailable):
-    """A port cannot be had."""
-
-    reason = "CANNOT_LISTEN"
 
 
 class RpcServer:
@@ -111,14 +96,14 @@ class RpcServer:
         if settings.trace_endpoint:
             self._exporter = Exporter(settings.trace_endpoint, settings.trace_service)
         self._health = Health({name: healthy for name, (_, healthy) in self._services.items()})
-        self._server = grpc.aio.server(interceptors=self._interceptors(), options=_options(settings))
+        self._server = grpc.aio.server(interceptors=self._interceptors(), options=options(settings))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for register, _ in self._services.values():
             register(self._server)
         if settings.reflection:
             names = [*self._services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
             enable_reflection(names, self._server)
-        self.port = _listen(self._server, settings.host, settings.port, _transport(settings))
+        self.port = listen(self._server, settings.host, settings.port, transport(settings))
         if settings.metrics_port is not None:
             try:
                 self._metrics = MetricsServer(settings.host, settings.metrics_port, self.registry)
@@ -127,9 +112,9 @@ class RpcServer:
                 raise CannotListen(f"metrics cannot listen on {where} ({err}); choose another metrics_port") from err
             self.metrics_port = self._metrics.port
         if settings.health_port is not None:
-            self._health_server = grpc.aio.server(interceptors=self._health_interceptors(), options=_options(settings))
+            self._health_server = grpc.aio.server(interceptors=self._health_interceptors(), options=options(settings))
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
-            self.health_port = _listen(self._health_server, settings.host, settings.health_port, None)
+            self.health_port = listen(self._health_server, settings.host, settings.health_port, None)
         await self._health.start()
         await self._server.start()
         if self._health_server is not None:
@@ -261,45 +246,3 @@ def _credentials(settings: ServerSettings) -> list[Credentials]:
             )
         )
     return found
-
-
-def _options(settings: ServerSettings) -> list[tuple[str, int]]:
-    options = [
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.max_send_message_length", settings.max_response_bytes),
-        # Otherwise a second server on the same port starts without a word and takes half of the calls.
-        ("grpc.so_reuseport", 0),
-        # The calls of a peer that vanished are cancelled.
-        ("grpc.keepalive_time_ms", KEEPALIVE_TIME_S * 1000),
-        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
-        ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_S * 1000),
-        ("grpc.server_handshake_timeout_ms", HANDSHAKE_S * 1000),
-        ("grpc.max_allowed_incoming_connections", settings.max_connections),
-        ("grpc.max_concurrent_streams", settings.max_connection_streams),
-        ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
-        ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_CALLS),
-    ]
-    if settings.max_connection_idle_s is not None:
-        options.append(("grpc.max_connection_idle_ms", round(settings.max_connection_idle_s * 1000)))
-    if settings.max_connection_age_s is not None:
-        options.append(("grpc.max_connection_age_ms", round(settings.max_connection_age_s * 1000)))
-    return options
-
-
-def _transport(settings: ServerSettings) -> grpc.ServerCredentials | None:
-    """TLS as the settings say; None for plain text."""
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    return server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-
-
-def _listen(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        if credentials is None:
-            return server.add_insecure_port(address)
-        return server.add_secure_port(address, credentials)
-    except RuntimeError as err:
-        raise CannotListen(
-            f"cannot listen on {address}: the port is taken or not ours, or a TLS file is broken"
-        ) from err
