@@ -112,7 +112,7 @@ class AuthInterceptor(CallInterceptor):
         return await proceed()
 
     def _authenticate(self, context: ServicerContext) -> Caller:
-        headers = _authorization(context)
+        headers = [str(value) for key, value in context.invocation_metadata() or () if key == "authorization"]
         scheme, _, token = (headers[0] if len(headers) == 1 else "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthenticated("send the metadata `authorization: Bearer TOKEN`, once")
@@ -121,15 +121,6 @@ class AuthInterceptor(CallInterceptor):
             if found is not None:
                 return found
         raise Unauthenticated("this token is not accepted; ask the operator of the server for one")
-
-
-def shows_credential(context: ServicerContext) -> bool:
-    """Whether a call came with one, right or wrong."""
-    return bool(_authorization(context))
-
-
-def _authorization(context: ServicerContext) -> list[str]:
-    return [str(value) for key, value in context.invocation_metadata() or () if key == "authorization"]
 
 
 class StaticTokens:

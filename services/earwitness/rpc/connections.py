@@ -19,10 +19,9 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Gauge
 
 LOOK_S = 1.0
-MAX_REFUSED = 64
-"""Calls refused on a connection of which none was let in yet: after so many it is closed."""
-UNTRIED = 4
-"""What a call counts as that shows no credential at all."""
+MAX_REFUSED, HOLD_S, MAX_HELD = 16, 0.05, 8
+"""On a connection of which no call was let in yet: after so many refusals the others are held for a moment, and where
+so many are held at once, it is closed."""
 SILENT_S = 2.0
 """Age at which a connection without a call that was let in is closed, once three quarters of all are taken."""
 CROWDED = 0.75
@@ -67,6 +66,7 @@ class Connections:
         self._open: dict[_Socket, Connection | None] = {}
         self._met: set[_Peer] = set()
         self._refused: Counter[_Peer] = Counter()
+        self._held: Counter[_Peer] = Counter()
         self._gone: dict[_Peer, float] = {}
         self._ports: frozenset[int] = frozenset()
         self._gauge = Gauge("earwitness_connections", "Connections of callers that are open.", registry=registry)
@@ -97,16 +97,29 @@ class Connections:
         if self._task is not None:
             self._met.add(_peer(peer))
 
-    def refuse(self, peer: str, *, tried: bool) -> None:
-        """A call from a peer was refused that has shown no credential; `tried`: it showed one that is not accepted."""
+    async def refuse(self, peer: str) -> None:
+        """Await this before a call is refused that has shown no credential.
+
+        It tells a caller who makes one call after the other, and hears after a while a little later that each is
+        refused, from one who does not wait for answers: that connection is closed.
+        """
         known = _peer(peer)
         if self._task is None or known in self._met or known in self._gone:
             return
-        self._refused[known] += 1 if tried else UNTRIED
-        if self._refused[known] >= MAX_REFUSED:
-            self._look()
-            self._gone[known] = monotonic()
-            self._close("refused", [key for key, each in self._open.items() if each and each.peer == known])
+        self._refused[known] += 1
+        if self._refused[known] <= MAX_REFUSED:
+            return
+        self._held[known] += 1
+        try:
+            if self._held[known] >= MAX_HELD:
+                self._look()
+                self._gone[known] = monotonic()
+                self._close("refused", [key for key, each in self._open.items() if each and each.peer == known])
+            await asyncio.sleep(HOLD_S)
+        finally:
+            self._held[known] -= 1
+            if not self._held[known]:
+                del self._held[known]
 
     def is_gone(self, peer: str) -> bool:
         """Whether the peer's connection was closed by `refuse`: gRPC hands over what had come of it before."""

@@ -2,9 +2,9 @@
 
 import logging
 from asyncio import CancelledError
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -25,7 +25,7 @@ from earwitness.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from earwitness.rpc.auth import NOBODY, Unauthenticated, caller_name, shows_credential
+from earwitness.rpc.auth import NOBODY, Unauthenticated, caller_name
 from earwitness.rpc.context import REQUEST_ID_KEY, request_id
 from earwitness.rpc.interceptor import (
     CallInterceptor,
@@ -87,18 +87,12 @@ def status_of(err: EarwitnessError, request_id: str) -> status_pb2.Status:
     return status_pb2.Status(code=code, message=_clip(message, MAX_MESSAGE_BYTES), details=packed)
 
 
-class Refused(Protocol):
-    """Is told that a call was refused: from which peer, as gRPC writes it, and whether it showed a credential."""
-
-    def __call__(self, peer: str, *, tried: bool) -> None: ...
-
-
 class ErrorInterceptor(CallInterceptor):
     """Sends whatever a call raises as a status with details, counted by reason; cancellation passes."""
 
-    def __init__(self, registry: CollectorRegistry, refused: Refused) -> None:
-        """`refused` is told of each call that was refused before its caller was known."""
-        self._refused = refused
+    def __init__(self, registry: CollectorRegistry, refusing: Callable[[str], Awaitable[None]]) -> None:
+        """`refusing` is awaited before a call of nobody known is refused; it takes the peer as gRPC writes it."""
+        self._refusing = refusing
         # Reasons are words of exceptions' classes, so they stay bounded.
         self._failures = Counter(
             "earwitness_failed_calls",
@@ -154,7 +148,7 @@ class ErrorInterceptor(CallInterceptor):
             return answer
         self._failures.labels(method.service, failure.reason).inc()
         if caller_name() == NOBODY and isinstance(failure, _NUISANCES):
-            self._refused(str(context.peer()), tried=shows_credential(context))
+            await self._refusing(str(context.peer()))
         await _abort(context, failure)
 
 
