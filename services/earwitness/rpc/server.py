@@ -212,9 +212,9 @@ class RpcServer:
             self._errors,
             AuthInterceptor(_credentials(settings), ROLES, self._connections.meet),
             CallerLimitInterceptor(settings.caller_rpcs_per_s, settings.caller_burst_rpcs, settings.caller_share_rpcs),
-            WatchLimitInterceptor(settings.max_watches, settings.peer_watches),
             self._admission,
             ReceivingInterceptor(),
+            WatchLimitInterceptor(settings.max_watches, settings.peer_watches),
         ]
 
     def _health_interceptors(self) -> list[grpc.aio.ServerInterceptor]:
@@ -224,8 +224,8 @@ class RpcServer:
             MessagesInterceptor(self._inbox, self._connections.is_gone),
             RequestInterceptor(),
             self._errors,
-            WatchLimitInterceptor(settings.max_watches, settings.peer_watches),
             ReceivingInterceptor(),
+            WatchLimitInterceptor(settings.max_watches, settings.peer_watches),
         ]
 
 
