@@ -118,13 +118,15 @@ class ErrorInterceptor(CallInterceptor):
         return replace(handler, request_deserializer=checked)
 
     async def around(self, method: Method, request: Any, context: ServicerContext, proceed: Proceed) -> Any:
-        """Raises: grpc.aio.AbortError when a status was sent; CancelledError."""
+        """Raises: grpc.aio.AbortError when a status was sent; CancelledError, also where none could be."""
         answer: Any = None
         failure: EarwitnessError | None = None
         try:
             answer = await proceed()
         except (CancelledError, grpc.aio.AbortError):
             raise
+        except grpc.aio.InternalError as late:  # of a write: the call had ended just then
+            raise CancelledError from late
         except EarwitnessError as err:
             failure = err
             if isinstance(err, Internal):
@@ -157,7 +159,10 @@ async def _abort(context: ServicerContext, err: EarwitnessError) -> None:
     trailers: list[tuple[str, str | bytes]] = [*context.trailing_metadata(), (DETAILS_KEY, status.SerializeToString())]
     if isinstance(err, ResourceExhausted | Unavailable):
         trailers.append((PUSHBACK_KEY, str(_milliseconds(err.retry_after_s))))
-    await context.abort(grpc.StatusCode[err.code], status.message, tuple(trailers))
+    try:
+        await context.abort(grpc.StatusCode[err.code], status.message, tuple(trailers))
+    except grpc.aio.InternalError as late:  # the call ended just now: nobody is there to be told
+        raise CancelledError from late
 
 
 @dataclass(frozen=True)

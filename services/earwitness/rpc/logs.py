@@ -6,6 +6,7 @@ Where calls are traced, JSON lines have `trace_id` and `span_id` too.
 import logging
 from typing import Literal
 
+import grpc.aio
 from pythonjsonlogger.json import JsonFormatter
 
 from earwitness import tracing
@@ -25,6 +26,16 @@ def setup_logging(log_format: Literal["text", "json"] = "text", level: str = "IN
         else logging.Formatter(_TEXT)
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+
+
+def leave_out_late_answers() -> None:
+    """Keep gRPC from logging a traceback for each answer that its caller's deadline was a moment ahead of."""
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_late_answer)
+
+
+def _is_no_late_answer(record: logging.LogRecord) -> bool:
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, grpc.aio.InternalError)
 
 
 def _add_ids(record: logging.LogRecord) -> bool:

@@ -21,6 +21,7 @@ from earwitness.rpc.context import RequestInterceptor
 from earwitness.rpc.errors import ErrorInterceptor
 from earwitness.rpc.health import Health, Healthy
 from earwitness.rpc.inbox import Inbox
+from earwitness.rpc.logs import leave_out_late_answers
 from earwitness.rpc.messages import MessagesInterceptor, ReceivingInterceptor
 from earwitness.rpc.metrics import MetricsInterceptor
 from earwitness.rpc.reflection import enable_reflection
@@ -93,6 +94,7 @@ class RpcServer:
         OSError for a file not readable.
         """
         settings = self.settings
+        leave_out_late_answers()
         if settings.trace_endpoint:
             self._exporter = Exporter(settings.trace_endpoint, settings.trace_service)
         self._health = Health({name: healthy for name, (_, healthy) in self._services.items()})

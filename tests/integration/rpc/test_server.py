@@ -1,6 +1,8 @@
 """The server's life: limits, reflection, metrics, ports, drain."""
 
 import asyncio
+import logging
+import time
 import urllib.request
 
 import grpc
@@ -11,13 +13,13 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from earwitness.errors import Aborted
+from earwitness.errors import Aborted, InvalidArgument
 from earwitness.rpc.context import request_id, time_remaining_s
 from earwitness.rpc.errors import error_from_rpc
 from earwitness.rpc.server import CannotListen, RpcServer
 from earwitness.rpc.settings import MIB, ServerSettings
 from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
-from tests.integration.rpc.probe import KINDS, PATIENCE_S, SERVICE, Probe, Running, running
+from tests.integration.rpc.probe import KINDS, PATIENCE_S, SERVICE, Probe, Running, echo, running
 
 
 class Gate:
@@ -281,3 +283,24 @@ async def test_a_call_knows_its_time_and_its_id() -> None:
         answers, _ = await service.call("Unary", "x", timeout_s=60)
         assert 30 < float(answers[0].split()[1]) < 60.5
         assert request_id() == ""
+
+
+@pytest.mark.parametrize("kind", ["Unary", "ServerStream"])
+async def test_answers_that_come_with_the_deadline_are_no_errors(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Some of them reach gRPC's core when it has ended the call and their handler does not know of it yet."""
+    async with running(max_concurrent_rpcs=1000) as service:
+
+        async def answer(end: str) -> str:
+            await asyncio.sleep(float(end) - time.monotonic())
+            if hash(end) % 2:
+                raise InvalidArgument("text", "is wrong")
+            return end
+
+        service.probe.action = answer
+        for _ in range(10):
+            shifts = [(number - 20) * 1e-4 for number in range(40)]
+            ends = [f"{time.monotonic() + 0.1 + shift:.6f}" for shift in shifts]
+            await asyncio.gather(*(code_of(service, kind, end, timeout_s=0.1) for end in ends))
+        service.probe.action = echo
+        assert await code_of(service, kind, "x") is grpc.StatusCode.OK
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
