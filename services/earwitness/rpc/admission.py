@@ -7,15 +7,24 @@ from contextlib import contextmanager
 from typing import Any
 
 from earwitness.errors import ResourceExhausted
+from earwitness.rpc.auth import caller
 from earwitness.rpc.interceptor import CallInterceptor, Method, Proceed, ServicerContext, peer_address
 
 RETRY_AFTER_S = 1.0
+WAITING_CALLERS = 4
+"""So many callers may wait with as many calls each as the server does work for at once."""
 
 
 class TooManyCalls(ResourceExhausted):
     """As many calls are in flight as the server takes."""
 
     reason = "TOO_MANY_CALLS"
+
+
+class TooManyWaits(ResourceExhausted):
+    """As many calls wait for the work of others as the server lets wait, in all or of this caller."""
+
+    reason = "TOO_MANY_WAITS"
 
 
 class TooManyWatches(ResourceExhausted):
@@ -25,10 +34,15 @@ class TooManyWatches(ResourceExhausted):
 
 
 class AdmissionInterceptor(CallInterceptor):
-    """Refuses calls beyond `limit`; health and reflection always pass, within `WatchLimitInterceptor`."""
+    """Refuses calls beyond `limit`; health and reflection always pass, within `WatchLimitInterceptor`.
+
+    Calls that only wait take no place of those that work: one caller has `limit` of them, all have a few times that.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._working = 0
+        self._waits: Counter[str] = Counter()
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -38,14 +52,43 @@ class AdmissionInterceptor(CallInterceptor):
         await self._idle.wait()
 
     async def around(self, method: Method, request: Any, context: ServicerContext, proceed: Proceed) -> Any:
-        """Raises: TooManyCalls; what the call raises."""
+        """Raises: TooManyCalls, TooManyWaits; what the call raises."""
         if method.is_plumbing:
             return await proceed()
-        if self._in_flight >= self._limit:
+        if method.waits:
+            return await self._waiting(proceed)
+        if self._working >= self._limit:
             raise TooManyCalls(
                 f"{self._limit} calls are in flight, the most this server takes; try again in {RETRY_AFTER_S:g} s",
                 retry_after_s=RETRY_AFTER_S,
             )
+        self._working += 1
+        try:
+            return await self._counted(proceed)
+        finally:
+            self._working -= 1
+
+    async def _waiting(self, proceed: Proceed) -> Any:
+        name = caller().name
+        for count, most, whose in (
+            (self._waits[name], self._limit, "your calls"),
+            (self._waits.total(), self._limit * WAITING_CALLERS, "calls"),
+        ):
+            if count >= most:
+                raise TooManyWaits(
+                    f"{count} of {whose} wait for sweeps, the most this server takes; end some, or ask now and then "
+                    "with GetOperation",
+                    retry_after_s=RETRY_AFTER_S,
+                )
+        self._waits[name] += 1
+        try:
+            return await self._counted(proceed)
+        finally:
+            self._waits[name] -= 1
+            if not self._waits[name]:
+                del self._waits[name]
+
+    async def _counted(self, proceed: Proceed) -> Any:
         self._in_flight += 1
         self._idle.clear()
         try:

@@ -20,6 +20,10 @@ Proceed = Callable[[], Awaitable[Any]]
 Codec = Callable[[Any], Any]
 
 HEALTH_PREFIX = "/grpc.health.v1.Health/"
+WAITING_METHODS = frozenset(
+    {"/earwitness.explainer.v1.ExplainerService/WatchSweep", "/google.longrunning.Operations/WaitOperation"}
+)
+"""They wait for work that goes on without them."""
 REFLECTION_PREFIXES = ("/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
 
 # By request and response streaming: the name that metrics use, and grpc's attribute.
@@ -69,6 +73,11 @@ class Method:
     def is_plumbing(self) -> bool:
         """True for health and reflection, which cost next to nothing and must answer under load."""
         return self.is_health or self.path.startswith(REFLECTION_PREFIXES)
+
+    @property
+    def waits(self) -> bool:
+        """True for what only waits for the work of others, and may do so for hours."""
+        return self.path in WAITING_METHODS
 
 
 @dataclass(frozen=True)
