@@ -9,6 +9,8 @@ from earwitness.rpc.errors import RpcFailure, error_from_rpc
 from earwitness.rpc.proxies import told
 
 __all__ = ["RpcFailure", "answer_lost", "failures", "malformed"]
+TOO_LARGE = "message larger than max"
+"""gRPC's own words for a message over the limit of either side."""
 _LOST = "Internal error from Core"
 
 
@@ -26,6 +28,8 @@ def failures(target: str) -> Iterator[None]:
             failure.message = f"{target} cannot be reached ({failure.message.rsplit(': ', 1)[-1]}){told(target)}"
         elif failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and not failure.reason:
             failure.message += told(target)
+        if failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED and not failure.reason and TOO_LARGE in failure.message:
+            failure.message += "; no other try makes it fit: ask for less at once"
         raise failure from err
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from earwitness.client import explainer_messages as messages
-from earwitness.client.channel import Tls
+from earwitness.client.channel import MAX_MESSAGE_BYTES, Tls
 from earwitness.client.errors import failures, malformed
 from earwitness.client.names import resource
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
@@ -82,12 +82,11 @@ class ExplainerClient(ServiceClient):
         wanted = [messages.artefact_value(artefact) for artefact in artefacts]
         message = messages.search_message(search)
         if on_progress is not None:
-            request = pb.StreamExplainRequest(search=message, artefacts=wanted)
+            request = pb.StreamExplainRequest(search=message, artefacts=wanted, max_response_bytes=MAX_MESSAGE_BYTES)
             return await self._stream(request, on_progress, timeout_s)
+        asked = pb.ExplainRequest(search=message, artefacts=wanted, max_response_bytes=MAX_MESSAGE_BYTES)
         with failures(self.target):
-            answer = await self._stub.Explain(
-                pb.ExplainRequest(search=message, artefacts=wanted), timeout=timeout_s, metadata=self._metadata
-            )
+            answer = await self._stub.Explain(asked, timeout=timeout_s, metadata=self._metadata)
         return SearchResult(
             tuple(map(messages.explanation_value, answer.explanations)), messages.summary_value(answer.summary)
         )

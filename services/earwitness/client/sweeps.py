@@ -9,7 +9,7 @@ import grpc.aio
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from earwitness.client import explainer_messages, sweep_messages
-from earwitness.client.channel import Tls
+from earwitness.client.channel import MAX_MESSAGE_BYTES, Tls
 from earwitness.client.errors import RpcFailure, failures
 from earwitness.client.names import resource
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
@@ -72,7 +72,7 @@ class SweepClient(ServiceClient):
         self, sweep_id: str, *, tensors: Sequence[int] | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> Sweep:
         """A sweep with the rows of its results; or with rows and tensors of those results in `tensors` alone."""
-        request = pb.GetSweepRequest(name=resource("sweeps", sweep_id))
+        request = pb.GetSweepRequest(name=resource("sweeps", sweep_id), max_response_bytes=MAX_MESSAGE_BYTES)
         if tensors is not None:
             request.view = pb.SWEEP_VIEW_TENSORS
             request.result_indices.extend(tensors)
@@ -163,6 +163,7 @@ class SweepClient(ServiceClient):
             result_index=result_index,
             artefacts=[explainer_messages.artefact_value(each) for each in artefacts],
             row_indices=rows,
+            max_response_bytes=MAX_MESSAGE_BYTES,
         )
         found = []
         with failures(self.target):
@@ -176,7 +177,9 @@ class SweepClient(ServiceClient):
     ) -> tuple[SweepRanking, ...]:
         """Rank a sweep that is over: against `references`, one for each objective, or against its own."""
         names = [resource("references", each) if each else "" for each in references]
-        request = pb.RankSweepRequest(name=resource("sweeps", sweep_id), references=names)
+        request = pb.RankSweepRequest(
+            name=resource("sweeps", sweep_id), references=names, max_response_bytes=MAX_MESSAGE_BYTES
+        )
         with failures(self.target):
             answer = await self._stub.RankSweep(request, timeout=timeout_s, metadata=self._metadata)
         return tuple(map(sweep_messages.ranking_value, answer.rankings))

@@ -172,9 +172,12 @@ async def _distances(sweeps: SweepClient, sweep: Sweep, batch: Batch) -> dict[Se
     """The distance of each of the batch's settings. Raises: BatchFailed when the scorer gives none."""
     ranking = sweep.ranking_of(0)
     if ranking is None or ranking.error:
-        (ranking,) = await sweeps.rank(sweep.sweep_id)
-    if ranking.error:
-        raise BatchFailed(f"sweep {sweep.sweep_id} is not ranked: {ranking.error}; run the same command to go on")
+        try:
+            (ranking,) = await sweeps.rank(sweep.sweep_id)
+        except RpcFailure as err:
+            raise BatchFailed(
+                f"sweep {sweep.sweep_id} is not ranked: {err.message}; run the same command to go on"
+            ) from err
     return {batch.settings[int(each.id)]: each.score.distance for each in ranking.batches}
 
 

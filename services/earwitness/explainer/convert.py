@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.duration_pb2 import Duration
@@ -106,17 +107,32 @@ def explanation_message(explanation: Explanation) -> pb.Explanation:
         audio_gain=audio.gain if audio else 0.0,
         picture_png=explanation.picture_png or b"",
         trajectory=_trajectory_message(explanation.trajectory) if explanation.trajectory else None,
+        left_out=cast(Any, [number for number, artefact in _ARTEFACTS.items() if artefact in explanation.left_out]),
     )
 
 
-def summary_message(found: Found, *, cut_short: bool) -> pb.SearchSummary:
-    """The message of what a search did; `cut_short` where the time did not suffice for all that was to be rendered."""
+@dataclass
+class Shortfall:
+    """What the explanations of a search lack: whether some were cut short by the time, and how many are incomplete."""
+
+    cut_short: bool = False
+    incomplete_count: int = 0
+
+    def add(self, explanation: Explanation) -> None:
+        """Count one in."""
+        self.cut_short |= explanation.cut_short
+        self.incomplete_count += bool(explanation.left_out)
+
+
+def summary_message(found: Found, shortfall: Shortfall) -> pb.SearchSummary:
+    """The message of what a search did, and of what its explanations lack."""
     return pb.SearchSummary(
-        stopped_by=pb.STOPPED_BY_DEADLINE if cut_short else _STOPPED_BY[found.outcome.stopped_by],
+        stopped_by=pb.STOPPED_BY_DEADLINE if shortfall.cut_short else _STOPPED_BY[found.outcome.stopped_by],
         row_step_count=found.outcome.row_step_count,
         search_duration=duration(found.outcome.duration_s),
         weights_sha256=found.plan.bundle.weights_sha256,
         backend=found.backend,
+        incomplete_count=shortfall.incomplete_count,
     )
 
 
@@ -186,10 +202,13 @@ def settings_message(settings: Settings) -> pb.Settings:
 
 
 def _trajectory_message(trajectory: Trajectory) -> pb.Trajectory:
-    return pb.Trajectory(
-        activations=trajectory.activations.tolist(),
-        latent_norms=trajectory.latent_norms.tolist(),
-        gradient_norms=trajectory.gradient_norms.tolist(),
+    """By its bytes: as lists of Python numbers, a long search of many rows would take seconds."""
+    fields = pb.Trajectory.DESCRIPTOR.fields_by_name
+    return pb.Trajectory.FromString(
+        b"".join(
+            tensors.packed_floats(fields[name].number, getattr(trajectory, name))
+            for name in ("activations", "latent_norms", "gradient_norms")
+        )
     )
 
 

@@ -1,6 +1,6 @@
 """A search as asked for, and the plan it becomes once every field of it is known to be right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -8,15 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.objective import Objective, unit_weights
+from earwitness.explainer.objective import Direction, Objective, unit_weights
 from earwitness.explainer.optimisers import Settings, first_latent
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer
 
-PNG_BYTES_MAX = 160_000
-"""No picture that `render` draws is larger: a noise spectrogram, the worst there is, takes about two thirds of this."""
+PNG_BYTES_MAX = 130_000
+"""No picture of the shipped models is larger: of noise, the worst there is, it takes nearly this."""
 MESSAGE_OVERHEAD_BYTES = 512
 """Field tags, settings, and a WAV header of one explanation."""
+DIRECTION_UNIT_BYTES = 10
+"""Number and weight of one unit of a direction, which each explanation repeats."""
+ITERATE_BYTES = 12
+"""One iterate of a trajectory."""
 AUDIO_TAIL_S = 0.25
 """A sound is longer than its frames by at most one analysis window."""
 
@@ -46,6 +50,19 @@ class Search:
     objective: Objective | None
     settings: Settings
     rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class RowBytes:
+    """What one explanation takes at most: without any artefact, and each of those asked for."""
+
+    tensors: int
+    artefacts: Mapping[Artefact, int]
+
+    @property
+    def most(self) -> int:
+        """All together."""
+        return self.tensors + sum(self.artefacts.values())
 
 
 @dataclass(frozen=True)
@@ -96,19 +113,25 @@ class Plan:
         named = {row.objective.layer for row in self.rows}
         return tuple(layer for layer in self.bundle.layers if layer.name in named)
 
-    def response_bytes(self, artefacts: frozenset[Artefact], frames_per_second: float) -> int:
-        """At most this many bytes hold all explanations with `artefacts`, estimated from the shapes alone."""
-        bundle = self.bundle
-        bands, frames = bundle.spectrogram_shape
-        each = MESSAGE_OVERHEAD_BYTES + 4 * (bundle.latent_size + bands * frames)
-        each += 4 * max(layer.unit_count for layer in self.layers)
+    def row_bytes(self, artefacts: frozenset[Artefact], frames_per_second: float) -> list[RowBytes]:
+        """What the explanation of each row takes with `artefacts`, estimated from the shapes alone."""
+        bands, frames = self.bundle.spectrogram_shape
+        values = self.bundle.latent_size + bands * frames
+        units = {layer.name: layer.unit_count for layer in self.layers}
+        shared: dict[Artefact, int] = {}
         if Artefact.AUDIO in artefacts:
             seconds = frames / frames_per_second + AUDIO_TAIL_S
-            each += round(2 * seconds * bundle.sample_rate_hz)
+            shared[Artefact.AUDIO] = round(2 * seconds * self.bundle.sample_rate_hz)
         if Artefact.PICTURE in artefacts:
-            each += PNG_BYTES_MAX
-        trajectories = 12 * int((self.steps + 1).sum()) if Artefact.TRAJECTORY in artefacts else 0
-        return each * len(self.rows) + trajectories
+            shared[Artefact.PICTURE] = PNG_BYTES_MAX
+        found = []
+        for row, steps in zip(self.rows, self.steps.tolist(), strict=True):
+            own = {Artefact.TRAJECTORY: ITERATE_BYTES * (steps + 1)} if Artefact.TRAJECTORY in artefacts else {}
+            tensors = MESSAGE_OVERHEAD_BYTES + 4 * (values + units[row.objective.layer])
+            if isinstance(row.objective.target, Direction):
+                tensors += DIRECTION_UNIT_BYTES * len(row.objective.target.units)
+            found.append(RowBytes(tensors, shared | own))
+        return found
 
 
 def check_limits(search: Search, limits: Limits) -> None:

@@ -17,8 +17,14 @@ from earwitness.explainer.plan import Plan
 from earwitness.explainer.state import Outcome, SearchState, StoppedBy
 from earwitness.inference.backend import FloatArray
 
-SLOWEST_STEP_FADES = 0.8
-"""How much of the slowest step's time is still expected of the step after it."""
+NEXT_STEP_FADES = 0.8
+"""How much of a slow step's time is still expected of the step after it."""
+SLOWEST_STEP_FADES = 0.98
+"""The same of what follows the search."""
+
+
+FIRST_FOUND = 2
+"""Evaluations without which there is no result: iterate 1 is what the first step leads to."""
 
 
 class Evaluate(Protocol):
@@ -72,32 +78,40 @@ class Progress:
 
 
 async def search(
-    plan: Plan, evaluate: Evaluate, budget: Budget, state: SearchState | None = None
+    plan: Plan,
+    evaluate: Evaluate,
+    budget: Budget,
+    state: SearchState | None = None,
+    *,
+    first: Budget | None = None,
 ) -> AsyncGenerator[Progress | Outcome]:
     """One `Progress` after each evaluation of the rows still going, then the `Outcome`.
 
-    A `state` of the plan is gone on with, and is between two steps at every event and whenever this raises; one that
-    is given is taken to be searchable (`require_searchable`).
+    `first` is the budget of the first step alone, all the time there is: without it nothing is found. A `state` of
+    the plan is gone on with, and is between two steps at every event and whenever this raises; one that is given is
+    taken to be searchable (`require_searchable`).
 
     Raises: NothingSearchedYet when the budget ends before the first step; ZeroGradient, NonFiniteModel at the first
     latents; and whatever `evaluate` raises.
     """
     known = state is not None
     state = state or SearchState(plan)
-    started, step_s, evaluations = time.monotonic(), 0.0, 0
+    started, step_s, slowest_s, evaluations = time.monotonic(), 0.0, 0.0, 0
     stopped_by = StoppedBy.COMPLETED
     while not state.done:
         begun = time.monotonic()
         latents = state.ask()
+        # The time of the slowest step is kept for what follows the search: one pass through each network, without
+        # gradient, on a machine that may be as busy then as it was at its worst.
+        allowed, kept_s = (budget, slowest_s) if first is None or state.step >= FIRST_FOUND else (first, 0.0)
         try:
-            if not budget.allows(2 * step_s):
+            if not allowed.allows(step_s + kept_s):
                 raise TimeoutError
-            # The time of one step is kept for what follows the search: one pass through each network, without gradient.
-            left_s = budget.left_s()
-            timeout_s = None if left_s is None else left_s - step_s
+            left_s = allowed.left_s()
+            timeout_s = None if left_s is None else left_s - kept_s
             activation, gradient = await evaluate(latents, state.unit_weights, state.prior_weights, timeout_s=timeout_s)
         except TimeoutError:
-            if state.step < 2:  # iterate 1 is what the first step leads to
+            if state.step < FIRST_FOUND:
                 raise NothingSearchedYet("the deadline came before the first step was done; allow more time") from None
             stopped_by = StoppedBy.DEADLINE
             break
@@ -105,7 +119,8 @@ async def search(
         finite = state.tell(latents, activation, gradient)
         if step == 0 and not known:
             _refuse_unsearchable(plan, finite, zero_gradient)
-        step_s = max(time.monotonic() - begun, step_s * SLOWEST_STEP_FADES)
+        taken_s = time.monotonic() - begun
+        step_s, slowest_s = max(taken_s, step_s * NEXT_STEP_FADES), max(taken_s, slowest_s * SLOWEST_STEP_FADES)
         evaluations += len(latents)
         yield Progress(
             step=step,

@@ -54,7 +54,7 @@ async def build_server(settings: ExplainerSettings, backend: InferenceBackend | 
     ranker = None
     if settings.scorer_address:
         ranker = ScorerRanker(settings.scorer_address, token_file=settings.scorer_token_file, tls=settings.scorer_tls)
-    sweeps = Sweeps(explainer, SweepStore(database), settings, ranker, metrics)
+    sweeps = Sweeps(explainer, SweepStore(database, settings.sweep_lease_s), settings, ranker, metrics)
     server.on_start(sweeps.start)
     server.on_drain(sweeps.drain)
     server.on_stop(sweeps.close)

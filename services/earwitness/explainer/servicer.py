@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 from earwitness.explainer import convert
 from earwitness.explainer.explainer import Explainer
+from earwitness.explainer.room import Room
 from earwitness.explainer.search import Progress
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.sweep.servicer import SweepServicer
@@ -13,7 +14,8 @@ from earwitness.explainer.sweep.sweeps import Sweeps
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.rpc.context import time_remaining_s
 from earwitness.rpc.interceptor import ServicerContext
-from earwitness.rpc.validate import page
+from earwitness.rpc.pages import fitting
+from earwitness.rpc.validate import page, page_request
 
 
 class ExplainerServicer(SweepServicer):
@@ -30,9 +32,12 @@ class ExplainerServicer(SweepServicer):
         """See the proto."""
         bundles = await self._explainer.models()
         chosen, token = page(bundles, lambda bundle: bundle.name, request.page_size, request.page_token)
+        models = [convert.model_message(bundle) for bundle in chosen]
+        if (count := fitting(models)) < len(models):
+            token = page_request(request.page_size, "").next_token(chosen[count - 1].name)
         unusable = {} if request.page_token else await self._explainer.unusable_models()
         return pb.ListModelsResponse(
-            models=map(convert.model_message, chosen),
+            models=models[:count],
             next_page_token=token,
             unusable_models=[pb.UnusableModel(name=f"models/{name}", cause=why) for name, why in unusable.items()],
         )
@@ -48,13 +53,13 @@ class ExplainerServicer(SweepServicer):
             convert.search(request.search, self._explainer.max_rows),
             convert.artefacts(request.artefacts),
             time_left_s=time_remaining_s(context),
-            max_response_bytes=self._max_response_bytes,
+            room=Room.of(request.max_response_bytes, self._max_response_bytes, whole=True),
         )
-        response, cut_short = pb.ExplainResponse(), False
+        response, shortfall = pb.ExplainResponse(), convert.Shortfall()
         async for each in self._explainer.explanations(found):
             response.explanations.append(convert.explanation_message(each))
-            cut_short |= each.cut_short
-        response.summary.CopyFrom(convert.summary_message(found, cut_short=cut_short))
+            shortfall.add(each)
+        response.summary.CopyFrom(convert.summary_message(found, shortfall))
         return response
 
     async def StreamExplain(  # noqa: N802
@@ -71,6 +76,7 @@ class ExplainerServicer(SweepServicer):
                 convert.search(request.search, self._explainer.max_rows),
                 convert.artefacts(request.artefacts),
                 time_left_s=time_remaining_s(context),
+                room=Room.of(request.max_response_bytes, self._max_response_bytes, whole=False),
                 on_progress=on_progress,
             )
         )
@@ -83,9 +89,9 @@ class ExplainerServicer(SweepServicer):
         finally:
             searching.cancel()  # and wait: its slot is free before the call is over
             await asyncio.gather(searching, return_exceptions=True)
-        cut_short = False
+        shortfall = convert.Shortfall()
         async with aclosing(self._explainer.explanations(found)) as explanations:
             async for each in explanations:
                 yield pb.StreamExplainResponse(explanation=convert.explanation_message(each))
-                cut_short |= each.cut_short
-        yield pb.StreamExplainResponse(summary=convert.summary_message(found, cut_short=cut_short))
+                shortfall.add(each)
+        yield pb.StreamExplainResponse(summary=convert.summary_message(found, shortfall))

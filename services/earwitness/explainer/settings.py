@@ -71,7 +71,8 @@ class ExplainerSettings(StoreSettings, ServerSettings):
     """Seconds between two words on the progress of a sweep."""
     sweep_lease_s: float = Field(default=15.0, gt=1)
     """Seconds after which another explainer of the same database, or this one started again, takes over the sweep of
-    one that was killed; longer than any pause of the database."""
+    one that was killed, by the database's clock; longer than any pause of the database. The same for all explainers of
+    one database: a lease that reaches further from now is not believed."""
     sweep_yield_s: float = Field(default=1.0, ge=0)
     """Seconds that each step of a sweep waits at most for callers' searches to end."""
     scorer_address: str = ""

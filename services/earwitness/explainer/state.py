@@ -20,6 +20,9 @@ from earwitness.explainer.optimisers import Arrays, RowIndex, ascent
 from earwitness.explainer.plan import Plan
 from earwitness.inference.backend import FloatArray
 
+FIRST_ITERATES = 256
+"""There is room for in the curves at first."""
+
 
 class StoppedBy(Enum):
     """Why a search ended."""
@@ -75,7 +78,7 @@ class SearchState:
         self._kept_latents = np.empty((len(stops), plan.first_latents.shape[1]), np.float32)
         self._iterates = np.zeros(count, np.int64)
         self._diverged = np.full(count, -1, np.int64)
-        self._curves = np.full((3, count, plan.step_count + 1), np.nan, np.float32)
+        self._curves = np.full((3, count, min(plan.step_count + 1, FIRST_ITERATES)), np.nan, np.float32)
         self.step = 0
         """The iterate that the next evaluation is of."""
         self.unit_weights: FloatArray = plan.unit_weights
@@ -168,9 +171,17 @@ class SearchState:
                 array[...] = saved[name]
         self.step = int(saved["step"])
         self._going = np.array(saved["going"], np.intp)
+        self._hold(self.step)
         self._curves[:, :, : self.step] = curves
         self.unit_weights = self.plan.unit_weights[self._going]
         self.prior_weights = self.plan.prior_weights[self._going]
+
+    def _hold(self, iterates: int) -> None:
+        """Let the curves hold so many iterates: they grow, as a search may end long before its last step."""
+        held = self._curves.shape[2]
+        if iterates > held:
+            more = min(max(iterates, 2 * held), self.plan.step_count + 1) - held
+            self._curves = np.pad(self._curves, ((0, 0), (0, 0), (0, more)), constant_values=np.nan)
 
     @property
     def _state(self) -> Arrays:
@@ -197,6 +208,7 @@ class SearchState:
         finite = np.asarray(np.isfinite(curves).all(axis=0))
         self._diverged[rows[~finite]] = step
         kept = rows[finite]
+        self._hold(step + 1)
         self._curves[:, kept, step] = curves[:, finite]
         self._iterates[kept] = step + 1
         better = finite & (activation > self._best[rows])

@@ -70,6 +70,19 @@ def encode(array: FloatTensor) -> Tensor:
     return Tensor(datatype=datatype, shape=array.shape, data=data)
 
 
+def packed_floats(number: int, values: NDArray[np.float32]) -> bytes:
+    """A `repeated float` field of this number, 1 to 15, as protobuf writes it: bytes of a message to be parsed.
+
+    Source: protobuf.dev/programming-guides/encoding, packed repeated fields.
+    """
+    data = values.astype("<f4", copy=False).tobytes()
+    length, prefix = len(data), bytearray([number << 3 | 2])
+    while length > 0x7F:
+        prefix.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes(prefix) + bytes([length]) + data
+
+
 def decode(tensor: Tensor, field: str, *, rank: int | None = None) -> FloatTensor:
     """The array of a message, float32 or float64 as sent, read-only (it shares the message's bytes); all values finite.
 

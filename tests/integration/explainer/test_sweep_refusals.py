@@ -54,7 +54,8 @@ from tests.integration.explainer.sweeping import GRID, Sweeping, sweep
          "sweep.settings_list.settings[0].learning_rate", "greater than 0"),
         ({"seed_count": 0}, "sweep.seed_count", "at least 1"),
         ({"seed_count": 2**30}, "sweep", "at most 50000"),
-        ({"first_seed": 2**63 - 3}, "sweep.first_seed", "2^63"),
+        ({"first_seed": 2**63 - 5}, "sweep.first_seed", "2^63"),
+        ({"first_seed": -1}, "sweep.first_seed", "2^63"),
         ({"seed_count": 4000, "grid": pb.SweepGrid(learning_rates=[0.1], prior_weights=[0], steps=[10_000])},
          "sweep", "40000000 row-steps; a sweep has at most 20000000"),
     ],
@@ -67,6 +68,13 @@ async def test_what_cannot_be_swept_is_refused_before_it_is_stored(explainer: Ru
     assert said in refused.message
     listed = await sweeping.operations.ListOperations(operations_pb2.ListOperationsRequest())
     assert not listed.operations
+
+
+async def test_the_last_seeds_there_are_can_be_swept(explainer: Running) -> None:
+    sweeping = Sweeping.of(explainer.channel)
+    sweep_id = await sweeping.create(sweep(first_seed=2**63 - 6))
+    assert (await sweeping.wait(sweep_id)).HasField("response")
+    assert [each.seed for each in await sweeping.explanations(sweep_id, 0)] == [2**63 - 6 + row for row in range(6)]
 
 
 async def test_names_and_indices_are_checked(explainer: Running) -> None:

@@ -248,6 +248,30 @@ async def test_progress_of_a_sweep_that_goes_on_begins_where_it_was(
         assert seen == sorted(seen)
 
 
+async def test_those_who_wait_take_no_place_of_those_who_work(tiny: TinyBundle) -> None:
+    """One caller with a watch for each place kept every other out."""
+    async with running(tiny, max_concurrent_rpcs=2) as started:
+        started.backend.step_s = 0.02
+        sweeping = Sweeping.of(started.channel)
+        sweep_id = await sweeping.create(sweep(grid=SLOW))
+        request = pb.WatchSweepRequest(name=f"sweeps/{sweep_id}")
+        watches = [sweeping.explainer.WatchSweep(request) for _ in range(2)]
+        for each in watches:
+            assert (await each.read()).progress.sweep == f"sweeps/{sweep_id}"
+        assert (await sweeping.get(sweep_id)).name == f"sweeps/{sweep_id}"
+        for one_more in (anext(aiter(sweeping.explainer.WatchSweep(request))), sweeping.wait(sweep_id)):
+            refused = await failure(one_more)
+            assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WAITS")
+        watches[0].cancel()
+        await sweeping.cancel(sweep_id)
+        states = []
+        while (event := await watches[1].read()) is not grpc.aio.EOF:
+            states.append(event.progress.state)
+        assert states[-1] == pb.SWEEP_STATE_CANCELLED
+        again = [event.progress.state async for event in sweeping.explainer.WatchSweep(request)]
+        assert again == [pb.SWEEP_STATE_CANCELLED], "a place that was given back"
+
+
 async def test_callers_go_first(tiny: TinyBundle) -> None:
     async with running(tiny, sweep_yield_s=30, sweep_heartbeat_s=0.02) as started:
         started.backend.step_s = 0.01

@@ -18,12 +18,15 @@ from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.objective import Objective, Sense
 from earwitness.explainer.optimisers import Settings
 from earwitness.explainer.plan import Artefact, Row, Search
+from earwitness.explainer.room import Room
+from earwitness.explainer.search import Budget
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.state import StoppedBy
 from earwitness.features import Audio, FeatureProfile
 from earwitness.inference.backend import FloatArray, InferenceBackend
 from earwitness.inference.local import LocalBackend
 from earwitness.inference.metadata import BundleMetadata
+from earwitness.rpc.context import RETURN_MARGIN_S
 from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
 
 SEARCH = Search("tiny", Objective("fc3", 0, Sense.MAXIMISE), Settings(steps=10), tuple(Row(seed) for seed in range(5)))
@@ -187,6 +190,32 @@ async def test_rows_that_there_is_no_time_to_render_come_without_sound(
     assert made == sorted(made, reverse=True)
     assert sum(made) <= 2, "two threads make one each"
     assert [each.cut_short for each in explanations] == [not each for each in made]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_nothing_is_begun_to_be_rendered_once_the_time_is_up(
+    tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Jobs that nobody waits for held up the rows that were only to be sent."""
+    begun: list[str] = []
+
+    def made(*of: object) -> Audio:
+        begun.append("a sound")
+        return Audio(b"RIFF", 1.0)
+
+    monkeypatch.setattr("earwitness.explainer.render.render_audio", made)
+    asked = frozenset({Artefact.AUDIO, Artefact.TRAJECTORY})
+    async with opened(tiny) as (explainer, _):
+        found = await explainer.search(SEARCH, asked, room=Room.of(0, 2**26, whole=whole))
+        for left_s, sounds in ((None, 5), (RETURN_MARGIN_S, 0), (-1.0, 0)):
+            budget = Budget() if left_s is None else Budget(time.monotonic() + left_s)
+            explanations = [each async for each in explainer.explanations(replace(found, budget=budget))]
+            assert [each.audio is not None for each in explanations] == [bool(sounds)] * 5
+            assert [each.cut_short for each in explanations] == [not sounds] * 5
+            assert [each.left_out for each in explanations] == [frozenset() if sounds else {Artefact.AUDIO}] * 5
+            assert all(each.trajectory is not None for each in explanations)
+            assert len(begun) == sounds
+            begun.clear()
 
 
 def slowly(profile: FeatureProfile, spectrogram: FloatArray) -> Audio:

@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.objective import Objective, Sense
+from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.optimisers import OptimiserName, Settings
-from earwitness.explainer.plan import Artefact, Limits, Row, Search, check_limits, plan_search
+from earwitness.explainer.plan import (
+    DIRECTION_UNIT_BYTES,
+    Artefact,
+    Limits,
+    Row,
+    RowBytes,
+    Search,
+    check_limits,
+    plan_search,
+)
 from tests.unit.explainer.analytic import OUT_0, UNITS, Z, bundle, plan_rows
 
 LIMITS = Limits(max_rows=4, max_steps=1000)
@@ -68,11 +77,12 @@ def test_objectives_are_refused_by_field(search, field) -> None:
     assert caught.value.field == field
 
 
-def test_response_size_counts_what_is_asked_for() -> None:
-    plan = plan_rows([Row(0), Row(1, settings=Settings(steps=999))])
-    nothing = plan.response_bytes(frozenset(), 10.0)
-    with_curves = plan.response_bytes(frozenset({Artefact.TRAJECTORY}), 10.0)
-    assert with_curves - nothing == 12 * (101 + 1000)
-    with_audio = plan.response_bytes(frozenset({Artefact.AUDIO}), 10.0)
-    assert with_audio - nothing == 2 * round(2 * 8000 * (6 / 10 + 0.25))  # 6 frames at 10 a second, and a tail
-    assert plan.response_bytes(frozenset(Artefact), 10.0) > with_audio + with_curves - nothing
+def test_row_sizes_count_what_is_asked_for() -> None:
+    mixed = Objective("hidden", Direction((0, 1), (1.0, 2.0)), Sense.MAXIMISE)
+    plan = plan_rows([Row(0), Row(1, mixed, Settings(steps=999))])
+    first, second = plan.row_bytes(frozenset(Artefact), 10.0)
+    assert second.tensors - first.tensors == 2 * DIRECTION_UNIT_BYTES + 4 * (2 - UNITS)
+    assert (first.artefacts[Artefact.TRAJECTORY], second.artefacts[Artefact.TRAJECTORY]) == (12 * 101, 12 * 1000)
+    assert first.artefacts[Artefact.AUDIO] == round(2 * 8000 * (6 / 10 + 0.25))  # 6 frames at 10 a second, and a tail
+    assert first.most == first.tensors + sum(first.artefacts.values())
+    assert plan.row_bytes(frozenset(), 10.0)[0] == RowBytes(first.tensors, {})

@@ -121,6 +121,21 @@ async def test_expected_time_follows_what_was_measured() -> None:
     assert renderer.expected_s(both, 4) == pytest.approx(2 * (2.0 + renderer.expected_s(picture, 1)))
 
 
+async def test_what_is_not_likely_to_be_ready_in_time_is_not_begun() -> None:
+    renderer, picture = Renderer(threads=2), frozenset({Artefact.PICTURE})
+    assert renderer.loads(picture)
+    assert renderer.worth_beginning(Artefact.PICTURE, 1e-6), "nothing is known"
+    assert not renderer.worth_beginning(Artefact.PICTURE, 0.0)
+    for _ in range(2):  # the first loads libraries, which tells nothing of the others
+        await renderer.picture(PROFILE, tone(500), "a title")
+    assert not renderer.loads(picture)
+    assert renderer.loads(frozenset({Artefact.AUDIO}))
+    expected_s = renderer.expected_s(picture, 1)
+    assert renderer.worth_beginning(Artefact.PICTURE, 1.1 * expected_s)
+    assert not renderer.worth_beginning(Artefact.PICTURE, 0.1 * expected_s)
+    renderer.close()
+
+
 async def test_a_closed_renderer_leaves_no_threads() -> None:
     renderer = Renderer(threads=2)
     await renderer.picture(PROFILE, tone(500), "a title")

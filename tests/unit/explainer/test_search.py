@@ -133,6 +133,16 @@ async def test_a_row_does_not_depend_on_the_others_bit_for_bit() -> None:
             assert (ours == theirs).all()
 
 
+async def test_the_first_step_may_take_all_the_time_there_is() -> None:
+    plan = plan_rows([Row(0, settings=Settings(steps=50))])
+    over, enough = Budget(time.monotonic() - 1), Budget(time.monotonic() + 60)
+    with pytest.raises(NothingSearchedYet):
+        [event async for event in search(plan, waves().evaluate, over)]
+    *_, outcome = [event async for event in search(plan, waves().evaluate, over, first=enough)]
+    assert isinstance(outcome, Outcome)
+    assert (outcome.stopped_by, outcome.row_step_count) == (StoppedBy.DEADLINE, 1)
+
+
 async def test_rows_leave_the_batch_when_they_are_done() -> None:
     model = waves()
     plan = plan_rows([Row(0, settings=Settings(steps=steps)) for steps in (1, 3, 3, 6)])

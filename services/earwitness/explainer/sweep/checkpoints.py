@@ -7,7 +7,8 @@ import numpy as np
 
 from earwitness.explainer.plan import Plan
 from earwitness.explainer.state import SearchState, Trajectory
-from earwitness.explainer.sweep.store import Checkpoint, Lease, SweepStore
+from earwitness.explainer.sweep.leases import Lease
+from earwitness.explainer.sweep.store import Checkpoint, SweepStore
 from earwitness.inference.backend import FloatArray
 from earwitness.storage import blobs
 

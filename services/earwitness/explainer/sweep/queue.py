@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from uuid import uuid4
 
@@ -15,18 +14,18 @@ from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.sweep import convert
 from earwitness.explainer.sweep.layout import Layout
+from earwitness.explainer.sweep.leases import Lease
 from earwitness.explainer.sweep.rankings import Rankings
 from earwitness.explainer.sweep.record import State, SweepRecord
 from earwitness.explainer.sweep.runner import Pace, SweepRunner
-from earwitness.explainer.sweep.store import Lease, SweepStore
+from earwitness.explainer.sweep.store import SweepStore
+from earwitness.explainer.sweep.watching import POLL_S, either
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray, ModelExchanged
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc.errors import status_of
 from earwitness.storage.errors import StoreUnavailable
 
-POLL_S = 1.0
-"""How often the database is asked for what other processes did."""
 UNSERVED = "its model is not served"
 _logger = logging.getLogger(__name__)
 
@@ -54,19 +53,19 @@ class SweepQueue:
         self._holder = str(uuid4())
         self._work = asyncio.Event()
         self._running: tuple[str, SweepRunner] | None = None
-        self._worker: asyncio.Task[None] | None = None
+        self._workers: list[asyncio.Task[None]] = []
         self._stopping = False
 
     def start(self) -> None:
         """Run what waits, from now on."""
-        self._worker = asyncio.create_task(self._run_all())
+        self._workers = [asyncio.create_task(each) for each in (self._run_all(), self._end_cancelled())]
 
     async def stop(self) -> None:
         """Leave checkpoints and what waits to the next process."""
         self._stopping = True
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
+        for each in self._workers:
+            each.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
 
     def wake(self, sweep_id: str | None = None) -> None:
         """Look into the database now: there is a new sweep, or somebody asked for something of that one."""
@@ -98,6 +97,23 @@ class SweepQueue:
             except Exception:  # a defect of ours must not stop the sweeps that come after
                 _logger.exception("the queue of sweeps failed")
             await either(self._work, POLL_S)
+
+    async def _end_cancelled(self) -> None:
+        """End the sweeps that were to be cancelled and whose holders are gone, whatever runs meanwhile."""
+        failing = False
+        while not self._stopping:
+            try:
+                for _ in range(await asyncio.to_thread(self._store.end_cancelled)):
+                    self._metrics.sweep_over(State.CANCELLED.value)
+                    self._on_change()
+                failing = False
+            except StoreUnavailable:  # told by what runs sweeps
+                pass
+            except Exception:
+                if not failing:
+                    _logger.exception("sweeps that were cancelled could not be ended")
+                failing = True
+            await asyncio.sleep(POLL_S)
 
     async def _claim(self) -> tuple[SweepRecord, Lease] | None:
         if not await asyncio.to_thread(self._store.count):
@@ -169,7 +185,7 @@ class SweepQueue:
         async def rank() -> None:
             names = [each.reference for each in layout.request.objectives]
             if any(names):
-                await self._rankings.rank(record, layout, names)
+                await self._rankings.rank_at_the_end(record, layout, names)
 
         return SweepRunner(
             self._store,
@@ -198,10 +214,3 @@ async def model_of(record: SweepRecord, explainer: Explainer) -> BundleMetadata:
     if bundle.weights_sha256 != record.weights_sha256:
         raise ModelChanged(record.model, record.weights_sha256, bundle.weights_sha256)
     return bundle
-
-
-async def either(event: asyncio.Event, timeout_s: float) -> None:
-    """Return when the event is set, or after `timeout_s` seconds."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await event.wait()

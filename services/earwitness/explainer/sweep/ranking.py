@@ -1,6 +1,6 @@
 """Who ranks the settings of a sweep: a `Ranker`, and the one that asks the scorer over gRPC."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 
 from earwitness import tracing
-from earwitness.errors import InvalidArgument
+from earwitness.errors import EarwitnessError, InvalidArgument, NotFound
 from earwitness.explainer.errors import ReferenceUnusable, ScorerUnavailable
 from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.v1 import explainer_pb2 as pb
@@ -29,8 +29,16 @@ MAX_RANK_BYTES = 15 * 2**20
 """Of activations in one request, as scorer.proto says."""
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 SCORER = scorer_pb2.DESCRIPTOR.services_by_name["ScorerService"].full_name
-AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
-"""Answers of the scorer that say nothing about the reference."""
+REFUSALS = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.DATA_LOSS,
+)
+"""Answers of the scorer that another try does not change; others say nothing about the reference."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class Ranker(Protocol):
         """The version ranked against and the batches, the best first; of activations [S, units] by result index the
         `unit` alone is compared, unless it is None.
 
-        Raises: EarwitnessError.
+        Raises: NotFound for a reference that is gone, ReferenceUnusable, ScorerUnavailable.
         """
 
     async def close(self) -> None:
@@ -113,7 +121,7 @@ class ScorerRanker:
         """See `Ranker`."""
         name, _, version = reference.partition("/versions/")
         request = scorer_pb2.GetReferenceRequest(name=name)
-        with self._failures(field), tracing.call(SCORER, "GetReference", {}) as span:
+        with self._failures(InvalidArgument, field), tracing.call(SCORER, "GetReference", {}) as span:
             metadata = (*self._metadata(), *span.headers)
             answer = await self._scorer.stub.GetReference(request, timeout=CHECK_TIMEOUT_S, metadata=metadata)
         found = answer.reference
@@ -145,7 +153,10 @@ class ScorerRanker:
                 for index, rows in batches.items()
             ],
         )
-        with self._failures("reference"), tracing.call(SCORER, "Rank", {"earwitness.batches": len(batches)}) as span:
+        with (
+            self._failures(_gone, reference),
+            tracing.call(SCORER, "Rank", {"earwitness.batches": len(batches)}) as span,
+        ):
             metadata = (*self._metadata(), *span.headers)
             answer = await self._scorer.stub.Rank(request, timeout=RANK_TIMEOUT_S, metadata=metadata)
         ranked = [
@@ -168,16 +179,21 @@ class ScorerRanker:
         await self._scorer.close()
 
     @contextmanager
-    def _failures(self, field: str) -> Iterator[None]:
-        """Raises: InvalidArgument naming `field`, ScorerUnavailable, ReferenceUnusable."""
+    def _failures(self, missing: Callable[[str, str], EarwitnessError], name: str) -> Iterator[None]:
+        """Raises: what `missing` makes of `name` and the scorer's words; ScorerUnavailable, ReferenceUnusable."""
         try:
             yield
         except grpc.aio.AioRpcError as err:
             failure = error_from_rpc(err)
             if failure.code is grpc.StatusCode.NOT_FOUND:
-                raise InvalidArgument(field, failure.message) from err
-            if failure.code in AGAIN:
-                through = "" if failure.reason else told(self._address)
-                said = f"the scorer at {self._address} gives no answer ({failure.message}); try again{through}"
-                raise ScorerUnavailable(said) from err
-            raise ReferenceUnusable(f"the scorer at {self._address} refuses: {failure.message}") from err
+                raise missing(name, failure.message) from err
+            too_large = failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED and failure.retry_after_s is None
+            if failure.code in REFUSALS or too_large:
+                raise ReferenceUnusable(f"the scorer at {self._address} refuses: {failure.message}") from err
+            through = "" if failure.reason else told(self._address)
+            said = f"the scorer at {self._address} gives no answer ({failure.message}); try again{through}"
+            raise ScorerUnavailable(said) from err
+
+
+def _gone(reference: str, said: str) -> NotFound:
+    return NotFound("earwitness.scorer.v1.Reference", reference, f"it was there before ({said})")

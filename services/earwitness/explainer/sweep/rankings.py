@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -71,25 +71,49 @@ class Rankings:
                 await self._ranker.check(name, source, each.objective, path)
 
     async def rank(self, record: SweepRecord, layout: Layout, references: Sequence[str]) -> None:
-        """Rank each objective that has a reference; why one could not be ranked is stored in its place."""
-        for index, (objective, name) in enumerate(zip(layout.request.objectives, references, strict=True)):
+        """Rank each objective that has a reference: all of them, or nothing that is stored changes.
+
+        Raises: ResultNotDone; SweepNotFound; as `Ranker.rank`.
+        """
+        ranked = {
+            index: await self._ranking(record, layout, index, name) for index, name in enumerate(references) if name
+        }
+        await self._store_rankings(record, ranked)
+
+    async def rank_at_the_end(self, record: SweepRecord, layout: Layout, references: Sequence[str]) -> None:
+        """Rank what can be ranked of a sweep that has come to its end; why one could not be is stored in its place,
+        unless it was ranked before."""
+        stored = [
+            pb.SweepRanking.FromString(body) for body in await asyncio.to_thread(self._store.rankings, record.key)
+        ]
+        before = {each.objective_index for each in stored if not each.error}
+        for index, name in enumerate(references):
             if not name:
                 continue
-            ranking = pb.SweepRanking(objective_index=index)
-            numbers = layout.results_of(index)
-            stored = await asyncio.to_thread(partial(self._store.results, record.key, numbers, tensors=True))
-            batches = {number: Tensors.decode(each.tensors).layer_activations for number, each in stored.items()}
-            source = Source(record.model, record.weights_sha256, objective.objective.layer)
             try:
-                ranker = self.require_scorer()
-                if not batches:
-                    raise ResultNotDone("no result of the objective is done")
-                version, ranked = await ranker.rank(name, source, objective.unit, dict(sorted(batches.items())))
+                ranking = await self._ranking(record, layout, index, name)
             except EarwitnessError as err:
                 _logger.warning("objective %d of sweeps/%s is not ranked: %s", index, record.sweep_id, err.message)
-                ranking.error = err.message
-            else:
-                ranking.reference_version = version
-                ranking.results.extend(ranked)
-            body = ranking.SerializeToString()
-            await asyncio.to_thread(self._store.set_ranking, record, index, body)
+                if index in before:
+                    continue
+                ranking = pb.SweepRanking(objective_index=index, error=err.message)
+            await self._store_rankings(record, {index: ranking})
+
+    async def _ranking(self, record: SweepRecord, layout: Layout, index: int, reference: str) -> pb.SweepRanking:
+        """One objective's ranking. Raises: NoScorer, ResultNotDone; as `Ranker.rank`."""
+        objective = layout.request.objectives[index]
+        numbers = layout.results_of(index)
+        stored = await asyncio.to_thread(partial(self._store.results, record.key, numbers, tensors=True))
+        batches = {number: Tensors.decode(each.tensors).layer_activations for number, each in stored.items()}
+        source = Source(record.model, record.weights_sha256, objective.objective.layer)
+        ranker = self.require_scorer()
+        if not batches:
+            raise ResultNotDone(
+                f"no result of objective {index} of sweeps/{record.sweep_id} is done; an empty reference leaves it out"
+            )
+        version, ranked = await ranker.rank(reference, source, objective.unit, dict(sorted(batches.items())))
+        return pb.SweepRanking(objective_index=index, reference_version=version, results=ranked)
+
+    async def _store_rankings(self, record: SweepRecord, rankings: Mapping[int, pb.SweepRanking]) -> None:
+        bodies = {index: ranking.SerializeToString() for index, ranking in rankings.items()}
+        await asyncio.to_thread(self._store.set_rankings, record, bodies)

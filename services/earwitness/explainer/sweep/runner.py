@@ -19,8 +19,9 @@ from earwitness.explainer.served import ServedBundle
 from earwitness.explainer.sweep import record, results
 from earwitness.explainer.sweep.checkpoints import BlockState, to_the_end
 from earwitness.explainer.sweep.layout import Layout
+from earwitness.explainer.sweep.leases import Lease
 from earwitness.explainer.sweep.speed import Speed
-from earwitness.explainer.sweep.store import Checkpoint, Lease, SweepStore
+from earwitness.explainer.sweep.store import Checkpoint, SweepStore
 from earwitness.inference.backend import (
     FloatArray,
     InferenceFailed,

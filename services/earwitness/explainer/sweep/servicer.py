@@ -8,13 +8,15 @@ from google.protobuf.empty_pb2 import Empty
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer import convert as searches
-from earwitness.explainer.sweep import convert
+from earwitness.explainer.room import Room, response_bytes
+from earwitness.explainer.sweep import convert, sizes
 from earwitness.explainer.sweep.record import State, SweepRecord
 from earwitness.explainer.sweep.sweeps import Sweeps, View
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.v1 import explainer_pb2_grpc
 from earwitness.rpc.context import RETURN_MARGIN_S, time_remaining_s
 from earwitness.rpc.interceptor import ServicerContext
+from earwitness.rpc.pages import fitting
 from earwitness.rpc.validate import duration_s, page_request, uuid4
 
 BASIC = View()
@@ -47,13 +49,10 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
             tensors=request.view == pb.SWEEP_VIEW_TENSORS,
             numbers=request.result_indices or None,
         )
-        response = pb.GetSweepResponse(sweep=await self._sweeps.message(record, view))
-        if response.ByteSize() > self._max_response_bytes:
-            raise InvalidArgument(
-                "view",
-                f"takes {response.ByteSize()} bytes, one response at most {self._max_response_bytes}; ask for some "
-                "results at a time (result_indices)",
-            )
+        limit = response_bytes(request.max_response_bytes, self._max_response_bytes)
+        response = pb.GetSweepResponse(sweep=await self._sweeps.message(record, view, limit))
+        held = sum(bool(result.activations) for result in response.sweep.results)
+        sizes.require_view(response.ByteSize(), limit, response.sweep, held)
         return response
 
     async def WatchSweep(  # noqa: N802
@@ -73,6 +72,7 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
             request.result_index,
             request.row_indices,
             searches.artefacts(request.artefacts),
+            Room.of(request.max_response_bytes, self._max_response_bytes, whole=False),
         )
         async with aclosing(found) as explanations:
             async for each in explanations:
@@ -80,7 +80,8 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
 
     async def RankSweep(self, request: pb.RankSweepRequest, context: ServicerContext) -> pb.RankSweepResponse:  # noqa: N802
         """See the proto."""
-        rankings = await self._sweeps.rank(convert.sweep_id(request.name), list(request.references))
+        limit = response_bytes(request.max_response_bytes, self._max_response_bytes)
+        rankings = await self._sweeps.rank(convert.sweep_id(request.name), list(request.references), limit)
         return pb.RankSweepResponse(rankings=rankings)
 
 
@@ -117,10 +118,11 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
             raise InvalidArgument("filter", "is set; leave it empty, every operation is listed")
         page = page_request(request.page_size, request.page_token, filters=convert.OPERATIONS)
         found = await self._sweeps.page(page.after, page.size + 1)
-        chosen = found[: page.size]
+        operations = [await _operation(self._sweeps, record) for record in found[: page.size]]
+        count = fitting(operations)
         return operations_pb2.ListOperationsResponse(
-            operations=[await _operation(self._sweeps, record) for record in chosen],
-            next_page_token=page.next_token(chosen[-1].sweep_id) if len(found) > len(chosen) else "",
+            operations=operations[:count],
+            next_page_token=page.next_token(found[count - 1].sweep_id) if len(found) > count else "",
         )
 
     async def CancelOperation(  # noqa: N802
@@ -140,4 +142,4 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
 
 async def _operation(sweeps: Sweeps, record: SweepRecord) -> operations_pb2.Operation:
     sweep = await sweeps.message(record, BASIC) if record.state is State.SUCCEEDED else None
-    return convert.operation(record, sweep)
+    return sizes.operation(record, sweep)

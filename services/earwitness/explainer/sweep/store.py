@@ -4,34 +4,27 @@ Whoever runs a sweep holds its lease. What it writes names the lease and is refu
 process that was thought dead counts nothing a second time.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.errors import LeaseLost, SweepNotFound, SweepNotOver, TooManySweeps
+from earwitness.explainer.errors import SweepNotFound, SweepNotOver, TooManySweeps
+from earwitness.explainer.sweep.leases import Lease, change, nobodys, over, until, us, write
 from earwitness.explainer.sweep.record import NewSweep, Progress, State, SweepRecord
 from earwitness.explainer.sweep.resuming import begin_with, require_resumable
 from earwitness.explainer.sweep.schema import block, curve, ranking, result, sweep
-from earwitness.storage.columns import microseconds, time_of
-from earwitness.storage.database import Database
+from earwitness.storage.columns import time_of
+from earwitness.storage.database import Database, now_us
 
 _PARAMETERS = 10_000
 """Of one statement: SQLite takes 32 766, PostgreSQL twice as many."""
+LONGEST_LEASE_S = 24 * 3600.0
+"""Of a store that runs no sweeps and knows nobody who does."""
 _WAITING = (State.QUEUED.value, State.RUNNING.value)
-
-
-@dataclass(frozen=True)
-class Lease:
-    """The right to run a sweep: of the sweep with `key`, held by `holder`, renewed for `duration_s` at each write."""
-
-    key: int
-    holder: str
-    duration_s: float
 
 
 @dataclass(frozen=True)
@@ -53,8 +46,14 @@ class StoredResult:
 class SweepStore:
     """All methods are synchronous, may be called from any thread, and raise StoreUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, longest_lease_s: float = LONGEST_LEASE_S) -> None:
+        """`longest_lease_s` is what `claim` is told by all who share the database: no lease is believed that reaches
+        further from now."""
         self._database = database
+        self._longest_lease_s = longest_lease_s
+
+    def _nobodys(self, connection: Connection) -> ColumnElement[bool]:
+        return nobodys(connection, self._longest_lease_s)
 
     def create(self, new: NewSweep, max_waiting: int, *, resume_from: str = "") -> SweepRecord:
         """The new sweep, or the one that the same request made before; it begins with what `resume_from` left.
@@ -62,7 +61,6 @@ class SweepStore:
         Raises: InvalidArgument when the request id belongs to another request; TooManySweeps; SweepNotFound,
         SweepNotResumable.
         """
-        now = _now_us()
         values = {
             "sweep_id": new.sweep_id,
             "request_id": new.request_id,
@@ -80,8 +78,6 @@ class SweepStore:
             "row_steps_per_second": 0.0,
             "waiting_for": "",
             "search_us": 0,
-            "create_time_us": now,
-            "update_time_us": now,
             "traceparent": new.traceparent or None,
         }
         try:
@@ -95,7 +91,8 @@ class SweepStore:
                 source = _get(connection, resume_from, lock=True) if resume_from else None
                 if source is not None:
                     require_resumable(connection, source)
-                connection.execute(insert(sweep).values(values))
+                now = now_us(connection)
+                connection.execute(insert(sweep).values(values | {"create_time_us": now, "update_time_us": now}))
                 key = _get(connection, new.sweep_id).key
                 if source is not None:
                     begin_with(connection, source, key)
@@ -137,14 +134,23 @@ class SweepStore:
 
         Raises: SweepNotFound.
         """
-        now = _now_us()
         with self._database.writing() as connection:
             found = _get(connection, sweep_id, lock=True)
             of = sweep.c.key == found.key
-            if _change(connection, of & _nobodys(now), **_over(State.CANCELLED, now)):
+            if change(connection, of & self._nobodys(connection), **over(connection, State.CANCELLED)):
                 return True
-            _change(connection, of & (sweep.c.state == State.RUNNING.value) & ~sweep.c.cancelling, cancelling=True)
+            change(connection, of & (sweep.c.state == State.RUNNING.value) & ~sweep.c.cancelling, cancelling=True)
             return False
+
+    def end_cancelled(self) -> int:
+        """The sweeps that were to be cancelled when their holders went are over: how many."""
+        with self._database.reading() as connection:  # every second, so that it is not a writer mostly
+            waiting = sweep.c.cancelling & self._nobodys(connection)
+            if connection.execute(select(sweep.c.key).where(waiting).limit(1)).first() is None:
+                return 0
+        with self._database.writing() as connection:
+            waiting = sweep.c.cancelling & self._nobodys(connection)
+            return change(connection, waiting, **over(connection, State.CANCELLED))
 
     def delete(self, sweep_id: str) -> None:
         """Delete a sweep that is over with all that it holds. Raises: SweepNotFound, SweepNotOver."""
@@ -156,19 +162,19 @@ class SweepStore:
 
     def claim(self, holder: str, duration_s: float, models: Collection[str]) -> tuple[SweepRecord, Lease] | None:
         """The oldest sweep of one of the models that nobody runs, from now on run by `holder`; None without any."""
-        now = _now_us()
-        first = select(sweep).where(_nobodys(now) & sweep.c.model.in_(models)).order_by(sweep.c.key).limit(1)
         with self._database.writing() as connection:
+            ours = self._nobodys(connection) & sweep.c.model.in_(models)
+            first = select(sweep).where(ours).order_by(sweep.c.key).limit(1)
             found = connection.execute(first.with_for_update(skip_locked=True)).one_or_none()
             if found is None:
                 return None
             done = select(func.sum(block.c.row_steps_done)).where(block.c.sweep_key == found.key).scalar_subquery()
-            _change(
+            change(
                 connection,
                 sweep.c.key == found.key,
                 state=State.RUNNING.value,
                 lease=holder,
-                lease_end_us=now + _us(duration_s),
+                lease_end_us=until(connection, duration_s),
                 row_steps_done=done,
                 waiting_for="",
             )
@@ -178,19 +184,19 @@ class SweepStore:
         """Say of the sweeps that nobody runs whether they wait for more than their turn: `why`, for other models than
         those `served`."""
         with self._database.writing() as connection:
-            waiting, has_model = _nobodys(_now_us()), sweep.c.model.in_(served)
-            _change(connection, waiting & has_model & (sweep.c.waiting_for != ""), waiting_for="")
-            _change(connection, waiting & ~has_model & (sweep.c.waiting_for != why), waiting_for=why)
+            waiting, has_model = self._nobodys(connection), sweep.c.model.in_(served)
+            change(connection, waiting & has_model & (sweep.c.waiting_for != ""), waiting_for="")
+            change(connection, waiting & ~has_model & (sweep.c.waiting_for != why), waiting_for=why)
 
     def renew(self, lease: Lease, progress: Progress) -> bool:
         """Write how far it is, and hold the lease on; returns whether it is to be cancelled. Raises: LeaseLost."""
         with self._database.writing() as connection:
-            _write(
+            write(
                 connection,
                 lease,
                 row_steps_done=progress.row_steps_done,
                 row_steps_per_second=progress.row_steps_per_second,
-                search_us=_us(progress.search_s),
+                search_us=us(progress.search_s),
                 waiting_for=progress.waiting_for,
             )
             query = select(sweep.c.cancelling).where(sweep.c.key == lease.key)
@@ -201,7 +207,7 @@ class SweepStore:
     ) -> None:
         """Write a block's state, and its curves from `first_step`, the end of those before. Raises: LeaseLost."""
         with self._database.writing() as connection:
-            _write(connection, lease)
+            write(connection, lease)
             of = (block.c.sweep_key == lease.key) & (block.c.number == number)
             connection.execute(update(block).where(of).values(row_steps_done=row_steps_done, state=state))
             if curves:
@@ -211,24 +217,24 @@ class SweepStore:
     def add_result(self, lease: Lease, number: int, found: StoredResult) -> None:
         """Write a result that is done; one that is there stays. Raises: LeaseLost."""
         with self._database.writing() as connection:
-            _write(connection, lease)
+            write(connection, lease)
             of = (result.c.sweep_key == lease.key) & (result.c.number == number)
             if connection.execute(select(result.c.number).where(of)).first() is None:
                 values = {"sweep_key": lease.key, "number": number, "rows": found.rows, "tensors": found.tensors}
                 connection.execute(insert(result).values(values))
-                _change(connection, sweep.c.key == lease.key, results_done=sweep.c.results_done + 1)
+                change(connection, sweep.c.key == lease.key, results_done=sweep.c.results_done + 1)
 
     def finish(self, lease: Lease, state: State, error: bytes | None, progress: Progress) -> None:
         """The sweep is over; what it needs to go on is dropped when it succeeded. Raises: LeaseLost."""
         with self._database.writing() as connection:
-            _write(
+            write(
                 connection,
                 lease,
                 row_steps_done=progress.row_steps_done,
                 row_steps_per_second=progress.row_steps_per_second,
-                search_us=_us(progress.search_s),
+                search_us=us(progress.search_s),
                 waiting_for="",
-                **_over(state, _now_us()),
+                **over(connection, state),
                 error=error,
             )
             if state is State.SUCCEEDED:
@@ -238,21 +244,26 @@ class SweepStore:
         """Give the sweep back to the queue; another's stays another's."""
         with self._database.writing() as connection:
             of = (sweep.c.key == lease.key) & (sweep.c.lease == lease.holder)
-            _change(connection, of, state=State.QUEUED.value, lease=None, lease_end_us=None, row_steps_per_second=0.0)
+            change(connection, of, state=State.QUEUED.value, lease=None, lease_end_us=None, row_steps_per_second=0.0)
 
     def set_ranking(self, record: SweepRecord, objective: int, body: bytes) -> None:
-        """Write an objective's ranking in place of the one before.
+        """As `set_rankings`, of one objective."""
+        self.set_rankings(record, {objective: body})
+
+    def set_rankings(self, record: SweepRecord, bodies: Mapping[int, bytes]) -> None:
+        """Write the rankings of objectives in place of those before.
 
         Raises: SweepNotFound when the sweep was deleted meanwhile.
         """
         key = record.key
         with self._database.writing() as connection:
             # First, as it makes another writer wait: two at once must not both insert.
-            if not _change(connection, sweep.c.key == key):
+            if not change(connection, sweep.c.key == key):
                 raise SweepNotFound(record.sweep_id)
-            of = (ranking.c.sweep_key == key) & (ranking.c.objective == objective)
-            connection.execute(delete(ranking).where(of))
-            connection.execute(insert(ranking).values(sweep_key=key, objective=objective, body=body))
+            for objective, body in bodies.items():
+                of = (ranking.c.sweep_key == key) & (ranking.c.objective == objective)
+                connection.execute(delete(ranking).where(of))
+                connection.execute(insert(ranking).values(sweep_key=key, objective=objective, body=body))
 
     def checkpoints(self, key: int) -> list[Checkpoint]:
         """Every block of a sweep."""
@@ -271,6 +282,19 @@ class SweepStore:
     ) -> dict[int, StoredResult]:
         """The results that are done, of those with `numbers` unless that is None."""
         columns = [result.c.number, result.c.rows, *([result.c.tensors] if tensors else [])]
+        rows = self._of_results(columns, key, numbers)
+        return {row.number: StoredResult(row.rows, row.tensors if tensors else b"") for row in rows}
+
+    def result_bytes(self, key: int, numbers: Sequence[int] | None = None, *, tensors: bool = False) -> list[int]:
+        """The size of each entry of `results`."""
+        size = func.length(result.c.rows)
+        return [row.size for row in self._of_results(
+            [(size + func.length(result.c.tensors) if tensors else size).label("size")], key, numbers
+        )]  # fmt: skip
+
+    def _of_results(
+        self, columns: Sequence[ColumnElement[Any]], key: int, numbers: Sequence[int] | None
+    ) -> list[Row[Any]]:
         query = select(*columns).where(result.c.sweep_key == key)
         queries = [query]
         if numbers is not None:
@@ -278,8 +302,7 @@ class SweepStore:
             starts = range(0, len(wanted), _PARAMETERS)
             queries = [query.where(result.c.number.in_(wanted[start : start + _PARAMETERS])) for start in starts]
         with self._database.reading() as connection:
-            rows = [row for each in queries for row in connection.execute(each)]
-        return {row.number: StoredResult(row.rows, row.tensors if tensors else b"") for row in rows}
+            return [row for each in queries for row in connection.execute(each)]
 
     def results_done(self, key: int) -> frozenset[int]:
         """The numbers of the results that are done."""
@@ -318,29 +341,6 @@ def _get(connection: Connection, sweep_id: str, *, lock: bool = False) -> SweepR
     return _record(found)
 
 
-def _write(connection: Connection, lease: Lease, /, **values: Any) -> None:
-    """Change a sweep whose lease is held still, and hold it on. Raises: LeaseLost."""
-    held = (sweep.c.key == lease.key) & (sweep.c.lease == lease.holder)
-    if not _change(connection, held, **{"lease_end_us": _now_us() + _us(lease.duration_s), **values}):
-        raise LeaseLost()
-
-
-def _change(connection: Connection, where: ColumnElement[bool], **values: Any) -> int:
-    """Change a sweep so that those who watch it see it; the number of sweeps that were."""
-    stamped = {"sequence": sweep.c.sequence + 1, "update_time_us": _now_us(), **values}
-    return connection.execute(update(sweep).where(where).values(stamped)).rowcount
-
-
-def _nobodys(now_us: int) -> ColumnElement[bool]:
-    """Sweeps that are not over and that nobody runs: those that wait, and those whose holder is gone."""
-    lapsed = (sweep.c.state == State.RUNNING.value) & (sweep.c.lease_end_us < now_us)
-    return (sweep.c.state == State.QUEUED.value) | lapsed
-
-
-def _over(state: State, now_us: int) -> dict[str, Any]:
-    return {"state": state.value, "end_time_us": now_us, "lease": None, "lease_end_us": None}
-
-
 def _record(row: Row[Any]) -> SweepRecord:
     return SweepRecord(
         key=row.key,
@@ -362,11 +362,3 @@ def _record(row: Row[Any]) -> SweepRecord:
         end_time=None if row.end_time_us is None else time_of(row.end_time_us),
         traceparent=row.traceparent or "",
     )
-
-
-def _now_us() -> int:
-    return microseconds(datetime.now(UTC))
-
-
-def _us(seconds: float) -> int:
-    return round(seconds * 1e6)

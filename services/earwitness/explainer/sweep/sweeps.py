@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import math
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -15,22 +13,25 @@ from typing import TypeVar
 
 from earwitness import tracing
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.errors import Draining, ResultNotDone, SweepNotOver
+from earwitness.explainer.errors import ResultNotDone, SweepNotOver
 from earwitness.explainer.explainer import Explainer, Explanation
 from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.plan import Artefact
+from earwitness.explainer.room import Room
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.state import Trajectory
 from earwitness.explainer.sweep import convert
 from earwitness.explainer.sweep.checkpoints import join_curves, trajectory
 from earwitness.explainer.sweep.layout import Layout, check_layout
-from earwitness.explainer.sweep.queue import POLL_S, SweepQueue, either, layout_of, model_of
+from earwitness.explainer.sweep.queue import SweepQueue, layout_of, model_of
 from earwitness.explainer.sweep.ranking import Ranker
 from earwitness.explainer.sweep.rankings import Rankings, check_rank_size
 from earwitness.explainer.sweep.record import NewSweep, State, SweepRecord
 from earwitness.explainer.sweep.results import Rows, Tensors, outcome
+from earwitness.explainer.sweep.sizes import READ_AHEAD, require_rankings, require_view
 from earwitness.explainer.sweep.store import SweepStore
 from earwitness.explainer.sweep.values import SweepLimits, check_request
+from earwitness.explainer.sweep.watching import Watching
 from earwitness.explainer.v1 import explainer_pb2 as pb
 
 DRAWN_AT_ONCE = 32
@@ -72,9 +73,8 @@ class Sweeps:
             settings.max_sweep_explanations,
             settings.max_sweep_row_steps,
         )
-        self._queue = SweepQueue(explainer, store, settings, self._rankings, metrics, self._tell)
-        self._changed = asyncio.Event()
-        self._draining = False
+        self._watching = Watching(store)
+        self._queue = SweepQueue(explainer, store, settings, self._rankings, metrics, self._watching.tell)
         # Threads of their own: they may all be waiting for a lock that readers do not need.
         self._changes = ThreadPoolExecutor(CHANGES_AT_ONCE, "sweeps-write")
 
@@ -84,8 +84,7 @@ class Sweeps:
 
     async def drain(self) -> None:
         """Leave checkpoints and the queue to the next process; those who watch are told."""
-        self._draining = True
-        self._tell()
+        self._watching.drain()
         await self._queue.stop()
 
     async def close(self) -> None:
@@ -172,14 +171,22 @@ class Sweeps:
         """At most `limit` sweeps, the newest first, that come after `before` in it. Raises: StoreUnavailable."""
         return await asyncio.to_thread(self._store.page, before, limit)
 
-    async def message(self, record: SweepRecord, view: View) -> pb.Sweep:
-        """All that is known of a sweep. Raises: InvalidArgument for a result that there is not; StoreUnavailable."""
+    async def message(self, record: SweepRecord, view: View, limit: int | None = None) -> pb.Sweep:
+        """All that is known of a sweep.
+
+        Raises: InvalidArgument for a result that there is not, and for what by far exceeds `limit` bytes;
+        StoreUnavailable.
+        """
         request = layout_of(record).request
         if view.numbers is not None:
             _require_indices(view.numbers, request.result_count, "result_indices")
 
         def read() -> pb.Sweep:
             key = record.key
+            if view.rows and limit is not None:
+                held = self._store.result_bytes(key, view.numbers, tensors=view.tensors)
+                if sum(held) > READ_AHEAD * limit:
+                    require_view(sum(held), limit, None, len(held))
             stored = self._store.results(key, view.numbers, tensors=view.tensors) if view.rows else {}
             rankings = [pb.SweepRanking.FromString(body) for body in self._store.rankings(key)]
             return convert.sweep(record, request, self._store.results_done(key), rankings, stored)
@@ -191,45 +198,23 @@ class Sweeps:
         if await self._change(lambda: self._store.cancel(sweep_id)):
             self._metrics.sweep_over(State.CANCELLED.value)
         self._queue.wake(sweep_id)
-        self._tell()
+        self._watching.tell()
 
     async def delete(self, sweep_id: str) -> None:
         """Delete a sweep that is over. Raises: SweepNotFound, SweepNotOver, StoreUnavailable."""
         await self._change(lambda: self._store.delete(sweep_id))
-        self._tell()
+        self._watching.tell()
 
-    async def watch(self, sweep_id: str, after: int) -> AsyncGenerator[SweepRecord]:
-        """The sweep as it is, when that is newer than `after`, and whenever it changes, until it is over.
-
-        Raises: SweepNotFound, StoreUnavailable; InvalidArgument for an `after` that is to come; Draining.
-        """
-        while True:
-            changed = self._changed
-            record = await self.get(sweep_id)
-            if after > record.sequence:
-                raise InvalidArgument("after", f"is {after}; sweeps/{sweep_id} has come to {record.sequence}")
-            if record.sequence > after:
-                after = record.sequence
-                yield record
-            if record.state.over:
-                return
-            if self._draining:
-                raise Draining(after)
-            await either(changed, POLL_S)
+    def watch(self, sweep_id: str, after: int) -> AsyncGenerator[SweepRecord]:
+        """As `Watching.watch`."""
+        return self._watching.watch(sweep_id, after)
 
     async def wait(self, sweep_id: str, timeout_s: float | None) -> SweepRecord:
-        """The sweep when it is over, or after `timeout_s` seconds. Raises: as `watch`."""
-        end_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        record = await self.get(sweep_id)
-        while not record.state.over and (left_s := end_s - time.monotonic()) > 0:
-            if self._draining:
-                raise Draining(record.sequence)
-            await either(self._changed, min(left_s, POLL_S))
-            record = await self.get(sweep_id)
-        return record
+        """As `Watching.wait`."""
+        return await self._watching.wait(sweep_id, timeout_s)
 
     async def explanations(
-        self, sweep_id: str, number: int, rows: Sequence[int], artefacts: frozenset[Artefact]
+        self, sweep_id: str, number: int, rows: Sequence[int], artefacts: frozenset[Artefact], room: Room
     ) -> AsyncGenerator[Explanation]:
         """The explanations of some rows of a result (all when `rows` is empty), from what is stored of them.
 
@@ -257,15 +242,17 @@ class Sweeps:
             if Artefact.TRAJECTORY in artefacts:
                 paths = await asyncio.to_thread(self._trajectories, record.key, layout, number, part)
             searched = outcome(found, tensors, part, paths)
-            again = await self._explainer.find_again(layout.plan_result(number, part, bundle), searched, artefacts)
+            plan = layout.plan_result(number, part, bundle)
+            again = await self._explainer.find_again(plan, searched, artefacts, room)
             async for each in self._explainer.explanations(again):
                 yield replace(each, row_index=part[each.row_index])
 
-    async def rank(self, sweep_id: str, references: Sequence[str]) -> list[pb.SweepRanking]:
-        """Rank the results of a sweep that is over, against `references` or, when there are none, its own.
+    async def rank(self, sweep_id: str, references: Sequence[str], limit: int) -> list[pb.SweepRanking]:
+        """Rank the results of a sweep that is over, against `references` or, when there are none, its own; the
+        rankings that it has then, in at most `limit` bytes.
 
-        Raises: SweepNotFound, SweepNotOver; InvalidArgument; NoScorer; StoreUnavailable;
-        as `Ranker.check`.
+        Raises: SweepNotFound, SweepNotOver; InvalidArgument; NoScorer; StoreUnavailable; as `Ranker.check` and
+        `Rankings.rank`, of which nothing is stored.
         """
         record = await self.get(sweep_id)
         layout = layout_of(record)
@@ -277,11 +264,14 @@ class Sweeps:
             for index, name in enumerate(references or [each.reference for each in objectives])
         ]
         if not any(named):
-            raise InvalidArgument("references", f"got none, and sweeps/{sweep_id} has none; name one an objective")
+            empty = "leaves every objective out" if references else f"got none, and sweeps/{sweep_id} has none"
+            own = ", or give none at all for the sweep's own" if any(each.reference for each in objectives) else ""
+            raise InvalidArgument("references", f"{empty}; name a reference for each objective to rank{own}")
         if layout.request.seed_count < 2:
             raise InvalidArgument("references", "a sweep of one seed has no spread to compare")
         if not record.state.over:
             raise SweepNotOver(sweep_id, record.state.value)
+        require_rankings(layout.request.result_count, limit)
         self._rankings.require_scorer()
         await self._rankings.check(record.model, record.weights_sha256, layout, named, "references[{}]")
         await self._rankings.rank(record, layout, named)
@@ -297,11 +287,6 @@ class Sweeps:
         curves = {block: join_curves(self._store.curves(key, block)) for block in {place.block for place in places}}
         steps = layout.steps_of(number)
         return tuple(trajectory(curves[place.block], place.row, steps) for place in places)
-
-    def _tell(self) -> None:
-        """Wake those who watch."""
-        self._changed.set()
-        self._changed = asyncio.Event()
 
 
 def _new_id() -> str:

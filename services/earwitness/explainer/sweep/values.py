@@ -105,8 +105,11 @@ def check_request(request: SweepRequest, limits: SweepLimits) -> None:
     if request.seed_count < least:
         why = " where an objective has a reference: one row has no spread to compare" if least > 1 else ""
         raise InvalidArgument("sweep.seed_count", f"got {request.seed_count}; it must be at least {least}{why}")
-    if not 0 <= request.first_seed <= MAX_SEED - request.seed_count:
-        raise InvalidArgument("sweep.first_seed", f"got {request.first_seed}; the seeds must be 0 to 2^63 - 1")
+    if not 0 <= request.first_seed <= MAX_SEED - (request.seed_count - 1):
+        raise InvalidArgument(
+            "sweep.first_seed",
+            f"got {request.first_seed} for {request.seed_count} seeds; the first and the last must be 0 to 2^63 - 1",
+        )
     if isinstance(request.plan, Grid):
         _check_grid(request.plan, limits)
     else:

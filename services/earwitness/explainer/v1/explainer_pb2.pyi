@@ -562,6 +562,7 @@ class Explanation(_message.Message):
     PICTURE_PNG_FIELD_NUMBER: _builtins.int
     TRAJECTORY_FIELD_NUMBER: _builtins.int
     DIVERGED_STEP_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
     row_index: _builtins.int
     """Index of the row in the request."""
     seed: _builtins.int
@@ -604,6 +605,12 @@ class Explanation(_message.Message):
     def trajectory(self) -> Global___Trajectory:
         """With ARTEFACT_TRAJECTORY."""
 
+    @_builtins.property
+    def left_out(self) -> _containers.RepeatedScalarFieldContainer[Global___Artefact.ValueType]:
+        """Artefacts that were asked for and that there was no room for in the message (see `max_response_bytes` of the
+        request), or no time (see STOPPED_BY_DEADLINE).
+        """
+
     def __init__(
         self,
         *,
@@ -621,10 +628,11 @@ class Explanation(_message.Message):
         picture_png: _builtins.bytes = ...,
         trajectory: Global___Trajectory | None = ...,
         diverged_step: _builtins.int | None = ...,
+        left_out: _abc.Iterable[Global___Artefact.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step", "diverged_step", b"diverged_step", "latent", b"latent", "layer_activations", b"layer_activations", "objective", b"objective", "settings", b"settings", "spectrogram", b"spectrogram", "trajectory", b"trajectory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step", "activation", b"activation", "audio_gain", b"audio_gain", "audio_wav", b"audio_wav", "best_step", b"best_step", "diverged_step", b"diverged_step", "latent", b"latent", "layer_activations", b"layer_activations", "objective", b"objective", "picture_png", b"picture_png", "row_index", b"row_index", "seed", b"seed", "settings", b"settings", "spectrogram", b"spectrogram", "trajectory", b"trajectory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step", "activation", b"activation", "audio_gain", b"audio_gain", "audio_wav", b"audio_wav", "best_step", b"best_step", "diverged_step", b"diverged_step", "latent", b"latent", "layer_activations", b"layer_activations", "left_out", b"left_out", "objective", b"objective", "picture_png", b"picture_png", "row_index", b"row_index", "seed", b"seed", "settings", b"settings", "spectrogram", b"spectrogram", "trajectory", b"trajectory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__diverged_step: _TypeAlias = _typing.Literal["diverged_step"]  # noqa: Y015
     _WhichOneofArgType__diverged_step: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step"]  # noqa: Y015
@@ -681,6 +689,7 @@ class SearchSummary(_message.Message):
     SEARCH_DURATION_FIELD_NUMBER: _builtins.int
     WEIGHTS_SHA256_FIELD_NUMBER: _builtins.int
     BACKEND_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_COUNT_FIELD_NUMBER: _builtins.int
     stopped_by: Global___StoppedBy.ValueType
     """Why it ended."""
     row_step_count: _builtins.int
@@ -689,6 +698,8 @@ class SearchSummary(_message.Message):
     """Identity of the model that was explained."""
     backend: _builtins.str
     """Where the model ran, in words."""
+    incomplete_count: _builtins.int
+    """Explanations that lack an artefact that was asked for; their `left_out` tells which."""
     @_builtins.property
     def search_duration(self) -> _duration_pb2.Duration:
         """Time of the search, without rendering."""
@@ -701,10 +712,11 @@ class SearchSummary(_message.Message):
         search_duration: _duration_pb2.Duration | None = ...,
         weights_sha256: _builtins.str = ...,
         backend: _builtins.str = ...,
+        incomplete_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["search_duration", b"search_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "row_step_count", b"row_step_count", "search_duration", b"search_duration", "stopped_by", b"stopped_by", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "incomplete_count", b"incomplete_count", "row_step_count", b"row_step_count", "search_duration", b"search_duration", "stopped_by", b"stopped_by", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -840,6 +852,14 @@ class ExplainRequest(_message.Message):
 
     SEARCH_FIELD_NUMBER: _builtins.int
     ARTEFACTS_FIELD_NUMBER: _builtins.int
+    MAX_RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
+    max_response_bytes: _builtins.int
+    """Optional. The largest response that the caller takes, in bytes: the receive limit of its channel; more than the
+    server sends (64 MiB unless configured) is taken as that. A search whose explanations might take more is refused
+    before it begins, with the number of rows that fit. Default (0): 4 MiB, filled row by row: rows whose trajectory,
+    sound or picture does not fit come without it (`left_out`), and only what does not fit without them, or might take
+    more than the server sends, is refused.
+    """
     @_builtins.property
     def search(self) -> Global___Search:
         """Required. What to search."""
@@ -853,10 +873,11 @@ class ExplainRequest(_message.Message):
         *,
         search: Global___Search | None = ...,
         artefacts: _abc.Iterable[Global___Artefact.ValueType] | None = ...,
+        max_response_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["search", b"search"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefacts", b"artefacts", "search", b"search"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefacts", b"artefacts", "max_response_bytes", b"max_response_bytes", "search", b"search"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -896,6 +917,9 @@ class StreamExplainRequest(_message.Message):
 
     SEARCH_FIELD_NUMBER: _builtins.int
     ARTEFACTS_FIELD_NUMBER: _builtins.int
+    MAX_RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
+    max_response_bytes: _builtins.int
+    """Optional. As of ExplainRequest, for each message of the stream: one explanation."""
     @_builtins.property
     def search(self) -> Global___Search:
         """Required. What to search."""
@@ -909,10 +933,11 @@ class StreamExplainRequest(_message.Message):
         *,
         search: Global___Search | None = ...,
         artefacts: _abc.Iterable[Global___Artefact.ValueType] | None = ...,
+        max_response_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["search", b"search"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefacts", b"artefacts", "search", b"search"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefacts", b"artefacts", "max_response_bytes", b"max_response_bytes", "search", b"search"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1276,7 +1301,7 @@ class SweepRanking(_message.Message):
     reference_version: _builtins.str
     """The version ranked against, "references/{reference}/versions/{version}"."""
     error: _builtins.str
-    """Why there is no ranking; RankSweep tries again. Empty where there is one."""
+    """Why there is no ranking since the sweep's end; RankSweep tries again. Empty where there is one."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankedResult]:
         """One for each result of the objective that is done, the best first."""
@@ -1456,10 +1481,16 @@ class GetSweepRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     RESULT_INDICES_FIELD_NUMBER: _builtins.int
+    MAX_RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required. Resource name, "sweeps/{sweep}"."""
     view: Global___SweepView.ValueType
     """Optional. Default: SWEEP_VIEW_ROWS."""
+    max_response_bytes: _builtins.int
+    """Optional. The largest response that the caller takes, in bytes: the receive limit of its channel; more than the
+    server sends (64 MiB unless configured) is taken as that. What takes more is refused with the number of results
+    that fit. Default (0): 4 MiB.
+    """
     @_builtins.property
     def result_indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Optional. Only these results hold rows and tensors; no more of them than the sweep has results. Default: all."""
@@ -1470,10 +1501,11 @@ class GetSweepRequest(_message.Message):
         name: _builtins.str = ...,
         view: Global___SweepView.ValueType = ...,
         result_indices: _abc.Iterable[_builtins.int] | None = ...,
+        max_response_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "result_indices", b"result_indices", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_response_bytes", b"max_response_bytes", "name", b"name", "result_indices", b"result_indices", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1557,10 +1589,13 @@ class StreamSweepExplanationsRequest(_message.Message):
     RESULT_INDEX_FIELD_NUMBER: _builtins.int
     ARTEFACTS_FIELD_NUMBER: _builtins.int
     ROW_INDICES_FIELD_NUMBER: _builtins.int
+    MAX_RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required. Resource name, "sweeps/{sweep}"."""
     result_index: _builtins.int
     """Required. Index of a result that is done."""
+    max_response_bytes: _builtins.int
+    """Optional. As of ExplainRequest, for each message of the stream: one explanation."""
     @_builtins.property
     def artefacts(self) -> _containers.RepeatedScalarFieldContainer[Global___Artefact.ValueType]:
         """Optional. What each explanation holds besides its tensors."""
@@ -1576,10 +1611,11 @@ class StreamSweepExplanationsRequest(_message.Message):
         result_index: _builtins.int = ...,
         artefacts: _abc.Iterable[Global___Artefact.ValueType] | None = ...,
         row_indices: _abc.Iterable[_builtins.int] | None = ...,
+        max_response_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefacts", b"artefacts", "name", b"name", "result_index", b"result_index", "row_indices", b"row_indices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefacts", b"artefacts", "max_response_bytes", b"max_response_bytes", "name", b"name", "result_index", b"result_index", "row_indices", b"row_indices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1613,21 +1649,27 @@ class RankSweepRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     REFERENCES_FIELD_NUMBER: _builtins.int
+    MAX_RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required. Resource name, "sweeps/{sweep}"."""
+    max_response_bytes: _builtins.int
+    """Optional. As of GetSweepRequest."""
     @_builtins.property
     def references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Optional. One reference for each objective, instead of the sweep's own; empty leaves an objective out."""
+        """Optional. One reference for each objective, instead of the sweep's own; an empty one leaves its objective, and the
+        ranking that it has, as they are. Default: the sweep's own.
+        """
 
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         references: _abc.Iterable[_builtins.str] | None = ...,
+        max_response_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "references", b"references"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_response_bytes", b"max_response_bytes", "name", b"name", "references", b"references"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

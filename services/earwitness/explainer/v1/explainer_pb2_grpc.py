@@ -30,7 +30,17 @@ class ExplainerServiceStub:
     """Searches a generator's latent space for sounds that make a unit of a classifier fire most, or least.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. RESOURCE_EXHAUSTED without a
+    RetryInfo is gRPC's own word for a message over a limit: no other try makes it fit.
+
+    An answer is made to fit what its caller takes: 4 MiB in one message, as clients of gRPC do unless told otherwise, or
+    the `max_response_bytes` of the request, which goes with the receive limit of the caller's channel
+    (grpc.max_receive_message_length, MaxCallRecvMsgSize, maxInboundMessageSize). What an explanation takes, in bytes: 512,
+    4 for each value of its tensors (latent, spectrogram, activations of the layer), 10 for each unit of a direction;
+    with sound 2 for each sample, with a picture at most 130 000, with a trajectory 12 for each iterate. For the shipped
+    models that is, in KB, tensors + sound + picture at most: svd-r1 and svd-r2 39 + 84 + 64, replay-bulbul 54 + 40 + 76,
+    replay-compact 105 + 40 + 126; so that 22 rows of svd-r1 with sound and picture fit into 4 MiB whatever they show, 107
+    without.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
@@ -95,7 +105,17 @@ class ExplainerServiceServicer:
     """Searches a generator's latent space for sounds that make a unit of a classifier fire most, or least.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. RESOURCE_EXHAUSTED without a
+    RetryInfo is gRPC's own word for a message over a limit: no other try makes it fit.
+
+    An answer is made to fit what its caller takes: 4 MiB in one message, as clients of gRPC do unless told otherwise, or
+    the `max_response_bytes` of the request, which goes with the receive limit of the caller's channel
+    (grpc.max_receive_message_length, MaxCallRecvMsgSize, maxInboundMessageSize). What an explanation takes, in bytes: 512,
+    4 for each value of its tensors (latent, spectrogram, activations of the layer), 10 for each unit of a direction;
+    with sound 2 for each sample, with a picture at most 130 000, with a trajectory 12 for each iterate. For the shipped
+    models that is, in KB, tensors + sound + picture at most: svd-r1 and svd-r2 39 + 84 + 64, replay-bulbul 54 + 40 + 76,
+    replay-compact 105 + 40 + 126; so that 22 rows of svd-r1 with sound and picture fit into 4 MiB whatever they show, 107
+    without.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
@@ -121,7 +141,10 @@ class ExplainerServiceServicer:
 
     def Explain(self, request, context):
         """Runs one search and returns its explanations. Near the caller's deadline it returns the best so far and says so in
-        `summary.stopped_by`; explanations that there is no time to render come without sound and picture. A cancelled call stops within one step.
+        `summary.stopped_by`; explanations that there is no time to render come without sound and picture. What may not fit
+        one message is refused before the search where the caller said how much it takes; where it did not, explanations
+        that are too many for 4 MiB come without sound, picture or trajectory, and say so in `left_out`. A cancelled call
+        stops within one step.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
         NaN, contradicts itself or has damaged files, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
         other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
@@ -142,7 +165,8 @@ class ExplainerServiceServicer:
         """Starts a sweep: many settings, each over the same seeds, as one search. Sweeps run one after another and survive a
         restart. The operation's name is "operations/{sweep}": a sweep has one operation, so they share their id. It is
         served by google.longrunning.Operations: get, wait, list, cancel (what is done is kept) and delete (deletes the
-        sweep with it). Its metadata are a SweepMetadata, its response a Sweep as GetSweep returns it. A failed or cancelled
+        sweep with it). Its metadata are a SweepMetadata, its response a Sweep in SWEEP_VIEW_BASIC, without `results` and
+        `rankings` where they take more than 1 MiB: GetSweep has them. A failed or cancelled
         operation has an error and stays done; its sweep still holds what was done, and a new one goes on from it where
         `resume_from` names it.
         Codes of Operations: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (delete: the sweep runs or waits),
@@ -158,7 +182,7 @@ class ExplainerServiceServicer:
 
     def GetSweep(self, request, context):
         """A sweep and what it has found so far.
-        Codes: OK, NOT_FOUND, INVALID_ARGUMENT (also: a view too large for one message), UNAVAILABLE.
+        Codes: OK, NOT_FOUND, INVALID_ARGUMENT (also: a view that takes more than one message may hold), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,10 +207,11 @@ class ExplainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RankSweep(self, request, context):
-        """Ranks the settings of a sweep that is over, again or for the first time.
-        Codes: OK (an objective that could not be ranked says why in `rankings`), NOT_FOUND, INVALID_ARGUMENT,
-        FAILED_PRECONDITION (the sweep is not over, a reference is of another model or layer, this explainer knows no
-        scorer), UNAVAILABLE.
+        """Ranks the settings of a sweep that is over, again or for the first time: all objectives that are named, or none.
+        A call that fails leaves the rankings as they were.
+        Codes: OK, NOT_FOUND (also: the reference was deleted meanwhile), INVALID_ARGUMENT, FAILED_PRECONDITION (the sweep is
+        not over, an objective that is named has no result that is done, a reference is of another model or layer or is
+        refused by the scorer, this explainer knows no scorer), UNAVAILABLE (the scorer gives no answer: try again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -252,7 +277,17 @@ class ExplainerService:
     """Searches a generator's latent space for sounds that make a unit of a classifier fire most, or least.
 
     Every error carries one google.rpc.ErrorInfo (domain "earwitness"); INVALID_ARGUMENT carries BadRequest field
-    violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. RESOURCE_EXHAUSTED without a
+    RetryInfo is gRPC's own word for a message over a limit: no other try makes it fit.
+
+    An answer is made to fit what its caller takes: 4 MiB in one message, as clients of gRPC do unless told otherwise, or
+    the `max_response_bytes` of the request, which goes with the receive limit of the caller's channel
+    (grpc.max_receive_message_length, MaxCallRecvMsgSize, maxInboundMessageSize). What an explanation takes, in bytes: 512,
+    4 for each value of its tensors (latent, spectrogram, activations of the layer), 10 for each unit of a direction;
+    with sound 2 for each sample, with a picture at most 130 000, with a trajectory 12 for each iterate. For the shipped
+    models that is, in KB, tensors + sound + picture at most: svd-r1 and svd-r2 39 + 84 + 64, replay-bulbul 54 + 40 + 76,
+    replay-compact 105 + 40 + 126; so that 22 rows of svd-r1 with sound and picture fit into 4 MiB whatever they show, 107
+    without.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a

@@ -1,8 +1,10 @@
 """The store of sweeps: one holder at a time, every change whole, and nothing counted twice."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -137,6 +139,8 @@ def test_results_are_counted_once_and_states_go_with_the_end(store: SweepStore) 
     assert store.results(record.key, [0]) == {}
     assert list(store.results(record.key, range(100_000))) == [2], "more than a database takes in one statement"
     assert store.rankings(record.key) == [b"second"]
+    assert store.result_bytes(record.key) == [4]
+    assert store.result_bytes(record.key, [0, 2], tensors=True) == [4 + 7]
     assert [each.state for each in store.checkpoints(record.key)] == [None, None]
     assert store.curves(record.key, 1) == [b"curve"]
     assert store.claim("b", FOREVER, ["tiny"]) is None
@@ -210,6 +214,53 @@ def test_one_whose_holder_is_gone_is_cancelled_though_nobody_can_run_it(store: S
     with pytest.raises(LeaseLost):
         store.renew(taken[1], Progress(10))
     store.delete("s1")
+
+
+def test_the_clock_of_a_process_keeps_no_sweep(
+    database: Database, store: SweepStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One an hour ahead locked its sweep for the hour when it was killed: the database's clock counts, and where that
+    is the process's own, no lease is believed that reaches further than leases do."""
+    lease_s, ours = 0.5, SweepStore(database, 0.5)
+    for sweep_id in ("s1", "s2"):
+        store.create(new(sweep_id), 2)
+    with monkeypatch.context() as ahead:
+        ahead.setattr("earwitness.storage.database.time_ns", lambda: time.time_ns() + 3_600_000_000_000)
+        dead = ours.claim("ahead", lease_s, ["tiny"])
+    assert dead is not None
+    if not database.is_sqlite:
+        assert abs((ours.get("s1").update_time - datetime.now(UTC)).total_seconds()) < 600
+        other = ours.claim("waits", 3600.0, ["tiny"])
+        assert other is not None
+        assert other[0].sweep_id == "s2", "the other is held still"
+        time.sleep(2 * lease_s)
+    taken = ours.claim("next", 0.4, ["tiny"])
+    assert taken is not None
+    assert taken[0].sweep_id == "s1"
+    with pytest.raises(LeaseLost):
+        ours.renew(dead[1], Progress(1))
+    assert not ours.renew(taken[1], Progress(1))
+    assert store.claim("another", lease_s, ["another model"]) is None
+
+
+def test_a_sweep_whose_holder_does_not_move_is_cancelled(database: Database) -> None:
+    """Whoever runs what: nobody has to have its model."""
+    lease_s = 0.3
+    ours = SweepStore(database, lease_s)
+    ours.create(new("s1"), 2)
+    ours.create(new("s2"), 2)
+    assert ours.end_cancelled() == 0
+    held = ours.claim("hangs", lease_s, ["tiny"])
+    assert held is not None
+    assert not ours.cancel("s1"), "it may be running"
+    moving = ours.renew(held[1], Progress(1))
+    assert moving, "a holder that moves ends it itself"
+    time.sleep(2 * lease_s)
+    assert ours.end_cancelled() == 1
+    assert (ours.get("s1").state, ours.get("s2").state) == (State.CANCELLED, State.QUEUED)
+    assert ours.end_cancelled() == 0
+    with pytest.raises(LeaseLost):
+        ours.finish(held[1], State.SUCCEEDED, None, Progress(100))
 
 
 def test_what_those_wait_for_that_nobody_runs(store: SweepStore) -> None:

@@ -1,0 +1,64 @@
+"""How a call with a deadline spends its time: on the search, the last passes, rendering, and handing over.
+
+What follows the search is expected to take what it took lately, so that a busy machine is allowed for.
+"""
+
+from earwitness.explainer.search import Budget
+from earwitness.rpc.context import RETURN_MARGIN_S
+
+MAX_RESERVED = 0.5
+"""At most this part of the time is kept for what follows, and of the rest for rendering: an estimate may be far off."""
+FIRST_ROW_S = 0.002
+"""Expected seconds to hand one explanation over before one was."""
+SLOWEST_ROW_S = 0.05
+"""A caller that reads slower than this makes nobody else's search shorter."""
+BYTE_S = 3e-8
+"""Seconds to encode, copy and send one byte: a few times what that takes on a machine with nothing else to do."""
+STALLS_S = 0.4
+"""While a library is loaded, every other thread stands still for some time."""
+MARGIN = 3.0
+"""So many times what rows took on the average: a mean is exceeded every other time."""
+MEMORY = 0.98
+"""Weight of the past in the running mean of rows."""
+FADES = 0.7
+"""How much of the slowest passes is still expected of the next ones."""
+
+
+class Pacing:
+    """Learns what follows a search."""
+
+    def __init__(self) -> None:
+        self._row_s = {True: FIRST_ROW_S, False: FIRST_ROW_S}
+        """By whether all rows travel in one message: then sending them is no part of it."""
+        self._passes_s: dict[tuple[str, int], float] = {}
+        """By the model and the order of magnitude of the rows."""
+
+    def handing_over_s(self, rows: int, byte_count: int, *, whole: bool, loading: bool) -> float:
+        """Seconds to keep for encoding and sending so many explanations, and for the answer's way back; `loading` while
+        libraries are loaded beside it."""
+        stalls_s = STALLS_S if loading else 0.0
+        return RETURN_MARGIN_S + stalls_s + MARGIN * self._row_s[whole] * rows + BYTE_S * byte_count
+
+    def handed_over(self, seconds: float, *, whole: bool) -> None:
+        """One explanation took so long."""
+        self._row_s[whole] = MEMORY * self._row_s[whole] + (1 - MEMORY) * min(seconds, SLOWEST_ROW_S)
+
+    def passed(self, model: str, rows: int, seconds: float) -> None:
+        """The passes through generator and classifier took so long."""
+        key = model, rows.bit_length()
+        self._passes_s[key] = max(seconds, FADES * self._passes_s.get(key, 0.0) + (1 - FADES) * seconds)
+
+    def search_budgets(
+        self, end_s: float, model: str, rows: int, byte_count: int, rendering_s: float, *, whole: bool, loading: bool
+    ) -> tuple[Budget, Budget]:
+        """The search's share of the time until `end_s`, and what its first step may take: without one, nothing that
+        time is kept for comes about."""
+        left_s = Budget(end_s).left_s()
+        if left_s is None:
+            return Budget(), Budget()
+        passes_s = self._passes_s.get((model, rows.bit_length()), 0.0)
+        after_s = min(
+            self.handing_over_s(rows, byte_count, whole=whole, loading=loading) + passes_s, MAX_RESERVED * left_s
+        )
+        rendering_s = min(rendering_s, MAX_RESERVED * (left_s - after_s))
+        return Budget(end_s - after_s - rendering_s), Budget(end_s - RETURN_MARGIN_S)
