@@ -9,7 +9,7 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.duration_pb2 import Duration
 
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.explainer import Explanation, Found
+from earwitness.explainer.explaining import Explanation, Found
 from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.optimisers import OptimiserName, Settings
 from earwitness.explainer.plan import Artefact, Row, Search

@@ -1,25 +1,20 @@
 """What the explainer does: plan a search, run it, and make explanations of what it found."""
 
-import asyncio
 import math
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
-from itertools import accumulate
 
 from earwitness import tracing
 from earwitness.explainer.admission import Admission
 from earwitness.explainer.errors import ModelNotFound, UnknownFeatures
+from earwitness.explainer.explaining import Explaining, Explanation, Found
 from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.pacing import Pacing
 from earwitness.explainer.plan import (
-    ITERATE_BYTES,
     Artefact,
     Limits,
     Plan,
-    PlannedRow,
     RowBytes,
     Search,
     check_limits,
@@ -27,66 +22,16 @@ from earwitness.explainer.plan import (
 )
 from earwitness.explainer.probe import GradientProbe
 from earwitness.explainer.render import Renderer
-from earwitness.explainer.room import STOCK_BYTES, Filling, Room
+from earwitness.explainer.room import STOCK_BYTES, Room
 from earwitness.explainer.search import Budget, Progress, search
 from earwitness.explainer.served import ServedBundle
 from earwitness.explainer.settings import ExplainerSettings
-from earwitness.explainer.state import Outcome, Trajectory
-from earwitness.features import Audio, FeatureProfile, profile_from_dict
-from earwitness.inference.backend import FloatArray, InferenceBackend, ModelUnusable
+from earwitness.explainer.state import Outcome
+from earwitness.features import FeatureProfile, profile_from_dict
+from earwitness.inference.backend import InferenceBackend, ModelUnusable
 from earwitness.inference.metadata import BundleMetadata
 
 UNSTATED = Room(STOCK_BYTES, STOCK_BYTES, whole=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """A search that is over: `spectrograms` [B, bands, frames] of the best latents and, by the name of each layer that
-    some objective has, `layer_activations` [B, units]; `budget` is the time until the answer is to be there, `room`
-    what it may take and `row_bytes` what each row does."""
-
-    plan: Plan
-    outcome: Outcome
-    spectrograms: FloatArray
-    layer_activations: dict[str, FloatArray]
-    artefacts: frozenset[Artefact]
-    profile: FeatureProfile | None
-    backend: str
-    budget: Budget
-    room: Room
-    row_bytes: list[RowBytes]
-
-
-@dataclass(frozen=True, eq=False)
-class Explanation:
-    """The best iterate of one row; `latent` [Z], `spectrogram` [bands, frames], `layer_activations` [units].
-
-    `cut_short` where the time did not suffice for the sound or the picture that was asked for; `left_out` is all that
-    was asked for and is not here, for want of time or of room.
-    """
-
-    row_index: int
-    row: PlannedRow
-    activation: float
-    best_step: int
-    diverged_step: int | None
-    latent: FloatArray
-    spectrogram: FloatArray
-    layer_activations: FloatArray
-    audio: Audio | None
-    picture_png: bytes | None
-    trajectory: Trajectory | None
-    cut_short: bool
-    left_out: frozenset[Artefact]
-
-
-@dataclass(frozen=True, eq=False)
-class _Rendered:
-    """What was made of one row; `cut_short` where the time did not suffice for all of it."""
-
-    audio: Audio | None
-    picture_png: bytes | None
-    cut_short: bool
 
 
 class Explainer:
@@ -100,6 +45,7 @@ class Explainer:
         self._probe = GradientProbe()
         self._renderer = Renderer(settings.render_threads)
         self._pacing = Pacing()
+        self._explaining = Explaining(self._renderer, self._pacing)
         self._metrics = metrics
         metrics.watch(self._admission)
 
@@ -224,33 +170,9 @@ class Explainer:
             plan, outcome, spectrograms, activations, artefacts, profile, backend, budget, room, row_bytes
         )  # fmt: skip
 
-    async def explanations(self, found: Found) -> AsyncGenerator[Explanation]:
-        """The explanation of each row, in the order of the rows; a few are rendered ahead.
-
-        Once the time is over, or the room taken, rows come without sound and picture: what was searched is not lost.
-        """
-        filling = Filling(found.room, found.row_bytes)
-        ahead: deque[asyncio.Future[_Rendered]] = deque()
-        count, whole = len(found.plan.rows), found.room.whole
-        byte_counts = list(accumulate(reversed(_sure_bytes(found))))
-        try:
-            for index in range(count):
-                while len(ahead) <= self._renderer.threads and (next_one := index + len(ahead)) < count:
-                    # What travels together is sent together, at the end.
-                    to_send = byte_counts[-1] + filling.rendered_bytes if whole else byte_counts[count - next_one - 1]
-                    loading = self._renderer.loads(found.artefacts)
-                    handing_over_s = self._pacing.handing_over_s(
-                        count - next_one, to_send, whole=whole, loading=loading
-                    )
-                    budget = Budget(found.budget.end_s - handing_over_s)
-                    ahead.append(self._rendering(found, next_one, budget, found.artefacts - filling.closed))
-                explanation = _explanation(found, index, await ahead.popleft(), filling)
-                begun = time.monotonic()
-                yield explanation
-                self._pacing.handed_over(time.monotonic() - begun, whole=whole)
-        finally:
-            for each in ahead:
-                each.cancel()
+    def explanations(self, found: Found) -> AsyncGenerator[Explanation]:
+        """As `Explaining.explanations`."""
+        return self._explaining.explanations(found)
 
     async def close(self) -> None:
         """Release the rendering threads; the backend is its owner's."""
@@ -287,73 +209,6 @@ class Explainer:
         assert outcome is not None  # the last event of every search
         return outcome
 
-    def _rendering(
-        self, found: Found, index: int, budget: Budget, artefacts: Set[Artefact]
-    ) -> "asyncio.Future[_Rendered]":
-        """Sound and picture of a row that are among `artefacts`, within `budget`; without them, nothing is begun."""
-        wanted = [each for each in (Artefact.AUDIO, Artefact.PICTURE) if each in artefacts]
-        if found.profile is not None and wanted and self._worth_beginning(wanted[0], budget):
-            return asyncio.create_task(self._rendered(found, index, budget, wanted, found.profile))
-        nothing = asyncio.get_running_loop().create_future()
-        nothing.set_result(_Rendered(None, None, cut_short=bool(wanted)))
-        return nothing
-
-    def _worth_beginning(self, artefact: Artefact, budget: Budget) -> bool:
-        left_s = budget.left_s()
-        return left_s is None or self._renderer.worth_beginning(artefact, left_s)
-
-    async def _rendered(
-        self, found: Found, index: int, budget: Budget, wanted: Sequence[Artefact], profile: FeatureProfile
-    ) -> _Rendered:
-        row, spectrogram = found.plan.rows[index], found.spectrograms[index]
-        audio, picture = None, None
-        for artefact in wanted:
-            if not self._worth_beginning(artefact, budget):
-                return _Rendered(audio, picture, cut_short=True)
-            try:
-                async with asyncio.timeout(budget.left_s()):
-                    if artefact is Artefact.AUDIO:
-                        audio = await self._renderer.audio(profile, spectrogram)
-                    else:
-                        title = f"{found.plan.bundle.name}: {row.objective.sense.name.lower()} {row.objective}, "
-                        title += f"seed {row.seed}, activation {float(found.outcome.activations[index]):.3g}"
-                        picture = await self._renderer.picture(profile, spectrogram, title)
-            except TimeoutError:
-                return _Rendered(audio, picture, cut_short=True)
-        return _Rendered(audio, picture, cut_short=False)
-
-
-def _explanation(found: Found, index: int, made: _Rendered, filling: Filling) -> Explanation:
-    """A row's explanation with what was made of it, as far as there is room."""
-    row, outcome = found.plan.rows[index], found.outcome
-    trajectory = outcome.trajectories[index] if Artefact.TRAJECTORY in found.artefacts else None
-    audio, picture = made.audio, made.picture_png
-    filling.begin(index)
-    if trajectory is not None and not filling.take(
-        Artefact.TRAJECTORY, ITERATE_BYTES * len(trajectory.activations)
-    ):  # fmt: skip
-        trajectory = None
-    if audio is not None and not filling.take(Artefact.AUDIO, len(audio.wav)):
-        audio = None
-    if picture is not None and not filling.take(Artefact.PICTURE, len(picture)):
-        picture = None
-    held = {Artefact.TRAJECTORY: trajectory, Artefact.AUDIO: audio, Artefact.PICTURE: picture}
-    return Explanation(
-        row_index=index,
-        row=row,
-        activation=float(outcome.activations[index]),
-        best_step=int(outcome.best_steps[index]),
-        diverged_step=outcome.diverged_steps[index],
-        latent=outcome.latents[index],
-        spectrogram=found.spectrograms[index],
-        layer_activations=found.layer_activations[row.objective.layer][index],
-        audio=audio,
-        picture_png=picture,
-        trajectory=trajectory,
-        cut_short=made.cut_short,
-        left_out=frozenset(each for each in found.artefacts if held[each] is None),
-    )
-
 
 def _about(plan: Plan) -> dict[str, tracing.Value]:
     """What a trace says of a search."""
@@ -378,15 +233,6 @@ def _profile(bundle: BundleMetadata, artefacts: frozenset[Artefact]) -> FeatureP
         raise UnknownFeatures(
             f"models/{bundle.name} has features that cannot be rendered: {err}; ask for no audio and no picture"
         ) from err
-
-
-def _sure_bytes(found: Found) -> list[int]:
-    """What each row's explanation takes before anything is rendered."""
-    tensors = [row.tensors for row in found.row_bytes]
-    if Artefact.TRAJECTORY not in found.artefacts:
-        return tensors
-    curves = [ITERATE_BYTES * len(each.activations) for each in found.outcome.trajectories]
-    return [sum(each) for each in zip(tensors, curves, strict=True)]
 
 
 def _row_bytes(plan: Plan, artefacts: frozenset[Artefact], profile: FeatureProfile | None) -> list[RowBytes]:

@@ -14,8 +14,8 @@ SLOWEST_ROW_S = 0.05
 """A caller that reads slower than this makes nobody else's search shorter."""
 BYTE_S = 3e-8
 """Seconds to encode, copy and send one byte: a few times what that takes on a machine with nothing else to do."""
-STALLS_S = 0.4
-"""While a library is loaded, every other thread stands still for some time."""
+STALLS_S, STALLS_SHARE = 0.4, 0.25
+"""While a library is loaded, every other thread stands still now and then: seconds, and part of the time left."""
 MARGIN = 3.0
 """So many times what rows took on the average: a mean is exceeded every other time."""
 MEMORY = 0.98
@@ -33,10 +33,10 @@ class Pacing:
         self._passes_s: dict[tuple[str, int], float] = {}
         """By the model and the order of magnitude of the rows."""
 
-    def handing_over_s(self, rows: int, byte_count: int, *, whole: bool, loading: bool) -> float:
-        """Seconds to keep for encoding and sending so many explanations, and for the answer's way back; `loading` while
-        libraries are loaded beside it."""
-        stalls_s = STALLS_S if loading else 0.0
+    def handing_over_s(self, left_s: float, rows: int, byte_count: int, *, whole: bool, loading: bool) -> float:
+        """Seconds to keep, of `left_s`, for encoding and sending so many explanations and for the answer's way back;
+        `loading` while libraries are loaded beside it."""
+        stalls_s = max(STALLS_S, STALLS_SHARE * left_s) if loading else 0.0
         return RETURN_MARGIN_S + stalls_s + MARGIN * self._row_s[whole] * rows + BYTE_S * byte_count
 
     def handed_over(self, seconds: float, *, whole: bool) -> None:
@@ -57,8 +57,7 @@ class Pacing:
         if left_s is None:
             return Budget(), Budget()
         passes_s = self._passes_s.get((model, rows.bit_length()), 0.0)
-        after_s = min(
-            self.handing_over_s(rows, byte_count, whole=whole, loading=loading) + passes_s, MAX_RESERVED * left_s
-        )
+        handing_over_s = self.handing_over_s(left_s, rows, byte_count, whole=whole, loading=loading)
+        after_s = min(handing_over_s + passes_s, MAX_RESERVED * left_s)
         rendering_s = min(rendering_s, MAX_RESERVED * (left_s - after_s))
         return Budget(end_s - after_s - rendering_s), Budget(end_s - RETURN_MARGIN_S)

@@ -23,8 +23,9 @@ def test_rows_and_bytes_take_their_time() -> None:
     assert kept_s(pacing, 1) == pytest.approx(RETURN_MARGIN_S + MARGIN * FIRST_ROW_S)
     assert kept_s(pacing, 256) == pytest.approx(RETURN_MARGIN_S + 256 * MARGIN * FIRST_ROW_S)
     assert kept_s(pacing, 1, 10**8) - kept_s(pacing, 1) == pytest.approx(10**8 * BYTE_S, rel=1e-3)
-    loading_s = pacing.handing_over_s(1, 0, whole=False, loading=True)
-    assert loading_s - pacing.handing_over_s(1, 0, whole=False, loading=False) == pytest.approx(STALLS_S)
+    for left_s, stalls_s in ((1.0, STALLS_S), (100.0, 25.0)):
+        quiet_s, loading_s = (pacing.handing_over_s(left_s, 1, 0, whole=False, loading=each) for each in (False, True))
+        assert loading_s - quiet_s == pytest.approx(stalls_s)
 
 
 def test_what_was_measured_is_expected_again() -> None:
@@ -33,7 +34,7 @@ def test_what_was_measured_is_expected_again() -> None:
         pacing.handed_over(0.01, whole=False)
         pacing.handed_over(0.0001, whole=True)
     assert kept_s(pacing, 100) == pytest.approx(RETURN_MARGIN_S + 100 * MARGIN * 0.01, rel=0.01)
-    assert pacing.handing_over_s(100, 0, whole=True, loading=False) < 0.2
+    assert pacing.handing_over_s(9.0, 100, 0, whole=True, loading=False) < 0.2
     for _ in range(500):
         pacing.handed_over(3600.0, whole=False)  # a caller that stopped to read
     assert kept_s(pacing, 100) <= RETURN_MARGIN_S + 100 * MARGIN * SLOWEST_ROW_S + 1e-3

@@ -14,7 +14,8 @@ from typing import TypeVar
 from earwitness import tracing
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.errors import ResultNotDone, SweepNotOver
-from earwitness.explainer.explainer import Explainer, Explanation
+from earwitness.explainer.explainer import Explainer
+from earwitness.explainer.explaining import Explanation
 from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.plan import Artefact
 from earwitness.explainer.room import Room
