@@ -41,7 +41,7 @@ class ExplainerServiceStub:
     with sound 2 for each sample, with a picture at most 130 000, with a trajectory 12 for each iterate. For the shipped
     models that is, in KB, tensors + sound + picture at most: svd-r1 and svd-r2 39 + 84 + 64, replay-bulbul 54 + 40 + 76,
     replay-compact 105 + 40 + 126; so that 22 rows of svd-r1 with sound and picture fit into 4 MiB whatever they show, 107
-    without.
+    without. A search is refused by its shapes alone, a picture counted with 130 000 bytes.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
@@ -127,7 +127,7 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     with sound 2 for each sample, with a picture at most 130 000, with a trajectory 12 for each iterate. For the shipped
     models that is, in KB, tensors + sound + picture at most: svd-r1 and svd-r2 39 + 84 + 64, replay-bulbul 54 + 40 + 76,
     replay-compact 105 + 40 + 126; so that 22 rows of svd-r1 with sound and picture fit into 4 MiB whatever they show, 107
-    without.
+    without. A search is refused by its shapes alone, a picture counted with 130 000 bytes.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
@@ -209,7 +209,7 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
     with sound 2 for each sample, with a picture at most 130 000, with a trajectory 12 for each iterate. For the shipped
     models that is, in KB, tensors + sound + picture at most: svd-r1 and svd-r2 39 + 84 + 64, replay-bulbul 54 + 40 + 76,
     replay-compact 105 + 40 + 126; so that 22 rows of svd-r1 with sound and picture fit into 4 MiB whatever they show, 107
-    without.
+    without. A search is refused by its shapes alone, a picture counted with 130 000 bytes.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
