@@ -81,7 +81,8 @@ def codes_of(counted: Counted, kind: Kind, search: str) -> dict[str, float]:
         failures = "nv_inference_request_failure"
         (answered,) = counted("nv_inference_request_success", "model", model=search).values() or (0.0,)
         failed_among_them = sum(counted(failures, "reason", model=search, counted_as="success").values())
-        codes = {"OK": answered - failed_among_them, **counted(failures, "reason", model=search)}
+        reasons = counted(failures, "reason", model=search)
+        codes = {"OK": answered - failed_among_them, REFUSED: reasons.pop("REJECTED", 0.0), **reasons}
     else:
         service, method = METHODS[kind]
         codes = counted(HANDLED, "grpc_code", grpc_service=service, grpc_method=method)

@@ -82,10 +82,11 @@ def test_what_triton_counts_as_a_success_and_its_backend_as_a_failure_is_a_failu
             Series("up", TRITON, {0.0: 1, 10.0: 1}),
             grown("nv_inference_request_success", TRITON, 100, **search),
             grown(failures, TRITON, 50, **search, reason="BACKEND"),
+            grown(failures, TRITON, 5, **search, reason="REJECTED"),
             grown(failures, TRITON, 20, **search, **own, reason="BACKEND"),
             grown(failures, TRITON, 10, **search, **own, reason="CANCELED"),
         ]
     )
     found = figures("triton", 4, None, window=counted, whole=counted, model="my-model", processors=2)
-    assert found.kinds[0].codes == {"OK": 70, "BACKEND": 70, "CANCELED": 10}
-    assert (found.calls_per_s, found.calls_by_servers) == (7, 150)
+    assert found.kinds[0].codes == {"OK": 70, "RESOURCE_EXHAUSTED": 5, "BACKEND": 70, "CANCELED": 10}
+    assert (found.calls_per_s, found.calls_by_servers, found.errors) == (7, 155, 80)
