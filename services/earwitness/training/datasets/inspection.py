@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.arrays import load
 from earwitness.features import AudioError, Decoded, LogMelProfile, decode_audio, resample
 from earwitness.training.corpus import Quantisation
 from earwitness.training.corpus.storage import whole_file
@@ -58,7 +59,7 @@ class InspectionTask:
 def inspect(task: InspectionTask) -> Inspection:
     """Decodes and examines one recording; a file that cannot be decoded is an answer, not an exception."""
     if task.kept is not None and task.kept.is_file():
-        with np.load(task.kept) as stored:
+        with load(task.kept) as stored:
             return Inspection(AudioFacts(**json.loads(str(stored["facts"]))))
     try:
         decoded = decode_audio(task.audio)
@@ -103,7 +104,7 @@ def quantised_frames(decoded: Decoded, profile: LogMelProfile) -> NDArray[np.uin
 
 def kept_frames(path: Path) -> NDArray[np.uint8]:
     """The frames that `inspect` saved."""
-    with np.load(path) as stored:
+    with load(path) as stored:
         return np.asarray(stored["frames"], np.uint8)
 
 
