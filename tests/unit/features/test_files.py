@@ -106,9 +106,14 @@ def test_a_cut_mp3_tells_how_much_is_missing_or_that_something_may_be(tmp_path):
     assert found.promised_count == len(right)
     np.testing.assert_array_equal(found.waveform, right[: len(found.waveform)])
     assert found.breaks_off == f"breaks off after {found.seconds:.2f} of the 3.00 s that its header tells"
-    found = decoded(tmp_path / "a.mp3", b"".join(frames[1:])[:-100])
-    assert (len(found.waveform), found.breaks_off) == (1152 * (len(frames) - 2), "")
-    assert found.remarks == (f"may be cut off after {found.seconds:.2f} s: its last frame is incomplete",)
+    for missing in (100, len(frames[-1]) - 2):
+        found = decoded(tmp_path / "a.mp3", b"".join(frames[1:])[:-missing])
+        assert (len(found.waveform), found.breaks_off) == (1152 * (len(frames) - 2), "")
+        assert found.remarks == (f"may be cut off after {found.seconds:.2f} s: its last frame is incomplete",)
+    found = decoded(tmp_path / "a.mp3", content + frames[0][:60])
+    assert (len(found.waveform), found.remarks) == (
+        len(right), ("may be cut off: a part of it has a head and no sound",),
+    )  # fmt: skip
 
 
 def test_frames_in_a_wav_and_of_layer_2_are_counted_too(tmp_path):

@@ -68,8 +68,10 @@ def look(source: BinaryIO, start: int = 0, end: int | None = None) -> Layout | N
     streams = [stream for stream in walk.streams if stream.ranges]
     if not streams:
         return None
-    alone = len(streams) == 1 and walk.largest_junk <= _NEGLIGIBLE_JUNK_BYTES
+    alone = len(walk.streams) == 1 and walk.largest_junk <= _NEGLIGIBLE_JUNK_BYTES
     remarks = list[str]()
+    if len(streams) < len(walk.streams):
+        remarks.append("may be cut off: a part of it has a head and no sound")
     if walk.junk_bytes > 2 * _READ_BYTES:
         remarks.append(f"{walk.junk_bytes} bytes between its frames are no sound, and passed over")
     return Layout([_part(stream, alone=alone) for stream in streams], remarks)
@@ -137,6 +139,8 @@ class _Walk:
                 self._take(word, header, head)
             else:
                 self._search()
+        if self.streams and self._at < self._end and read_at(self._source, self._at, 1) == b"\xff":
+            self.streams[-1].cut = True  # within a header
 
     def _begin(self, word: int, header: _Header) -> None:
         self.streams.append(_Stream(word & _SAME_STREAM, header.samples, header.layer))
