@@ -52,6 +52,9 @@ class CallerLimitInterceptor(CallInterceptor):
         if method.is_plumbing:
             return await proceed()
         account = self._account(caller().name)
+        if method.waits:  # of which admission counts each caller's by itself
+            self._take(account)
+            return await proceed()
         if self._in_flight is not None and account.in_flight >= self._in_flight:
             raise CallerTooBusy(
                 f"{account.in_flight} of your calls are in flight, the most one caller may have; "

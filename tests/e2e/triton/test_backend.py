@@ -1,6 +1,7 @@
 """`TritonBackend` against the real server: the same results as in process, and errors that leave the server alive."""
 
 import asyncio
+import re
 import urllib.request
 
 import grpc
