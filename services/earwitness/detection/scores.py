@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +174,8 @@ def write_scores(path: Path, scores: Mapping[str, float]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     mark = "\t" if any(re.search(r'[\s,;"]', file) for file in scores) else " "
     with partial.open("w", newline="", encoding="utf-8") as file:
-        quoting = csv.QUOTE_ALL if any(is_comment(f"{file} 0") for file in scores) else csv.QUOTE_MINIMAL
+        quoted = any(is_comment(f"{name} 0") for name in scores)
+        quoting: Literal[0, 1] = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
         table = csv.writer(file, delimiter=mark, lineterminator="\n", quoting=quoting)
         table.writerows([name, repr(float(score))] for name, score in scores.items())
     partial.replace(path)
