@@ -283,8 +283,8 @@ async def test_metrics_count_steps(tiny: TinyBundle) -> None:
     assert samples["explainer_step_seconds_count", ""] == 21
     assert samples["explainer_gradient_zero_total", ""] == 0
     assert samples["explainer_inference_seconds_count", "search"] == 21 + 2  # and the probe's two
-    assert samples["explainer_inference_seconds_count", "generator"] == 1
-    assert samples["explainer_inference_seconds_count", "classifier"] == 1
+    assert samples["explainer_inference_seconds_count", "generator"] == 1 + 1  # and the probe's one
+    assert samples["explainer_inference_seconds_count", "classifier"] == 1 + 1  # and the probe's one
     assert samples["explainer_rows_in_flight", ""] == 0
     assert samples["explainer_searches_in_flight", ""] == 0
     assert samples["explainer_queue_depth", ""] == 0
