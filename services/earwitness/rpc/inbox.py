@@ -9,7 +9,7 @@ from earwitness.errors import DeadlineExceeded, ResourceExhausted
 from earwitness.rpc.auth import NOBODY, caller_name
 
 Message = TypeVar("Message")
-GRACE_S = 0.05
+GRACE_S = 0.25
 """A message that is here by then was no burden: those of ordinary size come with the headers of their call."""
 RETRY_AFTER_S = 1.0
 

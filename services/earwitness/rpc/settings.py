@@ -49,7 +49,7 @@ class ServerSettings(BaseSettings):
     first_message_s: float = Field(default=10.0, gt=0)
     """Seconds that the first message of a call may take to arrive, before the call is ended with DEADLINE_EXCEEDED."""
     max_slow_messages: int = Field(default=16, ge=1)
-    """Messages that arrive slowly, in over 50 ms, at once; each takes memory of up to max_message_bytes. A call with
+    """Messages that arrive slowly, in over 250 ms, at once; each takes memory of up to max_message_bytes. A call with
     one more is refused with RESOURCE_EXHAUSTED; quick messages do not count."""
     max_watches: int = Field(default=256, ge=1)
     """Streams of health and reflection that are open; one more is refused with RESOURCE_EXHAUSTED. Single health checks

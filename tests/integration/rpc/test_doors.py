@@ -94,7 +94,7 @@ async def test_slow_messages_are_bounded_and_quick_ones_pass(tokens: Path) -> No
         other.whole(next(iter(set(ada) - other.ended)), b"")  # then there is room for another
         await until(lambda: len(other.ended) == 5)
         held = other.call(f"/{SERVICE}/Unary", bearer("b"))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
         assert held not in other.ended
 
 
