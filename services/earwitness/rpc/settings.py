@@ -41,7 +41,7 @@ class ServerSettings(BaseSettings):
     peer_connections: int = Field(default=500, ge=1)
     """Connections of one address; where it has more they are closed within a second, those of which no call was let in
     first. Callers behind one proxy or translated address count as one."""
-    max_connection_streams: int = Field(default=100, ge=1)
+    max_connection_streams: int = Field(default=128, ge=1)
     """Calls open on one connection; clients hold more back until one ends."""
     max_connection_idle_s: float | None = Field(default=300.0, gt=0)
     """Connections without a call for so long, in seconds, are closed; clients connect anew with their next call. Unset:
