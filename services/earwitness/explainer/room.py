@@ -45,7 +45,7 @@ class Room:
                 self._require_all(sizes, limit, held)
             elif (largest := max(sizes)) > limit:
                 raise InvalidArgument(
-                    "search.rows",
+                    "max_response_bytes",
                     f"one explanation with {_named(held)} takes up to {largest} bytes, a message of this call at "
                     f"most {limit}; {'ask for fewer artefacts, or ' if held else ''}{RAISE}",
                 )

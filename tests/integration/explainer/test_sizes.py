@@ -86,7 +86,7 @@ async def test_each_message_of_a_stream_fits(explainer: Running) -> None:
     message = search(pb.Row(seed=1), steps=3000)
     request = pb.StreamExplainRequest(search=message, artefacts=[TRAJECTORY], max_response_bytes=30_000)
     refused = await failure(anext(aiter(explainer.stub.StreamExplain(request))))
-    assert (refused.code, refused.violations[0].field) == (grpc.StatusCode.INVALID_ARGUMENT, "search.rows")
+    assert (refused.code, refused.violations[0].field) == (grpc.StatusCode.INVALID_ARGUMENT, "max_response_bytes")
     request.max_response_bytes = 40_000
     *_, found, summary = [event async for event in explainer.stub.StreamExplain(request)]
     assert len(found.explanation.trajectory.activations) == 3001
