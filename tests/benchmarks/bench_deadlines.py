@@ -131,11 +131,16 @@ def busy(count: int) -> Iterator[None]:
             each.join()
 
 
-async def measured(started: Service, cases: list[Case], model: str, calls: int) -> list[tuple[Case, list[Call]]]:
+async def measured(
+    started: Service, cases: list[Case], model: str, calls: int, *, cold: bool
+) -> list[tuple[Case, list[Call]]]:
     """Every case, so many calls each; a line of output for each."""
     options = [("grpc.max_receive_message_length", LARGEST)]
     async with grpc.aio.insecure_channel(started.address, options=options) as channel:
         stub: Any = explainer_pb2_grpc.ExplainerServiceStub(channel)
+        if not cold:
+            for _ in range(3):
+                await stub.Explain(pb.ExplainRequest(search=search(model, 2, 5), artefacts=ARTEFACTS["all"]))
         for rows in sorted({case.rows for case in cases}):
             begun = time.monotonic()
             request = pb.StreamExplainRequest(search=search(model, rows, 5))
@@ -171,6 +176,7 @@ async def main() -> int:
     parser.add_argument("--artefacts", nargs="+", choices=ARTEFACTS, default=list(ARTEFACTS))
     parser.add_argument("--deadlines", type=float, nargs="+", default=[1.0, 2.0, 3.0, 5.0], help="seconds")
     parser.add_argument("--kinds", nargs="+", choices=("unary", "streamed"), default=["unary", "streamed"])
+    parser.add_argument("--cold", action="store_true", help="begin before what renders is loaded")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     cases = [
@@ -188,7 +194,7 @@ async def main() -> int:
         settings = {"backend": "local", "model_repository": repository, "data_dir": Path(folder) / "data"}
         async with service("explainer", **settings) as started:
             with busy(given.busy):
-                found = await measured(started, cases, given.model, given.calls)
+                found = await measured(started, cases, given.model, given.calls, cold=given.cold)
     good = sum(not each.said for _, made in found for each in made)
     count = sum(len(made) for _, made in found)
     print(f"{good} of {count} good")

@@ -10,7 +10,7 @@ from earwitness.explainer.admission import Admission
 from earwitness.explainer.errors import ModelNotFound, UnknownFeatures
 from earwitness.explainer.explaining import Explaining, Explanation, Found
 from earwitness.explainer.metrics import ExplainerMetrics
-from earwitness.explainer.pacing import Pacing
+from earwitness.explainer.pacing import USABLE, Pacing
 from earwitness.explainer.plan import (
     Artefact,
     Limits,
@@ -91,7 +91,7 @@ class Explainer:
         TimeoutError; InferenceUnavailable, InferenceFailed; ModelExchanged when other weights are served since the
         search was planned.
         """
-        end_s = math.inf if time_left_s is None else time.monotonic() + time_left_s
+        end_s = math.inf if time_left_s is None else time.monotonic() + USABLE * time_left_s
         check_limits(request, self._limits)
         bundle = await self.model(request.model)
         plan = plan_search(request, bundle)

@@ -6,6 +6,8 @@ What follows the search is expected to take what it took lately, so that a busy 
 from earwitness.explainer.search import Budget
 from earwitness.rpc.context import RETURN_MARGIN_S
 
+USABLE = 0.95
+"""This part of a caller's time: a machine that is busy takes the rest unseen, the more the longer."""
 MAX_RESERVED = 0.5
 """At most this part of the time is kept for what follows, and of the rest for rendering: an estimate may be far off."""
 FIRST_ROW_S = 0.002
@@ -16,10 +18,12 @@ BYTE_S = 3e-8
 """Seconds to encode, copy and send one byte: a few times what that takes on a machine with nothing else to do."""
 STALLS_S, STALLS_SHARE = 0.4, 0.25
 """While a library is loaded, every other thread stands still now and then: seconds, and part of the time left."""
-MARGIN = 3.0
+MARGIN = 2.0
 """So many times what rows took on the average: a mean is exceeded every other time."""
 MEMORY = 0.98
 """Weight of the past in the running mean of rows."""
+MEAN_FADES = 0.999
+"""How much of the highest such mean is still expected of the row after: a machine is busy by fits and starts."""
 FADES = 0.7
 """How much of the slowest passes is still expected of the next ones."""
 
@@ -30,6 +34,7 @@ class Pacing:
     def __init__(self) -> None:
         self._row_s = {True: FIRST_ROW_S, False: FIRST_ROW_S}
         """By whether all rows travel in one message: then sending them is no part of it."""
+        self._expected_row_s = dict(self._row_s)
         self._passes_s: dict[tuple[str, int], float] = {}
         """By the model and the order of magnitude of the rows."""
 
@@ -37,11 +42,12 @@ class Pacing:
         """Seconds to keep, of `left_s`, for encoding and sending so many explanations and for the answer's way back;
         `loading` while libraries are loaded beside it."""
         stalls_s = max(STALLS_S, STALLS_SHARE * left_s) if loading else 0.0
-        return RETURN_MARGIN_S + stalls_s + MARGIN * self._row_s[whole] * rows + BYTE_S * byte_count
+        return RETURN_MARGIN_S + stalls_s + MARGIN * self._expected_row_s[whole] * rows + BYTE_S * byte_count
 
     def handed_over(self, seconds: float, *, whole: bool) -> None:
         """One explanation took so long."""
         self._row_s[whole] = MEMORY * self._row_s[whole] + (1 - MEMORY) * min(seconds, SLOWEST_ROW_S)
+        self._expected_row_s[whole] = max(self._row_s[whole], MEAN_FADES * self._expected_row_s[whole])
 
     def passed(self, model: str, rows: int, seconds: float) -> None:
         """The passes through generator and classifier took so long."""
