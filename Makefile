@@ -104,12 +104,13 @@ jamendo: $(DEV) ## train as published on the Jamendo set, evaluate: make jamendo
 	@$(BIN)/earwitness evaluate classifier $(TRAINED)/svd-jamendo/best.pt --corpus $(TRAINED)/corpus-jamendo \
 	  --table $(TRAINED)/svd-jamendo/files.csv
 
-bench: tools ## speed of the service beside PyTorch, of sweeps, of the scorer beside SciPy, throughput; into out/bench
+bench: tools ## speed of the service beside PyTorch, of sweeps, of the scorer beside SciPy, freezing, throughput; into out/bench
 	@mkdir -p out/bench
 	@$(BIN)/python -m tests.benchmarks.bench_row_steps --json out/bench/row_steps.json
 	@$(BIN)/python -m tests.benchmarks.bench_startup --json out/bench/startup.json
 	@$(BIN)/python -m tests.benchmarks.bench_sweep --json out/bench/sweep.json
 	@$(BIN)/python -m tests.benchmarks.bench_frechet --json out/bench/frechet.json
+	@$(BIN)/python -m tests.benchmarks.bench_freeze --json out/bench/freeze.json
 	@$(BIN)/earwitness bench svd-r1 --out out/bench/throughput --force
 
 fuzz: $(DEV) ## 10 000 fuzzed requests to every RPC of real services (REQUESTS=N): what is no proper answer, and by what

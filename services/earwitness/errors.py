@@ -8,6 +8,7 @@ EarwitnessError
 ├── Aborted                a concurrent change won (an etag that is old, a lease that was lost)
 ├── ResourceExhausted      over a limit; try again after `retry_after_s`
 ├── Unavailable            a neighbour (Triton, the store, a service) cannot be reached now
+├── DataLoss               what was stored is damaged; only who runs the service can help
 ├── DeadlineExceeded       the caller's time ran out before there was anything to return
 └── Internal               a defect of ours
 
@@ -101,6 +102,13 @@ class Unavailable(EarwitnessError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class DataLoss(EarwitnessError):
+    """What was stored cannot be read any more: not the caller's fault, nor a defect; a backup helps."""
+
+    code = "DATA_LOSS"
+    reason = "DATA_LOSS"
 
 
 class DeadlineExceeded(EarwitnessError):

@@ -39,7 +39,7 @@ class PostgresServer:
         """Returns when it takes connections."""
         words = ("listen_addresses=", "fsync=off", "shared_buffers=16MB", "max_connections=100")
         self._process = subprocess.Popen(
-            [_program("postgres"), "-D", str(self._data), "-k", str(self._folder), *(f"-c{word}" for word in words)],
+            [installed("postgres"), "-D", str(self._data), "-k", str(self._folder), *(f"-c{word}" for word in words)],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder, **self._user,
         )  # fmt: skip
         give_up = time.monotonic() + PATIENCE_S
@@ -70,7 +70,9 @@ class PostgresServer:
         return f"host={self._folder} user=earwitness dbname={database} connect_timeout=5"
 
     def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run([_program(program), *arguments], check=True, capture_output=True, cwd=self._folder, **self._user)
+        subprocess.run(
+            [installed(program), *arguments], check=True, capture_output=True, cwd=self._folder, **self._user
+        )
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         shutil.rmtree(folder)
 
 
-def _program(name: str) -> str:
+def installed(name: str) -> str:
     """Debian keeps the server's programs off the PATH, one folder for each major version: the newest's."""
     kept = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
     found = str(kept[-1]) if kept else shutil.which(name)

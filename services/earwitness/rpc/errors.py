@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from earwitness.errors import (
     AlreadyExists,
+    DataLoss,
     DeadlineExceeded,
     EarwitnessError,
     Internal,
@@ -129,7 +130,7 @@ class ErrorInterceptor(CallInterceptor):
             raise CancelledError from late
         except EarwitnessError as err:
             failure = err
-            if isinstance(err, Internal):
+            if isinstance(err, Internal | DataLoss):
                 _logger.exception("%s failed: %s", method.path, err.message)
             else:
                 # Nobody in particular is refused for what anybody would be: then the call's own line says enough.

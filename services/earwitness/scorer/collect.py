@@ -4,19 +4,31 @@ A collector is fed rows, or the bodies that other collectors wrote, in any order
 store keeps of it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.scorer.frechet import Factored, factor, factor_rows, gaussian_of
+from earwitness.scorer.frechet import Factored, eigenvalues_of, factor_rows, factor_statistics
 from earwitness.scorer.selection import SelectedRows, Selection, merge, select
-from earwitness.scorer.statistics import Accumulator, Statistics, from_upper_triangle, upper_triangle
+from earwitness.scorer.statistics import (
+    Accumulator,
+    Statistics,
+    from_lower_triangle,
+    lower_triangle,
+    upper_triangle,
+)
 from earwitness.storage import blobs
 
 FloatRows = NDArray[np.float32] | NDArray[np.float64]
 """Rows as they were sent. Of both kinds together float64 ones are made, which hold either exactly."""
+
+_HELD_BYTES = 4 * 2**20
+"""What small shards may take before they are counted together: counting each by itself costs far more."""
+_HELD_ROWS = 256
+"""The same, of rows: what is held of extreme ones beside the k, and counted at once of all."""
 
 
 @dataclass(frozen=True)
@@ -38,26 +50,31 @@ class Frozen:
         against that, any distance would be a vast one."""
         constant = minimum == maximum
         if gaussian.variance[constant].any():
-            mean, variance, root = gaussian.mean.copy(), gaussian.variance.copy(), gaussian.root.copy()
-            mean[constant], variance[constant], root[constant] = minimum[constant], 0.0, 0.0
-            gaussian = Factored(gaussian.count, mean, variance, root)
+            variance, root = gaussian.variance.copy(), gaussian.root.copy()
+            variance[constant], root[constant] = 0.0, 0.0
+            gaussian = replace(gaussian, variance=variance, root=root, eigenvalues=eigenvalues_of(root))
+        if (gaussian.mean[constant] != minimum[constant]).any():
+            gaussian = replace(gaussian, mean=np.where(constant, minimum, gaussian.mean))
         return cls(gaussian, minimum, maximum)
 
     @property
     def byte_count(self) -> int:
         """Memory that it takes."""
         gaussian = self.gaussian
-        return 4 * gaussian.mean.nbytes + gaussian.root.nbytes
+        return 4 * gaussian.mean.nbytes + gaussian.root.nbytes + gaussian.eigenvalues.nbytes
 
     def to_body(self) -> bytes:
-        """For the store."""
+        """For the store: of a triangular root the triangle."""
         gaussian = self.gaussian
+        root = gaussian.root
+        triangular = root.shape[0] == root.shape[1] and not any(row[at + 1 :].any() for at, row in enumerate(root))
         return blobs.encode(
             {
                 "count": np.array(gaussian.count, dtype=np.int64),
                 "mean": gaussian.mean,
                 "variance": gaussian.variance,
-                "root": gaussian.root,
+                "eigenvalues": gaussian.eigenvalues,
+                "factor": lower_triangle(root) if triangular else root,
                 "minimum": self.minimum,
                 "maximum": self.maximum,
             }
@@ -70,7 +87,14 @@ class Frozen:
         Raises: CorruptBlob.
         """
         arrays = blobs.decode(body)
-        gaussian = Factored(int(arrays["count"]), arrays["mean"], arrays["variance"], arrays["root"])
+        if "root" in arrays:  # as it was at first: of orthogonal columns, whose squared lengths are the eigenvalues
+            root = arrays["root"]
+            eigenvalues = np.square(root).sum(axis=0)
+        else:
+            root, eigenvalues = arrays["factor"], arrays["eigenvalues"]
+            if root.ndim == 1:
+                root = from_lower_triangle(root, len(arrays["mean"]))
+        gaussian = Factored(int(arrays["count"]), arrays["mean"], arrays["variance"], root, eigenvalues)
         return cls.of(gaussian, arrays["minimum"], arrays["maximum"])
 
 
@@ -117,14 +141,15 @@ class AllRows:
         self._unit_count = unit_count
         self._rows: list[FloatRows] = []
         self._row_count = 0
+        self._groups: list[dict[str, blobs.Array]] = []
+        self._group_bytes = 0
         self._accumulator: Accumulator | None = None
 
     def add_rows(self, rows: FloatRows, shard_id: str, first_row: int) -> None:
         """Takes rows [N, D]; where they come from does not matter."""
         self._rows.append(rows)
         self._row_count += len(rows)
-        # N rows of float32 are 4 N D bytes, their scatter's upper triangle is 4 D (D + 1).
-        if self._row_count > self._unit_count + 1:
+        if self._must_fold and self._row_count * rows.itemsize * self._unit_count > _HELD_BYTES:
             self._fold()
 
     def add_body(self, body: bytes) -> None:
@@ -133,33 +158,53 @@ class AllRows:
         if "rows" in arrays:
             self.add_rows(arrays["rows"], "", 0)
             return
-        scatter = from_upper_triangle(arrays["scatter"], self._unit_count)
-        statistics = Statistics(int(arrays["count"]), arrays["mean"], scatter, arrays["minimum"], arrays["maximum"])
-        self._fold().add(statistics)
+        self._groups.append(arrays)
+        self._group_bytes += len(body)
+        if self._group_bytes > _HELD_BYTES:
+            self._fold()
 
     def body(self) -> bytes:
         """The rows, or count, mean, packed scatter, minimum and maximum."""
-        if self._accumulator is None:
-            return blobs.encode({"rows": self._stacked()})
-        return statistics_body(self._fold().statistics())
+        if not self._must_fold:
+            return blobs.encode({"rows": self._stacked(self._rows)})
+        return statistics_body(self._fold().shared())
 
     def frozen(self) -> Frozen:
         """Raises: ValueError for fewer than two rows."""
-        if self._accumulator is None:
-            return _frozen_rows(self._stacked())
-        statistics = self._fold().statistics()
-        return Frozen.of(factor(gaussian_of(statistics)), statistics.minimum, statistics.maximum)
+        if not self._must_fold:
+            return _frozen_rows(self._stacked(self._rows))
+        statistics = self._fold().shared()
+        return Frozen.of(factor_statistics(statistics), statistics.minimum.copy(), statistics.maximum.copy())
+
+    @property
+    def _must_fold(self) -> bool:
+        """N rows are 4 N D bytes, their scatter's upper triangle is 4 D (D + 1)."""
+        return self._accumulator is not None or bool(self._groups) or self._row_count > self._unit_count + 1
 
     def _fold(self) -> Accumulator:
-        """Turns the rows held into statistics; returns those."""
+        """Turns what is held into statistics; returns those."""
         if self._accumulator is None:
             self._accumulator = Accumulator(self._unit_count)
-        self._accumulator.add_rows(self._stacked())
+        for piece in _pieces(self._rows):
+            self._accumulator.add_rows(self._stacked(piece))
         self._rows, self._row_count = [], 0
+        self._add_groups(self._accumulator)
         return self._accumulator
 
-    def _stacked(self) -> FloatRows:
-        return np.concatenate([np.empty((0, self._unit_count), dtype=np.float32), *self._rows])
+    def _add_groups(self, accumulator: Accumulator) -> None:
+        if not self._groups:
+            return
+        counts = np.array([arrays["count"] for arrays in self._groups], np.float64)
+        means = np.array([arrays["mean"] for arrays in self._groups])
+        minimum = np.min([arrays["minimum"] for arrays in self._groups], axis=0)
+        maximum = np.max([arrays["maximum"] for arrays in self._groups], axis=0)
+        scatters = [arrays["scatter"] for arrays in self._groups]
+        scatter = scatters[0] if len(scatters) == 1 else np.sum(scatters, axis=0)
+        self._groups, self._group_bytes = [], 0
+        accumulator.add_groups(counts, means, scatter, minimum, maximum)
+
+    def _stacked(self, rows: list[FloatRows]) -> FloatRows:
+        return np.concatenate([np.empty((0, self._unit_count), dtype=np.float32), *rows])
 
 
 class ExtremeRows:
@@ -168,6 +213,7 @@ class ExtremeRows:
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
         self._parts: list[SelectedRows] = []
+        self._row_count = 0
 
     def add_rows(self, rows: FloatRows, shard_id: str, first_row: int) -> None:
         """Takes rows [N, D], which begin at row `first_row` of a shard."""
@@ -192,13 +238,29 @@ class ExtremeRows:
 
     def _add(self, part: SelectedRows) -> None:
         self._parts.append(part)
-        # Merging only now and then keeps the work per row constant and the rows held below three times k.
-        if sum(len(each.rows) for each in self._parts) > 2 * self._selection.k:
+        self._row_count += len(part.rows)
+        # Merging only now and then keeps the work per row constant, and the rows held not far above k.
+        if self._row_count > self._selection.k + max(self._selection.k // 4, _HELD_ROWS):
             self._merged()
 
     def _merged(self) -> SelectedRows:
         self._parts = [merge(self._parts, self._selection)]
+        self._row_count = len(self._parts[0].rows)
         return self._parts[0]
+
+
+def _pieces(parts: list[FloatRows]) -> Iterator[list[FloatRows]]:
+    """The parts in a few pieces: counted one by one they take long, all at once as much memory again."""
+    piece: list[FloatRows] = []
+    row_count = 0
+    for part in parts:
+        piece.append(part)
+        row_count += len(part)
+        if row_count >= _HELD_ROWS:
+            yield piece
+            piece, row_count = [], 0
+    if piece:
+        yield piece
 
 
 def _frozen_rows(rows: FloatRows) -> Frozen:

@@ -1,17 +1,17 @@
 """Messages to values and back; every refusal names the request's field."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar, get_args
 
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.tensors import decode
 from earwitness.rpc.times import timestamp
 from earwitness.rpc.validate import resource_id, sha256_hex, versioned_id
-from earwitness.scorer.partials import Form, Partial
+from earwitness.scorer.partials import Form
 from earwitness.scorer.ranking import Ranked
+from earwitness.scorer.reads import Reading
 from earwitness.scorer.references import (
-    MAX_CHUNK_BYTES,
     Datatype,
     NewReference,
     Reference,
@@ -187,21 +187,19 @@ def version_message(of_reference_id: str, version: Version) -> pb.ReferenceVersi
     )
 
 
-def statistics_messages(
-    reference: Reference, version: Version, partial: Partial
-) -> Iterator[pb.ReadStatisticsResponse]:
+async def statistics_messages(reading: Reading) -> AsyncIterator[pb.ReadStatisticsResponse]:
     """The header of a version's statistics, then their bytes in chunks."""
     yield pb.ReadStatisticsResponse(
         header=pb.StatisticsHeader(
-            reference=reference_message(reference),
-            version=version_message(reference.reference_id, version),
-            sha256=partial.sha256,
-            form=_FORMS[partial.form],
-            datatype=partial.datatype,
+            reference=reference_message(reading.reference),
+            version=version_message(reading.reference.reference_id, reading.version),
+            sha256=reading.statistics.sha256,
+            form=_FORMS[reading.statistics.form],
+            datatype=reading.statistics.datatype,
         )
     )
-    for start in range(0, len(partial.data), MAX_CHUNK_BYTES):
-        yield pb.ReadStatisticsResponse(chunk=partial.data[start : start + MAX_CHUNK_BYTES])
+    async for chunk in reading.chunks:
+        yield pb.ReadStatisticsResponse(chunk=chunk)
 
 
 def score_message(score: Score) -> pb.Score:

@@ -4,8 +4,8 @@ EarwitnessError
 ├── NotFound            ReferenceNotFound, VersionNotFound
 ├── AlreadyExists       ReferenceExists, ShardExists
 ├── FailedPrecondition  ReferenceMismatch, NotFrozen, TooFewRows
-├── Aborted             EtagMismatch
-└── ResourceExhausted   TooManyAppends
+├── Aborted             EtagMismatch, AlreadyFolded
+└── ResourceExhausted   TooManyAppends, TooManyFreezes, TooManyReads, FreezeTooLarge
 
 Those of its database are in `earwitness.storage.errors`.
 """
@@ -110,6 +110,15 @@ class EtagMismatch(Aborted):
         )
 
 
+class AlreadyFolded(Aborted):
+    """What a freeze was to fold is not there any more: another freeze was faster."""
+
+    reason = "ALREADY_FOLDED"
+
+    def __init__(self, reference_id: str) -> None:
+        super().__init__(f"references/{reference_id} was frozen or deleted by another call meanwhile; try again")
+
+
 class TooManyAppends(ResourceExhausted):
     """As many shards, partials among them, are being received as this server takes."""
 
@@ -117,3 +126,37 @@ class TooManyAppends(ResourceExhausted):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} shards are being received, the most this server takes at once; try again soon")
+
+
+class TooManyFreezes(ResourceExhausted):
+    """As many freezes of large references wait for their turn as this server lets."""
+
+    reason = "TOO_MANY_FREEZES"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} freezes of large references wait for their turn, the most this server lets wait; try again later",
+            retry_after_s=10.0,
+        )
+
+
+class FreezeTooLarge(ResourceExhausted):
+    """The process that folds a reference was ended by the system."""
+
+    reason = "FREEZE_TOO_LARGE"
+
+    def __init__(self, reference_id: str, signal: int) -> None:
+        super().__init__(
+            f"the process that was to freeze references/{reference_id} was ended by signal {signal}, as it is where "
+            "memory runs out; nothing was changed",
+            retry_after_s=60.0,
+        )
+
+
+class TooManyReads(ResourceExhausted):
+    """As many statistics are being read as this server sends at once."""
+
+    reason = "TOO_MANY_READS"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"statistics are being sent to {limit} readers, the most this server takes; try again soon")

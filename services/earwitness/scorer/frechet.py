@@ -2,7 +2,8 @@
 
 With the reference's covariance factored as Σr = R Rᵀ and the centred batch Xc [M, D], the only hard term is
 Tr (Σb Σr)^½ = the sum of the singular values of Xc R / √(M - 1). It is real, never negative, needs no regulariser, and
-costs O(M D r) where a D x D matrix root costs O(D³) with a large constant.
+costs O(M D r) where a D x D matrix root costs O(D³) with a large constant. Any R will do: triangular where Σr has full
+rank, the centred rows themselves where there are fewer of them than dimensions.
 
 Source: Dowson & Landau 1982 for the distance; Heusel et al. 2017 for its use as a score.
 """
@@ -17,6 +18,8 @@ from earwitness.scorer.statistics import Rows, Statistics, from_rows
 MIN_ROWS = 2
 _ROUNDING = 10 * float(np.finfo(np.float64).eps)
 """What is below the largest value times the dimensions times this is a zero that was rounded."""
+_PIVOTS = 64
+"""Columns of a root that are found before what they explain is taken off the whole matrix."""
 
 
 @dataclass(frozen=True)
@@ -32,31 +35,26 @@ class Gaussian:
 class Factored:
     """A Gaussian ready to be scored against.
 
-    `mean` and `variance` (the covariance's diagonal) are [D] float64; `root` is [D, r] float64 with orthogonal
-    columns and covariance = root rootᵀ, r being its rank.
+    `mean` and `variance` (the covariance's diagonal) are [D] float64; `root` is [D, r] float64 with covariance = root
+    rootᵀ; `eigenvalues` are those of the covariance that are not 0, float64, in ascending order.
     """
 
     count: int
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
     root: NDArray[np.float64]
+    eigenvalues: NDArray[np.float64]
 
     @property
     def dimension_count(self) -> int:
         """D."""
         return int(self.mean.shape[0])
 
-    @property
-    def eigenvalues(self) -> NDArray[np.float64]:
-        """[r] float64: the covariance's eigenvalues that are not 0, in no particular order."""
-        return np.asarray(np.square(self.root).sum(axis=0))
-
     def unit(self, index: int) -> "Factored":
         """The one-dimensional Gaussian of one unit."""
-        one = slice(index, index + 1)
-        variance = self.variance[one]
-        root = np.sqrt(variance)[np.newaxis] if variance[0] > 0 else np.empty((1, 0))
-        return Factored(self.count, self.mean[one], variance, root)
+        variance = self.variance[index : index + 1]
+        spread = variance[variance > 0]
+        return Factored(self.count, self.mean[index : index + 1], variance, np.sqrt(spread)[np.newaxis], spread)
 
 
 @dataclass(frozen=True)
@@ -96,18 +94,34 @@ def gaussian_of(statistics: Statistics) -> Gaussian:
 
     Raises: ValueError for fewer than two rows.
     """
-    if statistics.count < MIN_ROWS:
-        raise ValueError(f"a covariance needs at least {MIN_ROWS} rows, got {statistics.count}")
+    _require_count(statistics.count)
     return Gaussian(statistics.count, statistics.mean, statistics.scatter / (statistics.count - 1))
 
 
 def factor(reference: Gaussian) -> Factored:
-    """Factors a covariance once (eigenvectors scaled by the roots of the eigenvalues): O(D³)."""
-    values, vectors = np.linalg.eigh(reference.covariance)
-    # The rounded zeros of a rank-deficient covariance are dropped: their roots would not be small.
-    kept = values > values[-1] * len(values) * _ROUNDING
-    root = vectors[:, kept] * np.sqrt(values[kept])
-    return Factored(reference.count, reference.mean, np.diagonal(reference.covariance).copy(), root)
+    """Factors a covariance once: O(D³)."""
+    return _factor(reference.count, reference.mean, reference.covariance, freedom=1)
+
+
+def factor_statistics(statistics: Statistics) -> Factored:
+    """Factors the Gaussian of rows known by their statistics, without another [D, D] matrix for its covariance.
+
+    What rounding left in `statistics.scatter` of units that never change is set to 0 there.
+
+    Raises: ValueError for fewer than two rows.
+    """
+    _require_count(statistics.count)
+    constant = statistics.minimum == statistics.maximum
+    if np.diagonal(statistics.scatter)[constant].any():
+        statistics.scatter[constant] = 0.0
+        statistics.scatter[:, constant] = 0.0
+    return _factor(statistics.count, statistics.mean.copy(), statistics.scatter, freedom=statistics.count - 1)
+
+
+def eigenvalues_of(root: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Those of root rootᵀ that are not 0, in ascending order."""
+    found = np.linalg.eigvalsh(root.T @ root).astype(np.float64, copy=False)
+    return found[_not_zero(found, len(root))]
 
 
 def factor_rows(rows: Rows) -> Factored:
@@ -116,16 +130,75 @@ def factor_rows(rows: Rows) -> Factored:
     Raises: ValueError for fewer than two rows.
     """
     _require_rows(rows)
-    if len(rows) > rows.shape[1]:
-        return factor(gaussian(rows))
+    count = len(rows)
+    if count > rows.shape[1]:
+        return factor_statistics(from_rows(rows))
     mean, centred = _centre(rows)
-    centred /= np.sqrt(len(rows) - 1)
-    # Σ = Xcᵀ Xc = (Xcᵀ U)(Xcᵀ U)ᵀ for the eigenvectors U of the small matrix Xc Xcᵀ.
-    _, vectors = np.linalg.eigh(centred @ centred.T)
-    root = centred.T @ vectors
+    centred[:, (rows == rows[0]).all(axis=0)] = 0.0  # what rounding left of units that never change
+    centred /= np.sqrt(count - 1)
+    variance = np.einsum("nd,nd->d", centred, centred)
+    # Σ = Xcᵀ Xc already. The N rows of Xc sum to 0: a reflection that turns (1, ..., 1) into the last axis leaves
+    # nothing of the last row.
+    spread = centred[:-1] - centred[-1] / (np.sqrt(count) + 1)
+    del centred
+    gram = spread @ spread.T
+    eigenvalues = np.linalg.eigvalsh(gram).astype(np.float64, copy=False)
+    kept = _not_zero(eigenvalues, rows.shape[1])
+    if kept.all():
+        return Factored(count, mean, variance, spread.T, eigenvalues)
+    # Rows that depend on each other: Σ = (Xcᵀ U)(Xcᵀ U)ᵀ for the eigenvectors U of the small matrix Xc Xcᵀ.
+    root = spread.T @ np.linalg.eigh(gram)[1]
     lengths = np.linalg.norm(root, axis=0)
     root = root[:, lengths > lengths.max() * rows.shape[1] * _ROUNDING]
-    return Factored(len(rows), mean, np.einsum("nd,nd->d", centred, centred), root)
+    return Factored(count, mean, variance, root, np.square(root).sum(axis=0))
+
+
+def _factor(count: int, mean: NDArray[np.float64], scatter: NDArray[np.float64], freedom: int) -> Factored:
+    """Factors `scatter` / `freedom`, with two or three [D, D] matrices of memory beside `scatter`."""
+    dimension_count = len(mean)
+    variance = np.diagonal(scatter) / freedom
+    live = variance > 0
+    # Units that never change, as behind a ReLU, are common, and what is left has full rank as a rule.
+    part = scatter if live.all() else scatter[np.ix_(live, live)]
+    eigenvalues = np.linalg.eigvalsh(part).astype(np.float64, copy=False)
+    # The rounded zeros of a rank-deficient covariance are dropped: their roots would not be small.
+    kept = _not_zero(eigenvalues, dimension_count)
+    found = np.linalg.cholesky(part) if kept.all() else _pivoted_root(part, int(np.count_nonzero(kept)))
+    found /= np.sqrt(freedom)
+    root = found
+    if part is not scatter:
+        root = np.zeros((dimension_count, found.shape[1]))
+        root[live] = found
+    return Factored(count, mean, variance, root, eigenvalues[kept] / freedom)
+
+
+def _not_zero(eigenvalues: NDArray[np.floating], dimension_count: int) -> NDArray[np.bool_]:
+    """Which of the `eigenvalues`, in ascending order, are more than rounding."""
+    return np.asarray(eigenvalues > eigenvalues.max(initial=0.0) * dimension_count * _ROUNDING)
+
+
+def _pivoted_root(matrix: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
+    """[D, r] with `matrix` = root rootᵀ, r at most `rank`, that of the positive semidefinite [D, D] `matrix`.
+
+    Source: Higham 1990, Cholesky with complete pivoting: of what is left the unit of most variance comes next, so that
+    the search ends with the rank.
+    """
+    rest = matrix.copy()
+    rows = np.zeros((rank, len(matrix)))  # of rootᵀ
+    for start in range(0, rank, _PIVOTS):
+        block = rows[start : start + _PIVOTS]
+        left = rest.diagonal().copy()
+        for index, row in enumerate(block):
+            pivot = int(np.argmax(left))
+            if left[pivot] <= 0:
+                return rows[: start + index].T
+            row[:] = rest[pivot] - block[:index, pivot] @ block[:index]
+            row /= np.sqrt(left[pivot])
+            left -= row * row
+            left[pivot] = -np.inf
+        for top in range(0, len(rest), 512):  # in parts: no third matrix for the product
+            rest[top : top + 512] -= block[:, top : top + 512].T @ block
+    return rows.T
 
 
 def centre(rows: Rows, reference: Factored) -> Centred:
@@ -178,6 +251,11 @@ def _rank(centred: NDArray[np.float64], magnitude: float) -> int:
     """Singular values above what rounding leaves of rows of this `magnitude` once their mean is taken off."""
     values = _singular_values(centred)
     return int(np.count_nonzero(values > max(values[0], magnitude) * max(centred.shape) * _ROUNDING))
+
+
+def _require_count(count: int) -> None:
+    if count < MIN_ROWS:
+        raise ValueError(f"a covariance needs at least {MIN_ROWS} rows, got {count}")
 
 
 def _require_rows(rows: Rows) -> None:

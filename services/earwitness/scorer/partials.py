@@ -6,9 +6,7 @@ rows      [rows, D] float32 or float64; of a selection its rows, the most extrem
 All little-endian. How many rows they stand for is said beside them.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,40 +15,17 @@ from numpy.typing import NDArray
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.collect import FloatRows, collector, statistics_body
 from earwitness.scorer.intake import Content, ShardRows
-from earwitness.scorer.references import LARGEST, MAX_PARTIAL_BYTES, Datatype, NewReference, Shard
+from earwitness.scorer.references import LARGEST, MAX_PARTIAL_BYTES, NewReference, Shard
 from earwitness.scorer.selection import Selection, sort_keys
 from earwitness.scorer.statistics import Statistics, from_upper_triangle
-from earwitness.storage import blobs
 
 Form = Literal["moments", "rows"]
 
-_ARRAYS: Mapping[Form, Sequence[str]] = {"moments": ("mean", "minimum", "maximum", "scatter"), "rows": ("rows",)}
+ARRAYS: Mapping[Form, Sequence[str]] = {"moments": ("mean", "minimum", "maximum", "scatter"), "rows": ("rows",)}
 """What the store calls the parts of each, in their order."""
 _ROUNDING = 1e-6
 """What statistics may be off, of the size of what they are made from: as much as computing them in FP32 costs."""
 _BYTES_PER_MOMENT = 8
-
-
-@dataclass(frozen=True)
-class Partial:
-    """Statistics as they leave."""
-
-    form: Form
-    data: bytes
-    sha256: str
-    datatype: Datatype
-
-
-def partial_of(body: bytes) -> Partial:
-    """What the store keeps, as others take it.
-
-    Raises: CorruptBlob.
-    """
-    arrays = blobs.decode(body)
-    form: Form = "rows" if "rows" in arrays else "moments"
-    data = b"".join(arrays[name].tobytes() for name in _ARRAYS[form])
-    datatype: Datatype = "FP32" if arrays[_ARRAYS[form][0]].dtype == np.float32 else "FP64"
-    return Partial(form, data, hashlib.sha256(data).hexdigest(), datatype)
 
 
 def content_of(form: Form, shard: Shard, of: NewReference) -> Content:

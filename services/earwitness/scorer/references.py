@@ -9,7 +9,7 @@ import numpy as np
 
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.validate import new_resource_id, require_range, require_text, sha256_hex
-from earwitness.scorer.errors import EtagMismatch, ReferenceMismatch, VersionNotFound
+from earwitness.scorer.errors import EtagMismatch, NotFrozen, ReferenceMismatch, VersionNotFound
 from earwitness.scorer.selection import MAX_SELECTED, MIN_SELECTED, Selection
 
 MAX_UNITS = 4096
@@ -64,14 +64,24 @@ class Version:
     unit_maximum: float | None
 
 
+VersionKey = tuple[int, Version]
+"""What no other version ever has, not even one of the same name and number in a store that was restored meanwhile: the
+reference's key, and when the version was made and of what."""
+
+
 @dataclass(frozen=True)
 class Reference:
-    """A reference as it is now. `key` is the store's own, never used twice; versions are oldest first."""
+    """A reference as it is now; versions are oldest first.
+
+    `key` and `last_shard`, that of the newest shard, are the store's own, never used twice, even where the store was
+    restored from a backup meanwhile.
+    """
 
     key: int
     content: NewReference
     row_count: int
     shard_count: int
+    last_shard: int
     versions: tuple[Version, ...]
     create_time: datetime
 
@@ -82,8 +92,10 @@ class Reference:
 
     @property
     def etag(self) -> str:
-        """Shards and versions are only ever added, so their counts tell every state apart."""
-        state = f"{self.key}:{self.shard_count}:{len(self.versions)}"
+        """Shards and versions are only ever added, so their counts tell every state apart; but a restored store may
+        come to the same counts in another way, so the newest of each are in it, too."""
+        newest = self.versions[-1].create_time.isoformat() if self.versions else ""
+        state = f"{self.key}:{self.shard_count}:{self.last_shard}:{len(self.versions)}:{newest}"
         return f'"{hashlib.blake2b(state.encode(), digest_size=8).hexdigest()}"'
 
     def require_etag(self, given: str) -> None:
@@ -116,6 +128,16 @@ class Reference:
         if not 1 <= number <= len(self.versions):
             raise VersionNotFound(self.reference_id, number, len(self.versions))
         return self.versions[number - 1]
+
+    def newest_or(self, number: int | None) -> Version:
+        """The newest version unless `number` names another. Raises: VersionNotFound; NotFrozen."""
+        if number is None and not self.versions:
+            raise NotFrozen(self.reference_id)
+        return self.version(number or len(self.versions))
+
+    def version_key(self, version: Version) -> VersionKey:
+        """By which one of its versions is remembered."""
+        return self.key, version
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ async def build_server(settings: ScorerSettings) -> RpcServer:
         compute_threads=settings.compute_threads,
         cache_bytes=settings.cache_bytes,
         max_concurrent_appends=settings.max_concurrent_appends,
+        max_concurrent_reads=settings.max_concurrent_reads,
+        max_concurrent_freezes=settings.max_concurrent_freezes,
+        max_waiting_freezes=settings.max_waiting_freezes,
     )
 
     async def close() -> None:

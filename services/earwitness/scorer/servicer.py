@@ -50,8 +50,9 @@ class ScorerServicer(scorer_pb2_grpc.ScorerServiceServicer):
     ) -> AsyncIterator[pb.ReadStatisticsResponse]:
         """See the proto."""
         reference_id, number = convert.versioned_reference_id(request.name, "name")
-        for message in convert.statistics_messages(*await self._scorer.read(reference_id, number)):
-            yield message
+        async with self._scorer.reading(reference_id, number) as reading:
+            async for message in convert.statistics_messages(reading):
+                yield message
 
     async def FreezeReference(  # noqa: N802
         self, request: pb.FreezeReferenceRequest, context: ServicerContext

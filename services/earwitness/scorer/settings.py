@@ -24,7 +24,16 @@ class ScorerSettings(StoreSettings, ServerSettings):
     """Shards received at once, by AppendActivations and MergeStatistics; one more is refused with RESOURCE_EXHAUSTED.
     Each takes up to 64 MiB of memory, a partial 320 MiB, and three matrices of units x units float64 when every row is
     selected."""
+    max_concurrent_reads: int = Field(default=32, ge=1)
+    """Statistics sent at once, by ReadStatistics; one more is refused with RESOURCE_EXHAUSTED. Each takes a few
+    MiB of memory, however slowly it is read."""
     append_idle_s: float = Field(default=30.0, gt=0)
     """Seconds that a shard being received may stand still before the call is ended with DEADLINE_EXCEEDED."""
+    max_concurrent_freezes: int = Field(default=1, ge=1)
+    """Freezes of large references (more than 512 units, 500 new shards or 16 MiB of them) at once, each in a process
+    of its own, on one thread, that gives way to scores. One of 4096 units takes 450 MiB of memory."""
+    max_waiting_freezes: int = Field(default=8, ge=0)
+    """Freezes of large references that wait for their turn; one more is refused with RESOURCE_EXHAUSTED. Equal ones
+    count once."""
     compute_threads: int = Field(default=4, ge=1)
     """Threads that compute scores, versions and shards."""

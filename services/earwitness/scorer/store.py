@@ -5,39 +5,34 @@ the segments that no version holds yet into the state of the newest version, wri
 the segments' bodies, in one transaction.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from earwitness.errors import InvalidArgument
-from earwitness.scorer.errors import ReferenceExists, ReferenceNotFound, ShardExists, VersionNotFound
+from earwitness.scorer.errors import AlreadyFolded, ReferenceExists, ReferenceNotFound, ShardExists, VersionNotFound
+from earwitness.scorer.plan import AT_ONCE, BYTES_AT_ONCE, FreezePlan, Segment, pages
 from earwitness.scorer.references import NewReference, Reference, Shard, Source, Version
 from earwitness.scorer.schema import reference, segment, version
 from earwitness.scorer.selection import Kind, Selection
-from earwitness.storage.columns import microseconds, time_of
+from earwitness.storage.columns import microseconds, new_key, time_of
 from earwitness.storage.database import Database
-
-
-@dataclass(frozen=True)
-class FreezePlan:
-    """A reference, and the keys of the segments that no version of it holds yet."""
-
-    reference: Reference
-    segments: tuple[int, ...]
+from earwitness.storage.errors import StoreDamaged
+from earwitness.storage.large import LargeValue
 
 
 class ReferenceStore:
-    """All methods are synchronous, may be called from any thread, and raise StoreUnavailable."""
+    """All methods are synchronous, may be called from any thread, and raise StoreUnavailable and StoreDamaged."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def count(self) -> int:
-        """Number of references."""
+        """Number of references. Raises: StoreDamaged, too, once damage was seen."""
+        self._database.require_sound()
         with self._database.reading() as connection:
             return int(connection.execute(select(func.count()).select_from(reference)).scalar_one())
 
@@ -47,6 +42,7 @@ class ReferenceStore:
         Raises: InvalidArgument when the request id belongs to another request; ReferenceExists.
         """
         values = {
+            "key": new_key(),
             "request_id": request_id,
             "reference_id": new.reference_id,
             "model": new.source.model,
@@ -115,44 +111,63 @@ class ReferenceStore:
             "row_count": shard.row_count,
             "body": body,
         }
-        try:
-            with self._database.writing() as connection:
-                connection.execute(insert(segment).values(values))
-                return True
-        except IntegrityError as err:
-            with self._database.reading() as connection:
-                if _has_shard(connection, of, shard):
-                    return False
-            raise ReferenceNotFound(of.reference_id) from err
+        while True:
+            try:
+                with self._database.writing() as connection:
+                    connection.execute(insert(segment).values(key=new_key(), **values))
+                    return True
+            except IntegrityError as err:
+                with self._database.reading() as connection:
+                    if _has_shard(connection, of, shard):
+                        return False
+                    if not _load(connection, reference.c.key == of.key):
+                        raise ReferenceNotFound(of.reference_id) from err
+                # What is left is a key that another server drew in the same microsecond.
 
     def plan_freeze(self, reference_id: str, etag: str) -> FreezePlan:
         """What is to be folded into the next version. Raises: ReferenceNotFound; EtagMismatch."""
         with self._database.reading() as connection:
             found = _get(connection, reference_id)
             found.require_etag(etag)
+            columns = (segment.c.key, func.length(segment.c.body))
             pending = (segment.c.reference_key == found.key) & segment.c.version.is_(None)
-            keys = connection.execute(select(segment.c.key).where(pending).order_by(segment.c.key)).scalars()
-            return FreezePlan(found, tuple(keys))
+            query = select(*columns).where(pending).order_by(segment.c.key)
+            return FreezePlan(found, tuple(Segment(*row) for row in connection.execute(query)))
 
-    def segment_body(self, key: int) -> bytes | None:
-        """What a shard left; None once a version holds it."""
-        return self._blob(select(segment.c.body).where(segment.c.key == key))
+    def bodies(self, plan: FreezePlan) -> Iterator[LargeValue | Sequence[bytes]]:
+        """What the plan's shards left, in their order: small ones together, large ones each to be read in pieces.
 
-    def version_state(self, of: Reference, number: int) -> bytes | None:
-        """What the next version builds on; None when the reference was deleted."""
-        return self._blob(select(version.c.state).where(_is_version(of, number)))
+        Raises: AlreadyFolded when a version, of another freeze, holds one of them, or the reference was deleted.
+        """
+        for page in pages(plan.segments):
+            if page[0].byte_count > BYTES_AT_ONCE:
+                yield LargeValue(self._database, segment.c.body, segment.c.key == page[0].key)
+                continue
+            keys = [each.key for each in page]
+            query = select(segment.c.body).where(_unfolded(keys))
+            with self._database.reading() as connection:
+                bodies = connection.execute(query.order_by(segment.c.key)).scalars().all()
+            if len(bodies) < len(page):
+                raise AlreadyFolded(plan.reference.reference_id)
+            yield bodies
+
+    def version_state(self, of: Reference, number: int) -> LargeValue:
+        """What the next version builds on; gone when the reference was deleted."""
+        return LargeValue(self._database, version.c.state, _is_version(of, number))
 
     def version_frozen(self, of: Reference, number: int) -> bytes:
         """What batches are scored against. Raises: VersionNotFound when the reference was deleted."""
-        frozen = self._blob(select(version.c.frozen).where(_is_version(of, number)))
+        with self._database.reading() as connection:
+            query = select(version.c.frozen).where(_is_version(of, number))
+            frozen = cast(bytes | None, connection.execute(query).scalar_one_or_none())
         if frozen is None:
             raise VersionNotFound(of.reference_id, number, 0)
         return frozen
 
-    def add_version(self, plan: FreezePlan, etag: str, new: Version, state: bytes, frozen: bytes) -> Version | None:
-        """Writes a version of the plan's segments; None when another version was written since the plan was made.
+    def add_version(self, plan: FreezePlan, etag: str, new: Version, state: bytes, frozen: bytes) -> Version:
+        """Writes a version of the plan's segments.
 
-        Raises: ReferenceNotFound; EtagMismatch.
+        Raises: AlreadyFolded when another version was written since the plan was made; ReferenceNotFound; EtagMismatch.
         """
         values = {
             "reference_key": plan.reference.key,
@@ -169,15 +184,20 @@ class ReferenceStore:
             found = _lock(connection, plan.reference.reference_id)
             found.require_etag(etag)
             if found.key != plan.reference.key or found.versions != plan.reference.versions:
-                return None
+                raise AlreadyFolded(found.reference_id)
             connection.execute(insert(version).values(values))
-            folded = update(segment).where(segment.c.key == bindparam("folded")).values(version=new.number, body=None)
-            connection.execute(folded, [{"folded": key} for key in plan.segments])
+            keys = [each.key for each in plan.segments]
+            for start in range(0, len(keys), AT_ONCE):
+                part = keys[start : start + AT_ONCE]
+                folded = update(segment).where(_unfolded(part)).values(version=new.number, body=None)
+                changed = connection.execute(folded).rowcount
+                if changed < len(part):  # the store was restored meanwhile: undone as a whole
+                    raise AlreadyFolded(found.reference_id)
             return _get(connection, plan.reference.reference_id).versions[-1]
 
-    def _blob(self, query: Select[Any]) -> bytes | None:
-        with self._database.reading() as connection:
-            return cast(bytes | None, connection.execute(query).scalar_one_or_none())
+    def tell_damage(self, err: StoreDamaged) -> None:
+        """Take note of damage in what was read."""
+        self._database.tell_damage(err)
 
 
 def _lock(connection: Connection, reference_id: str) -> Reference:
@@ -205,7 +225,9 @@ def _load(connection: Connection, condition: ColumnElement[bool], limit: int | N
     own = segment.c.reference_key == reference.c.key
     row_count = select(func.coalesce(func.sum(segment.c.row_count), 0)).where(own).scalar_subquery()
     shard_count = select(func.count()).select_from(segment).where(own).scalar_subquery()
-    query = select(reference, row_count.label("row_count"), shard_count.label("shard_count")).where(condition)
+    last_shard = select(func.coalesce(func.max(segment.c.key), 0)).where(own).scalar_subquery()
+    counted = (row_count.label("row_count"), shard_count.label("shard_count"), last_shard.label("last_shard"))
+    query = select(reference, *counted).where(condition)
     rows = connection.execute(query.order_by(reference.c.reference_id).limit(limit)).all()
     versions = _load_versions(connection, [row.key for row in rows])
     return [_reference(row, versions[row.key]) for row in rows]
@@ -235,9 +257,15 @@ def _reference(row: Row[Any], versions: Sequence[Version]) -> Reference:
         ),
         row_count=int(row.row_count),
         shard_count=row.shard_count,
+        last_shard=row.last_shard,
         versions=tuple(versions),
         create_time=time_of(row.create_time_us),
     )
+
+
+def _unfolded(keys: Sequence[int]) -> ColumnElement[bool]:
+    # By nothing that the other index has: SQLite would go through all of the reference's shards for each page of them.
+    return segment.c.key.in_(keys) & segment.c.body.is_not(None)
 
 
 def _is_version(of: Reference, number: int) -> ColumnElement[bool]:

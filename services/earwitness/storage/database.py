@@ -10,11 +10,12 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, cast, create_engine, event, extract, func, literal
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from earwitness import tracing
-from earwitness.storage.errors import StoreUnavailable
+from earwitness.errors import EarwitnessError
+from earwitness.storage.errors import StoreDamaged, StoreUnavailable
 from earwitness.storage.metrics import Access, StoreMetrics
 
 BUSY_TIMEOUT_S = 30.0
@@ -25,6 +26,9 @@ ANSWER_TIMEOUT_S = 60
 """How long PostgreSQL may take for a statement, and a network without an answer is waited for."""
 POOL_SIZE = 16
 _WRITES = "earwitness_writes"
+_DAMAGED_SQLITE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_DAMAGED_POSTGRESQL = ("XX001", "XX002")
+"""Of a data page and of an index."""
 _logger = logging.getLogger(__name__)
 
 
@@ -34,10 +38,12 @@ class Database:
     def __init__(self, url: str, metrics: StoreMetrics | None = None) -> None:
         """`url` is one that `require_url` takes; nothing is opened yet. The folder of a SQLite file is made."""
         self._metrics = metrics
+        self._damage: StoreDamaged | None = None
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._file = _File(Path(str(parsed.database))) if self.is_sqlite else None
-        connect = {} if self.is_sqlite else _postgresql_limits()
+        # A statement that the driver keeps for the next time keeps what it was given, too: a version of 100 MiB.
+        connect = {"cached_statements": 0} if self.is_sqlite else _postgresql_limits()
         self.engine: Engine = create_engine(
             parsed, pool_size=POOL_SIZE, pool_pre_ping=not self.is_sqlite, connect_args=connect
         )
@@ -52,7 +58,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction for several reads of one state. Raises: StoreUnavailable."""
+        """A transaction for several reads of one state. Raises: StoreUnavailable; StoreDamaged."""
         with self._transaction("read", self._reader) as connection:
             yield connection
 
@@ -60,14 +66,14 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed at the end of the block and undone by an exception.
 
-        Raises: StoreUnavailable; sqlalchemy's IntegrityError for a constraint.
+        Raises: StoreUnavailable; StoreDamaged; sqlalchemy's IntegrityError for a constraint.
         """
         with self._transaction("write", self._writer) as connection:
             yield connection
 
     @contextmanager
     def _transaction(self, access: Access, engine: Engine) -> Iterator[Connection]:
-        with self._counted(access), _failures():
+        with self._counted(access), self._failures():
             self._require_file()
             with engine.begin() as connection:
                 yield connection
@@ -83,12 +89,72 @@ class Database:
         try:
             with tracing.repeated(f"store {access}", {}):
                 yield
-        except StoreUnavailable:
+        except (StoreUnavailable, StoreDamaged):
             failed = True
             raise
         finally:
             if self._metrics is not None:
                 self._metrics.transaction(access, perf_counter() - start, failed=failed)
+
+    def require_sound(self) -> None:
+        """Raises: StoreDamaged when damage of a SQLite file was seen since this began: it may be anywhere in it.
+
+        PostgreSQL is not judged by one page: what else is in it is served, by all servers of it.
+        """
+        if self._damage is not None:
+            raise self._damage
+
+    def tell_damage(self, err: StoreDamaged) -> None:
+        """Take note of damage that was seen in what was read."""
+        if self.is_sqlite:
+            self._damage = err
+
+    @contextmanager
+    def judging(self) -> Iterator[None]:
+        """Take note of damage that is found in what was read. Raises: StoreDamaged."""
+        try:
+            yield
+        except StoreDamaged as err:
+            self.tell_damage(err)
+            raise
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (DBAPIError, PoolTimeoutError, sqlite3.Error) as err:
+            if complaint := _damage(err):
+                raise self._damaged(complaint) from err
+            if isinstance(err, OperationalError | InterfaceError | PoolTimeoutError | sqlite3.OperationalError):
+                _logger.warning("the database cannot be used: %s", err)
+                raise StoreUnavailable() from err
+            raise
+        except StoreDamaged as err:  # found in what was read
+            self.tell_damage(err)
+            raise
+        except EarwitnessError:
+            raise
+        except Exception as err:
+            # A row that reads like no row of ours: a defect, unless SQLite finds that the file is not as it wrote it.
+            if complaint := self._check():
+                raise self._damaged(complaint) from err
+            raise
+
+    def _damaged(self, complaint: str) -> StoreDamaged:
+        err = StoreDamaged(complaint)
+        self.tell_damage(err)
+        return err
+
+    def _check(self) -> str:
+        """What SQLite finds wrong with its file; nothing of PostgreSQL."""
+        if not self.is_sqlite:
+            return ""
+        try:
+            with self._reader.connect() as connection:
+                found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
+        except (DBAPIError, PoolTimeoutError, sqlite3.Error) as err:
+            return _damage(err)
+        return "" if found == "ok" else " ".join(found.split())
 
     def close(self) -> None:
         """Closes all connections."""
@@ -183,10 +249,14 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-@contextmanager
-def _failures() -> Iterator[None]:
-    try:
-        yield
-    except (OperationalError, InterfaceError, PoolTimeoutError, sqlite3.OperationalError) as err:
-        _logger.warning("the database cannot be used: %s", err)
-        raise StoreUnavailable() from err
+def _damage(err: Exception) -> str:
+    """What a database complains of that cannot read what it wrote; nothing for anything else that may go wrong."""
+    of_driver = getattr(err, "orig", err)
+    code, state = getattr(of_driver, "sqlite_errorcode", 0), getattr(of_driver, "sqlstate", "")
+    damaged = (
+        (code & 0xFF) in _DAMAGED_SQLITE
+        or state in _DAMAGED_POSTGRESQL
+        # The driver's own complaint of text that is none.
+        or (isinstance(of_driver, sqlite3.OperationalError) and "Could not decode to UTF-8" in str(of_driver))
+    )
+    return " ".join(str(of_driver).split()) if damaged else ""

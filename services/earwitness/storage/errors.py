@@ -3,10 +3,10 @@
 EarwitnessError
 ├── FailedPrecondition  SchemaOutdated, SchemaUnknown, StoreUnusable
 ├── Unavailable         StoreUnavailable
-└── Internal            CorruptBlob
+└── DataLoss            StoreDamaged ← CorruptBlob
 """
 
-from earwitness.errors import FailedPrecondition, Internal, Unavailable
+from earwitness.errors import DataLoss, FailedPrecondition, Unavailable
 
 
 class SchemaOutdated(FailedPrecondition):
@@ -39,7 +39,9 @@ class StoreUnusable(FailedPrecondition):
     reason = "STORE_UNUSABLE"
 
     def __init__(self, complaint: str) -> None:
-        super().__init__(f"the database cannot be used: {complaint}; repair it, or choose another (--database-url)")
+        super().__init__(
+            f"the database cannot be used: {complaint}; restore a backup, or choose another (--database-url)"
+        )
 
 
 class StoreUnavailable(Unavailable):
@@ -51,7 +53,18 @@ class StoreUnavailable(Unavailable):
         super().__init__("the database cannot be reached now; nothing was changed that is not acknowledged")
 
 
-class CorruptBlob(Internal):
-    """Stored bytes are not what was written."""
+class StoreDamaged(DataLoss):
+    """What the database holds is not what was written."""
 
-    reason = "STORE_CORRUPT"
+    reason = "STORE_DAMAGED"
+
+    def __init__(self, complaint: str) -> None:
+        super().__init__(
+            f"what the service stored is damaged ({complaint}); another try will not help, only a backup, to be "
+            "restored by whoever runs the service"
+        )
+        self.complaint = complaint
+
+
+class CorruptBlob(StoreDamaged):
+    """Stored bytes are not what was written."""

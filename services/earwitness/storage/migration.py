@@ -18,7 +18,7 @@ from sqlalchemy.exc import DatabaseError
 from earwitness.errors import EarwitnessError
 from earwitness.storage.columns import NAMING_CONVENTION
 from earwitness.storage.database import Database
-from earwitness.storage.errors import SchemaOutdated, SchemaUnknown, StoreUnusable
+from earwitness.storage.errors import SchemaOutdated, SchemaUnknown, StoreDamaged, StoreUnusable
 
 
 @dataclass(frozen=True)
@@ -106,5 +106,7 @@ def _complaints() -> Iterator[None]:
         yield
     except CommandError as err:
         raise SchemaUnknown(str(err)) from err
+    except StoreDamaged as err:
+        raise StoreUnusable(err.complaint) from err
     except (DatabaseError, sqlite3.DatabaseError) as err:
         raise StoreUnusable(" ".join(str(getattr(err, "orig", err)).split())) from err

@@ -31,6 +31,7 @@ RAISED: dict[type[errors.EarwitnessError], errors.EarwitnessError] = {
         errors.Aborted("the etag is old; read again"),
         errors.ResourceExhausted("32 searches are running", retry_after_s=1.5),
         errors.Unavailable("triton is away", retry_after_s=0.25),
+        errors.DataLoss("what was stored is damaged; restore a backup"),
         errors.DeadlineExceeded("no step was done"),
         errors.Internal("secret: /var/lib/earwitness"),
     )

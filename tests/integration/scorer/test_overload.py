@@ -17,7 +17,6 @@ from tests.integration.scorer.running import (
     creation,
     parts,
     running,
-    scoring,
 )
 
 
@@ -89,14 +88,4 @@ async def test_health_tells_when_the_store_cannot_be_read(scorer: Running, tmp_p
         other.execute("ALTER TABLE away RENAME TO reference")
     assert (await anext(statuses)).status == health_pb2.HealthCheckResponse.SERVING
     watch.cancel()
-    await assert_works(scorer)
-
-
-async def test_a_changed_blob_is_an_internal_error_that_tells_nothing(scorer: Running, tmp_path: Path) -> None:
-    await scorer.frozen_reference(ROWS)
-    with closing(sqlite3.connect(tmp_path / "scorer.db", isolation_level=None)) as other:
-        other.execute("UPDATE version SET frozen = CAST(x'00' || frozen AS BLOB)")
-    failure = await scorer.refusal("Score", scoring(ROWS))
-    assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "STORE_CORRUPT")
-    assert failure.request_id in failure.message
     await assert_works(scorer)

@@ -93,7 +93,7 @@ def test_a_file_that_is_no_database_stops_the_start_with_one_line(tmp_path: Path
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "the database cannot be used: file is not a database; repair it, or choose another" in line
+    assert "the database cannot be used: file is not a database; restore a backup, or choose another" in line
 
 
 async def test_replicas_on_one_postgresql_append_to_one_reference(postgresql: PostgresServer) -> None:

@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness.scorer.collect import Collector, Frozen, collector
+from earwitness.scorer.collect import Collector, Frozen, collector, statistics_body
+from earwitness.scorer.frechet import frechet_distance
 from earwitness.scorer.selection import ALL, Selection
+from earwitness.scorer.statistics import from_rows
 from earwitness.scorer.uncertainty import NoiseFloor, noise_floor
+from earwitness.storage import blobs
 from earwitness.storage.errors import CorruptBlob
 
 
@@ -99,10 +102,12 @@ def test_a_body_is_never_larger_than_the_statistics() -> None:
 
 
 def test_extreme_rows_hold_few_rows_in_memory() -> None:
-    one = collector(Selection("top", 0, 10), 2)
-    for start in range(0, 5000, 8):
-        one.add_rows(rows_of(8, 2, start), "s", start)
-    assert sum(len(part.rows) for part in one._parts) <= 30  # type: ignore[attr-defined]
+    """Not far above k, however many shards there are."""
+    for k in (10, 2000):
+        one = collector(Selection("top", 0, k), 2)
+        for start in range(0, 8000, 8):
+            one.add_rows(rows_of(8, 2, start), "s", start)
+            assert sum(len(part.rows) for part in one._parts) <= k + max(256, k // 4)  # type: ignore[attr-defined]
 
 
 def test_frozen_round_trip_and_one_unit() -> None:
@@ -111,6 +116,7 @@ def test_frozen_round_trip_and_one_unit() -> None:
     again = Frozen.from_body(frozen.to_body())
     assert_same(again, frozen)
     assert again.byte_count == frozen.byte_count > 0
+    np.testing.assert_array_equal(again.gaussian.eigenvalues, frozen.gaussian.eigenvalues)
     assert_gaussian_of(again.unit(1), rows[:, 1:2])
 
 
@@ -128,6 +134,38 @@ def test_a_unit_that_never_varies_has_no_variance_of_rounding(count: int) -> Non
     constant = np.full((count, 20), 0.1)
     dead = collected({"s": constant}, ALL).frozen()
     assert noise_floor(dead.gaussian, 30, 0) == NoiseFloor(0.0, 0.0)
+
+
+@pytest.mark.parametrize("units", [4, 40])
+def test_a_version_of_the_first_layout_is_read(units: int) -> None:
+    """As versions were stored before: eigenvectors, of the lengths of the eigenvalues' roots, under another name."""
+    rows = rows_of(60, units)
+    now = collected({"s": rows}, ALL).frozen()
+    values, vectors = np.linalg.eigh(np.cov(rows.astype(np.float64).T))
+    gaussian = now.gaussian
+    arrays = {"mean": gaussian.mean, "variance": gaussian.variance, "root": vectors * np.sqrt(values)}
+    body = blobs.encode({"count": np.array(60, np.int64), **arrays, "minimum": now.minimum, "maximum": now.maximum})
+    before = Frozen.from_body(body)
+    assert_same(before, now)
+    batch = rows_of(20, units, seed=1)
+    for floor in (before, now):
+        assert noise_floor(floor.gaussian, 20, 0).median == pytest.approx(noise_floor(gaussian, 20, 0).median, rel=1e-9)
+    old, new = (frechet_distance(batch, each.gaussian).distance for each in (before, now))
+    assert old == pytest.approx(new, rel=1e-9)
+
+
+def test_many_small_partials_are_as_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted together, a few at once; means far from 0 and from each other."""
+    pieces = [rows_of(12, 5, seed) + np.float32(100 * seed) for seed in range(50)]
+    whole = collector(ALL, 5)
+    monkeypatch.setattr("earwitness.scorer.collect._HELD_BYTES", 4000)
+    for piece in pieces:
+        whole.add_body(statistics_body(from_rows(piece)))
+    rows = np.concatenate(pieces)
+    frozen, wide = whole.frozen(), rows.astype(np.float64)
+    np.testing.assert_allclose(frozen.gaussian.mean, wide.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(frozen.gaussian.root @ frozen.gaussian.root.T, np.cov(wide.T), rtol=1e-9)
+    np.testing.assert_array_equal(frozen.minimum, wide.min(axis=0))
 
 
 @pytest.mark.parametrize("selection", [ALL, Selection("top", 0, 5)])

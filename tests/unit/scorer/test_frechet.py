@@ -110,6 +110,29 @@ def test_rank_deficient_on_both_sides_equals_the_small_problem() -> None:
         assert large.distance == pytest.approx(small.distance, rel=1e-6)
 
 
+@pytest.mark.parametrize("dependent", [False, True])
+def test_units_that_never_change_and_units_that_others_make(dependent: bool) -> None:
+    """Dead units, sums of others, more than one block of pivots: the root has the rank, and is one."""
+    generator = np.random.default_rng(5)
+    rows = generator.standard_normal((400, 150))
+    rows[:, ::10] = 0
+    if dependent:
+        rows[:, 3], rows[:, 5] = rows[:, 1] + rows[:, 2], 7 * rows[:, 4]
+    reference = factor_rows(rows)
+    rank = 150 - 15 - 2 * dependent
+    covariance = np.cov(rows.T)
+    assert reference.root.shape == (150, rank)
+    np.testing.assert_allclose(reference.root @ reference.root.T, covariance, atol=1e-12)
+    np.testing.assert_allclose(reference.eigenvalues, np.linalg.eigvalsh(covariance)[-rank:], rtol=1e-9)
+    batch = generator.standard_normal((40, 150))
+    values, vectors = np.linalg.eigh(covariance)
+    root = (vectors * np.sqrt(values.clip(0)))[:, -rank:]
+    cross = np.linalg.svd((batch - batch.mean(axis=0)) @ root, compute_uv=False)
+    expected = np.square(batch.mean(axis=0) - rows.mean(axis=0)).sum() + np.cov(batch.T).trace() + covariance.trace()
+    expected -= 2 * cross.sum() / np.sqrt(39)
+    assert frechet_distance(batch, reference).distance == pytest.approx(expected, rel=1e-9)
+
+
 def test_the_two_ways_to_factor_agree() -> None:
     generator = np.random.default_rng(4)
     reference_rows, rows = generator.standard_normal((20, 50)), generator.standard_normal((35, 50))
@@ -176,13 +199,13 @@ def test_one_unit_of_a_factored_gaussian() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 3), (0, 3), (3,), (4, 0)])
 def test_fewer_than_two_rows_are_refused(shape: tuple[int, ...]) -> None:
-    reference = Factored(5, np.zeros(3), np.ones(3), np.eye(3))
+    reference = Factored(5, np.zeros(3), np.ones(3), np.eye(3), np.ones(3))
     for refuse in (gaussian, factor_rows, lambda rows: frechet_distance(rows, reference)):
         with pytest.raises(ValueError, match=r"at least 2 \(one row has no covariance\)"):
             refuse(np.zeros(shape))
 
 
 def test_other_dimensions_are_refused() -> None:
-    reference = Factored(5, np.zeros(3), np.ones(3), np.eye(3))
+    reference = Factored(5, np.zeros(3), np.ones(3), np.eye(3), np.ones(3))
     with pytest.raises(ValueError, match="rows have 2 dimensions, the reference has 3"):
         frechet_distance(np.zeros((4, 2)), reference)

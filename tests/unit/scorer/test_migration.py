@@ -41,7 +41,7 @@ def test_a_file_that_is_no_database_is_unusable(tmp_path: Path) -> None:
     (tmp_path / "scorer.db").write_text("a letter, not a database " * 100)
     database = Database(f"sqlite:///{tmp_path / 'scorer.db'}")
     for use in (SCHEMA.migrate, SCHEMA.require):
-        with pytest.raises(StoreUnusable, match=r"^the database cannot be used: file is not a database; repair it"):
+        with pytest.raises(StoreUnusable, match=r"^the database cannot be used: file is not a database; restore a"):
             use(database)
     database.close()
 

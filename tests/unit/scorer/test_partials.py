@@ -1,7 +1,7 @@
 """A partial is taken for what it stands for, refused where no rows can have it, and given out as it is."""
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,8 @@ import pytest
 
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.collect import Collector, collector, statistics_body
-from earwitness.scorer.partials import Form, content_of, partial_of, require_possible
+from earwitness.scorer.outgoing import Outgoing
+from earwitness.scorer.partials import Form, content_of, require_possible
 from earwitness.scorer.references import MAX_PARTIAL_BYTES, MAX_UNITS, NewReference, Shard, Source
 from earwitness.scorer.selection import ALL, MAX_SELECTED, Selection
 from earwitness.scorer.statistics import Statistics, from_rows
@@ -28,6 +29,22 @@ def collected(rows: np.ndarray, selection: Selection) -> Collector:
     return made
 
 
+@dataclass(frozen=True)
+class Given:
+    """A partial as it leaves."""
+
+    form: Form
+    data: bytes
+    sha256: str
+
+
+def given_out(body: bytes) -> Given:
+    """All chunks of what the store keeps."""
+    outgoing = Outgoing.of(len(body), lambda start, count: body[start : start + count])
+    data = b"".join(body[start : start + count] for start, count in outgoing.chunks())
+    return Given(outgoing.form, data, outgoing.sha256)
+
+
 def body_of(form: Form, data: bytes, row_count: int, selection: Selection = ALL, units: int = UNITS) -> bytes:
     """What the store keeps of a partial."""
     of = NewReference("r", Source("m", "0" * 64, "l", units), "p", selection, "")
@@ -43,11 +60,11 @@ def body_of(form: Form, data: bytes, row_count: int, selection: Selection = ALL,
 @pytest.mark.parametrize("count", [1, UNITS + 1, UNITS + 2, 300])
 def test_what_is_given_out_is_taken_in_bit_for_bit(selection: Selection, count: int) -> None:
     body = collected(rows_of(count), selection).body()
-    partial = partial_of(body)
+    partial = given_out(body)
     assert partial.form == ("moments" if selection == ALL and count > UNITS + 1 else "rows")
     assert partial.sha256 == hashlib.sha256(partial.data).hexdigest()
     again = body_of(partial.form, partial.data, count, selection)
-    assert partial_of(again) == partial
+    assert given_out(again) == partial
     if count > 1:
         before, after = collector(selection, UNITS), collector(selection, UNITS)
         before.add_body(body)
@@ -57,7 +74,7 @@ def test_what_is_given_out_is_taken_in_bit_for_bit(selection: Selection, count: 
 
 def test_the_layout_of_moments() -> None:
     statistics = from_rows(np.array([[1.0, 10.0], [3.0, 10.0], [5.0, 40.0]]))
-    partial = partial_of(statistics_body(statistics))
+    partial = given_out(statistics_body(statistics))
     assert np.frombuffer(partial.data, "<f8").tolist() == [3, 20, 1, 10, 5, 40, 8, 60, 600]
     assert len(partial.data) == 4 * 2 * (2 + 7)
 
@@ -65,8 +82,8 @@ def test_the_layout_of_moments() -> None:
 @pytest.mark.parametrize("selection", [TOP, BOTTOM])
 def test_ties_keep_the_order_in_which_they_came(selection: Selection) -> None:
     rows = np.round(rows_of(100))
-    partial = partial_of(collected(rows, selection).body())
-    assert partial_of(body_of("rows", partial.data, 100, selection)) == partial
+    partial = given_out(collected(rows, selection).body())
+    assert given_out(body_of("rows", partial.data, 100, selection)) == partial
 
 
 def test_a_partial_over_the_limit_is_refused_before_it_is_sent() -> None:
@@ -85,7 +102,7 @@ def test_selected_rows_have_no_moments() -> None:
 
 @pytest.mark.parametrize("selection", [TOP, BOTTOM])
 def test_rows_out_of_order_are_named(selection: Selection) -> None:
-    rows = np.frombuffer(partial_of(collected(rows_of(40), selection).body()).data, "<f4").reshape(-1, UNITS)
+    rows = np.frombuffer(given_out(collected(rows_of(40), selection).body()).data, "<f4").reshape(-1, UNITS)
     swapped = rows[[0, 1, 2, 3, 5, 4, 6, 7]]
     with pytest.raises(InvalidArgument, match="row 5 is more extreme in unit 1 than the one before") as caught:
         body_of("rows", swapped.tobytes(), 40, selection)

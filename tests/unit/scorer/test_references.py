@@ -1,7 +1,7 @@
 """What is allowed in a reference, and what tells its states and sources apart."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -23,7 +23,7 @@ from earwitness.scorer.selection import ALL, Selection
 SOURCE = Source("svd-r1", "ab" * 32, "fc9", 64)
 NEW = NewReference("top-50", SOURCE, "log-mel-80@1", Selection("top", 63, 50), "real songs\nof 2026")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-REFERENCE = Reference(1, NEW, 100, 2, (Version(1, 60, 50, NOW, 0.0, 1.0),), NOW)
+REFERENCE = Reference(1, NEW, 100, 2, 7, (Version(1, 60, 50, NOW, 0.0, 1.0),), NOW)
 
 
 def test_what_is_right_passes() -> None:
@@ -79,6 +79,8 @@ def test_every_state_has_its_own_etag() -> None:
         REFERENCE,
         replace(REFERENCE, key=2),
         replace(REFERENCE, shard_count=3),
+        replace(REFERENCE, last_shard=8),  # as many shards, but others, as a restored store may come to have
+        replace(REFERENCE, versions=(replace(REFERENCE.versions[0], create_time=NOW + timedelta(microseconds=1)),)),
         replace(REFERENCE, versions=()),
     ]
     assert len({state.etag for state in states}) == len(states)

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness.scorer.statistics import Accumulator, Statistics, from_rows
+from earwitness.scorer.statistics import (
+    Accumulator,
+    Statistics,
+    from_lower_triangle,
+    from_rows,
+    from_upper_triangle,
+    lower_triangle,
+    upper_triangle,
+)
 
 
 def reference(rows: np.ndarray) -> Statistics:
@@ -81,6 +89,33 @@ def test_a_shard_far_from_the_others_keeps_its_spread() -> None:
     merged = accumulator.statistics()
     assert_same(merged, reference(np.concatenate([near, far])), 1e-13)
     np.testing.assert_allclose(merged.scatter[1, 1], reference(np.concatenate([near, far])).scatter[1, 1], rtol=1e-12)
+
+
+def test_more_units_than_are_worked_on_at_once() -> None:
+    """1100 of them, by rows, by statistics and by groups of rows; symmetric to the last bit."""
+    generator = np.random.default_rng(2)
+    parts = [generator.standard_normal((count, 1100)) + 3 * count for count in (40, 7, 1, 30)]
+    accumulator = Accumulator(1100)
+    accumulator.add_rows(parts[0])
+    accumulator.add(from_rows(parts[1]))
+    groups = [from_rows(part) for part in parts[2:]]
+    accumulator.add_groups(
+        np.array([each.count for each in groups], np.float64),
+        np.array([each.mean for each in groups]),
+        upper_triangle(groups[0].scatter + groups[1].scatter),
+        np.minimum(groups[0].minimum, groups[1].minimum),
+        np.maximum(groups[0].maximum, groups[1].maximum),
+    )
+    got = accumulator.statistics()
+    assert_same(got, reference(np.concatenate(parts)))
+    np.testing.assert_array_equal(got.scatter, got.scatter.T)
+
+
+def test_triangles() -> None:
+    matrix = np.arange(16.0).reshape(4, 4)
+    symmetric = from_upper_triangle(upper_triangle(matrix), 4)
+    np.testing.assert_array_equal(symmetric, np.triu(matrix) + np.triu(matrix, 1).T)
+    np.testing.assert_array_equal(from_lower_triangle(lower_triangle(matrix), 4), np.tril(matrix))
 
 
 def test_a_value_does_not_change_with_its_accumulator() -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import event, text
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.collect import Frozen
 from earwitness.scorer.errors import (
+    AlreadyFolded,
     EtagMismatch,
     ReferenceExists,
     ReferenceNotFound,
@@ -23,7 +24,8 @@ from earwitness.scorer.errors import (
     TooFewRows,
     VersionNotFound,
 )
-from earwitness.scorer.freezing import freeze
+from earwitness.scorer.folding import Stop
+from earwitness.scorer.freezing import freeze, make
 from earwitness.scorer.references import Reference
 from earwitness.scorer.selection import Selection
 from earwitness.scorer.store import ReferenceStore
@@ -111,6 +113,41 @@ def test_a_shard_counts_once(store: ReferenceStore) -> None:
     assert append(store, reference, 0) == [False]
     assert store.has_shard(reference, shard_of(0)[0])
     assert not store.has_shard(reference, shard_of(2)[0])
+
+
+def test_a_key_that_another_server_drew_is_drawn_again(store: ReferenceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = create(store)
+    keys = iter([7, 7, 8])
+    monkeypatch.setattr("earwitness.scorer.store.new_key", lambda: next(keys))
+    assert append(store, reference, 0, 1) == [True, True]
+    assert store.get("r").shard_count == 2
+
+
+def test_what_was_lost_is_not_folded_into_another(store: ReferenceStore, database: Database) -> None:
+    """As where the store is restored while a freeze goes on: of its shards one is not there any more."""
+    reference = create(store)
+    append(store, reference, 0, 1)
+    plan = store.plan_freeze("r", "")
+    with database.writing() as connection:
+        connection.execute(text("DELETE FROM segment WHERE shard_id = 'shard 1'"))
+    with pytest.raises(AlreadyFolded):
+        make(store, plan, "", Stop())
+    assert store.get("r").versions == ()
+    assert freeze(store, "r", "").row_count == 4
+
+
+def test_large_shards_and_pages_of_small_ones(store: ReferenceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = create(store)
+    append(store, reference, *range(30))
+    monkeypatch.setattr("earwitness.scorer.plan.AT_ONCE", 4)
+    for limit in (1, 500):  # each by itself, in pieces; a few together
+        monkeypatch.setattr("earwitness.scorer.plan.BYTES_AT_ONCE", limit)
+        monkeypatch.setattr("earwitness.scorer.store.BYTES_AT_ONCE", limit)
+        monkeypatch.setattr("earwitness.scorer.freezing._PIECE_BYTES", 50)
+        freeze(store, "r", "")
+        append(store, reference, *range(30, 40))
+    last = freeze(store, "r", "")
+    np.testing.assert_allclose(frozen_mean(store, reference, last.number), expected_mean(*range(40)), rtol=1e-12)
 
 
 def test_a_shard_id_with_other_contents_is_refused(store: ReferenceStore) -> None:
@@ -208,7 +245,8 @@ def test_a_stale_etag_stops_a_freeze_before_and_after_the_work(store: ReferenceS
     version = freeze(store, "r", "")
     with pytest.raises(EtagMismatch):
         store.add_version(plan, etag, version, b"", b"")
-    assert store.add_version(plan, "", version, b"", b"") is None, "the other freeze won; nothing was written"
+    with pytest.raises(AlreadyFolded):  # the other freeze won; nothing was written
+        store.add_version(plan, "", version, b"", b"")
     assert store.get("r").versions == (version,)
 
 

@@ -22,7 +22,9 @@ def reference_of(size: int, seed: int = 0) -> Factored:
 
 
 def draw(reference: Factored, count: int, generator: np.random.Generator) -> np.ndarray:
-    return generator.standard_normal((count, reference.root.shape[1])) @ reference.root.T + reference.mean
+    covariance = reference.root @ reference.root.T  # which has many roots: the draws are not to depend on which it is
+    values, vectors = np.linalg.eigh(covariance)
+    return generator.standard_normal((count, len(values))) @ (vectors * np.sqrt(values.clip(0))).T + reference.mean
 
 
 def resampled(rows: np.ndarray, reference: Factored, seed: int, batch_count: int = 1) -> np.ndarray:

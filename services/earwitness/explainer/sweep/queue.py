@@ -24,7 +24,7 @@ from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray, ModelExchanged
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc.errors import status_of
-from earwitness.storage.errors import StoreUnavailable
+from earwitness.storage.errors import StoreDamaged, StoreUnavailable
 
 UNSERVED = "its model is not served"
 _logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class SweepQueue:
                     failing = False
                     continue
                 failing = False
-            except (Unavailable, LeaseLost, ModelExchanged) as err:  # whatever it was, it is tried again
+            except (Unavailable, LeaseLost, ModelExchanged, StoreDamaged) as err:  # whatever it was, it is tried again
                 if not failing:
                     _logger.warning("sweeps wait: %s", err.message)
                 failing = True

@@ -17,7 +17,8 @@ from earwitness.explainer.sweep.leases import Lease, change, nobodys, over, unti
 from earwitness.explainer.sweep.record import NewSweep, Progress, State, SweepRecord
 from earwitness.explainer.sweep.resuming import begin_with, require_resumable
 from earwitness.explainer.sweep.schema import block, curve, ranking, result, sweep
-from earwitness.storage.columns import time_of
+from earwitness.storage.blobs import require_sound
+from earwitness.storage.columns import new_key, time_of
 from earwitness.storage.database import Database, now_us
 
 _PARAMETERS = 10_000
@@ -44,7 +45,7 @@ class StoredResult:
 
 
 class SweepStore:
-    """All methods are synchronous, may be called from any thread, and raise StoreUnavailable."""
+    """All methods are synchronous, may be called from any thread, and raise StoreUnavailable and StoreDamaged."""
 
     def __init__(self, database: Database, longest_lease_s: float = LONGEST_LEASE_S) -> None:
         """`longest_lease_s` is what `claim` is told by all who share the database: no lease is believed that reaches
@@ -62,6 +63,7 @@ class SweepStore:
         SweepNotResumable.
         """
         values = {
+            "key": new_key(),
             "sweep_id": new.sweep_id,
             "request_id": new.request_id,
             "request": new.request,
@@ -269,20 +271,32 @@ class SweepStore:
         """Every block of a sweep."""
         query = select(block.c.row_steps_done, block.c.state).where(block.c.sweep_key == key).order_by(block.c.number)
         with self._database.reading() as connection:
-            return [Checkpoint(row.row_steps_done, row.state) for row in connection.execute(query)]
+            found = [Checkpoint(row.row_steps_done, row.state) for row in connection.execute(query)]
+            for each in found:
+                if each.state is not None:
+                    require_sound(each.state)
+            return found
 
     def curves(self, key: int, number: int) -> list[bytes]:
         """The pieces of a block's curves, in their order."""
         of = (curve.c.sweep_key == key) & (curve.c.block == number)
         with self._database.reading() as connection:
-            return list(connection.execute(select(curve.c.body).where(of).order_by(curve.c.first_step)).scalars())
+            found = list(connection.execute(select(curve.c.body).where(of).order_by(curve.c.first_step)).scalars())
+            for each in found:
+                require_sound(each)
+            return found
 
     def results(
         self, key: int, numbers: Sequence[int] | None = None, *, tensors: bool = False
     ) -> dict[int, StoredResult]:
         """The results that are done, of those with `numbers` unless that is None."""
         columns = [result.c.number, result.c.rows, *([result.c.tensors] if tensors else [])]
-        rows = self._of_results(columns, key, numbers)
+        with self._database.judging():
+            rows = self._of_results(columns, key, numbers)
+            for row in rows:
+                require_sound(row.rows)
+                if tensors:
+                    require_sound(row.tensors)
         return {row.number: StoredResult(row.rows, row.tensors if tensors else b"") for row in rows}
 
     def result_bytes(self, key: int, numbers: Sequence[int] | None = None, *, tensors: bool = False) -> list[int]:
@@ -316,7 +330,8 @@ class SweepStore:
             return list(connection.execute(query).scalars())
 
     def count(self) -> int:
-        """Sweeps that run or wait."""
+        """Sweeps that run or wait. Raises: StoreDamaged, too, once damage was seen."""
+        self._database.require_sound()
         query = select(func.count()).select_from(sweep).where(sweep.c.state.in_(_WAITING))
         with self._database.reading() as connection:
             return int(connection.execute(query).scalar_one())

@@ -43,9 +43,9 @@ class ExplainerServiceStub:
     without. A search is refused by its shapes alone, a picture counted with 130 000 bytes.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
-    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
-    defect: the server's log tells more). What else it may end with, its comment says. All this holds for
-    google.longrunning.Operations, too, which is served beside this.
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
+    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    may end with, its comment says. All this holds for google.longrunning.Operations, too, which is served beside this.
     """
 
     def __init__(self, channel):
@@ -118,9 +118,9 @@ class ExplainerServiceServicer:
     without. A search is refused by its shapes alone, a picture counted with 130 000 bytes.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
-    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
-    defect: the server's log tells more). What else it may end with, its comment says. All this holds for
-    google.longrunning.Operations, too, which is served beside this.
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
+    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    may end with, its comment says. All this holds for google.longrunning.Operations, too, which is served beside this.
     """
 
     def ListModels(self, request, context):
@@ -290,9 +290,9 @@ class ExplainerService:
     without. A search is refused by its shapes alone, a picture counted with 130 000 bytes.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
-    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
-    defect: the server's log tells more). What else it may end with, its comment says. All this holds for
-    google.longrunning.Operations, too, which is served beside this.
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
+    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    may end with, its comment says. All this holds for google.longrunning.Operations, too, which is served beside this.
     """
 
     @staticmethod

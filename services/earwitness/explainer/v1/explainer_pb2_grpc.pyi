@@ -44,9 +44,9 @@ class ExplainerServiceStub:
     without. A search is refused by its shapes alone, a picture counted with 130 000 bytes.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
-    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
-    defect: the server's log tells more). What else it may end with, its comment says. All this holds for
-    google.longrunning.Operations, too, which is served beside this.
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
+    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    may end with, its comment says. All this holds for google.longrunning.Operations, too, which is served beside this.
     """
 
     @_typing.overload
@@ -130,9 +130,9 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     without. A search is refused by its shapes alone, a picture counted with 130 000 bytes.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
-    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
-    defect: the server's log tells more). What else it may end with, its comment says. All this holds for
-    google.longrunning.Operations, too, which is served beside this.
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
+    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    may end with, its comment says. All this holds for google.longrunning.Operations, too, which is served beside this.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -212,9 +212,9 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
     without. A search is refused by its shapes alone, a picture counted with 130 000 bytes.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
-    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
-    defect: the server's log tells more). What else it may end with, its comment says. All this holds for
-    google.longrunning.Operations, too, which is served beside this.
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
+    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    may end with, its comment says. All this holds for google.longrunning.Operations, too, which is served beside this.
     """
 
     @_abc_1.abstractmethod

@@ -32,8 +32,9 @@ class ScorerServiceStub:
     violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
-    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
-    defect: the server's log tells more). What else it may end with, its comment says.
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
+    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    may end with, its comment says.
     """
 
     def __init__(self, channel):
@@ -101,8 +102,9 @@ class ScorerServiceServicer:
     violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
-    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
-    defect: the server's log tells more). What else it may end with, its comment says.
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
+    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    may end with, its comment says.
     """
 
     def CreateReference(self, request, context):
@@ -137,8 +139,10 @@ class ScorerServiceServicer:
 
     def ReadStatistics(self, request, context):
         """The statistics of a version of a reference, as MergeStatistics takes them: merged into an empty reference of the
-        same identity and selection, they make a version that scores the same, bit for bit. First a header, then chunks.
-        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (no version yet), UNAVAILABLE.
+        same identity and selection, they make a version that scores the same, bit for bit. First a header, then chunks,
+        which are read from the store as the caller takes them.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND (also in the middle, when the reference was deleted), FAILED_PRECONDITION (no
+        version yet), RESOURCE_EXHAUSTED (too many read statistics), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,9 +150,10 @@ class ScorerServiceServicer:
 
     def FreezeReference(self, request, context):
         """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
-        that one.
+        that one. Equal calls at once are one, and a repeat joins the first: it takes as long as one. It goes on as long as
+        anyone waits for it, then it ends, and nothing is written. With 4096 units it takes some ten seconds.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows, or than the selection's k), ABORTED
-        (etag), UNAVAILABLE.
+        (etag), RESOURCE_EXHAUSTED (too many freezes of large references wait, or there is too little memory), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -264,8 +269,9 @@ class ScorerService:
     violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
-    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
-    defect: the server's log tells more). What else it may end with, its comment says.
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
+    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    may end with, its comment says.
     """
 
     @staticmethod

@@ -33,8 +33,9 @@ class ScorerServiceStub:
     violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
-    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
-    defect: the server's log tells more). What else it may end with, its comment says.
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
+    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    may end with, its comment says.
     """
 
     @_typing.overload
@@ -61,14 +62,17 @@ class ScorerServiceStub:
     """
     ReadStatistics: _grpc.UnaryStreamMultiCallable[_scorer_pb2.ReadStatisticsRequest, _scorer_pb2.ReadStatisticsResponse]
     """The statistics of a version of a reference, as MergeStatistics takes them: merged into an empty reference of the
-    same identity and selection, they make a version that scores the same, bit for bit. First a header, then chunks.
-    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (no version yet), UNAVAILABLE.
+    same identity and selection, they make a version that scores the same, bit for bit. First a header, then chunks,
+    which are read from the store as the caller takes them.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND (also in the middle, when the reference was deleted), FAILED_PRECONDITION (no
+    version yet), RESOURCE_EXHAUSTED (too many read statistics), UNAVAILABLE.
     """
     FreezeReference: _grpc.UnaryUnaryMultiCallable[_scorer_pb2.FreezeReferenceRequest, _scorer_pb2.FreezeReferenceResponse]
     """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
-    that one.
+    that one. Equal calls at once are one, and a repeat joins the first: it takes as long as one. It goes on as long as
+    anyone waits for it, then it ends, and nothing is written. With 4096 units it takes some ten seconds.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows, or than the selection's k), ABORTED
-    (etag), UNAVAILABLE.
+    (etag), RESOURCE_EXHAUSTED (too many freezes of large references wait, or there is too little memory), UNAVAILABLE.
     """
     GetReference: _grpc.UnaryUnaryMultiCallable[_scorer_pb2.GetReferenceRequest, _scorer_pb2.GetReferenceResponse]
     """One reference with its versions.
@@ -101,8 +105,9 @@ class ScorerServiceAsyncStub(ScorerServiceStub):
     violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
-    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
-    defect: the server's log tells more). What else it may end with, its comment says.
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
+    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    may end with, its comment says.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -126,14 +131,17 @@ class ScorerServiceAsyncStub(ScorerServiceStub):
     """
     ReadStatistics: _aio.UnaryStreamMultiCallable[_scorer_pb2.ReadStatisticsRequest, _scorer_pb2.ReadStatisticsResponse]  # type: ignore[assignment]
     """The statistics of a version of a reference, as MergeStatistics takes them: merged into an empty reference of the
-    same identity and selection, they make a version that scores the same, bit for bit. First a header, then chunks.
-    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (no version yet), UNAVAILABLE.
+    same identity and selection, they make a version that scores the same, bit for bit. First a header, then chunks,
+    which are read from the store as the caller takes them.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND (also in the middle, when the reference was deleted), FAILED_PRECONDITION (no
+    version yet), RESOURCE_EXHAUSTED (too many read statistics), UNAVAILABLE.
     """
     FreezeReference: _aio.UnaryUnaryMultiCallable[_scorer_pb2.FreezeReferenceRequest, _scorer_pb2.FreezeReferenceResponse]  # type: ignore[assignment]
     """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
-    that one.
+    that one. Equal calls at once are one, and a repeat joins the first: it takes as long as one. It goes on as long as
+    anyone waits for it, then it ends, and nothing is written. With 4096 units it takes some ten seconds.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows, or than the selection's k), ABORTED
-    (etag), UNAVAILABLE.
+    (etag), RESOURCE_EXHAUSTED (too many freezes of large references wait, or there is too little memory), UNAVAILABLE.
     """
     GetReference: _aio.UnaryUnaryMultiCallable[_scorer_pb2.GetReferenceRequest, _scorer_pb2.GetReferenceResponse]  # type: ignore[assignment]
     """One reference with its versions.
@@ -165,8 +173,9 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
     violations, NOT_FOUND and ALREADY_EXISTS a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
-    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own) or INTERNAL (a
-    defect: the server's log tells more). What else it may end with, its comment says.
+    many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
+    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    may end with, its comment says.
     """
 
     @_abc_1.abstractmethod
@@ -212,8 +221,10 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_scorer_pb2.ReadStatisticsResponse], _abc.AsyncIterator[_scorer_pb2.ReadStatisticsResponse]]:
         """The statistics of a version of a reference, as MergeStatistics takes them: merged into an empty reference of the
-        same identity and selection, they make a version that scores the same, bit for bit. First a header, then chunks.
-        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (no version yet), UNAVAILABLE.
+        same identity and selection, they make a version that scores the same, bit for bit. First a header, then chunks,
+        which are read from the store as the caller takes them.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND (also in the middle, when the reference was deleted), FAILED_PRECONDITION (no
+        version yet), RESOURCE_EXHAUSTED (too many read statistics), UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -223,9 +234,10 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scorer_pb2.FreezeReferenceResponse, _abc.Awaitable[_scorer_pb2.FreezeReferenceResponse]]:
         """Makes an immutable version of what the reference holds now. Without new shards since the last version, returns
-        that one.
+        that one. Equal calls at once are one, and a repeat joins the first: it takes as long as one. It goes on as long as
+        anyone waits for it, then it ends, and nothing is written. With 4096 units it takes some ten seconds.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (fewer than 2 rows, or than the selection's k), ABORTED
-        (etag), UNAVAILABLE.
+        (etag), RESOURCE_EXHAUSTED (too many freezes of large references wait, or there is too little memory), UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
