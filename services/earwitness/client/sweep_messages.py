@@ -65,6 +65,8 @@ def progress_value(message: pb.SweepMetadata, error: str | None = None) -> sweep
         create_time=message.create_time.ToDatetime(UTC),
         update_time=message.update_time.ToDatetime(UTC),
         error=error,
+        objectives=tuple(map(_objective_value, message.objectives)),
+        objective_count=message.objective_count,
     )
 
 
@@ -74,12 +76,7 @@ def sweep_value(message: pb.Sweep) -> sweeps.Sweep:
         sweep_id=message.name.removeprefix("sweeps/"),
         model=short(message.model),
         weights_sha256=message.weights_sha256,
-        objectives=tuple(
-            sweeps.SweepObjective(
-                explainer_messages.objective_value(each.objective), short(each.reference) or None, each.whole_layer
-            )
-            for each in message.objectives
-        ),
+        objectives=tuple(map(_objective_value, message.objectives)),
         seeds=range(message.first_seed, message.first_seed + message.seed_count),
         state=_state(message.state),
         results=tuple(_result_value(index, each) for index, each in enumerate(message.results)),
@@ -117,6 +114,11 @@ def _objective_message(each: sweeps.SweepObjective) -> pb.SweepObjective:
         reference=resource("references", each.reference) if each.reference else "",
         whole_layer=each.whole_layer,
     )
+
+
+def _objective_value(message: pb.SweepObjective) -> sweeps.SweepObjective:
+    objective = explainer_messages.objective_value(message.objective)
+    return sweeps.SweepObjective(objective, short(message.reference) or None, message.whole_layer)
 
 
 def _result_value(index: int, message: pb.SweepResult) -> sweeps.SweepResult:

@@ -57,6 +57,7 @@ class SweepProgress:
     """How a sweep goes; row-steps are steps summed over the rows.
 
     `time_left_s` is None before there is a measure; `waiting_for` says in words what it waits for, "" while it goes on.
+    `objectives` are the first few of `objective_count`, directions without their weights.
     """
 
     sweep_id: str
@@ -74,6 +75,8 @@ class SweepProgress:
     create_time: datetime
     update_time: datetime
     error: str | None = None
+    objectives: tuple[SweepObjective, ...] = ()
+    objective_count: int = 0
 
     @property
     def over(self) -> bool:

@@ -119,7 +119,9 @@ class Objective:
 
 
 def _weights_words(direction: Mapping[int, float]) -> str:
-    """The weights, of many the heaviest alone: `+0.71·3 −0.52·0 and 62 more`."""
+    """The weights, of many the heaviest alone: `+0.71·3 −0.52·0 and 62 more`; where they are left out, `direction`."""
+    if not direction:
+        return "direction"
     heaviest = list(direction.items())
     if len(heaviest) > WEIGHTS_IN_WORDS:
         heaviest = sorted(heaviest, key=lambda each: -abs(each[1]))[: WEIGHTS_IN_WORDS - 1]

@@ -18,6 +18,8 @@ from earwitness.rpc.times import timestamp
 from earwitness.rpc.validate import resource_id, versioned_id
 
 SWEEPS, OPERATIONS = "sweeps", "operations"
+NAMED_OBJECTIVES = 8
+"""Objectives that the metadata of an operation name."""
 _STATES = {
     State.QUEUED: pb.SWEEP_STATE_QUEUED,
     State.RUNNING: pb.SWEEP_STATE_RUNNING,
@@ -98,8 +100,9 @@ def reference(name: str, field: str) -> str:
 
 
 def metadata(record: SweepRecord) -> pb.SweepMetadata:
-    """How a sweep goes."""
+    """How a sweep goes, in a message that stays small however much is swept."""
     left_s = record.time_left_s
+    objectives = pb.Sweep.FromString(record.request).objectives
     return pb.SweepMetadata(
         sweep=f"{SWEEPS}/{record.sweep_id}",
         state=_STATES[record.state],
@@ -115,7 +118,16 @@ def metadata(record: SweepRecord) -> pb.SweepMetadata:
         waiting_for=record.progress.waiting_for,
         cancelling=record.cancelling,
         model=f"{convert.MODELS}/{record.model}",
+        objectives=map(_without_weights, objectives[:NAMED_OBJECTIVES]),
+        objective_count=len(objectives),
     )
+
+
+def _without_weights(message: pb.SweepObjective) -> pb.SweepObjective:
+    if message.objective.HasField("direction"):
+        message.objective.direction.Clear()
+        message.objective.direction.SetInParent()
+    return message
 
 
 def operation(record: SweepRecord, sweep: pb.Sweep | None) -> operations_pb2.Operation:

@@ -1382,6 +1382,8 @@ class SweepMetadata(_message.Message):
     WAITING_FOR_FIELD_NUMBER: _builtins.int
     CANCELLING_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    OBJECTIVES_FIELD_NUMBER: _builtins.int
+    OBJECTIVE_COUNT_FIELD_NUMBER: _builtins.int
     sweep: _builtins.str
     """The sweep, "sweeps/{sweep}"."""
     state: Global___SweepState.ValueType
@@ -1404,6 +1406,8 @@ class SweepMetadata(_message.Message):
     """Cancelling was asked for."""
     model: _builtins.str
     """What is swept."""
+    objective_count: _builtins.int
+    """Objectives in all."""
     @_builtins.property
     def time_left(self) -> _duration_pb2.Duration:
         """Time to the end, from the speed measured lately; unset before there is any."""
@@ -1415,6 +1419,10 @@ class SweepMetadata(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When this was written."""
+
+    @_builtins.property
+    def objectives(self) -> _containers.RepeatedCompositeFieldContainer[Global___SweepObjective]:
+        """What is searched and ranked against what, the first 8 of it; directions come without their units and weights."""
 
     def __init__(
         self,
@@ -1433,10 +1441,12 @@ class SweepMetadata(_message.Message):
         waiting_for: _builtins.str = ...,
         cancelling: _builtins.bool = ...,
         model: _builtins.str = ...,
+        objectives: _abc.Iterable[Global___SweepObjective] | None = ...,
+        objective_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "time_left", b"time_left", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelling", b"cancelling", "create_time", b"create_time", "model", b"model", "result_count", b"result_count", "results_done", b"results_done", "row_step_count", b"row_step_count", "row_steps_done", b"row_steps_done", "row_steps_per_second", b"row_steps_per_second", "sequence", b"sequence", "state", b"state", "sweep", b"sweep", "time_left", b"time_left", "update_time", b"update_time", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelling", b"cancelling", "create_time", b"create_time", "model", b"model", "objective_count", b"objective_count", "objectives", b"objectives", "result_count", b"result_count", "results_done", b"results_done", "row_step_count", b"row_step_count", "row_steps_done", b"row_steps_done", "row_steps_per_second", b"row_steps_per_second", "sequence", b"sequence", "state", b"state", "sweep", b"sweep", "time_left", b"time_left", "update_time", b"update_time", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
