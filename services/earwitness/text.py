@@ -1,4 +1,4 @@
-"""Plain text as others wrote it, and JSON that others can read."""
+"""Plain text as others wrote it, JSON that others can read, and times in words."""
 
 import codecs
 import gzip
@@ -92,3 +92,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _finite(each) for key, each in value.items()}
     return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def duration(seconds: float) -> str:
+    """A time as precise as an estimate deserves: `1 s`, `89 s`, `2 min`, `1 h 31 min`."""
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

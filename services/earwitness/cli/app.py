@@ -4,10 +4,11 @@ import inspect
 import sys
 import traceback
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand
 
 from earwitness import __version__
 from earwitness.cli import (
@@ -31,7 +32,8 @@ from earwitness.cli import (
     up,
 )
 from earwitness.cli.connection import Connection
-from earwitness.errors import EarwitnessError
+from earwitness.cli.wording import Options, options_of, translated, violation
+from earwitness.errors import EarwitnessError, InvalidArgument
 
 if TYPE_CHECKING:
     from earwitness.rpc.errors import RpcFailure
@@ -40,11 +42,11 @@ EXPECTED = (EarwitnessError, OSError, ValueError, TimeoutError, FloatingPointErr
 """Failures whose message says it all: wrong input, files, neighbours that do not answer."""
 
 
-class Commands(TyperGroup):
-    """A group whose commands fail with one line on stderr and status 1; `--debug` adds the traceback."""
+class Command(TyperCommand):
+    """A command that fails with one line on stderr and status 1; `earwitness --debug` adds the traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Raises: typer.Exit with status 1 for whatever a command raises."""
+        """Raises: typer.Exit with status 1 for whatever the command raises."""
         try:
             return super().invoke(ctx)
         except (typer.Abort, BrokenPipeError):
@@ -52,31 +54,35 @@ class Commands(TyperGroup):
         except Exception as err:
             if hasattr(err, "exit_code"):  # typer's own: usage errors and exits
                 raise
-            if ctx.params.get("debug"):
+            if ctx.find_root().params.get("debug"):
                 traceback.print_exception(err)
-            typer.echo(f"error: {describe(err)}", err=True)
+            typer.echo(f"error: {describe(err, options_of(ctx))}", err=True)
             raise typer.Exit(1) from err
 
 
-def describe(err: BaseException) -> str:
-    """One line for a person: what failed and what to do."""
+def describe(err: BaseException, options: Options = MappingProxyType({})) -> str:
+    """One line for a person, who typed `options`: what failed and what to do."""
     if isinstance(err, BaseExceptionGroup):
-        return describe(err.exceptions[0])
+        return describe(err.exceptions[0], options)
     if "earwitness.rpc.errors" in sys.modules:
         from earwitness.rpc.errors import RpcFailure
 
         if isinstance(err, RpcFailure):
-            return _describe_failure(err)
+            return _describe_failure(err, options)
+    if isinstance(err, InvalidArgument):
+        return violation(err.field, " ".join(err.description.split()), options)
     if isinstance(err, OSError) and err.filename:
         return f"{err.filename}: {err.strerror}"
     text = " ".join(str(err).split())
     if isinstance(err, EXPECTED):
-        return text or type(err).__name__
+        return translated(text, options) or type(err).__name__
     return f"unexpected {type(err).__name__}: {text}; --debug before the command shows where"
 
 
-def _describe_failure(failure: "RpcFailure") -> str:
-    text = " ".join(failure.message.split())
+def _describe_failure(failure: "RpcFailure", options: Options) -> str:
+    if failure.violations:
+        return violation(failure.violations[0].field, " ".join(failure.violations[0].description.split()), options)
+    text = translated(" ".join(failure.message.split()), options)
     if failure.code.name == "UNAVAILABLE" and not failure.reason:
         return f"{text}; start the stack with `earwitness up`, or say where it runs (--explainer, --scorer, --triton)"
     if failure.code.name == "DEADLINE_EXCEEDED":
@@ -91,7 +97,6 @@ def flowing(text: str) -> str:
 
 
 app = typer.Typer(
-    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -148,4 +153,5 @@ for _group in (sweeps, reference, train, evaluate, study, corpus, data):
     app.add_typer(_group.app)
 for _typer in (app, sweeps.app, reference.app, train.app, evaluate.app, study.app, corpus.app, data.app):
     for _info in _typer.registered_commands:
+        _info.cls = Command
         _info.help = flowing(inspect.getdoc(_info.callback) or "")

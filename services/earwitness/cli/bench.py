@@ -49,7 +49,8 @@ def bench(
         str,
         typer.Option(
             metavar="KIND=N,...",
-            help="Calls of a client's round: explain (unary), stream (with progress), score.",
+            help="Calls of a client's round: explain (unary), stream (with progress), score. Default: two, two, one.",
+            show_default=False,
             rich_help_panel=LOAD,
         ),
     ] = "explain=2,stream=2,score=1",
@@ -184,7 +185,7 @@ def bench(
         return
     print_report(report)
     if out is not None:
-        console.show(f"look: {(out / 'index.html').absolute().as_uri()}")
+        console.show_page(out)
 
 
 async def _measure(
@@ -198,7 +199,7 @@ async def _measure(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
-        with console.progress("starting") as update:
+        with console.progress("bench") as update:
             if running is not None:
                 return await run_bench(
                     plan, running, watch, token=connection.token, tls=connection.tls, on_progress=update

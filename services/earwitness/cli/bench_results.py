@@ -53,6 +53,8 @@ def print_report(report: "BenchReport") -> None:
             rows.append([step_name(step), *cells])
             kinds += [[step_name(step) if place == 0 else "", *each] for place, each in enumerate(of_kinds)]
         console.print_table(title, [f"{first}#", *(f"{name}#" for name in COLUMNS)], rows)
-        console.print_table(None, [f"{first}#", KIND_COLUMNS[0], *(f"{name}#" for name in KIND_COLUMNS[1:])], kinds)
+        console.print_table(
+            None, [f"{first}#", KIND_COLUMNS[0], *(f"{name}#" for name in KIND_COLUMNS[1:])], kinds, keys=2
+        )
     for sentence in conclude(report).sentences:
         console.show(sentence)

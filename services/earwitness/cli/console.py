@@ -1,14 +1,17 @@
 """What commands print: results on stdout, as text or JSON; progress and messages on stderr."""
 
-import sys
+import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from earwitness.text import json_text
+from earwitness.text import duration, json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +19,11 @@ if TYPE_CHECKING:
 Update = Callable[[float, float, str], None]
 """Told how much is done, of how much, and a few words on it."""
 PIPE_COLUMNS = 200
-"""Width of a table that is not printed on a terminal."""
+"""Width of a table that is not printed on a terminal, unless COLUMNS says another."""
+FIRST_LINE_S = 1.0
+"""After which a log has its first line on how work goes."""
+LINE_S = 10.0
+"""Between one such line and the next."""
 
 
 def say(words: str) -> None:
@@ -29,33 +36,63 @@ def show(words: str) -> None:
     typer.echo(words)
 
 
+def show_page(folder: Path) -> None:
+    """Where the page of an output folder is, as a link."""
+    show(f"look and listen: {(folder / 'index.html').absolute().as_uri()}")
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout; NaN and infinity, which JSON lacks, become null."""
     typer.echo(json_text(document))
 
 
-def print_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout; a column whose name ends in # holds numbers and is set flush right."""
-    from rich.box import SIMPLE_HEAD
+def print_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], *, keys: int = 1) -> None:
+    """A table on stdout, as wide as the terminal: see `tables`."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        number = column.endswith("#")
-        table.add_column(column.removesuffix("#"), justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+    from earwitness.cli.tables import folded, tables
+
+    width = shutil.get_terminal_size((PIPE_COLUMNS, 0)).columns
+    console = Console(highlight=False, width=width, soft_wrap=True)
     if title:
-        console.print(Text(title, style="bold"))
-    console.print(table)
+        console.print(Text("\n".join(folded(title, width)), style="bold"))
+    for part in tables(columns, rows, width, keys=keys):
+        console.print(part, markup=False)
+        if not isinstance(part, str):
+            console.print()
 
 
 @contextmanager
-def progress(description: str) -> Iterator[Update]:
-    """A bar on stderr with the time left, gone when the work is done; nothing where stderr is no terminal."""
+def progress(description: str, unit: str = "") -> Iterator[Update]:
+    """Tell on stderr how work goes: a bar on a terminal, gone at the end; elsewhere a line now and then, for a log.
+
+    `unit` is what is counted, in the plural. Work that is over at once leaves no line.
+    """
+    if _messages().is_terminal:
+        with _bar(description) as update:
+            yield update
+        return
+    log = ProgressLog(description, unit, time.monotonic())
+    ended = threading.Event()
+
+    def tell() -> None:
+        wait_s = FIRST_LINE_S
+        while not ended.wait(wait_s):
+            say(log.line(time.monotonic()))
+            wait_s = LINE_S
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield lambda done, total, words: log.update(time.monotonic(), done, total, words)
+    finally:
+        ended.set()
+        teller.join()
+
+
+@contextmanager
+def _bar(description: str) -> Iterator[Update]:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -66,10 +103,41 @@ def progress(description: str) -> Iterator[Update]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}"),
     )
-    console = _messages()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    with Progress(*columns, console=_messages(), transient=True) as bars:
         task = bars.add_task(description, total=None, words="")
         yield lambda done, total, words: bars.update(task, completed=done, total=total, words=words)
+
+
+class ProgressLog:
+    """How work goes, as a line: what is done, of how much, and how long is left. Times are those of one clock, in s."""
+
+    def __init__(self, description: str, unit: str, begun_s: float) -> None:
+        self._description = description
+        self._unit = f" {unit}" if unit else ""
+        self._begun_s = begun_s
+        self._state: tuple[float, float, str] | None = None
+        self._since = (begun_s, 0.0)
+        """When the counting of this total began, and from what on."""
+
+    def update(self, now_s: float, done: float, total: float, words: str) -> None:
+        """What is done by now; another total, or less that is done, is other work."""
+        if self._state is None or total != self._state[1] or done < self._state[0]:
+            self._since = (now_s, done)
+        self._state = (done, total, words)
+
+    def line(self, now_s: float) -> str:
+        """E.g. `searching: 340 of 1000 steps (34 %), median activation 3.1, 12 s so far, about 23 s left`."""
+        so_far = f"{duration(now_s - self._begun_s)} so far"
+        if self._state is None:
+            return f"{self._description}: {so_far}"
+        done, total, words = self._state
+        share = f"{done / total:.0%}".replace("%", " %") if total else ""
+        counts = f"{done:.0f} of {total:.0f}{self._unit} ({share})" if total > 1 else share
+        begun_s, first = self._since
+        left = ""
+        if first < done < total and "left" not in words.split():  # some who count know better how long it takes
+            left = f"about {duration((total - done) * (now_s - begun_s) / (done - first))} left"
+        return f"{self._description}: {', '.join(filter(None, (counts, words, so_far, left)))}"
 
 
 @cache

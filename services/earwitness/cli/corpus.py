@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from earwitness.cli import console
 from earwitness.cli.extra import extra
 from earwitness.cli.options import Json
+
+if TYPE_CHECKING:
+    from earwitness.training.corpus import Corpus
 
 app = typer.Typer(name="corpus", no_args_is_help=True)
 
@@ -49,7 +52,11 @@ def build(
             )
     if json_output:
         console.print_json({"folder": built.folder, **built.manifest})
-        return
+    else:
+        _print_singing(built)
+
+
+def _print_singing(built: "Corpus") -> None:
     console.print_table(
         f"{built.folder}, fingerprint {built.manifest['fingerprint'][:12]}",
         ["split", "clips#", "hours#", "vocal frames#", "speakers#"],
@@ -108,7 +115,11 @@ def replay(
             )
     if json_output:
         console.print_json({"folder": built.folder, **built.manifest})
-        return
+    else:
+        _print_replayed(built)
+
+
+def _print_replayed(built: "Corpus") -> None:
     console.print_table(
         f"{built.folder}, fingerprint {built.manifest['fingerprint'][:12]}",
         ["split", "genuine#", "replayed#", "hours#", "speakers#", "replayed by"],

@@ -14,6 +14,7 @@ from earwitness.cli.extra import extra
 from earwitness.cli.options import Json
 
 if TYPE_CHECKING:
+    from earwitness.training.corpus import Corpus
     from earwitness.training.datasets import DataConfig, DataKind, DataReport, Problem, SplitSummary, UtteranceSummary
 
 PRINTED = 50
@@ -24,7 +25,9 @@ app = typer.Typer(name="data", no_args_is_help=True)
 Folder = Annotated[Path, typer.Argument(help="Folder of the recordings and their labels.")]
 KindOption = Annotated[
     Literal["jamendo", "jamendolyrics", "folder", "asvspoof2017"] | None,
-    typer.Option("--kind", help="Its layout. Default: found out from the folder."),
+    typer.Option(
+        "--kind", metavar="LAYOUT", help="jamendo, jamendolyrics, folder or asvspoof2017. Default: found out."
+    ),
 ]
 Features = Annotated[str, typer.Option("--features", help="Feature profile.")]
 Vocal = Annotated[list[str] | None, typer.Option("--vocal", help="A label word that means singing; repeatable.")]
@@ -176,6 +179,10 @@ def import_(
         return
     for problem in problems:
         console.say(f"{'left out' if problem.severity == 'error' else problem.severity}: {problem}")
+    _print_imported(corpus)
+
+
+def _print_imported(corpus: "Corpus") -> None:
     console.print_table(
         f"{corpus.folder}, fingerprint {corpus.manifest['fingerprint'][:12]}",
         ["split", "recordings#", "hours#", "vocal frames#"],

@@ -80,7 +80,7 @@ def demo(
         return
     print_runs(runs)
     console.show(f"ran on {runs[0].result.summary.backend}")
-    console.show(f"look and listen: {page.as_uri()}")
+    console.show_page(out)
 
 
 async def _explain(
@@ -98,7 +98,7 @@ async def _explain(
 
     flaws = Flaws()
     recordings = find_recordings(audio, flaws)
-    with tempfile.TemporaryDirectory(prefix="earwitness-demo-") as data, console.progress("starting") as update:
+    with tempfile.TemporaryDirectory(prefix="earwitness-demo-") as data, console.progress("demo") as update:
         settings = StackSettings(repository, Path(data), backend, ports=FREE_PORTS, inherit=False)
         async with (
             Stack(settings, say=console.say, fetching=lambda share: update(share, 1.0, "fetching Triton")) as stack,

@@ -1,6 +1,7 @@
 """`earwitness doctor`."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +12,14 @@ from earwitness import __version__
 from earwitness.cli import console
 from earwitness.cli.connection import Connection, Endpoints, data_folder, inference_backend
 from earwitness.cli.options import Data, Explainer, Json, Scorer, Triton
+from earwitness.cli.wording import translated
 
 if TYPE_CHECKING:
     from earwitness.client.doctor import Finding
     from earwitness.inference.backend import InferenceBackend
 
+QUICK_S = 8.0
+"""For all that --quick asks, with a margin for starting up."""
 SIGNS = {"ok": "ok", "warning": "WARNING", "failure": "FAILURE"}
 
 
@@ -29,6 +33,9 @@ def doctor(
     explainer: Explainer = None,
     scorer: Scorer = None,
     triton: Triton = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Within 10 s: leave out gradients, for which models search, and their files.")
+    ] = False,
     data: Data = None,
     model_repository: Annotated[
         Path | None,
@@ -44,9 +51,11 @@ def doctor(
     1 when something fails. Triton is asked where --triton is given, files are read where --model-repository is, both
     where the stack runs here; in a cluster only the explainer may reach them.
 
-    Examples
+    [bold]Examples[/bold]
 
       earwitness doctor
+
+      earwitness doctor --quick
 
       earwitness --tls-ca ca.pem --token-file token doctor --explainer explainer.example:443 --scorer scorer.example:443
     """
@@ -61,17 +70,34 @@ def doctor(
         repository = model_repository or (Path(running.model_repository) if running else None)
         try:
             async with connection.explainer(explainer, data) as asked, connection.scorer(scorer, data) as scores:
-                async for finding in diagnose(asked, scores, backend, version=__version__, repository=repository):
-                    found.append(finding)
-                    if not json_output:
-                        _print(finding)
+                async for finding in diagnose(
+                    asked, scores, backend, version=__version__, repository=None if quick else repository, quick=quick
+                ):
+                    tell(finding)
         finally:
             if backend is not None:
                 await backend.close()
 
-    asyncio.run(examine())
+    def tell(finding: "Finding") -> None:
+        found.append(finding)
+        if not json_output:
+            _print(finding)
+
+    async def examine_in_time() -> None:
+        from earwitness.client.doctor import Finding
+
+        try:
+            async with asyncio.timeout(QUICK_S if quick else None):
+                await examine()
+        except TimeoutError:
+            words = f"{QUICK_S:.0f} s were not enough to ask all parts; what is not named above was not asked"
+            tell(Finding("doctor", "failure", words, "look what answers slowly; without --quick it is waited for"))
+
+    asyncio.run(examine_in_time())
     if json_output:
         console.print_json([asdict(finding) for finding in found])
+    else:
+        console.show(_conclusion(found))
     if any(finding.level == "failure" for finding in found):
         raise typer.Exit(1)
 
@@ -82,7 +108,14 @@ def _backend(triton: str | None, data: Path | None) -> "InferenceBackend | None"
     return inference_backend(triton, None, data)
 
 
+def _conclusion(found: "Sequence[Finding]") -> str:
+    failures, warnings = (sum(each.level == level for each in found) for level in ("failure", "warning"))
+    if not failures and not warnings:
+        return "all is well"
+    return f"failures: {failures}, warnings: {warnings}"
+
+
 def _print(finding: "Finding") -> None:
-    console.show(f"{SIGNS[finding.level]:8} {finding.part}: {finding.words}")
+    console.show(f"{SIGNS[finding.level]:8} {finding.part}: {translated(finding.words, {})}")
     if finding.remedy:
         console.show(f"{'':8} → {finding.remedy}")

@@ -57,7 +57,7 @@ def eer(
         str | None, typer.Option(help="Columns of the score files, e.g. file,-,score; - skips one. Default: found out.")
     ] = None,
     key_columns: Annotated[
-        str | None, typer.Option(help="Columns of the key, e.g. file,key,speaker,-,playback. Default: found out.")
+        str | None, typer.Option(help="Columns of the key, e.g. file,key,-,playback. Default: found out.")
     ] = None,
     json_output: Json = False,
 ) -> None:

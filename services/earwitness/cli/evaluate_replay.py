@@ -13,6 +13,7 @@ from earwitness.cli.options import Json
 
 if TYPE_CHECKING:
     from earwitness.training.replay.evaluation import ReplayReport
+    from earwitness.training.replay.shortcuts import ShortcutReport
 
 
 class Split(StrEnum):
@@ -152,7 +153,6 @@ def shortcuts(
         from earwitness.training.replay.detector import ReplayDetector
         from earwitness.training.replay.evaluation import duplicates
         from earwitness.training.replay.shortcuts import evaluate_shortcuts
-        from earwitness.training.replay.wording import points, rate
 
         detector = ReplayDetector.load(checkpoint)
         opened = open_spoofing_corpus(corpus)
@@ -170,10 +170,15 @@ def shortcuts(
         console.say(f"note: {warning}")
     if json_output:
         console.print_json(report.to_dict())
-        return
+    else:
+        _print_shortcuts(report, f"{checkpoint}: {split}, {report.genuine} genuine and {report.spoof} replayed")
+
+
+def _print_shortcuts(report: "ShortcutReport", title: str) -> None:
+    from earwitness.training.replay.wording import points, rate
+
     rows = [["untouched", rate(report.untouched), ""]]
     rows += [[each.words, rate(each.eer), points(each.difference)] for each in report.shortcuts]
-    title = f"{checkpoint}: {split}, {report.genuine} genuine and {report.spoof} replayed"
     console.print_table(title, ["utterances", "eer_convex_hull#", "difference#"], rows)
     for each in report.shortcuts:
         if each.doubt:

@@ -117,7 +117,7 @@ def explanations(
         return
     _print_evidence(evidence)
     if out is not None:
-        console.show(f"look and listen: {(out / 'index.html').absolute().as_uri()}")
+        console.show_page(out)
 
 
 async def _gather(
@@ -181,6 +181,10 @@ def _judge(folders: tuple[Path, Path], recordings: list[Path] | None, out: Path 
     if json_output:
         console.print_json({"high": folders[0], "low": folders[1], "judges": [each.to_dict() for each in found]})
         return
+    _print_opinions(folders, found)
+
+
+def _print_opinions(folders: tuple[Path, Path], found: "Sequence[Contrast]") -> None:
     rows = [
         [
             each.judge,

@@ -115,7 +115,7 @@ def explain(
                 timeout_s=timeout_s,
             )
 
-    with console.progress("searching") as update:
+    with console.progress("searching", "steps") as update:
         run = asyncio.run(search(update))
     if out is not None:
         write_run(run, out, force=force)
@@ -123,10 +123,9 @@ def explain(
             console.say(f"the explanations are in {out}, without a score: `earwitness score {out}` scores them later")
     if run.unscored is not None:
         raise run.unscored
-    page = None if out is None else (out / "index.html").absolute()
     if json_output:
-        console.print_json({**run_document(run), "page": page})
+        console.print_json({**run_document(run), "page": out and (out / "index.html").absolute()})
         return
     print_runs([run])
-    if page is not None:
-        console.show(f"look and listen: {page.as_uri()}")
+    if out is not None:
+        console.show_page(out)

@@ -1,6 +1,7 @@
 """`earwitness models`."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -43,9 +44,10 @@ def models(context: typer.Context, explainer: Explainer = None, data: Data = Non
 
 
 def _print(model: "Model") -> None:
+    console.show(f"{model.name} {hears(model)}")
     console.print_table(
-        f"{model.name}: {model.feature_profile}, {model.band_count} bands × {model.frame_count} frames at "
-        f"{model.sample_rate_hz} Hz, latent {model.latent_size}, weights {model.weights_sha256[:12]}",
+        f"{model.feature_profile}, {model.band_count} bands × {model.frame_count} frames at {model.sample_rate_hz} Hz, "
+        f"latent {model.latent_size}, weights {model.weights_sha256[:12]}",
         ["layer", "kind", "units#"],
         [[layer.name, layer.kind, str(layer.unit_count)] for layer in model.layers],
     )
@@ -54,3 +56,20 @@ def _print(model: "Model") -> None:
             f"{model.output_layer.name}[{label.unit}]: maximise for {label.maximise}, minimise for {label.minimise}"
         )
     console.show(f"trained on {model.training_data}\n")
+
+
+def hears(model: "Model") -> str:
+    """What it does in a few words, e.g. `tells vocal from non-vocal in 1.6 s of sound at 22050 Hz`."""
+    from earwitness.features import profile_from_dict
+
+    sound = f"sound at {model.sample_rate_hz} Hz"
+    with suppress(ValueError):  # a kind of features that only a newer version knows
+        samples = profile_from_dict(model.features).sample_count(model.frame_count)
+        sound = f"{samples / model.sample_rate_hz:.2g} s of {sound}"
+    if not model.labels:
+        return f"answers with {model.output_layer.unit_count} unnamed output units to {sound}"
+    pairs: list[tuple[str, str]] = []
+    for label in model.labels:
+        if (label.minimise, label.maximise) not in pairs:  # two outputs for the same two words
+            pairs.append((label.maximise, label.minimise))
+    return f"tells {', and '.join(f'{high} from {low}' for high, low in pairs)} in {sound}"

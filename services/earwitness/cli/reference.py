@@ -1,6 +1,7 @@
 """`earwitness reference`: build, list, show, export, import and delete references."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -128,7 +129,7 @@ def build(
         finally:
             await backend.close()
 
-    with console.progress("reading") as update:
+    with console.progress("reading", "recordings") as update:
         built = asyncio.run(work(update))
     if json_output:
         console.print_json({**asdict(built), "flaws": flaws.document()})
@@ -160,11 +161,7 @@ def list_references(
     if json_output:
         console.print_json([asdict(reference) for reference in found])
         return
-    rows = [
-        [r.name, r.identity.model, r.identity.layer, str(r.selection), str(r.row_count), str(len(r.versions))]
-        for r in found
-    ]
-    console.print_table(None, ["reference", "model", "layer", "selection", "excerpts#", "versions#"], rows)
+    _print_references(found)
 
 
 @app.command()
@@ -182,6 +179,18 @@ def show(
     if json_output:
         console.print_json(asdict(reference))
         return
+    _print_reference(reference)
+
+
+def _print_references(found: "Sequence[Reference]") -> None:
+    rows = [
+        [r.name, r.identity.model, r.identity.layer, str(r.selection), str(r.row_count), str(len(r.versions))]
+        for r in found
+    ]
+    console.print_table(None, ["reference", "model", "layer", "selection", "excerpts#", "versions#"], rows)
+
+
+def _print_reference(reference: "Reference") -> None:
     identity = reference.identity
     console.show(f"{reference.name}: {reference.description or 'no description'}")
     console.show(

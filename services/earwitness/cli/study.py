@@ -38,7 +38,13 @@ def replay(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study; one that is there goes on.")],
     network: Annotated[
-        list[Network] | None, typer.Option("--network", "-n", help="Network; repeatable. Default: all five.")
+        list[Network] | None,
+        typer.Option(
+            "--network",
+            "-n",
+            metavar="NETWORK",
+            help="bulbul, pindrop, compact, sparrow or stc_lcnn; repeatable. Default: all five.",
+        ),
     ] = None,
     data: Annotated[
         Literal["both", "less", "more"],

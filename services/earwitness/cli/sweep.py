@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from earwitness.client.tuning_values import TuningPlan
 
 GRID = "Grid: every combination of these (give any to make a grid of your own)"
-OPEN = "Open ranges: --lr 1e-4..1e-1 --prior 1e-4..1 --steps 50..1000 (any of them; needs --reference)"
+OPEN = "Open ranges, such as --lr 1e-4..1e-1 (needs --reference)"
 RANGE = "NUMBER|LOW..HIGH"
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write when the sweep is over.")]
 ExampleCount = Annotated[

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earwitness.cli import console
+from earwitness.cli.wording import translated
 from earwitness.errors import EarwitnessError
+from earwitness.text import duration
 
 if TYPE_CHECKING:
     from earwitness.cli.sweep_excerpts import RealAudio
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 SETTING_COLUMNS = ("lr#", "λ#", "steps#", "optimiser", "activation, median#")
 SHOWN = 10
 """Settings in a table that is not asked for in full."""
+NAMED = 3
+"""Objectives that a list names of each sweep."""
 
 
 class SweepFailed(EarwitnessError):
@@ -65,16 +69,13 @@ def kept(sweep_id: str) -> Iterator[None]:
 
 def progress_words(progress: "SweepProgress") -> str:
     """A few words beside the bar."""
-    from earwitness.client.sweeping import eta
-
     if progress.waiting_for:
         return f"waits: {progress.waiting_for}"
     if progress.state == "queued":
         return "waits for the sweeps before it"
-    left = eta(progress.time_left_s)
     speed = f"{progress.row_steps_per_second:.0f} row-steps/s"
     words = f"{progress.results_done} of {progress.result_count} settings, {speed}"
-    return f"{words}, about {left} left" if left else words
+    return words if progress.time_left_s is None else f"{words}, about {duration(progress.time_left_s)} left"
 
 
 async def write_sweep_folders(
@@ -166,6 +167,31 @@ def sweep_document(found: "Sweep") -> dict[str, Any]:
     }
 
 
+def print_sweeps(found: "Sequence[SweepProgress]") -> None:
+    """A line for each: what is swept, against what, since when, how far it is."""
+    rows = [
+        [
+            each.sweep_id,
+            each.model,
+            *_aims(each),
+            each.state,
+            f"{each.results_done} of {each.result_count}",
+            f"{each.create_time.astimezone():%Y-%m-%d %H:%M}",
+            translated(each.error, {}) if each.error else "" if each.over else progress_words(each),
+        ]
+        for each in found
+    ]
+    console.print_table(None, ["sweep", "model", "objective", "reference", "state", "results#", "begun", ""], rows)
+
+
+def _aims(progress: "SweepProgress") -> tuple[str, str]:
+    """Objectives and references, each once, of many the first ones alone."""
+    objectives = [str(each.objective) for each in progress.objectives[:NAMED]]
+    more = progress.objective_count - len(objectives)
+    references = dict.fromkeys(each.reference for each in progress.objectives if each.reference)
+    return ", ".join([*objectives, *([f"{more} more"] if more > 0 else [])]), ", ".join(references)
+
+
 def print_started(started: "SweepProgress", *, json_output: bool) -> None:
     """What a command says of a sweep that it leaves running."""
     if json_output:
@@ -189,11 +215,13 @@ def print_sweep(found: "Sweep", out: Path | None = None, *, every: bool = False)
         if more:
             console.show(f"and {more} more settings: `earwitness sweeps show {found.sweep_id} --all`")
         if ranking is not None and ranking.error:
-            console.say(f"not ranked: {ranking.error}; `earwitness sweeps rank {found.sweep_id}` tries again")
+            console.say(
+                f"not ranked: {translated(ranking.error, {})}; `earwitness sweeps rank {found.sweep_id}` tries again"
+            )
     seconds = found.search_duration_s
     console.show(f"sweep {found.sweep_id}: {found.row_step_count} row-steps in {seconds:.1f} s")
     if out is not None:
-        console.show(f"written to {out}")
+        console.show_page(out)
 
 
 def print_ranking(title: str, ranked: "Sequence[tuple[SweepResult, RankedBatch]]", *, every: bool = False) -> int:

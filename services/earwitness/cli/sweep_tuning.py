@@ -155,3 +155,4 @@ def show_tuned(
     console.show(f"{words}: {tuned.row_step_count} row-steps in {tuned.search_duration_s:.1f} s")
     if out is not None:
         console.show(f"written to {out}; more --trials go on with it")
+        console.show_page(out)

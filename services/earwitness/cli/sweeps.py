@@ -18,8 +18,8 @@ from earwitness.cli.sweep_results import (
     follow,
     print_started,
     print_sweep,
+    print_sweeps,
     progress_document,
-    progress_words,
     sweep_document,
     write_sweep_folders,
 )
@@ -52,18 +52,7 @@ def list_sweeps(
     if json_output:
         console.print_json([progress_document(each) for each in found])
         return
-    rows = [
-        [
-            each.sweep_id,
-            each.model,
-            each.state,
-            f"{each.results_done} of {each.result_count}",
-            f"{each.row_steps_done} of {each.row_step_count}",
-            each.error or ("" if each.over else progress_words(each)),
-        ]
-        for each in found
-    ]
-    console.print_table(None, ["sweep", "model", "state", "results#", "row-steps#", ""], rows)
+    print_sweeps(found)
 
 
 @app.command()

@@ -99,7 +99,8 @@ def replay(
     ],
     out: RunFolder,
     network: Annotated[
-        Literal["stc_lcnn", "pindrop", "bulbul", "sparrow", "compact"], typer.Option(help="Network of the paper.")
+        Literal["stc_lcnn", "pindrop", "bulbul", "sparrow", "compact"],
+        typer.Option(metavar="NETWORK", help="Of the paper: stc_lcnn, pindrop, bulbul, sparrow or compact."),
     ] = "compact",
     activation: Annotated[
         Literal["mfm", "elu"] | None, typer.Option(help="Nonlinearity. Default: that of the paper's row.")
@@ -199,7 +200,10 @@ def gan(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Excerpts of an update. Default: 32.")] = None,
     loss: Annotated[
         Literal["wasserstein", "logistic", "relativistic"] | None,
-        typer.Option(help="Loss; all have a gradient penalty. Default: logistic."),
+        typer.Option(
+            metavar="LOSS",
+            help="wasserstein, logistic or relativistic, each with a gradient penalty. Default: logistic.",
+        ),
     ] = None,
     penalty: Annotated[float | None, typer.Option(help="Weight of the gradient penalty. Default: 0.2.")] = None,
     learning_rate: Annotated[

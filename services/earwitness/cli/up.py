@@ -20,7 +20,7 @@ PORTS = "Ports (0 takes a free one)"
 
 
 def _port(meaning: str) -> Any:
-    return typer.Option(min=0, max=65535, help=meaning, rich_help_panel=PORTS)
+    return typer.Option(min=0, max=65535, metavar="PORT", help=meaning, rich_help_panel=PORTS)
 
 
 def register(app: typer.Typer) -> None:

@@ -58,11 +58,13 @@ async def diagnose(
     *,
     version: str,
     repository: Path | None = None,
+    quick: bool = False,
 ) -> AsyncIterator[Finding]:
     """Findings as they are made; `backend` is where the models run, None where only the explainer reaches it.
 
     `repository` is the folder that they are served from, where it can be read here: its files are checked. `version` is
-    what the services should be. Searches a few steps with every layer of every model; writes nothing.
+    what the services should be. Searches a few steps with every layer of every model, unless it is to be `quick`;
+    writes nothing.
     """
     answers: dict[str, bool] = {}
     for part, client in (("explainer", explainer), ("scorer", scorer)):
@@ -76,7 +78,7 @@ async def diagnose(
         if not models:
             yield Finding("models", "failure", "none is served", "export one into the model repository, or mount it")
         for model in models:
-            yield await _model(explainer, model)
+            yield _listed(model) if quick else await _model(explainer, model)
         for name, cause in (await explainer.unusable_models()).items():
             yield Finding(f"models/{name}", "failure", f"is there and cannot be explained: {cause}", MEND)
     if repository is not None:
@@ -123,6 +125,11 @@ async def _serves(client: ServiceClient) -> bool:
         if await client.serving():
             return True
     return False
+
+
+def _listed(model: Model) -> Finding:
+    words = f"is served with {len(model.layers)} layers; their gradients were not asked for"
+    return Finding(f"models/{model.name}", "ok", f"{words}; weights {model.weights_sha256[:12]}")
 
 
 async def _model(explainer: ExplainerClient, model: Model) -> Finding:
@@ -196,15 +203,16 @@ async def _limits(explainer: ExplainerClient, model: Model) -> Finding:
         try:
             await explainer.explain(search, timeout_s=LIMIT_TIMEOUT_S)
         except RpcFailure as failure:
-            if any(each.field.endswith(what) for each in failure.violations):
-                refusals.append(failure.message)
+            said = next((each.description for each in failure.violations if each.field.endswith(what)), None)
+            if said is not None:
+                refusals.append(f"{what} ({said.rpartition('; ')[2]})")  # what is allowed, after what was got
                 continue
             if failure.code is not grpc.StatusCode.DEADLINE_EXCEEDED:  # of limits it says nothing
                 return Finding("limits", "failure", failure.message, _remedy(failure))
         return Finding(
             "limits", "failure", f"a search of far too many {what} was begun", f"limit the {what} of a search"
         )
-    return Finding("limits", "ok", "; ".join(refusals))
+    return Finding("limits", "ok", f"hold for {' and '.join(refusals)}")
 
 
 def _remedy(failure: RpcFailure) -> str:
@@ -223,7 +231,9 @@ def _references(references: list[Reference], models: list[Model]) -> list[Findin
     problems = {each.name: _problem(each, by_name.get(each.identity.model)) for each in references}
     found = [Finding(f"references/{name}", "warning", *problem) for name, problem in problems.items() if problem]
     usable = len(references) - len(found)
-    return [*found, Finding("references", "ok", f"{usable} of {len(references)} fit the models served")]
+    if usable:
+        found.append(Finding("references", "ok", f"{usable} of {len(references)} fit the models served"))
+    return found
 
 
 def _problem(reference: Reference, model: Model | None) -> tuple[str, str] | None:

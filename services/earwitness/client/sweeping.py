@@ -1,6 +1,5 @@
 """A sweep that is over as reports, one for each objective: what `earwitness sweep --out` writes."""
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -123,13 +122,3 @@ def ranked_against(reference: Reference, asked: SweepObjective, version: str) ->
     """The version, `NAME/versions/N`, of a reference that an objective was ranked against."""
     found = next(each for each in reference.versions if each.name.endswith(version))
     return RankedAgainst(reference, found, None if asked.whole_layer else asked.objective.unit)
-
-
-def eta(seconds: float | None) -> str:
-    """Time left in words, rounded as an estimate deserves: `3 min`, `1 h 20 min`; "" without one."""
-    if seconds is None or not math.isfinite(seconds):
-        return ""
-    if seconds < 90:
-        return f"{math.ceil(seconds)} s"
-    minutes = math.ceil(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

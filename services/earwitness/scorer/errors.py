@@ -83,7 +83,7 @@ class NotFrozen(FailedPrecondition):
     reason = "REFERENCE_NOT_FROZEN"
 
     def __init__(self, reference_id: str) -> None:
-        super().__init__(f"references/{reference_id} has no version yet; append activations, then call FreezeReference")
+        super().__init__(f"references/{reference_id} has no version yet: FreezeReference makes one of what it holds")
 
 
 class TooFewRows(FailedPrecondition):

@@ -63,6 +63,9 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
         monkeypatch.delenv(f"EARWITNESS_{name}", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(
+        "earwitness.cli.console.FIRST_LINE_S", 600.0
+    )  # a slow machine has no more lines than a quick one
 
     def command(*words: object) -> Outcome:
         result = CliRunner().invoke(app, [str(word) for word in words])

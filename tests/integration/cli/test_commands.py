@@ -23,7 +23,9 @@ def music(tmp_path: Path) -> Path:
 def test_models(run: Run, stack: Served) -> None:
     shown = run("models", "--data", stack.data)
     assert shown.exit_code == 0
-    assert "tiny: log-mel-8-test@1" in shown.stdout
+    first = shown.stdout.splitlines()[0]
+    assert first == "tiny tells vocal from non-vocal, and bright from dark in 0.17 s of sound at 8000 Hz"
+    assert "log-mel-8-test@1, 8 bands × " in shown.stdout
     assert "fc3[0]: maximise for vocal, minimise for non-vocal" in shown.stdout
     (model,) = run("models", "--explainer", stack.explainer, "--json").json()
     assert [layer["name"] for layer in model["layers"]] == ["conv1", "fc2", "fc3"]
@@ -238,16 +240,19 @@ def test_a_dead_unit_has_no_ratio(run: Run, stack: Served, tmp_path: Path) -> No
     ("words", "said"),
     [
         (("explain", "none"), "models/none does not exist; served models: models/tiny"),
-        (("explain", "tiny", "-l", "fc9"), "tiny has conv1, fc2, fc3"),
-        (("explain", "tiny", "-u", 2), "layer fc3 has units 0 to 1"),
-        (("explain", "tiny", "--lr", -1), "learning_rate"),
-        (("explain", "tiny", "--prior", "nan"), "prior_weight"),
-        (("explain", "tiny", "--steps", 10_001), "steps"),
-        (("explain", "tiny", "-n", 257), "256"),
-        (("explain", "tiny", "--prior", 0.1, "--weight-decay", 0.1), "weight_decay"),
+        (("explain", "tiny", "-l", "fc9"), "error: --layer: got 'fc9'; tiny has conv1, fc2, fc3"),
+        (("explain", "tiny", "-u", 2), "error: --unit: got 2; layer fc3 has units 0 to 1"),
+        (("explain", "tiny", "--lr", -1), "error: --lr: got -1; it must be"),
+        (("explain", "tiny", "--prior", "nan"), "error: --prior: got nan"),
+        (("explain", "tiny", "--steps", 10_001), "error: --steps: got 10001"),
+        (("explain", "tiny", "-n", 257), "error: --count: got 257 rows; a search has 1 to 256"),
+        (
+            ("explain", "tiny", "--prior", 0.1, "--weight-decay", 0.1),
+            "error: --weight-decay: got 0.1 beside a --prior of 0.1",
+        ),
         (("explain", "tiny", "-r", "nothing"), "references/nothing does not exist"),
         (("score", "nowhere.npy", "-r", "x"), "nowhere.npy does not exist"),
-        (("reference", "show", "nothing"), "references/nothing does not exist"),
+        (("reference", "show", "nothing"), "does not exist; `earwitness reference list` names those that do"),
         (("reference", "delete", "nothing"), "references/nothing does not exist"),
         (("reference", "export", "nothing", "x.npz"), "references/nothing does not exist"),
         (("reference", "export", "nothing", "/"), "/ is a folder"),
@@ -271,7 +276,7 @@ def test_wrong_audio_and_names_are_one_line(run: Run, stack: Served, tmp_path: P
     data = ("-m", "tiny", "--data", stack.data)
     assert "text.wav: cannot be read as audio" in run(*build, "x", tmp_path / "text.wav", *data).error()
     long = write_recording(tmp_path / "long.wav", 2)
-    assert "reference_id" in run(*build, "Not A Name", long, *data).error()
+    assert "error: NAME: is 'Not A Name'" in run(*build, "Not A Name", long, *data).error()
     assert "no recording holds an excerpt" in run(*build, "empty", tmp_path / "short.wav", *data).error()
     assert "references/empty does not exist" in run("reference", "show", "empty", "--data", stack.data).error()
     assert "serves tiny" in run(*build, "x", tmp_path / "short.wav", "-m", "big", "--data", stack.data).error()
@@ -324,3 +329,13 @@ def test_progress_never_reaches_stdout(run: Run, stack: Served) -> None:
     outcome = run("explain", "tiny", "-n", 1, "--steps", 3, "--data", stack.data, "--json")
     assert json.loads(outcome.stdout)["rows"][0]["seed"] == 0
     assert outcome.stderr == ""
+
+
+def test_without_a_terminal_there_is_a_line_of_progress_now_and_then(
+    run: Run, stack: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("earwitness.cli.console.FIRST_LINE_S", 0.0)
+    outcome = run("explain", "tiny", "-n", 1, "--steps", 3, "--data", stack.data, "--json")
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("searching: ")
+    assert json.loads(outcome.stdout)["rows"][0]["seed"] == 0

@@ -84,12 +84,43 @@ def test_in_order(run: Run, stack: Served, identity: ReferenceIdentity) -> None:
     words = {each["part"]: each["words"] for each in found}
     assert f"version {__version__}" in words["explainer"]
     assert "gradients of 3 layers are right" in words["models/tiny"]
-    assert "a search has 1 to 256" in words["limits"]
+    assert words["limits"] == "hold for rows (a search has 1 to 256) and steps (it must be 1 to 10000)"
     assert words["repository"] == f"3 files of models in {stack.tiny.repository} are those that were exported"
     printed = run("doctor", "--data", stack.data)
     assert printed.exit_code == 0
     assert printed.stdout.count("ok ") == 7
     assert "→" not in printed.stdout
+    assert printed.stdout.splitlines()[-1] == "all is well"
+    for word in ("got", "error", "fail", "refused"):  # nothing that is well reads as if it were not
+        assert word not in printed.stdout
+
+
+def test_quick_searches_nothing_and_waits_for_nobody(
+    run: Run, stack: Served, identity: ReferenceIdentity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[Search] = []
+    explain = ExplainerClient.explain
+
+    async def answer(client: ExplainerClient, search: Search, **options: float) -> SearchResult:
+        searched.append(search)
+        return await explain(client, search, **options)
+
+    monkeypatch.setattr(ExplainerClient, "explain", answer)
+    found = {each["part"]: each for each in run("doctor", "--quick", "--data", stack.data, "--json").json()}
+    assert found.keys() == {"explainer", "scorer", "models/tiny", "inference", "limits", "references"}
+    assert "gradients were not asked for" in found["models/tiny"]["words"]
+    assert len(searched) == 2  # those that are refused
+
+    async def never(client: ScorerClient, **options: float) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr(ScorerClient, "serving", never)
+    monkeypatch.setattr("earwitness.cli.doctor.QUICK_S", 0.5)
+    late = run("doctor", "--quick", "--data", stack.data)
+    assert late.exit_code == 1
+    assert "what is not named above was not asked" in late.stdout
+    assert late.stdout.splitlines()[-1] == "failures: 1, warnings: 0"
 
 
 def test_references_that_fit_nothing_served(stack: Served, identity: ReferenceIdentity) -> None:

@@ -1,6 +1,8 @@
 """`earwitness sweep` and `earwitness sweeps` against real services: ranked by the real scorer, written, found again."""
 
 import json
+import re
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -95,6 +97,11 @@ def test_swept_ranked_and_written(run: Run, stack: Served, music: Path, tmp_path
 
     shown = run("sweeps", "show", document["sweep"], *data).stdout
     assert "noise floor" in shown
+    begun = f"{datetime.fromisoformat(document['create_time']).astimezone():%Y-%m-%d %H:%M}"
+    (line,) = (each for each in run("sweeps", "list", *data).stdout.splitlines() if document["sweep"] in each)
+    assert re.split(" {2,}", line.strip()) == [
+        document["sweep"], "tiny", "maximise fc3[0]", "top", "succeeded", "4 of 4", begun,
+    ]  # fmt: skip
     again = run("sweeps", "show", document["sweep"], "-o", out, "--force", "--examples", 1, *data, "--json").json()
     assert again["rankings"] == document["rankings"]
     ranked = run("sweeps", "rank", document["sweep"], *data, "--json").json()
@@ -103,7 +110,7 @@ def test_swept_ranked_and_written(run: Run, stack: Served, music: Path, tmp_path
     run("sweeps", "show", document["sweep"], "-o", out, "--force", "--examples", 1, *beside, *data, "--json").json()
     assert (out / "real" / "000.wav").is_file()
     refused = run("sweeps", "rank", document["sweep"], "-r", "nothing", *data)
-    assert "references[0]: references/nothing does not exist" in refused.error()
+    assert "--reference: references/nothing does not exist; `earwitness reference list` names" in refused.error()
     assert run("sweeps", "show", document["sweep"], *data, "--json").json()["rankings"] == document["rankings"]
 
 
@@ -116,7 +123,7 @@ def test_left_running_listed_cancelled_and_deleted(run: Run, stack: Served) -> N
     listed = {each["sweep_id"]: each for each in run("sweeps", "list", *data, "--json").json()}
     assert listed[started["sweep"]]["state"] in ("queued", "running")
     assert started["sweep"] in run("sweeps", "list", *data).stdout
-    assert "cancel operations/" in run("sweeps", "delete", started["sweep"], *data).error()
+    assert "`earwitness sweeps cancel " in run("sweeps", "delete", started["sweep"], *data).error()
     short = run("sweep", "tiny", *GRID, "-n", 2, "--no-wait", *data, "--json").json()["sweep"]
     for each in (short, started["sweep"]):  # the first waits for the second
         assert run("sweeps", "cancel", each, *data, "--json").json()["state"] == "cancelled"
@@ -145,6 +152,12 @@ def test_several_objectives_in_one_sweep(run: Run, stack: Served, tmp_path: Path
     assert "minimise fc2[1]" in shown.stdout
     assert "maximise fc2[+1·3 -0.5·0]" in shown.stdout
     names = [f"fc2-{target}-{sense}" for target in ("1", "direction0", "direction1") for sense in SENSES]
+    assert shown.stdout.splitlines()[-1] == f"look and listen: {(out / 'index.html').as_uri()}"
+    listed = run("sweeps", "list", "--data", stack.data, "--json").json()[0]  # cheap, however long the directions
+    assert listed["objective_count"] == len(listed["objectives"]) == 6
+    assert [each["objective"]["direction"] for each in listed["objectives"]] == [None] * 2 + [{}] * 4
+    line = "maximise fc2[1], minimise fc2[1], maximise fc2[direction], 3 more"
+    assert line in run("sweeps", "list", "--data", stack.data).stdout
     assert {path.name for path in out.iterdir()} == {*names, "index.html", "objectives.json", "sweep.npz"}
     assert (out / "fc2-1-minimise" / "strongest" / "000.png").is_file()
     document = json.loads((out / "objectives.json").read_text())
@@ -185,9 +198,9 @@ def test_a_reference_for_each_sense(run: Run, stack: Served, music: Path, tmp_pa
     # References that do not fit are refused before anything runs.
     before = run("sweeps", "list", *data, "--json").json()
     for words, said in (
-        (("-u", 1, "-r", "tops"), "objectives[0].reference: references/tops holds the top of unit 0, the objective is"),
+        (("-u", 1, "-r", "tops"), "--reference: references/tops holds the top of unit 0, the objective is"),
         (("--minimise", "-r", "tops"), "to minimise unit 0; name a reference of its bottom, or one of all excerpts"),
-        (("--both", "-r", "tops"), "objectives[1].reference: references/tops holds the top of unit 0"),
+        (("--both", "-r", "tops"), "--reference: references/tops holds the top of unit 0"),
         (("-l", "fc2", "-r", "tops"), "references/tops is of fc3 of models/tiny"),
         (("-r", "tops/versions/2"), "references/tops has references/tops/versions/1"),
     ):
@@ -245,7 +258,7 @@ def test_open_ranges_and_a_study_that_goes_on(run: Run, stack: Served, music: Pa
     again = run(*words, "--trials", 5, "--json").json()
     assert again["sweeps"][:2] == first["sweeps"]
     assert len(again["results"]) >= len(first["results"]) + 2
-    assert "another learning_rate" in run(*(word if word != "1e-3..1" else "1e-2..1" for word in words)).error()
+    assert "another --lr" in run(*(word if word != "1e-3..1" else "1e-2..1" for word in words)).error()
     anew = run(*words, "--trials", 2, "--force", "--json").json()
     assert anew["trials"] == 2
     assert not set(anew["sweeps"]) & set(again["sweeps"])
@@ -264,8 +277,8 @@ def test_a_batch_that_is_refused_leaves_the_study_as_it_was(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--lr", "1..0.1", "-r", "x"), "learning_rate: got 1..0.1; a range goes up"),
-        (("--prior", "0..1", "-r", "x"), "prior_weight: got 0..1"),
+        (("--lr", "1..0.1", "-r", "x"), "error: --lr: got 1..0.1; a range goes up"),
+        (("--prior", "0..1", "-r", "x"), "error: --prior: got 0..1"),
         (("--steps", "nan..9", "-r", "x"), "steps: got nan..9"),
         (("--steps", "5..50"), "reference: got 0; where a setting is a range"),
         (("--steps", "5..50", "-r", "nothing"), "references/nothing does not exist"),
@@ -287,8 +300,8 @@ def test_ranges_that_cannot_be_searched_are_refused(
     ("words", "said"),
     [
         (("--grid", "paper", "--lr", 0.1), "either --grid paper or values of your own"),
-        (("--lr", "nan"), "sweep.grid.learning_rates[0]: got nan"),
-        (("--lr", -1), "sweep.grid.learning_rates[0]: got -1"),
+        (("--lr", "nan"), "error: --lr: got nan"),
+        (("--lr", -1), "error: --lr: got -1"),
         (("-u", 2), "layer 'fc3' has units 0 to 1"),
         (("-r", "nothing"), "references/nothing does not exist"),
         (("-u", 0, "-u", 1, "-r", "a", "-r", "b", "-r", "c"), "got 3 for 2 objectives; give one, or one for each: max"),

@@ -9,7 +9,6 @@ import pytest
 
 from earwitness.cli.sweep_results import folder_names, follow, progress_words
 from earwitness.client import Objective, SweepProgress
-from earwitness.client.sweeping import eta
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -21,14 +20,6 @@ def progress(**changes: Any) -> SweepProgress:
         "row_steps_per_second": 1.5, "waiting_for": "", "cancelling": False, "create_time": NOW, "update_time": NOW,
     }  # fmt: skip
     return SweepProgress(**(values | changes))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(None, ""), (0.2, "1 s"), (89.0, "89 s"), (90.0, "2 min"), (3600.0, "60 min"), (5401.0, "1 h 31 min")],
-)
-def test_time_left_in_words(seconds: float | None, words: str) -> None:
-    assert eta(seconds) == words
 
 
 def test_progress_in_words() -> None:
