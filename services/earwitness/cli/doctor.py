@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,7 +35,7 @@ def doctor(
     scorer: Scorer = None,
     triton: Triton = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Within 10 s: leave out gradients, for which models search, and their files.")
+        bool, typer.Option("--quick", help="Within 10 s: leave out gradients, which take searches, and files.")
     ] = False,
     data: Data = None,
     model_repository: Annotated[
@@ -93,7 +94,8 @@ def doctor(
             words = f"{QUICK_S:.0f} s were not enough to ask all parts; what is not named above was not asked"
             tell(Finding("doctor", "failure", words, "look what answers slowly; without --quick it is waited for"))
 
-    asyncio.run(examine_in_time())
+    with console.progress("examining") if json_output else nullcontext():  # else the findings are progress enough
+        asyncio.run(examine_in_time())
     if json_output:
         console.print_json([asdict(finding) for finding in found])
     else:

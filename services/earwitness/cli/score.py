@@ -72,7 +72,8 @@ def score(
             )
             return Scoring(found, unit, scored)
 
-    scoring = asyncio.run(ask())
+    with console.progress("scoring"):
+        scoring = asyncio.run(ask())
     doubts = [selection_misfit(scoring.reference, each) for each in batch.objectives]
     doubts = list(filter(None, doubts)) or list(filter(None, [comparison_misfit(scoring.reference, unit)]))
     for doubt in doubts:

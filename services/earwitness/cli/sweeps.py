@@ -174,7 +174,8 @@ def cancel(
                 pass
             return await client.progress(sweep)
 
-    ended = asyncio.run(ask())
+    with console.progress("cancelling"):
+        ended = asyncio.run(ask())
     if json_output:
         console.print_json(progress_document(ended))
     else:

@@ -39,6 +39,8 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "reference": ("reference", "references"),
     "references": ("references",),
     "recordings": ("recordings", "audio"),
+    "hop_frames": ("hop",),
+    "target": ("explainer scorer",),
 }
 """Ends of fields' paths, and the parameters that set them: the first of them that a command has, or several together.
 

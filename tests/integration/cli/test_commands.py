@@ -309,7 +309,7 @@ def test_nobody_there_says_how_to_start(run: Run) -> None:
         error = run(*words, "127.0.0.1:1").error()
         assert "127.0.0.1:1 cannot be reached" in error
         assert "earwitness up" in error
-    assert "give host:port" in run("models", "--explainer", "localhost").error()
+    assert "error: --explainer: got 'localhost'; give host:port" in run("models", "--explainer", "localhost").error()
 
 
 def test_debug_shows_the_traceback(run: Run) -> None:
