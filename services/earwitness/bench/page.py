@@ -58,7 +58,8 @@ def write_bench_page(report: BenchReport, path: Path) -> None:
             "columns": COLUMNS,
             "kind_columns": KIND_COLUMNS,
             "pictures": [
-                Picture(name, words, as_svg(report, name, draw)) for name, (words, draw) in drawings(report).items()
+                Picture(name, words, as_svg(report, name, words, draw))
+                for name, (words, draw) in drawings(report).items()
             ],
         },
     )

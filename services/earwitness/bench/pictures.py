@@ -46,10 +46,10 @@ def save(report: BenchReport, folder: Path) -> None:
             figure.savefig(folder / f"{name}.png", dpi=DPI, facecolor="white")
 
 
-def as_svg(report: BenchReport, name: str, draw: Drawing) -> str:
-    """A picture as part of a page."""
+def as_svg(report: BenchReport, name: str, words: str, draw: Drawing) -> str:
+    """A picture as part of a page; `words` say what it shows."""
     with drawing():
-        return svg_of(draw(report), name)
+        return svg_of(draw(report), name, words)
 
 
 def draw_throughput(report: BenchReport) -> Figure:

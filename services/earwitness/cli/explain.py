@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,12 +12,15 @@ from earwitness.cli import console
 from earwitness.cli.connection import Connection
 from earwitness.cli.options import Data, Direction, Explainer, Force, Json, Layer, Scorer, Unit, WholeLayer
 from earwitness.cli.results import print_runs, run_document, steps_done
+from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepository, RecordingsTriton
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from earwitness.client.output import Run
     from earwitness.client.values import Sense
 
+BESIDE = 8
+"""Starts of searches, and real excerpts, that the page plays at most."""
 SETTINGS = "Settings of the search (default: the server's)"
 
 
@@ -57,19 +61,24 @@ def explain(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to write; without it, only figures are printed.")
     ] = None,
+    recordings: Recordings = None,
     force: Force = False,
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", min=0.001, help="Seconds; the best found until then is returned.")
     ] = None,
     explainer: Explainer = None,
     scorer: Scorer = None,
+    triton: RecordingsTriton = None,
+    model_repository: RecordingsRepository = None,
     data: Data = None,
     json_output: Json = False,
 ) -> None:
     """Find sounds that make a unit fire most, or least; score them against real audio; write a page that plays them.
 
-    The folder holds explanations.npz, one WAV and one PNG each, trajectory.csv, request.json, index.html and, with
-    --reference, score.json. It appears whole or not at all.
+    The folder holds explanations.npz, one WAV and one PNG each (dark/ has the pictures for dark pages), start/ with
+    what the first searches began with, trajectory.csv, request.json, index.html and, with --reference, score.json; with
+    --recordings real/ holds the real audio that activates the unit most. All sounds are written at one loudness. The
+    folder appears whole or not at all.
 
     [bold]Examples[/bold]
 
@@ -90,6 +99,7 @@ def explain(
         raise InvalidArgument("direction", "give either --unit or --direction")
     if out is not None:
         check_free(out, force=force, marks=RUN_MARKS)
+    real = RealAudio.of(recordings, out, triton, model_repository, data)
     connection: Connection = context.obj
     settings = Settings(optimiser, learning_rate, prior_weight, steps, weight_decay)
 
@@ -104,7 +114,9 @@ def explain(
             weights = direction_of(direction, chosen) if direction else None
             sense: Sense = "maximise" if maximise else "minimise"
             objective = Objective(chosen.name, unit or 0 if weights is None else None, sense, weights)
-            return await explain_and_score(
+            if real is not None:
+                await real.check(model, described.weights_sha256)
+            found = await explain_and_score(
                 client,
                 Search.of(model, objective, row_count=count, seed=seed, settings=settings),
                 scorer=scoring,
@@ -113,7 +125,12 @@ def explain(
                 artefacts=ALL_ARTEFACTS if out is not None else (),
                 on_progress=lambda event: update(*steps_done(event)),
                 timeout_s=timeout_s,
+                start_count=0 if out is None else BESIDE,
             )
+            if real is not None:
+                (excerpts,) = await real.excerpts(model, [objective], BESIDE, update)
+                found = replace(found, excerpts=excerpts)
+            return found
 
     with console.progress("searching", "steps") as update:
         run = asyncio.run(search(update))

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from earwitness.client.output.page import COLOURS, Card, render
+from earwitness.client.output.media import dark_picture, levelled
+from earwitness.client.output.page import Card, gain_words, render
 from earwitness.client.output.report import Examples, RealExcerpt
-from earwitness.client.output.words import number, settings_line
+from earwitness.client.output.words import settings_line
 from earwitness.client.values import Explanation
 from earwitness.evidence.distances import NEAR
 from earwitness.evidence.values import REAL, Evidence, ObjectiveEvidence
@@ -27,9 +28,8 @@ class Section:
     """What the page shows of one objective."""
 
     evidence: ObjectiveEvidence
-    colour: str
+    tone: str
     grid_svg: str
-    grid_words: str
     columns: list[Column]
 
 
@@ -53,16 +53,14 @@ def write_evidence_page(evidence: Evidence, path: Path, example_count: int) -> N
 def _section(evidence: ObjectiveEvidence, index: int, example_count: int) -> Section:
     from earwitness.client.output.grid import Grid, grid_svg
 
-    gathered, shape = evidence.gathered, evidence.shape
+    gathered = evidence.gathered
     grid = Grid.of(sorted(gathered.outcomes, key=lambda each: each.ranked.rank if each.ranked else 0))
     columns = [_explained(index, each, example_count) for each in gathered.judged]
     columns.append(_real(index, gathered.excerpts[:example_count]))
     return Section(
         evidence=evidence,
-        colour=COLOURS[gathered.objective.sense],
-        grid_svg=grid_svg(grid, f"grid{_letters(index)}"),
-        grid_words=f"Fréchet distances of {shape.setting_count} settings, {number(shape.best.distance)} to "
-        f"{number(shape.worst.distance)}",
+        tone=gathered.objective.sense,
+        grid_svg=grid_svg(grid, f"grid{_letters(index)}", gathered.title),
         columns=columns,
     )
 
@@ -77,9 +75,8 @@ def _card(anchor: str, explanation: Explanation) -> Card:
         f"sound-{anchor}-{explanation.row_index}",
         f"the explanation of seed {explanation.seed}",
         explanation.activation,
-        _embedded("image/png", explanation.picture_png),
-        _embedded("audio/wav", explanation.audio_wav),
-        (f"seed {explanation.seed}",),
+        *_media(explanation.picture_png, explanation.audio_wav),
+        (f"seed {explanation.seed}", *gain_words(explanation.audio_wav)),
     )
 
 
@@ -89,13 +86,21 @@ def _real(index: int, excerpts: Sequence[RealExcerpt]) -> Column:
             f"sound-{index}-real-{place}",
             f"real excerpt {each.source}",
             each.activation,
-            _embedded("image/png", each.picture_png),
-            _embedded("audio/wav", each.audio_wav),
-            (each.source,),
+            *_media(each.picture_png, each.audio_wav),
+            (each.source, *gain_words(each.audio_wav)),
         )
         for place, each in enumerate(excerpts)
     ]
-    return Column(REAL, "excerpts of recordings, as recorded", cards)
+    return Column(REAL, "excerpts of recordings", cards)
+
+
+def _media(picture_png: bytes | None, audio_wav: bytes | None) -> tuple[str | None, str | None, str | None]:
+    """A picture, the same for a dark page, and a sound as the page shows them."""
+    return (
+        _embedded("image/png", picture_png),
+        _embedded("image/png", picture_png and dark_picture(picture_png)),
+        _embedded("audio/wav", audio_wav and levelled(audio_wav).wav),
+    )
 
 
 def _embedded(kind: str, content: bytes | None) -> str | None:

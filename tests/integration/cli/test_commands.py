@@ -2,11 +2,14 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from earwitness.client.output.words import number
 from earwitness.features import write_wav
 from tests.integration.cli.conftest import Run
 from tests.integration.cli.served import Served, served, write_recording
@@ -48,7 +51,7 @@ def test_reference_explain_and_score(run: Run, stack: Served, music: Path, tmp_p
     assert document["score"]["reference"] == "references/top/versions/1"
     assert document["page"] == str(out / "index.html")
     assert {path.name for path in out.iterdir()} == {
-        "explanations.npz", "trajectory.csv", "request.json", "score.json", "index.html",
+        "explanations.npz", "trajectory.csv", "request.json", "score.json", "index.html", "dark", "start",
         *(f"{row:03d}.{suffix}" for row in range(3) for suffix in ("wav", "png")),
     }  # fmt: skip
     page = (out / "index.html").read_text()
@@ -67,6 +70,31 @@ def test_reference_explain_and_score(run: Run, stack: Served, music: Path, tmp_p
             found["distance"]
         )
     assert "noise floor" in run("score", out / "explanations.npz", "-r", "top/versions/1", "-u", 1, *data).stdout
+
+
+def test_the_page_plays_real_audio_and_where_searches_began(
+    run: Run, stack: Served, music: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    beside = ("--recordings", music, "--model-repository", stack.tiny.repository)
+    explain = ("explain", "tiny", "-n", 10, "--steps", 30, "-o", out, *beside, "--data", stack.data)
+    assert run(*explain).exit_code == 0
+    page = (out / "index.html").read_text()
+    starts, real = (sorted(path.name for path in (out / name).glob("*.wav")) for name in ("start", "real"))
+    assert starts == [f"{row:03d}.wav" for row in range(8)]
+    assert 1 <= len(real) <= 8
+    for name in (*(f"start/{each}" for each in starts), *(f"real/{each}" for each in real)):
+        assert f'src="{name}"' in page
+    rows = csv.DictReader((out / "trajectory.csv").read_text().splitlines())
+    first = [float(row["activation"]) for row in rows if row["step"] == "0"][:8]
+    told = re.findall(r'Spectrogram of the first latent of explanation \d+, activation ([^"]+)"', page)
+    assert told == [number(each) for each in first]
+    loudness = []
+    for path in (out / "000.wav", out / "start/000.wav", out / "real/000.wav"):
+        waveform, _ = soundfile.read(path)
+        loudness.append(10 * np.log10(np.mean(waveform**2)))
+    assert loudness == pytest.approx([-23] * 3, abs=0.1)
+    assert "are played by the page of --out" in run("explain", "tiny", *beside, "--data", stack.data).error()
 
 
 def test_minimised_batch_without_folder(run: Run, stack: Served) -> None:

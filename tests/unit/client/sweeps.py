@@ -19,7 +19,7 @@ from earwitness.client.values import (
     Sense,
     Settings,
 )
-from tests.unit.client.runs import MODEL, NOW, PNG, WEIGHTS, explanation, score
+from tests.unit.client.runs import MODEL, NOW, PNG, WAV, WEIGHTS, explanation, score
 
 SEEDS = tuple(range(5))
 STEPS, RATES, PRIORS = (100, 500, 1000), (0.1, 0.01, 0.001), (0.1, 0.01, 0.001)
@@ -97,9 +97,7 @@ def sweep(
         finished=NOW,
         against=RankedAgainst(REFERENCE, VERSION, 0) if ranked else None,
         excerpts=tuple(
-            RealExcerpt(
-                f"song & {index}.ogg, {index}.5 s", 8.0 - index, np.zeros((2, 3), np.float32), b"RIFF....WAVE", PNG
-            )
+            RealExcerpt(f"song & {index}.ogg, {index}.5 s", 8.0 - index, np.zeros((2, 3), np.float32), WAV, PNG)
             for index in range(excerpts)
         ),
     )

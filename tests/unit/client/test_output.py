@@ -15,7 +15,7 @@ from earwitness.client.output.words import number, verdict
 from earwitness.errors import InvalidArgument
 from tests.unit.client.runs import MODEL, WEIGHTS, names, run, score
 
-VOID = {"meta", "img", "link", "br", "input", "hr"}
+VOID = {"meta", "img", "link", "br", "input", "hr", "source"}
 
 
 class Page(HTMLParser):
@@ -35,7 +35,7 @@ class Page(HTMLParser):
         names = [name for name, _ in attributes]
         assert len(names) == len(set(names)), f"<{tag}> repeats an attribute"
         for name, value in attributes:
-            if name in ("href", "src") and not (value or "").startswith("#"):
+            if name in ("href", "src", "srcset") and not (value or "").startswith("#"):
                 self.links.append(value or "")
             if name == "id":
                 self.ids.append(value or "")
@@ -77,7 +77,8 @@ def test_folder_holds_everything(tmp_path: Path) -> None:
     write_run(run(3), tmp_path / "out")
     each = {f"{index:03d}.{suffix}" for index in range(3) for suffix in ("wav", "png")}
     tables = {"explanations.npz", "trajectory.csv", "request.json", "score.json", "index.html"}
-    assert names(tmp_path / "out") == each | tables
+    assert names(tmp_path / "out") == each | tables | {"dark"}
+    assert names(tmp_path / "out/dark") == {f"{index:03d}.png" for index in range(3)}
 
 
 def test_arrays(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_a_batch_that_does_not_vary_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (-1.5, "−1.50"), (1557.7, "1\u2009558"), (3.2e-7, "3.20e−07"), (6e7, "6.00e+07")]
+    ("value", "text"), [(0.0, "0"), (-1.5, "−1.50"), (1557.7, "1\u202f558"), (3.2e-7, "3.20e−07"), (6e7, "6.00e+07")]
 )
 def test_numbers_for_people(value: float, text: str) -> None:
     assert number(value) == text

@@ -46,8 +46,8 @@ def test_folder_holds_everything(paper: Path) -> None:
     assert names(paper) == tables | {"best", "median", "worst", "real"}
     each = {f"{index:03d}.{suffix}" for index in range(2) for suffix in ("wav", "png")}
     for name in ("best", "median", "worst"):
-        assert names(paper / name) == each | {"explanations.npz", "trajectory.csv"}
-    assert names(paper / "real") == each | {"002.wav", "002.png"}
+        assert names(paper / name) == each | {"explanations.npz", "trajectory.csv", "dark"}
+    assert names(paper / "real") == each | {"002.wav", "002.png", "dark"}
     with np.load(paper / "best/explanations.npz", allow_pickle=False) as arrays:
         assert json.loads(str(arrays["settings"][0]))["learning_rate"] == BEST.learning_rate
 
@@ -120,9 +120,11 @@ def test_page_can_be_read_without_seeing_it(paper: Path) -> None:
     assert html.count("<table>") == html.count("<caption>") == 1
     assert 'scope="col"' in html
     assert html.count('scope="row"') == 27
-    label = re.search(r'role="img" aria-label="(Fréchet[^"]+)"', html)
-    assert label
-    assert settings_line(BEST) in label[1]
+    drawings = re.findall(r'<svg [^>]*role="img" aria-labelledby="(\S+)" aria-describedby="(\S+)">', html)
+    assert len(drawings) == html.count("<svg") == 8  # the grid and three searches, wide and narrow
+    for title, details in drawings:
+        assert re.search(rf'<title id="{title}">[^<]{{20,}}</title><desc id="{details}">[^<]{{20,}}</desc>', html)
+    assert f"lowest at {settings_line(BEST)}" in html
     assert html.count("<figure>") == html.count("<figcaption") == 4  # grid, three searches
 
 
@@ -137,7 +139,7 @@ def test_every_cell_of_the_grid_has_its_number() -> None:
     texts = re.findall(r"<text[^>]*>([^<]+)</text>", svg)
     assert {f"{rate:g}" for rate in RATES} | {"λ 0.1", "λ 0.01", "λ 0.001", "learning rate"} <= set(texts)
     assert "1.99" in texts
-    assert "9\u2009092" in texts
+    assert "9\u202f092" in texts
     assert "currentColor" in svg
 
 
@@ -234,7 +236,7 @@ def test_several_objectives_have_a_page_over_them(tmp_path: Path) -> None:
     html = (tmp_path / "out/index.html").read_text()
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids)), "two drawings share an id"
-    assert html.count("<svg") == 2
+    assert html.count('<svg class="wide"') == html.count('<svg class="narrow"') == 2
     document = json.loads((tmp_path / "out/objectives.json").read_text())
     assert document["fc9-0-maximise"]["best"]["settings"]["learning_rate"] == BEST.learning_rate
     with pytest.raises(InvalidArgument, match="--force"):

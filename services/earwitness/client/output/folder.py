@@ -13,7 +13,9 @@ import numpy as np
 from earwitness import __version__
 from earwitness.client.activations import ARRAYS_FILE
 from earwitness.client.output.directory import new_directory
-from earwitness.client.output.page import write_run_page
+from earwitness.client.output.media import dark_picture, levelled
+from earwitness.client.output.page import DARK_FOLDER, REAL_FOLDER, START_FOLDER, write_run_page
+from earwitness.client.output.report import RealExcerpt
 from earwitness.client.output.run import Run, Scoring, file_stem
 from earwitness.client.values import Explanation
 
@@ -25,7 +27,8 @@ RUN_MARKS = ("request.json", ARRAYS_FILE)
 
 def write_run(run: Run, directory: Path, *, force: bool = False) -> None:
     """Write the folder: `explanations.npz`, `NNN.wav`, `NNN.png`, `trajectory.csv`, `request.json`, `score.json` when
-    it was scored, and `index.html`.
+    it was scored, and `index.html`; `start/` and `real/` with sounds and pictures where the run has them. Sounds are
+    written as `media.levelled` makes them, and `dark/` holds the pictures as a dark page shows them.
 
     The folder appears whole or not at all. Raises: InvalidArgument when it holds something and `force` is not given.
     """
@@ -35,6 +38,8 @@ def write_run(run: Run, directory: Path, *, force: bool = False) -> None:
         write_json(request_document(run), folder / "request.json")
         if run.scoring is not None:
             write_json(score_document(run.scoring), folder / "score.json")
+        write_sounds_and_pictures(run.starts, folder / START_FOLDER)
+        write_excerpts(run.excerpts, folder / REAL_FOLDER)
         write_run_page(run, folder)
 
 
@@ -74,13 +79,30 @@ def score_document(scoring: Scoring) -> dict[str, Any]:
 def write_explanations(explanations: Sequence[Explanation], origin: tuple[str, str, str], folder: Path) -> None:
     """Write `explanations.npz`, `NNN.wav`, `NNN.png`, `trajectory.csv`; `origin` is (model, weights_sha256, layer)."""
     _write_arrays(explanations, origin, folder / ARRAYS_FILE)
-    for explanation in explanations:
-        stem = file_stem(explanation)
-        if explanation.audio_wav is not None:
-            (folder / f"{stem}.wav").write_bytes(explanation.audio_wav)
-        if explanation.picture_png is not None:
-            (folder / f"{stem}.png").write_bytes(explanation.picture_png)
+    write_sounds_and_pictures(explanations, folder)
     _write_trajectories(explanations, folder / "trajectory.csv")
+
+
+def write_sounds_and_pictures(explanations: Sequence[Explanation], folder: Path) -> None:
+    """Write `NNN.wav` and `NNN.png` of those that have them, into a folder that is made where there is none."""
+    for explanation in explanations:
+        _write_media(file_stem(explanation), explanation.audio_wav, explanation.picture_png, folder)
+
+
+def write_excerpts(excerpts: Sequence[RealExcerpt], folder: Path) -> None:
+    """Write real excerpts in the same way, numbered in their order."""
+    for index, each in enumerate(excerpts):
+        _write_media(f"{index:03d}", each.audio_wav, each.picture_png, folder)
+
+
+def _write_media(stem: str, audio_wav: bytes | None, picture_png: bytes | None, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    if audio_wav is not None:
+        (folder / f"{stem}.wav").write_bytes(levelled(audio_wav).wav)
+    if picture_png is not None:
+        (folder / f"{stem}.png").write_bytes(picture_png)
+        (folder / DARK_FOLDER).mkdir(exist_ok=True)
+        (folder / DARK_FOLDER / f"{stem}.png").write_bytes(dark_picture(picture_png))
 
 
 def write_json(document: dict[str, Any], path: Path) -> None:

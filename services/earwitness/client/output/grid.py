@@ -14,9 +14,9 @@ from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from earwitness.client.output.plots import INK, drawing, svg_of
+from earwitness.client.output.plots import INK, drawing, svgs_of
 from earwitness.client.output.report import Outcome
-from earwitness.client.output.words import number, prior_words
+from earwitness.client.output.words import number, prior_words, settings_line
 from earwitness.client.values import Settings
 
 PANELS_PER_ROW = 3
@@ -70,10 +70,17 @@ class Grid:
         return len(self.outcomes) >= MIN_FILLED * len(rates) * len(priors) * len(self.panels)
 
 
-def grid_svg(grid: Grid, name: str = "grid") -> str:
-    """The picture as one `<svg>` element in the colours of its page; `name` is as for `svg_of`."""
-    with drawing():
-        return svg_of(_figure(grid, INK), name)
+def grid_svg(grid: Grid, name: str = "grid", of_what: str = "") -> str:
+    """The picture in the colours of its page, as `svgs_of` makes it; `of_what` is the objective, where a page has
+    several."""
+    what = "Fréchet distance" if grid.logarithmic else "Median activation"
+    title = f"{what} of {len(grid.outcomes)} settings over learning rate, prior weight and steps"
+    title += f": {of_what}" if of_what else ""
+    details = f"{number(min(grid.values))} to {number(max(grid.values))}"
+    best = next((each for each in grid.outcomes if _marks(each)[0]), None)
+    if best is not None:
+        details += f", lowest at {settings_line(best.settings)}"
+    return svgs_of(lambda narrow: _figure(grid, INK, 1 if narrow else PANELS_PER_ROW), name, title, details)
 
 
 def write_grid_png(grid: Grid, title: str, path: Path) -> None:
@@ -89,9 +96,9 @@ def prior_key(settings: Settings) -> tuple[bool, float]:
     return bool(settings.weight_decay), settings.weight_decay or settings.prior_weight or 0.0
 
 
-def _figure(grid: Grid, ink: str) -> Figure:
+def _figure(grid: Grid, ink: str, most_columns: int = PANELS_PER_ROW) -> Figure:
     panels = grid.panels if grid.filled else {"": list(range(len(grid.outcomes)))}
-    columns = min(PANELS_PER_ROW, len(panels)) if grid.filled else 2
+    columns = min(most_columns, len(panels) if grid.filled else 2)
     rows = math.ceil(len(panels) / columns) if grid.filled else 1
     figure = Figure(
         figsize=(PANEL_SIZE_IN[0] * columns + 1.2, PANEL_SIZE_IN[1] * rows * (1 if grid.filled else 1.4)),

@@ -10,23 +10,33 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from earwitness import __version__
+from earwitness.client.output.media import FADE_S, LOUDNESS_DB, levelled
+from earwitness.client.output.report import RealExcerpt
 from earwitness.client.output.run import Run, file_stem
 from earwitness.client.output.scale import Scale, Span, Tick
-from earwitness.client.output.words import number, percent, seed_words, settings_words, verdict
+from earwitness.client.output.words import number, percent, seed_words, settings_words, verdict, whole
 from earwitness.client.values import Explanation, Objective, Reference, ReferenceVersion, Score
 
 COLOURS = {"maximise": "#e2711d", "minimise": "#2389b5"}
-"""Warm for a high activation, cool for a low one; both read on a light and on a dark ground."""
+"""Of drawings: warm for a high activation, cool for a low one; seen on light and on dark grounds. Words need more
+contrast: the classes of these names in `style.css` have a darker and a lighter colour for them."""
+
+
+DARK_FOLDER = "dark"
+"""Beside pictures: the same for a dark page."""
+START_FOLDER, REAL_FOLDER = "start", "real"
+"""In the folder of a run: what its searches began with, and real audio."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """One sound on the page: `what` it is, paths of its files where it has them, and `notes` at its foot."""
+    """One sound on the page: `what` it is, links to its files where it has them, and `notes` at its foot."""
 
     anchor: str
     what: str
     activation: float
     picture: str | None
+    dark_picture: str | None
     sound: str | None
     notes: tuple[str, ...]
 
@@ -82,8 +92,13 @@ def _context(run: Run, prefix: str) -> dict[str, Any]:
     settings = {each.settings for each in explanations}
     return {
         "run": run,
-        "colour": COLOURS[run.objective.sense],
+        "tone": run.objective.sense,
         "cards": [explanation_card(each, prefix) for each in explanations],
+        "starts": [
+            explanation_card(each, f"{prefix}{START_FOLDER}/", "the first latent of explanation", "before the search")
+            for each in run.starts
+        ],
+        "real": excerpt_cards(run.excerpts, f"{prefix}{REAL_FOLDER}"),
         "median": statistics.median(activations),
         "lowest": min(activations),
         "highest": max(activations),
@@ -101,21 +116,46 @@ def _context(run: Run, prefix: str) -> dict[str, Any]:
     }
 
 
-def explanation_card(explanation: Explanation, prefix: str) -> Card:
+def explanation_card(
+    explanation: Explanation, prefix: str, what: str = "explanation", step_words: str | None = None
+) -> Card:
     """The card of an explanation whose files lie below `prefix`, "" or ending in a slash."""
     stem = file_stem(explanation)
     return Card(
         f"row-{prefix.replace('/', '-')}{stem}",
-        f"explanation {stem}",
+        f"{what} {stem}",
         explanation.activation,
         picture=f"{prefix}{stem}.png" if explanation.picture_png else None,
+        dark_picture=f"{prefix}{DARK_FOLDER}/{stem}.png" if explanation.picture_png else None,
         sound=f"{prefix}{stem}.wav" if explanation.audio_wav else None,
         notes=(
             f"seed {explanation.seed}",
-            f"best step {explanation.best_step} of {explanation.settings.steps}",
+            f"best step {explanation.best_step} of {explanation.settings.steps}" if step_words is None else step_words,
             *([] if explanation.diverged_step is None else [f"diverged at step {explanation.diverged_step}"]),
+            *gain_words(explanation.audio_wav),
         ),
     )
+
+
+def excerpt_cards(excerpts: Sequence[RealExcerpt], folder: str) -> list[Card]:
+    """The cards of real excerpts whose files `write_excerpts` wrote into a folder below the page."""
+    return [
+        Card(
+            f"{folder.replace('/', '-')}-{index:03d}",
+            f"real excerpt {each.source}",
+            each.activation,
+            picture=f"{folder}/{index:03d}.png" if each.picture_png else None,
+            dark_picture=f"{folder}/{DARK_FOLDER}/{index:03d}.png" if each.picture_png else None,
+            sound=f"{folder}/{index:03d}.wav" if each.audio_wav else None,
+            notes=(each.source, *gain_words(each.audio_wav)),
+        )
+        for index, each in enumerate(excerpts)
+    ]
+
+
+def gain_words(wav: bytes | None) -> list[str]:
+    """By how much a sound is louder on the page than it was made, where there is one."""
+    return [] if wav is None else [f"{levelled(wav).gain_db:+.1f} dB".replace("-", "−")]
 
 
 def distance_scale(score: Score) -> DistanceScale:
@@ -152,11 +192,16 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    environment.filters["probability"] = percent
+    environment.filters["whole"] = whole
+    environment.filters["probability"] = lambda share: percent(share).replace(" ", "\u00a0")
     return environment
 
 
 def render(template: str, path: Path, context: Mapping[str, Any]) -> None:
     """Write a page."""
-    html = _environment().get_template(template).render(version=__version__, **context)
+    html = (
+        _environment()
+        .get_template(template)
+        .render(version=__version__, loudness_db=LOUDNESS_DB, fade_ms=1e3 * FADE_S, **context)
+    )
     path.write_text(html, encoding="utf-8")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from earwitness.client.output.report import RealExcerpt
 from earwitness.client.values import Explanation, Model, Objective, Reference, ScoredBatch, SearchResult
 
 
@@ -19,7 +20,8 @@ class Scoring:
 class Run:
     """One search of one objective, and all that is known of it.
 
-    `unscored` is why it has no score although one was asked for.
+    `unscored` is why it has no score although one was asked for. `starts` are the first latents of the first rows as
+    explanations; `excerpts` of real audio (most activating first) are set beside them.
     """
 
     model: Model
@@ -28,6 +30,8 @@ class Run:
     scoring: Scoring | None
     finished: datetime
     unscored: Exception | None = None
+    starts: tuple[Explanation, ...] = ()
+    excerpts: tuple[RealExcerpt, ...] = ()
 
     @property
     def meaning(self) -> str | None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from earwitness import __version__
 from earwitness.client.output.directory import new_directory
-from earwitness.client.output.folder import write_explanations, write_json
-from earwitness.client.output.report import Outcome, RealExcerpt, SweepReport
+from earwitness.client.output.folder import write_excerpts, write_explanations, write_json
+from earwitness.client.output.page import REAL_FOLDER
+from earwitness.client.output.report import Outcome, SweepReport
 from earwitness.client.output.sweep_page import write_sweep_page
 from earwitness.client.output.sweeps_page import write_sweeps_page
 from earwitness.client.saved_sweep import SavedSweep
@@ -22,7 +23,6 @@ SWEEP_MARKS = ("sweep.json", "sweep.csv")
 """A sweep's folder has them."""
 SWEEPS_MARKS = ("objectives.json", "index.html")
 """The folder of a sweep of several objectives has them."""
-REAL_FOLDER = "real"
 SCORE_COLUMNS = {"rank": "covariance_rank"}
 """Where a score's field is named otherwise in the table: its `rank` is the setting's place."""
 
@@ -67,7 +67,7 @@ def write_sweep_files(report: SweepReport, folder: Path, *, archive: str) -> Non
     for examples in report.examples:
         (folder / examples.name).mkdir()
         write_explanations(examples.explanations, origin, folder / examples.name)
-    _write_excerpts(report.excerpts, folder / REAL_FOLDER)
+    write_excerpts(report.excerpts, folder / REAL_FOLDER)
     write_grid_png(Grid.of(report.best_first), f"{report.model.name}: {report.objective}", folder / "grid.png")
     write_sweep_page(report, folder, REAL_FOLDER, archive)
 
@@ -147,13 +147,3 @@ def _write_table(outcomes: Sequence[Outcome], path: Path) -> None:
                 row += [getattr(each.ranked, name) for name in places]
                 row += [getattr(each.ranked.score, name) for name in scores]
             writer.writerow(row)
-
-
-def _write_excerpts(excerpts: Sequence[RealExcerpt], folder: Path) -> None:
-    if excerpts:
-        folder.mkdir()
-    for index, each in enumerate(excerpts):
-        if each.audio_wav is not None:
-            (folder / f"{index:03d}.wav").write_bytes(each.audio_wav)
-        if each.picture_png is not None:
-            (folder / f"{index:03d}.png").write_bytes(each.picture_png)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from earwitness.client.output.page import (
     COLOURS,
@@ -11,12 +10,13 @@ from earwitness.client.output.page import (
     DistanceScale,
     activation_scale,
     distance_scale,
+    excerpt_cards,
     explanation_card,
     render,
 )
-from earwitness.client.output.report import Examples, Outcome, RealExcerpt, SweepReport
+from earwitness.client.output.report import Examples, Outcome, SweepReport
 from earwitness.client.output.scale import Scale
-from earwitness.client.output.words import number, percent, seed_words, settings_line, settings_words, verdict
+from earwitness.client.output.words import percent, seed_words, settings_line, settings_words, verdict
 from earwitness.client.values import RankedBatch
 
 SHOWN_ROWS = 30
@@ -45,7 +45,7 @@ class Side:
     lowest: float
     highest: float
     trajectories_svg: str | None
-    colour: str
+    tone: str
 
 
 def write_sweep_page(report: SweepReport, folder: Path, real_folder: str, archive: str) -> None:
@@ -66,7 +66,7 @@ def write_sweep_page(report: SweepReport, folder: Path, real_folder: str, archiv
         {
             "report": report,
             "archive": archive,
-            "colour": COLOURS[report.objective.sense],
+            "tone": report.objective.sense,
             "best": best,
             "best_words": settings_line(outcomes[0].settings),
             "settings": settings_words(outcomes[0].settings),
@@ -76,7 +76,6 @@ def write_sweep_page(report: SweepReport, folder: Path, real_folder: str, archiv
             "certainty": _certainty(outcomes),
             "grid": grid,
             "grid_svg": grid_svg(grid),
-            "grid_words": _grid_words(outcomes, grid),
             "columns": _columns(outcomes),
             "rows": _rows(outcomes),
             "shown_rows": SHOWN_ROWS,
@@ -100,14 +99,6 @@ def _certainty(outcomes: tuple[Outcome, ...]) -> str | None:
     return (
         f"{words}; the likeliest other is {settings_line(outcomes[index].settings)}, {percent(rival.probability_best)}."
     )
-
-
-def _grid_words(outcomes: tuple[Outcome, ...], grid: Any) -> str:
-    """What the picture shows, for those who do not see it."""
-    what = "Fréchet distance" if grid.logarithmic else "Median activation"
-    low, high = number(min(grid.values)), number(max(grid.values))
-    words = f"{what} of {len(outcomes)} settings over learning rate, prior weight and steps, {low} to {high}"
-    return f"{words}; lowest at {settings_line(outcomes[0].settings)}" if outcomes[0].ranked else words
 
 
 def _columns(outcomes: tuple[Outcome, ...]) -> list[str]:
@@ -161,8 +152,8 @@ def _examples_side(report: SweepReport, examples: Examples) -> Side:
         else None,
         lowest=min(activations),
         highest=max(activations),
-        trajectories_svg=trajectories_svg(examples.explanations, colour, examples.name),
-        colour=colour,
+        trajectories_svg=trajectories_svg(examples.explanations, colour, examples.name, f"the {examples.name} setting"),
+        tone=report.objective.sense,
     )
 
 
@@ -173,22 +164,10 @@ def _real_side(report: SweepReport, folder: str) -> Side:
         name="real audio",
         words=f"the {len(report.excerpts)} excerpts that activate it {sense}",
         ranked=None,
-        cards=[_real_card(index, each, folder) for index, each in enumerate(report.excerpts)],
+        cards=excerpt_cards(report.excerpts, folder),
         activation_scale=None,
         lowest=min(activations),
         highest=max(activations),
         trajectories_svg=None,
-        colour="var(--soft)",
-    )
-
-
-def _real_card(index: int, excerpt: RealExcerpt, folder: str) -> Card:
-    stem = f"{folder}/{index:03d}"
-    return Card(
-        f"real-{index:03d}",
-        f"real excerpt {excerpt.source}",
-        excerpt.activation,
-        picture=f"{stem}.png" if excerpt.picture_png else None,
-        sound=f"{stem}.wav" if excerpt.audio_wav else None,
-        notes=(excerpt.source,),
+        tone="real",
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from earwitness.client.output.page import COLOURS, DistanceScale, render
+from earwitness.client.output.page import DistanceScale, render
 from earwitness.client.output.report import Outcome, SweepReport
 from earwitness.client.output.scale import Scale
 from earwitness.client.output.words import settings_line
@@ -21,7 +21,7 @@ class Part:
     words: str
     scale: DistanceScale | None
     grid_svg: str
-    colour: str
+    tone: str
 
 
 def write_sweeps_page(reports: Mapping[str, SweepReport], path: Path) -> None:
@@ -41,8 +41,8 @@ def write_sweeps_page(reports: Mapping[str, SweepReport], path: Path) -> None:
             shown[folder],
             settings_line(shown[folder].settings, optimiser=_several_optimisers(report)),
             DistanceScale.on(shared, ranked.score) if (ranked := shown[folder].ranked) else None,
-            grid_svg(Grid.of(report.best_first), f"grid{number}"),
-            COLOURS[report.objective.sense],
+            grid_svg(Grid.of(report.best_first), f"grid{number}", str(report.objective)),
+            report.objective.sense,
         )
         for number, (folder, report) in enumerate(reports.items())
     ]

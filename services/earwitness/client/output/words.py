@@ -6,14 +6,19 @@ from earwitness.client.values import Score, Settings
 
 
 def number(value: float) -> str:
-    """Three significant digits; thousands separated by a thin space."""
+    """Three significant digits; thousands separated by a thin space where no line breaks."""
     if value == 0:
         return "0"
     if 0.001 <= abs(value) < 1000:
         return f"{value:#.3g}".rstrip(".").replace("-", "−")
     if 1000 <= abs(value) < 1e6:
-        return f"{value:,.0f}".replace(",", "\u2009").replace("-", "−")
+        return f"{value:,.0f}".replace(",", "\u202f").replace("-", "−")
     return f"{value:.2e}".replace("-", "−")
+
+
+def whole(count: int) -> str:
+    """A number of things, separated as by `number`."""
+    return f"{count:,}".replace(",", "\u202f")
 
 
 def verdict(score: Score) -> str:
