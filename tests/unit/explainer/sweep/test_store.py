@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -20,10 +21,16 @@ from earwitness.explainer.sweep.record import NewSweep, Progress, State
 from earwitness.explainer.sweep.schema import metadata
 from earwitness.explainer.sweep.store import Checkpoint, StoredResult, SweepStore
 from earwitness.scorer.migration import SCHEMA as SCORER_SCHEMA
+from earwitness.storage import blobs
 from earwitness.storage.database import Database
 from earwitness.storage.errors import SchemaOutdated
 
 FOREVER, GONE = 3600.0, -1.0
+
+
+def blob(text: str) -> bytes:
+    """What a sweep stores, told from others by its text."""
+    return blobs.encode({"text": np.frombuffer(text.encode(), np.uint8)})
 
 
 @pytest.fixture
@@ -94,14 +101,14 @@ def test_who_lost_the_lease_writes_nothing(store: SweepStore) -> None:
     found = store.claim("dead", GONE, ["tiny"])
     assert found is not None
     lost = found[1]
-    store.checkpoint(lost, 0, 40, b"old", 0, b"curve 0")
+    store.checkpoint(lost, 0, 40, blob("old"), 0, blob("curve 0"))
     taken = store.claim("next", FOREVER, ["tiny"])
     assert taken is not None
     record, lease = taken
     assert record.progress.row_steps_done == 40  # what is saved counts, and nothing else
     for write in (
-        lambda: store.checkpoint(lost, 0, 80, b"late", 5, b"curve 5"),
-        lambda: store.add_result(lost, 0, StoredResult(b"rows", b"tensors")),
+        lambda: store.checkpoint(lost, 0, 80, blob("late"), 5, blob("curve 5")),
+        lambda: store.add_result(lost, 0, StoredResult(blob("rows"), blob("tensors"))),
         lambda: store.renew(lost, Progress(80)),
         lambda: store.finish(lost, State.SUCCEEDED, None, Progress(100)),
     ):
@@ -109,8 +116,8 @@ def test_who_lost_the_lease_writes_nothing(store: SweepStore) -> None:
             write()
     store.release(lost)
     assert store.get("s1").state is State.RUNNING
-    assert [each.state for each in store.checkpoints(record.key)] == [b"old", None]
-    assert store.curves(record.key, 0) == [b"curve 0"]
+    assert [each.state for each in store.checkpoints(record.key)] == [blob("old"), None]
+    assert store.curves(record.key, 0) == [blob("curve 0")]
     assert store.results_done(record.key) == frozenset()
     assert not store.renew(lease, Progress(50, 10.0, 1.5, "waits"))
     seen = store.get("s1")
@@ -124,25 +131,25 @@ def test_results_are_counted_once_and_states_go_with_the_end(store: SweepStore) 
     taken = store.claim("a", FOREVER, ["tiny"])
     assert taken is not None
     record, lease = taken
-    store.checkpoint(lease, 1, 60, b"state", 0, b"curve")
+    store.checkpoint(lease, 1, 60, blob("state"), 0, blob("curve"))
     for _ in range(2):
-        store.add_result(lease, 2, StoredResult(b"rows", b"tensors"))
-    store.set_ranking(record, 0, b"first")
-    store.set_ranking(record, 0, b"second")
+        store.add_result(lease, 2, StoredResult(blob("rows"), blob("tensors")))
+    store.set_ranking(record, 0, blob("first"))
+    store.set_ranking(record, 0, blob("second"))
     store.finish(lease, State.SUCCEEDED, None, Progress(100, 9.0, 2.0))
     ended = store.get("s1")
     assert (ended.state, ended.results_done, ended.progress.row_steps_done) == (State.SUCCEEDED, 1, 100)
     assert ended.end_time is not None
     assert ended.time_left_s is None
-    assert store.results(record.key) == {2: StoredResult(b"rows", b"")}
-    assert store.results(record.key, [2], tensors=True) == {2: StoredResult(b"rows", b"tensors")}
+    assert store.results(record.key) == {2: StoredResult(blob("rows"), b"")}
+    assert store.results(record.key, [2], tensors=True) == {2: StoredResult(blob("rows"), blob("tensors"))}
     assert store.results(record.key, [0]) == {}
     assert list(store.results(record.key, range(100_000))) == [2], "more than a database takes in one statement"
-    assert store.rankings(record.key) == [b"second"]
-    assert store.result_bytes(record.key) == [4]
-    assert store.result_bytes(record.key, [0, 2], tensors=True) == [4 + 7]
+    assert store.rankings(record.key) == [blob("second")]
+    assert store.result_bytes(record.key) == [len(blob("rows"))]
+    assert store.result_bytes(record.key, [0, 2], tensors=True) == [len(blob("rows") + blob("tensors"))]
     assert [each.state for each in store.checkpoints(record.key)] == [None, None]
-    assert store.curves(record.key, 1) == [b"curve"]
+    assert store.curves(record.key, 1) == [blob("curve")]
     assert store.claim("b", FOREVER, ["tiny"]) is None
 
 
@@ -153,11 +160,11 @@ def test_one_that_failed_is_gone_on_with(database: Database, store: SweepStore) 
     record, lease = taken
     with pytest.raises(SweepNotResumable, match="s1 is running: it goes on by itself"):
         store.create(new("s2"), 2, resume_from="s1")
-    for step, piece in ((0, b"curve 0"), (5, b"curve 5")):
-        store.checkpoint(lease, 0, 40, b"state", step, piece)
-    store.add_result(lease, 2, StoredResult(b"rows", b"tensors"))
+    for step, piece in ((0, blob("curve 0")), (5, blob("curve 5"))):
+        store.checkpoint(lease, 0, 40, blob("state"), step, piece)
+    store.add_result(lease, 2, StoredResult(blob("rows"), blob("tensors")))
     store.finish(lease, State.FAILED, b"why", Progress(40, 9.0, 2.0))
-    assert [each.state for each in store.checkpoints(record.key)] == [b"state", None]
+    assert [each.state for each in store.checkpoints(record.key)] == [blob("state"), None]
 
     asked = new("s2")
     made = store.create(asked, 1, resume_from="s1")
@@ -165,9 +172,9 @@ def test_one_that_failed_is_gone_on_with(database: Database, store: SweepStore) 
     assert (made.state, made.error, made.results_done, made.sequence) == (State.QUEUED, None, 1, 1)
     assert (made.progress.row_steps_done, made.progress.search_s) == (40, 2.0)
     store.delete("s1")  # nothing is shared
-    assert store.checkpoints(made.key) == [Checkpoint(40, b"state"), Checkpoint(0, None)]
-    assert store.curves(made.key, 0) == [b"curve 0", b"curve 5"]
-    assert store.results(made.key, tensors=True) == {2: StoredResult(b"rows", b"tensors")}
+    assert store.checkpoints(made.key) == [Checkpoint(40, blob("state")), Checkpoint(0, None)]
+    assert store.curves(made.key, 0) == [blob("curve 0"), blob("curve 5")]
+    assert store.results(made.key, tensors=True) == {2: StoredResult(blob("rows"), blob("tensors"))}
 
     assert store.cancel("s2")  # while it waits, with checkpoints
     assert store.create(new("s3"), 1, resume_from="s2").progress.row_steps_done == 40
@@ -286,8 +293,8 @@ def test_deleted_with_all_that_it_holds(database: Database, store: SweepStore) -
     store.create(new(), 1)
     taken = store.claim("a", FOREVER, ["tiny"])
     assert taken is not None
-    store.checkpoint(taken[1], 0, 1, b"state", 0, b"curve")
-    store.add_result(taken[1], 0, StoredResult(b"rows", b"tensors"))
+    store.checkpoint(taken[1], 0, 1, blob("state"), 0, blob("curve"))
+    store.add_result(taken[1], 0, StoredResult(blob("rows"), blob("tensors")))
     store.set_ranking(taken[0], 0, b"ranking")
     store.finish(taken[1], State.SUCCEEDED, None, Progress())
     store.delete("s1")
