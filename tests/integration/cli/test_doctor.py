@@ -217,7 +217,7 @@ def damaged(tmp_path: Path) -> Iterator[Served]:
 def test_a_damaged_model_is_told_of_and_the_other_explained(run: Run, damaged: Served) -> None:
     listed = run("models", "--data", damaged.data)
     assert listed.exit_code == 0
-    assert listed.stdout.startswith("good: ") or "good: " in listed.stdout
+    assert listed.stdout.startswith("good tells ")
     assert "flipped cannot be explained: " in listed.stderr
     assert "flipped_classifier/1/model.onnx is not the file that was exported" in listed.stderr
     refused = run("explain", "flipped", "--maximise", "--data", damaged.data, "--out", damaged.data / "out")

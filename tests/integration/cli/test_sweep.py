@@ -60,7 +60,7 @@ def test_swept_ranked_and_written(run: Run, stack: Served, music: Path, tmp_path
     # The loudest real excerpt for the unit is the highest row that the reference kept.
     highest = run("reference", "show", "top", *data, "--json").json()["versions"][0]["unit_maximum"]
     assert written["excerpts"][0]["activation"] == pytest.approx(highest, rel=1e-5)
-    assert {path.name for path in (out / "real").iterdir()} == {"000.wav", "000.png", "001.wav", "001.png"}
+    assert {path.name for path in (out / "real").iterdir()} == {"000.wav", "000.png", "001.wav", "001.png", "dark"}
     assert 'src="real/001.wav"' in (out / "index.html").read_text()
     assert "is not empty" in run(*words).error()
 

@@ -50,7 +50,7 @@ def test_without_torch_training_says_what_to_install(words: str) -> None:
     code = f"import sys; sys.modules['torch'] = None; sys.argv[1:] = {argv!r}; from earwitness.cli import main; main()"
     outcome = python(code)
     assert outcome.returncode == 1
-    assert outcome.stderr.startswith("error: this needs torch, which is not installed; `make install`")
+    assert outcome.stderr.splitlines()[-1].startswith("error: this needs torch, which is not installed; `make install`")
 
 
 def test_without_optuna_ranges_say_what_to_install() -> None:

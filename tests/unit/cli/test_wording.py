@@ -43,8 +43,8 @@ SENDS: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 """Requests of each command that asks a service."""
 OURS = {
-    "", "after", "artefacts", "etag", "feature_profile", "page_size", "page_token", "request_id", "result_index",
-    "result_indices", "row_indices", "unit_count", "view", "weights_sha256", "row_count", "shard_count",
+    "", "after", "artefacts", "etag", "feature_profile", "max_response_bytes", "page_size", "page_token", "request_id",
+    "result_index", "result_indices", "row_count", "row_indices", "shard_count", "unit_count", "view", "weights_sha256",
 }  # fmt: skip
 """Fields that no option sets."""
 FROM_ELSEWHERE = {
