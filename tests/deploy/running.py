@@ -125,7 +125,7 @@ def write_secrets(folder: Path) -> None:
     (tls / "tls.crt").write_bytes(server.certificate_pem)
     (tls / "tls.key").write_bytes(server.key_pem)
     (tls / "ca.crt").write_bytes(authority.certificate_pem)
-    (auth / "tokens").write_text("one-token\nthe-explainers-token\n")
+    (auth / "tokens").write_text("one-token admin\nthe-explainers-token explain\n")
     (auth / "client").write_text("the-explainers-token\n")
 
 

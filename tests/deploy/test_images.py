@@ -38,6 +38,8 @@ DOCKERFILES = ("python.Dockerfile", "triton.Dockerfile")
 USER = 10001
 VENV = "/opt/earwitness"
 PATIENCE_S = 120.0
+OPTIONAL = {"av"}
+"""What an extra alone brings, and no image has: `codecs`."""
 ROOM_BYTES = 8 << 30
 """Three times what all the environments take."""
 NOWHERE = {"trace_endpoint": "http://127.0.0.1:1"}
@@ -409,7 +411,7 @@ def test_the_trainers_gpu_packages_resolve(trainer: Installed) -> None:
 
 
 def imported_by(*rooms: str) -> set[str]:
-    """The packages that these rooms import, at any place; not those of type stubs."""
+    """The packages that these rooms import, at any place; not those of type stubs, nor optional ones."""
     found = set()
     for room in rooms:
         for file in (ROOT / "services/earwitness" / room).rglob("*.py"):
@@ -417,4 +419,4 @@ def imported_by(*rooms: str) -> set[str]:
                 names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
                 found |= {name.partition(".")[0] for name in names}
-    return {name for name in found if not name.startswith("_")}
+    return {name for name in found if not name.startswith("_")} - OPTIONAL
