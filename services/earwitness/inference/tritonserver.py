@@ -226,13 +226,17 @@ class TritonServer:
             with suppress(ProcessLookupError):
                 handle = os.pidfd_open(stub)
                 self._stubs[handle] = stub
-                asyncio.get_running_loop().add_reader(handle, self._stub_ended, handle)
+                asyncio.get_running_loop().add_reader(handle, self._stub_ended, handle, server)
 
-    def _stub_ended(self, handle: int) -> None:
-        asyncio.get_running_loop().remove_reader(handle)
+    def _stub_ended(self, ended: int, server: int) -> None:
+        """Ends the server, whose end ends the others: of the first stub alone there is something to tell."""
+        for handle in self._stubs:
+            asyncio.get_running_loop().remove_reader(handle)
         if not self._stopping and self._process is not None and self._process.returncode is None:
-            logger.error("a model's process (%d) has ended, so Triton is ended too", self._stubs[handle])
-            self._process.kill()
+            logger.error("a model's process (%d) has ended, so Triton is ended too", self._stubs[ended])
+            # Process.kill() would first look whether it has ended, and so take its status away from who waits for it.
+            with suppress(ProcessLookupError):
+                os.kill(server, signal.SIGKILL)
 
     async def _wait_ready(self, ended: "asyncio.Task[int]") -> None:
         url, credentials, options = self.grpc_url, self._credentials, proxy_options(self.grpc_url)

@@ -84,7 +84,7 @@ class Frozen:
     def from_body(cls, body: bytes) -> "Frozen":
         """From the store.
 
-        Raises: CorruptBlob.
+        Raises: StoreDamaged.
         """
         arrays = blobs.decode(body)
         if "root" in arrays:  # as it was at first: of orthogonal columns, whose squared lengths are the eigenvalues
@@ -105,7 +105,7 @@ class Collector(Protocol):
         """Takes rows [N, D], which begin at row `first_row` of a shard."""
 
     def add_body(self, body: bytes) -> None:
-        """Takes all that another collector of the same selection was given. Raises: CorruptBlob."""
+        """Takes all that another collector of the same selection was given. Raises: StoreDamaged."""
 
     def body(self) -> bytes:
         """What was kept."""
@@ -153,7 +153,7 @@ class AllRows:
             self._fold()
 
     def add_body(self, body: bytes) -> None:
-        """Raises: CorruptBlob."""
+        """Raises: StoreDamaged."""
         arrays = blobs.decode(body)
         if "rows" in arrays:
             self.add_rows(arrays["rows"], "", 0)
@@ -220,7 +220,7 @@ class ExtremeRows:
         self._add(select(rows, self._selection, shard_id, first_row))
 
     def add_body(self, body: bytes) -> None:
-        """Raises: CorruptBlob."""
+        """Raises: StoreDamaged."""
         arrays = blobs.decode(body)
         shard_ids = arrays["shard_ids"].tobytes().decode().split("\n")
         self._add(SelectedRows(arrays["rows"], tuple(shard_ids), arrays["row_indices"]))

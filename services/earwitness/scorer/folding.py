@@ -21,7 +21,7 @@ from earwitness.processes import with_parent
 from earwitness.scorer.collect import Frozen, collector
 from earwitness.scorer.errors import FreezeTooLarge
 from earwitness.scorer.selection import Selection
-from earwitness.storage.errors import CorruptBlob
+from earwitness.storage.errors import StoreDamaged
 
 Body = tuple[int, Iterable[bytes]]
 """What a shard left: how many bytes, and these in pieces."""
@@ -87,7 +87,7 @@ class Stop:
 
 
 def fold_here(selection: Selection, unit_count: int, bodies: Iterable[Body], stop: Stop) -> Folding:
-    """Folds `bodies` in this thread. Raises: Stopped; CorruptBlob."""
+    """Folds `bodies` in this thread. Raises: Stopped; StoreDamaged."""
     collected = collector(selection, unit_count)
     for _, pieces in bodies:
         stop.require_not()
@@ -97,7 +97,7 @@ def fold_here(selection: Selection, unit_count: int, bodies: Iterable[Body], sto
 
 
 def fold_apart(reference_id: str, selection: Selection, unit_count: int, bodies: Iterable[Body], stop: Stop) -> Folding:
-    """Folds `bodies` in a process of its own. Raises: Stopped; CorruptBlob; FreezeTooLarge."""
+    """Folds `bodies` in a process of its own. Raises: Stopped; StoreDamaged; FreezeTooLarge."""
     command = [*with_parent(), sys.executable, "-m", "earwitness.scorer.folding"]
     process = subprocess.Popen(  # noqa: S603
         command, bufsize=_BUFFER_BYTES, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | _ONE_THREAD
@@ -116,7 +116,7 @@ def fold_apart(reference_id: str, selection: Selection, unit_count: int, bodies:
             state = _receive(process.stdout)
             told = json.loads(_receive(process.stdout))
             if "damage" in told:
-                raise CorruptBlob(told["damage"])
+                raise StoreDamaged(told["damage"])
             return Folding(**told, state=state, frozen=_receive(process.stdout))
         except (BrokenPipeError, EOFError) as err:
             stop.require_not()
@@ -138,7 +138,7 @@ def main() -> None:
         del frozen  # the largest of all: gone before the other side makes room for it
         _send(sink, json.dumps(told).encode())
         _send(sink, body)
-    except CorruptBlob as err:
+    except StoreDamaged as err:
         _send(sink, b"")
         _send(sink, json.dumps({"damage": err.complaint}).encode())
     sink.flush()

@@ -60,7 +60,7 @@ def is_heavy(plan: FreezePlan) -> bool:
 def make(store: ReferenceStore, plan: FreezePlan, etag: str, stop: Stop) -> Version:
     """The plan's version, made outside of any transaction, and written.
 
-    Raises: AlreadyFolded; Stopped; ReferenceNotFound; EtagMismatch; CorruptBlob; FreezeTooLarge; StoreUnavailable.
+    Raises: AlreadyFolded; Stopped; ReferenceNotFound; EtagMismatch; StoreDamaged; FreezeTooLarge; StoreUnavailable.
     """
     content = plan.reference.content
     fold = partial(fold_apart, content.reference_id) if is_heavy(plan) else fold_here

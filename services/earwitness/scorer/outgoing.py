@@ -31,7 +31,7 @@ class Outgoing:
     def of(cls, byte_count: int, read: Read) -> "Outgoing":
         """Reads a version's state of `byte_count` bytes once.
 
-        Raises: CorruptBlob.
+        Raises: StoreDamaged.
         """
         found = {frame.name: frame for frame in frames(byte_count, read)}
         form: Form = "rows" if "rows" in found else "moments"

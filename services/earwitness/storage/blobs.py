@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.storage.errors import CorruptBlob
+from earwitness.storage.errors import StoreDamaged
 
 _MAGIC = b"EWAR"
 _VERSION = 1
@@ -46,9 +46,9 @@ class Frame:
     crc: int
 
     def require(self, crc: int) -> None:
-        """Raises: CorruptBlob unless `crc`, that of the header and the values read, is the one written."""
+        """Raises: StoreDamaged unless `crc`, that of the header and the values read, is the one written."""
         if crc != self.crc:
-            raise CorruptBlob(f"the stored array at byte {self.start} is changed")
+            raise StoreDamaged(f"the stored array at byte {self.start} is changed")
 
 
 def encode(arrays: Mapping[str, Array]) -> bytes:
@@ -69,7 +69,7 @@ def encode(arrays: Mapping[str, Array]) -> bytes:
 def decode(blob: bytes) -> dict[str, Array]:
     """The arrays of `encode`, read-only: they share the blob's bytes.
 
-    Raises: CorruptBlob when the bytes are cut, changed or of an unknown format.
+    Raises: StoreDamaged when the bytes are cut, changed or of an unknown format.
     """
     arrays: dict[str, Array] = {}
     view = memoryview(blob)
@@ -81,17 +81,17 @@ def decode(blob: bytes) -> dict[str, Array]:
 
 
 def require_sound(blob: bytes) -> None:
-    """Raises: CorruptBlob when the bytes are not what `encode` made."""
+    """Raises: StoreDamaged when the bytes are not what `encode` made."""
     decode(blob)
 
 
 def frames(byte_count: int, read: Read) -> Iterator[Frame]:
     """What is where in a blob of `byte_count` bytes, of which nothing is read but the headers.
 
-    Raises: CorruptBlob when it is cut or of an unknown format; what its values are is not looked at.
+    Raises: StoreDamaged when it is cut or of an unknown format; what its values are is not looked at.
     """
     if not byte_count:
-        raise CorruptBlob("where stored arrays should be there is nothing")
+        raise StoreDamaged("where stored arrays should be there is nothing")
     start = 0
     while start < byte_count:
         header = bytes(read(start, _FIXED.size + 8 * _USUAL_RANK + _CRC.size))
@@ -103,14 +103,14 @@ def frames(byte_count: int, read: Read) -> Iterator[Frame]:
             shape = struct.unpack_from(f"<{rank}Q", header, _FIXED.size)
             (crc,) = _CRC.unpack_from(header, crc_at)
         except struct.error as err:
-            raise CorruptBlob(f"the header of a stored array is cut at byte {start}") from err
+            raise StoreDamaged(f"the header of a stored array is cut at byte {start}") from err
         if magic != _MAGIC or version != _VERSION or code not in _DTYPES:
-            raise CorruptBlob(f"no stored array of a known format at byte {start}")
+            raise StoreDamaged(f"no stored array of a known format at byte {start}")
         dtype = _DTYPES[code]
         values_at = start + crc_at + _CRC.size
         size = math.prod(shape) * dtype.itemsize
         if values_at + size > byte_count:
-            raise CorruptBlob(f"the stored array at byte {start} is cut")
+            raise StoreDamaged(f"the stored array at byte {start} is cut")
         name = label.rstrip(b"\0").decode(errors="replace")
         yield Frame(name, dtype, shape, values_at, size, header[:crc_at], crc)
         start = values_at + size

@@ -3,7 +3,7 @@
 EarwitnessError
 ├── FailedPrecondition  SchemaOutdated, SchemaUnknown, StoreUnusable
 ├── Unavailable         StoreUnavailable
-└── DataLoss            StoreDamaged ← CorruptBlob
+└── DataLoss            StoreDamaged
 """
 
 from earwitness.errors import DataLoss, FailedPrecondition, Unavailable
@@ -64,7 +64,3 @@ class StoreDamaged(DataLoss):
             "restored by whoever runs the service"
         )
         self.complaint = complaint
-
-
-class CorruptBlob(StoreDamaged):
-    """Stored bytes are not what was written."""

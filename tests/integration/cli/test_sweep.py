@@ -140,7 +140,9 @@ def test_left_running_listed_cancelled_and_deleted(run: Run, stack: Served) -> N
     assert "does not exist" in run("sweeps", "show", started["sweep"], *data).error()
 
 
-def test_several_objectives_in_one_sweep(run: Run, stack: Served, tmp_path: Path) -> None:
+def test_several_objectives_in_one_sweep(
+    run: Run, stack: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, weights = tmp_path / "out", tmp_path / "weights.json"
     weights.write_text('{"3": 1.0, "0": -0.5}')
     words = (
@@ -156,6 +158,7 @@ def test_several_objectives_in_one_sweep(run: Run, stack: Served, tmp_path: Path
     listed = run("sweeps", "list", "--data", stack.data, "--json").json()[0]  # cheap, however long the directions
     assert listed["objective_count"] == len(listed["objectives"]) == 6
     assert [each["objective"]["direction"] for each in listed["objectives"]] == [None] * 2 + [{}] * 4
+    monkeypatch.setenv("COLUMNS", "400")  # nothing folds, however long what other tests swept
     line = "maximise fc2[1], minimise fc2[1], maximise fc2[direction], 3 more"
     assert line in run("sweeps", "list", "--data", stack.data).stdout
     assert {path.name for path in out.iterdir()} == {*names, "index.html", "objectives.json", "sweep.npz"}

@@ -156,11 +156,11 @@ def test_own_networks_that_cannot_be_exported_leave_nothing(
         (("evaluate", "classifier", "nowhere.pt", "-c", "x"), "nowhere.pt: no such checkpoint"),
         (("export", "x", "-g", "nowhere.pt", "-c", "nowhere.pt"), "nowhere.pt: no such checkpoint"),
         (("export", "x", "-g", "a:b", "-c", "a:b"), "features: is needed"),
-        (("export", "x", "-g", "g", "-c", "c", "--compare-classifier", "a=b"), "compare_classifier: needs --corpus"),
+        (("export", "x", "-g", "g", "-c", "c", "--compare-classifier", "a=b"), "--compare-classifier: needs --corpus"),
         (("export", "x", "-g", "g", "-c", "c", "--corpus", "d", "--compare-generator", "a"), "give NAME=FILE"),
         (
             ("export", "x", "-g", "g", "-c", "c", "--training-data", "mine"),
-            "training_data: is for networks of your own",
+            "--training-data: is for networks of your own",
         ),
         (("export", "x", "-g", "a:b", "-c", "a:b", "--features", "mel"), "feature profile 'mel' is unknown"),
         (("export", "x", "-g", "a:b", "-c", "a:b", "--features", "log-mel-80@1", "-l", "fc"), "give NAME=PATH"),

@@ -11,7 +11,7 @@ from earwitness.scorer.selection import ALL, Selection
 from earwitness.scorer.statistics import from_rows
 from earwitness.scorer.uncertainty import NoiseFloor, noise_floor
 from earwitness.storage import blobs
-from earwitness.storage.errors import CorruptBlob
+from earwitness.storage.errors import StoreDamaged
 
 
 def rows_of(count: int, units: int, seed: int = 0) -> np.ndarray:
@@ -177,5 +177,5 @@ def test_one_row_makes_no_gaussian(selection: Selection) -> None:
 
 
 def test_a_broken_body_is_refused() -> None:
-    with pytest.raises(CorruptBlob):
+    with pytest.raises(StoreDamaged):
         collector(ALL, 3).add_body(b"not a body")

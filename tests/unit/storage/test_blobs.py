@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from earwitness.storage.blobs import decode, encode
-from earwitness.storage.errors import CorruptBlob
+from earwitness.storage.errors import StoreDamaged
 
 ARRAYS = {
     "rows": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -56,7 +56,7 @@ def test_every_changed_or_missing_byte_is_noticed() -> None:
         changed[index] ^= 0x10
         try:
             arrays = decode(bytes(changed))
-        except CorruptBlob:
+        except StoreDamaged:
             continue
         # Only the zeros that fill up the end of an array may change unnoticed.
         assert arrays.keys() == whole.keys()
@@ -64,7 +64,7 @@ def test_every_changed_or_missing_byte_is_noticed() -> None:
     for end in range(1, len(blob)):
         try:
             arrays = decode(blob[:end])
-        except CorruptBlob:
+        except StoreDamaged:
             continue
         assert len(arrays) < len(whole) or all(np.array_equal(arrays[name], whole[name]) for name in whole)
 

@@ -23,7 +23,7 @@ class BlockState:
 
     @classmethod
     async def open(cls, number: int, plan: Plan, checkpoint: Checkpoint, store: SweepStore, key: int) -> "BlockState":
-        """As it was at its checkpoint, or at its first latents. Raises: CorruptBlob, StoreUnavailable."""
+        """As it was at its checkpoint, or at its first latents. Raises: StoreDamaged, StoreUnavailable."""
         state = SearchState(plan)
         if checkpoint.state is not None:
             pieces = await asyncio.to_thread(store.curves, key, number)
@@ -59,7 +59,7 @@ async def to_the_end(write: Callable[[], None]) -> None:
 
 
 def join_curves(pieces: list[bytes]) -> FloatArray:
-    """The curves [3, rows, iterates] of a block's stored pieces, one at least. Raises: CorruptBlob."""
+    """The curves [3, rows, iterates] of a block's stored pieces, one at least. Raises: StoreDamaged."""
     return np.concatenate([blobs.decode(piece)["curves"] for piece in pieces], axis=2)
 
 

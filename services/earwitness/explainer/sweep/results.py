@@ -29,7 +29,7 @@ class Rows:
 
     @classmethod
     def decode(cls, blob: bytes) -> "Rows":
-        """Raises: CorruptBlob."""
+        """Raises: StoreDamaged."""
         arrays = blobs.decode(blob)
         return cls(arrays["activations"], arrays["best"], arrays["diverged"])
 
@@ -47,7 +47,7 @@ class Tensors:
 
     @classmethod
     def decode(cls, blob: bytes) -> "Tensors":
-        """Raises: CorruptBlob."""
+        """Raises: StoreDamaged."""
         arrays = blobs.decode(blob)
         return cls(arrays["latents"], arrays["layer"])
 
