@@ -8,7 +8,7 @@ from earwitness.client.values import Selection
 from earwitness.errors import InvalidArgument
 from earwitness.scorer import selection as scorer_selection
 from earwitness.scorer.collect import collector
-from earwitness.scorer.partials import partial_of
+from earwitness.scorer.outgoing import Outgoing
 
 UNITS = 6
 
@@ -23,7 +23,9 @@ def kept(rows: np.ndarray, selection: Selection) -> bytes:
     chosen = scorer_selection.Selection(selection.kind, selection.unit or 0, selection.k or 0)
     of_scorer = collector(chosen, rows.shape[1])
     of_scorer.add_rows(rows, "s", 0)
-    return partial_of(of_scorer.body()).data
+    body = of_scorer.body()
+    outgoing = Outgoing.of(len(body), lambda start, count: body[start : start + count])
+    return b"".join(body[start : start + count] for start, count in outgoing.chunks())
 
 
 @pytest.mark.parametrize("selection", [Selection("top", 2, 10), Selection("bottom", 5, 10), Selection()], ids=str)

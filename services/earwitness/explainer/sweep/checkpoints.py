@@ -27,17 +27,20 @@ class BlockState:
         state = SearchState(plan)
         if checkpoint.state is not None:
             pieces = await asyncio.to_thread(store.curves, key, number)
-            state.restore(blobs.decode(checkpoint.state), join_curves(pieces))
+            if pieces:  # else it was saved before its first step
+                state.restore(blobs.decode(checkpoint.state), join_curves(pieces))
         return cls(number, state)
 
     async def save(self, store: SweepStore, lease: Lease) -> None:
-        """Raises: LeaseLost, StoreUnavailable; then nothing was saved."""
+        """What came since it was last saved. Raises: LeaseLost, StoreUnavailable; then nothing was saved."""
         step = self.state.step
+        if step == self._saved_step:
+            return
         curves = self.state.curves(self._saved_step)
         saved, row_steps = self.state.save(), self.state.row_step_count
 
         def write() -> None:
-            piece = blobs.encode({"curves": curves}) if curves.shape[2] else b""
+            piece = blobs.encode({"curves": curves})
             store.checkpoint(lease, self.number, row_steps, blobs.encode(saved), self._saved_step, piece)
             self._saved_step = step
 

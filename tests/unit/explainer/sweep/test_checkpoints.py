@@ -5,7 +5,12 @@ import threading
 
 import pytest
 
-from earwitness.explainer.sweep.checkpoints import to_the_end
+from earwitness.explainer.plan import Row
+from earwitness.explainer.state import SearchState
+from earwitness.explainer.sweep.checkpoints import BlockState, to_the_end
+from earwitness.explainer.sweep.store import Checkpoint
+from earwitness.storage import blobs
+from tests.unit.explainer.analytic import plan_rows
 
 TURNS = 5
 """Of the event loop, in which a cancellation reaches what is awaited."""
@@ -58,3 +63,28 @@ async def test_why_a_cancelled_write_failed_is_kept() -> None:
     with pytest.raises(asyncio.CancelledError) as cancelled:
         await task
     assert str(cancelled.value.__cause__) == "disk full"
+
+
+class Kept:
+    """A store of one block, which keeps no curves of it."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def checkpoint(self, *_: object) -> None:
+        self.written += 1
+
+    def curves(self, key: int, number: int) -> list[bytes]:
+        return []
+
+
+async def test_a_block_that_has_not_begun_is_not_saved_and_opens_where_it_began() -> None:
+    """As where a server stops when a block was just opened; versions before saved it, without any curves."""
+    plan = plan_rows([Row(seed=0)])
+    block, store = BlockState(0, SearchState(plan)), Kept()
+    await block.save(store, None)
+    assert store.written == 0
+    before = Checkpoint(0, blobs.encode(block.state.save()))
+    opened = await BlockState.open(0, plan, before, store, 1)
+    assert opened.state.step == 0
+    assert (opened.state.save()["best_latents"] == plan.first_latents).all()
