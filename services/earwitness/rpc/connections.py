@@ -19,6 +19,8 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Gauge
 
 LOOK_S = 1.0
+TURN = 32
+"""Sockets that are looked at in one go."""
 MAX_REFUSED, HOLD_S, MAX_HELD = 16, 0.05, 8
 """On a connection of which no call was let in yet: after so many refusals the others are held for a moment, and where
 so many are held at once, it is closed."""
@@ -129,13 +131,28 @@ class Connections:
         while True:
             await asyncio.sleep(LOOK_S)
             try:
-                self._look()
+                await self._look_in_turns()
             except Exception:
                 _logger.exception("the connections could not be looked at")
 
+    async def _look_in_turns(self) -> None:
+        """The same as `_look`, with calls let through between a few sockets and the next: a look at thousands takes as
+        long as many calls."""
+        found: dict[_Socket, Connection | None] = {}
+        for number, (key, each) in enumerate(_sockets(self._ports, self._open), start=1):
+            found[key] = each
+            if number % TURN == 0:
+                await asyncio.sleep(0)
+        # What was closed meanwhile stays so.
+        self._take(found | {key: each for key, each in self._open.items() if each is None and key in found})
+
     def _look(self) -> None:
         """Look once, and close what has to go."""
-        self._open = dict(_sockets(self._ports, self._open))
+        self._take(dict(_sockets(self._ports, self._open)))
+
+    def _take(self, found: dict[_Socket, Connection | None]) -> None:
+        """Close what has to go of what is open now."""
+        self._open = found
         present = {each.peer for each in self._callers().values()}
         for each in self._callers().values():
             each.known |= each.peer in self._met
