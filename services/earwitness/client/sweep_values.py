@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.client.values import FloatArray, Objective, Optimiser, RankedBatch, Settings
+from earwitness.client.values import FloatArray, Objective, Optimiser, RankedBatch, Settings, require_seeds
 
 SweepState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 OVER: tuple[SweepState, ...] = ("succeeded", "failed", "cancelled")
@@ -50,6 +50,10 @@ class SweepPlan:
     settings: Grid | Sequence[Settings] = PAPER_GRID
     seed_count: int = 50
     first_seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises: InvalidArgument for seeds that there are not."""
+        require_seeds(self.first_seed, self.seed_count, "first_seed")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ Optimiser = Literal["adam", "sgd"]
 Artefact = Literal["audio", "picture", "trajectory"]
 StoppedBy = Literal["completed", "deadline"]
 SelectionKind = Literal["all", "top", "bottom"]
+MAX_SEED = 2**63 - 1
 WEIGHTS_IN_WORDS = 4
 """Weights of a direction that are all named."""
 
@@ -141,13 +142,23 @@ class Settings:
     weight_decay: float | None = None
 
 
+def require_seeds(first: int, count: int, field: str = "seed") -> None:
+    """Raises: InvalidArgument when not all of the seeds first, first + 1, ... are such as a request can hold."""
+    if not 0 <= first <= MAX_SEED - (count - 1):
+        counted = "" if count == 1 else f", and the last of {count}, {first + count - 1}, too"
+        raise InvalidArgument(field, f"got {first}; a seed is 0 to 2^63 - 1 = {MAX_SEED}{counted}")
+
+
 @dataclass(frozen=True)
 class Row:
-    """One row of a search: its seed, and an objective or settings of its own."""
+    """One row of a search: its seed, and an objective or settings of its own. Raises: InvalidArgument for the seed."""
 
     seed: int
     objective: Objective | None = None
     settings: Settings | None = None
+
+    def __post_init__(self) -> None:
+        require_seeds(self.seed, 1)
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,11 @@ class Search:
     def of(
         cls, model: str, objective: Objective, *, row_count: int, seed: int = 0, settings: Settings | None = None
     ) -> "Search":
-        """`row_count` rows of one objective with the seeds `seed, seed + 1, ...`."""
+        """`row_count` rows of one objective with the seeds `seed, seed + 1, ...`.
+
+        Raises: InvalidArgument when there are not so many.
+        """
+        require_seeds(seed, row_count)
         rows = tuple(Row(seed + index) for index in range(row_count))
         return cls(model, rows, objective, settings or Settings())
 

@@ -367,3 +367,12 @@ def test_without_a_terminal_there_is_a_line_of_progress_now_and_then(
     (line,) = outcome.stderr.splitlines()
     assert line.startswith("searching: ")
     assert json.loads(outcome.stdout)["rows"][0]["seed"] == 0
+
+
+@pytest.mark.parametrize("seed", [2**63 - 1, 2**63, 2**70])
+def test_seeds_that_there_are_not_are_refused(run: Run, stack: Served, tmp_path: Path, seed: int) -> None:
+    """The highest one has no other after it."""
+    for words in (("explain", "tiny", "-o", tmp_path / "out"), ("sweep", "tiny", "--no-wait")):
+        said = run(*words, "--seed", seed, "-n", 2, "--data", stack.data).error()
+        assert f"--seed: got {seed}; a seed is 0 to 2^63 - 1" in said
+    assert not (tmp_path / "out").exists()
