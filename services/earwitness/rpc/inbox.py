@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from earwitness.errors import DeadlineExceeded, ResourceExhausted
@@ -11,6 +11,9 @@ from earwitness.rpc.auth import NOBODY, caller_name
 Message = TypeVar("Message")
 GRACE_S = 0.25
 """A message that is here by then was no burden: those of ordinary size come with the headers of their call."""
+STRANGER_MESSAGES = 8
+"""Messages awaited at once, slow or not yet, on a connection without any credential: probes send one
+with the headers of its call, and a flood of headers would keep the server busy before any of it is slow."""
 RETRY_AFTER_S = 1.0
 
 
@@ -39,13 +42,32 @@ class Inbox:
         self._caller_slow = caller_slow
         self._all_slow = all_slow
         self._slow: Counter[str] = Counter()
+        self._of_strangers: Counter[str] = Counter()
 
-    async def receive(self, message: Awaitable[Message]) -> Message:
-        """The message, once it is here.
+    async def receive(self, read: Callable[[], Awaitable[Message]], peer: str) -> Message:
+        """The message that `read` awaits, once it is here; `peer` is the connection that it comes by.
 
         Raises: MessageLate; TooManyMessages; whatever reading raises.
         """
-        waiting = _Waiting(self, caller_name(), GRACE_S / 2)
+        name = caller_name()
+        if name != NOBODY:
+            return await self._receive(read(), name)
+        if self._of_strangers[peer] >= STRANGER_MESSAGES:
+            raise TooManyMessages(
+                f"{STRANGER_MESSAGES} messages are on their way on a connection without any credential, the most that "
+                f"may be; try again in {RETRY_AFTER_S:g} s",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self._of_strangers[peer] += 1
+        try:
+            return await self._receive(read(), name)
+        finally:
+            self._of_strangers[peer] -= 1
+            if not self._of_strangers[peer]:
+                del self._of_strangers[peer]
+
+    async def _receive(self, message: Awaitable[Message], name: str) -> Message:
+        waiting = _Waiting(self, name, GRACE_S / 2)
         try:
             async with asyncio.timeout(self._time_s) as limit:
                 waiting.begin(limit)

@@ -28,8 +28,9 @@ READ_OUT_S = 5.0
 class Messages:
     """The messages of a call. Only the first has a time limit here: who reads on knows what to expect."""
 
-    def __init__(self, raw: AsyncIterator[bytes], deserialize: Codec | None, inbox: Inbox) -> None:
+    def __init__(self, raw: AsyncIterator[bytes], deserialize: Codec | None, inbox: Inbox, peer: str) -> None:
         self._raw = raw
+        self._peer = peer
         self._deserialize = deserialize
         self._inbox = inbox
         self._begun = False
@@ -43,7 +44,7 @@ class Messages:
             data = await anext(self._raw)
         else:
             self._begun = True
-            data = await self._inbox.receive(anext(self._raw))
+            data = await self._inbox.receive(self._raw.__anext__, self._peer)
         return data if self._deserialize is None else self._deserialize(data)
 
     async def one(self) -> Any:
@@ -58,7 +59,7 @@ class Messages:
         with suppress(TimeoutError, StopAsyncIteration, MessageLate, TooManyMessages):
             async with asyncio.timeout(READ_OUT_S):
                 while True:
-                    await self._inbox.receive(anext(self._raw))
+                    await self._inbox.receive(self._raw.__anext__, self._peer)
 
 
 class MessagesInterceptor(grpc.aio.ServerInterceptor):
@@ -83,9 +84,10 @@ class MessagesInterceptor(grpc.aio.ServerInterceptor):
 
     def _reading(self, handler: InterceptedHandler) -> InterceptedHandler:
         async def stream(raw: AsyncIterator[bytes], context: ServicerContext) -> Any:
-            if self._gone(str(context.peer())):
+            peer = str(context.peer())
+            if self._gone(peer):
                 raise asyncio.CancelledError
-            return await handler.behaviour(Messages(raw, handler.request_deserializer, self._inbox), context)
+            return await handler.behaviour(Messages(raw, handler.request_deserializer, self._inbox, peer), context)
 
         return replace(handler, request_streaming=True, request_deserializer=None, behaviour=stream)
 

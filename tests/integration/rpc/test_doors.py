@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from earwitness.rpc import connections, messages, scrape
 from earwitness.rpc.errors import error_from_rpc
+from earwitness.rpc.inbox import STRANGER_MESSAGES
 from earwitness.rpc.settings import MIB
 from tests.helpers.strangers import Stranger
 from tests.integration.rpc.probe import KINDS, PATIENCE_S, SERVICE, Running, running
@@ -107,6 +108,21 @@ async def test_health_checks_that_are_half_sent_are_bounded(tokens: Path, port: 
         await asyncio.gather(*(other.half(each, 16 * MIB, 100_000) for each in checks))
         await until(lambda: len(other.ended) == 8)
         assert await service.health() == "SERVING"
+
+
+async def test_headers_of_health_checks_are_bounded_on_each_connection(tokens: Path) -> None:
+    """At once: what is not slow yet is no less work. Probes on other connections notice nothing."""
+    settings = {"caller_slow_messages": 100, "max_slow_messages": 100, "first_message_s": PATIENCE_S}
+    async with running(token_file=tokens, **settings) as service, stranger(service.server.port) as other:
+        checks = [other.call(f"{HEALTH}/Check") for _ in range(STRANGER_MESSAGES + 4)]
+        await until(lambda: len(other.ended) == 4)
+        assert await service.health() == "SERVING"
+        assert refused(service, "TOO_MANY_MESSAGES") == 4
+        other.whole(next(iter(set(checks) - other.ended)), b"")
+        await until(lambda: len(other.ended) == 5)
+        held = other.call(f"{HEALTH}/Check")
+        await asyncio.sleep(0.5)
+        assert held not in other.ended
 
 
 async def test_watches_are_bounded_and_checks_are_not() -> None:
