@@ -244,7 +244,8 @@ async def test_what_was_searched_comes_back_though_there_is_no_time_to_render_it
         assert summary.row_step_count == 5 * 20
         assert [each.seed for each in found] == [0, 1, 2, 3, 4]
         assert all(each.spectrogram.data for each in found)
-        assert not any(each.audio_wav for each in found[2:]), "two threads make one each"
+        # Which rows is the threads' affair: those of the call before may still be at work when this one begins.
+        assert sum(bool(each.audio_wav) for each in found) <= 2, "two threads make one each"
 
 
 async def test_a_diverging_row_says_so(explainer: Running) -> None:

@@ -116,13 +116,14 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
             raise InvalidArgument("name", f"is {request.name!r}; must be {convert.OPERATIONS!r}")
         if request.filter:
             raise InvalidArgument("filter", "is set; leave it empty, every operation is listed")
-        page = page_request(request.page_size, request.page_token, filters=convert.OPERATIONS)
-        found = await self._sweeps.page(page.after, page.size + 1)
+        # Ids are of the second only, keys of the microsecond: of one second's sweeps, too, the newest is the first.
+        page = page_request(request.page_size, request.page_token, filters=f"{convert.OPERATIONS} by key")
+        found = await self._sweeps.page(int(page.after) if page.after else None, page.size + 1)
         operations = [await _operation(self._sweeps, record) for record in found[: page.size]]
         count = fitting(operations)
         return operations_pb2.ListOperationsResponse(
             operations=operations[:count],
-            next_page_token=page.next_token(found[count - 1].sweep_id) if len(found) > count else "",
+            next_page_token=page.next_token(str(found[count - 1].key)) if len(found) > count else "",
         )
 
     async def CancelOperation(  # noqa: N802

@@ -122,11 +122,11 @@ class SweepStore:
         with self._database.reading() as connection:
             return _get(connection, sweep_id)
 
-    def page(self, before: str, limit: int) -> list[SweepRecord]:
-        """At most `limit` sweeps, the newest first, whose ids come before `before` unless it is ""."""
-        query = select(sweep).order_by(sweep.c.sweep_id.desc()).limit(limit)
-        if before:
-            query = query.where(sweep.c.sweep_id < before)
+    def page(self, before: int | None, limit: int) -> list[SweepRecord]:
+        """At most `limit` sweeps, the newest first, whose keys are less than `before` unless it is None."""
+        query = select(sweep).order_by(sweep.c.key.desc()).limit(limit)
+        if before is not None:
+            query = query.where(sweep.c.key < before)
         with self._database.reading() as connection:
             return [_record(row) for row in connection.execute(query)]
 

@@ -168,8 +168,11 @@ class Sweeps:
         """Raises: SweepNotFound, StoreUnavailable."""
         return await asyncio.to_thread(self._store.get, sweep_id)
 
-    async def page(self, before: str, limit: int) -> list[SweepRecord]:
-        """At most `limit` sweeps, the newest first, that come after `before` in it. Raises: StoreUnavailable."""
+    async def page(self, before: int | None, limit: int) -> list[SweepRecord]:
+        """At most `limit` sweeps, the newest first, that were stored before the one with the key `before`.
+
+        Raises: StoreUnavailable.
+        """
         return await asyncio.to_thread(self._store.page, before, limit)
 
     async def message(self, record: SweepRecord, view: View, limit: int | None = None) -> pb.Sweep:
