@@ -14,7 +14,15 @@ from earwitness.rpc import tensors
 
 def search_message(search: values.Search) -> pb.Search:
     """The message of a search; fields that are `None` stay unset."""
-    message = pb.Search(model=resource("models", search.model), settings=settings_message(search.settings))
+    message = pb.Search(model=resource("models", search.model), keep_count=search.keep_count)
+    if search.settings != values.Settings():
+        message.settings.CopyFrom(settings_message(search.settings))
+    if search.reference is not None:
+        message.reference = resource("references", search.reference)
+    if search.nearness != values.Nearness():
+        message.nearness.CopyFrom(
+            pb.Nearness(layers=search.nearness.layers, neighbour_count=search.nearness.neighbour_count)
+        )
     if search.objective is not None:
         message.objective.CopyFrom(objective_message(search.objective))
     for row in search.rows:
@@ -23,6 +31,8 @@ def search_message(search: values.Search) -> pb.Search:
             row_message.objective.CopyFrom(objective_message(row.objective))
         if row.settings is not None:
             row_message.settings.CopyFrom(settings_message(row.settings))
+        if row.reference is not None:
+            row_message.reference = resource("references", row.reference)
     return message
 
 
@@ -49,7 +59,15 @@ def settings_message(settings: values.Settings) -> pb.Settings:
         prior_weight=settings.prior_weight,
         steps=settings.steps,
         weight_decay=settings.weight_decay,
+        target=None if settings.target is None else _target_message(settings.target),
+        start_draws=settings.start_draws,
+        draws=settings.draws,
     )
+
+
+def _target_message(target: values.Target) -> pb.Target:
+    ends = pb.Range(low=target.low, high=target.high)
+    return pb.Target(quantile=ends) if target.quantile else pb.Target(activation=ends)
 
 
 def artefact_value(artefact: values.Artefact) -> pb.Artefact.ValueType:
@@ -100,6 +118,9 @@ def explanation_value(message: pb.Explanation) -> values.Explanation:
         picture_png=message.picture_png or None,
         trajectory=_trajectory_value(message.trajectory) if message.HasField("trajectory") else None,
         diverged_step=message.diverged_step if message.HasField("diverged_step") else None,
+        target=_short(message.target) if message.HasField("target") else None,
+        reached_target=message.reached_target,
+        nearness=_short(message.nearness) if message.HasField("nearness") else None,
     )
 
 
@@ -121,6 +142,9 @@ def summary_value(message: pb.SearchSummary) -> values.SearchSummary:
         search_duration_s=message.search_duration.ToTimedelta().total_seconds(),
         weights_sha256=message.weights_sha256,
         backend=message.backend,
+        searched_count=message.searched_count,
+        evaluation_count=message.evaluation_count,
+        missed_count=message.missed_count,
     )
 
 
@@ -145,11 +169,20 @@ def settings_value(message: pb.Settings) -> values.Settings:
     """Settings as used."""
     return values.Settings(
         optimiser=cast(values.Optimiser, pb.Optimiser.Name(message.optimiser).removeprefix("OPTIMISER_").lower()),
-        learning_rate=_short(message.learning_rate),
-        prior_weight=_short(message.prior_weight),
-        steps=message.steps,
-        weight_decay=_short(message.weight_decay),
+        learning_rate=_short(message.learning_rate) if message.HasField("learning_rate") else None,
+        prior_weight=_short(message.prior_weight) if message.HasField("prior_weight") else None,
+        steps=message.steps if message.HasField("steps") else None,
+        weight_decay=_short(message.weight_decay) if message.HasField("weight_decay") else None,
+        target=_target_value(message.target) if message.HasField("target") else None,
+        start_draws=message.start_draws if message.HasField("start_draws") else None,
+        draws=message.draws if message.HasField("draws") else None,
     )
+
+
+def _target_value(message: pb.Target) -> values.Target:
+    quantile = message.WhichOneof("kind") == "quantile"
+    ends = message.quantile if quantile else message.activation
+    return values.Target(_short(ends.low), _short(ends.high), quantile)
 
 
 def _trajectory_value(message: pb.Trajectory) -> values.Trajectory:

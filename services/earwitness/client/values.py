@@ -13,7 +13,7 @@ from earwitness.inference.metadata import Layer, LayerKind, UnitLabel
 
 FloatArray = NDArray[np.float32]
 Sense = Literal["maximise", "minimise"]
-Optimiser = Literal["adam", "sgd"]
+Optimiser = Literal["adam", "sgd", "normalised", "walk", "draws"]
 Artefact = Literal["audio", "picture", "trajectory"]
 StoppedBy = Literal["completed", "deadline"]
 SelectionKind = Literal["all", "top", "bottom"]
@@ -28,6 +28,7 @@ __all__ = [
     "Layer",
     "LayerKind",
     "Model",
+    "Nearness",
     "Objective",
     "Optimiser",
     "Progress",
@@ -47,6 +48,7 @@ __all__ = [
     "Sense",
     "Settings",
     "StoppedBy",
+    "Target",
     "Trajectory",
     "UnitLabel",
 ]
@@ -132,14 +134,37 @@ def _weights_words(direction: Mapping[int, float]) -> str:
 
 
 @dataclass(frozen=True)
+class Target:
+    """Where rows stop: at activations `low` to `high`, spread over the rows by their seeds; with `quantile` at such
+    quantiles, 0 to 1, of the activations that the row's reference keeps."""
+
+    low: float
+    high: float
+    quantile: bool = False
+
+
+@dataclass(frozen=True)
 class Settings:
-    """Settings of a search; `None` leaves the choice to the server, and answers have every field."""
+    """Settings of a search; `None` leaves the choice to the server, and answers have every field that the optimiser
+    uses."""
 
     optimiser: Optimiser | None = None
     learning_rate: float | None = None
     prior_weight: float | None = None
     steps: int | None = None
     weight_decay: float | None = None
+    target: Target | None = None
+    start_draws: int | None = None
+    draws: int | None = None
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near explanations are to a reference's rows: in which `layers` (none: all that it keeps), to how many of its
+    rows (0: the server's choice)."""
+
+    layers: tuple[str, ...] = ()
+    neighbour_count: int = 0
 
 
 def require_seeds(first: int, count: int, field: str = "seed") -> None:
@@ -151,11 +176,15 @@ def require_seeds(first: int, count: int, field: str = "seed") -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a search: its seed, and an objective or settings of its own. Raises: InvalidArgument for the seed."""
+    """One row of a search: its seed, and an objective, settings or a reference of its own.
+
+    Raises: InvalidArgument for the seed.
+    """
 
     seed: int
     objective: Objective | None = None
     settings: Settings | None = None
+    reference: str | None = None
 
     def __post_init__(self) -> None:
         require_seeds(self.seed, 1)
@@ -163,12 +192,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Search:
-    """The latent optimisation of a batch of rows; `objective` and `settings` hold for rows without their own."""
+    """The latent optimisation of a batch of rows; `objective`, `settings` and `reference` hold for rows without their
+    own.
+
+    `keep_count` rows of each objective come back, the nearest to what its reference keeps; all where it is 0.
+    """
 
     model: str
     rows: tuple[Row, ...]
     objective: Objective | None = None
     settings: Settings = Settings()
+    reference: str | None = None
+    keep_count: int = 0
+    nearness: Nearness = Nearness()
 
     @classmethod
     def of(
@@ -227,6 +263,11 @@ class Explanation:
     trajectory: Trajectory | None = None
     diverged_step: int | None = None
     """Where the row diverged: the first iterate that was not finite. What it holds is its best before."""
+    target: float | None = None
+    """The activation at which the row was to stop, where it had one; `reached_target` says whether it did."""
+    reached_target: bool = False
+    nearness: float | None = None
+    """Where rows were kept by nearness: its place among the searched rows of its objective, a mean over layers."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +279,12 @@ class SearchSummary:
     search_duration_s: float
     weights_sha256: str
     backend: str
+    searched_count: int = 0
+    """Rows that were searched, of which those that came back were kept."""
+    evaluation_count: int = 0
+    """Latents that were evaluated, draws among them."""
+    missed_count: int = 0
+    """Explanations that did not reach their target."""
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,25 @@ from google.protobuf.duration_pb2 import Duration
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.explaining import Explanation, Found
 from earwitness.explainer.objective import Direction, Objective, Sense
-from earwitness.explainer.optimisers import OptimiserName, Settings
-from earwitness.explainer.plan import Artefact, Row, Search
+from earwitness.explainer.plan import Artefact, Nearness, Row, Search
 from earwitness.explainer.search import Progress
 from earwitness.explainer.state import StoppedBy, Trajectory
 from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.explainer.ways import Given, OptimiserName, Settings, Target
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc import tensors
-from earwitness.rpc.validate import resource_id
+from earwitness.rpc.validate import resource_id, versioned_id
 
 MODELS = "models"
-# As the message holds them, in float32: settings sent back as they were used give the same search.
-_DEFAULTS = pb.Settings(learning_rate=Settings.learning_rate, prior_weight=Settings.prior_weight, steps=Settings.steps)
 _SENSES: dict[int, Sense] = {pb.SENSE_MAXIMISE: Sense.MAXIMISE, pb.SENSE_MINIMISE: Sense.MINIMISE}
-OPTIMISERS: dict[int, OptimiserName] = {pb.OPTIMISER_ADAM: OptimiserName.ADAM, pb.OPTIMISER_SGD: OptimiserName.SGD}
+OPTIMISERS: dict[int, OptimiserName] = {
+    pb.OPTIMISER_ADAM: OptimiserName.ADAM,
+    pb.OPTIMISER_SGD: OptimiserName.SGD,
+    pb.OPTIMISER_NORMALISED: OptimiserName.NORMALISED,
+    pb.OPTIMISER_WALK: OptimiserName.WALK,
+    pb.OPTIMISER_DRAWS: OptimiserName.DRAWS,
+}
+_OPTIMISER_NUMBERS = {name: cast(Any, number) for number, name in OPTIMISERS.items()}
 _ARTEFACTS: dict[int, Artefact] = {
     pb.ARTEFACT_AUDIO: Artefact.AUDIO,
     pb.ARTEFACT_PICTURE: Artefact.PICTURE,
@@ -52,9 +57,19 @@ def search(message: pb.Search, max_rows: int) -> Search:
     return Search(
         model=model_id(message.model, "search.model"),
         objective=objective(message.objective, "search.objective") if message.HasField("objective") else None,
-        settings=settings(message.settings, "search.settings"),
+        settings=given(message.settings, "search.settings") if message.HasField("settings") else None,
         rows=tuple(_row(row, f"search.rows[{index}]") for index, row in enumerate(message.rows)),
+        reference=reference(message.reference, "search.reference"),
+        keep_count=message.keep_count,
+        nearness=Nearness(tuple(message.nearness.layers), message.nearness.neighbour_count),
     )
+
+
+def reference(name: str, field: str) -> str:
+    """A reference's name, "" for none. Raises: InvalidArgument."""
+    if name:
+        versioned_id(name, "references", field)
+    return name
 
 
 def artefacts(values: Sequence[int]) -> frozenset[Artefact]:
@@ -150,7 +165,8 @@ def _row(message: pb.Row, field: str) -> Row:
     return Row(
         seed=message.seed,
         objective=objective(message.objective, f"{field}.objective") if message.HasField("objective") else None,
-        settings=settings(message.settings, f"{field}.settings") if message.HasField("settings") else None,
+        settings=given(message.settings, f"{field}.settings") if message.HasField("settings") else None,
+        reference=reference(message.reference, f"{field}.reference"),
     )
 
 
@@ -167,17 +183,29 @@ def objective(message: pb.Objective, field: str) -> Objective:
     return Objective(message.layer, target, known(_SENSES, message.sense, f"{field}.sense", pb.Sense.DESCRIPTOR))
 
 
-def settings(message: pb.Settings, field: str) -> Settings:
-    """Settings with their defaults. Raises: InvalidArgument for an unknown optimiser."""
-    optimiser = message.optimiser or pb.OPTIMISER_ADAM
-    prior_weight = 0.0 if message.HasField("weight_decay") else _DEFAULTS.prior_weight
-    return Settings(
-        optimiser=known(OPTIMISERS, optimiser, f"{field}.optimiser", pb.Optimiser.DESCRIPTOR),
-        learning_rate=message.learning_rate if message.HasField("learning_rate") else _DEFAULTS.learning_rate,
-        prior_weight=message.prior_weight if message.HasField("prior_weight") else prior_weight,
-        steps=message.steps if message.HasField("steps") else _DEFAULTS.steps,
-        weight_decay=message.weight_decay,
+def given(message: pb.Settings, field: str) -> Given:
+    """Settings as asked for. Raises: InvalidArgument for an unknown optimiser, or a target of no kind."""
+    optimiser = None
+    if message.optimiser:
+        optimiser = known(OPTIMISERS, message.optimiser, f"{field}.optimiser", pb.Optimiser.DESCRIPTOR)
+    return Given(
+        optimiser=optimiser,
+        learning_rate=message.learning_rate if message.HasField("learning_rate") else None,
+        prior_weight=message.prior_weight if message.HasField("prior_weight") else None,
+        steps=message.steps if message.HasField("steps") else None,
+        weight_decay=message.weight_decay if message.HasField("weight_decay") else None,
+        target=_target(message.target, f"{field}.target") if message.HasField("target") else None,
+        start_draws=message.start_draws if message.HasField("start_draws") else None,
+        draws=message.draws if message.HasField("draws") else None,
     )
+
+
+def _target(message: pb.Target, field: str) -> Target:
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        raise InvalidArgument(field, f"has no kind; give {field}.activation or {field}.quantile")
+    ends = message.activation if kind == "activation" else message.quantile
+    return Target(ends.low, ends.high, quantile=kind == "quantile")
 
 
 def objective_message(objective: Objective) -> pb.Objective:
@@ -190,15 +218,24 @@ def objective_message(objective: Objective) -> pb.Objective:
 
 
 def settings_message(settings: Settings) -> pb.Settings:
-    """The message of settings, nothing left out."""
-    adam = settings.optimiser is OptimiserName.ADAM
+    """The message of settings, nothing left out that the way uses."""
+    optimiser = _OPTIMISER_NUMBERS[settings.optimiser]
+    if settings.optimiser is OptimiserName.DRAWS:
+        return pb.Settings(optimiser=optimiser, draws=settings.draws)
     return pb.Settings(
-        optimiser=pb.OPTIMISER_ADAM if adam else pb.OPTIMISER_SGD,
+        optimiser=optimiser,
         learning_rate=settings.learning_rate,
         prior_weight=settings.prior_weight,
         steps=settings.steps,
         weight_decay=settings.weight_decay,
+        target=None if settings.target is None else _target_message(settings.target),
+        start_draws=None if settings.start_draws == 1 else settings.start_draws,
     )
+
+
+def _target_message(target: Target) -> pb.Target:
+    ends = pb.Range(low=target.low, high=target.high)
+    return pb.Target(quantile=ends) if target.quantile else pb.Target(activation=ends)
 
 
 def _trajectory_message(trajectory: Trajectory) -> pb.Trajectory:

@@ -40,7 +40,7 @@ class Explainer:
     def __init__(self, backend: InferenceBackend, settings: ExplainerSettings, metrics: ExplainerMetrics) -> None:
         self._backend = backend
         self._settings = settings
-        self._limits = Limits(settings.max_rows, settings.max_steps)
+        self._limits = Limits(settings.max_rows, settings.max_steps, settings.max_draws)
         self._admission = Admission(settings.max_concurrent_searches, settings.max_waiting_searches)
         self._probe = GradientProbe()
         self._renderer = Renderer(settings.render_threads)
@@ -94,7 +94,7 @@ class Explainer:
         end_s = math.inf if time_left_s is None else time.monotonic() + USABLE * time_left_s
         check_limits(request, self._limits)
         bundle = await self.model(request.model)
-        plan = plan_search(request, bundle)
+        plan = plan_search(request, bundle, self._limits)
         profile = _profile(bundle, artefacts)
         row_bytes = _row_bytes(plan, artefacts, profile)
         room.require(row_bytes, artefacts)

@@ -5,79 +5,17 @@ operation is element-wise, so a row's latents never depend on which rows stand b
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.errors import InvalidArgument
+from earwitness.explainer.ways import OptimiserName, Settings
 from earwitness.inference.backend import FloatArray
 
 RowIndex = NDArray[np.intp]
 
 BETA_MEAN, BETA_SQUARE, EPSILON = 0.9, 0.999, 1e-8
-MAX_LEARNING_RATE = 10.0
-MAX_PRIOR_WEIGHT = 1000.0
-
-
-class OptimiserName(Enum):
-    """Which rule moves a row."""
-
-    ADAM = "adam"
-    SGD = "sgd"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How one row is searched. The defaults are those that the paper's selection chose for "vocal".
-
-    Source: METHOD A.4, A.5 (arXiv:1904.09533). `weight_decay` replaces the prior: z is multiplied by
-    (1 − weight_decay) after every step (Nguyen et al. 2016).
-    """
-
-    optimiser: OptimiserName = OptimiserName.ADAM
-    learning_rate: float = 0.01
-    prior_weight: float = 0.001
-    steps: int = 100
-    weight_decay: float = 0.0
-
-    def check(self, field: str, max_steps: int) -> None:
-        """Raises: InvalidArgument naming the part of `field` (the path of the settings) that is out of range."""
-        check_learning_rate(self.learning_rate, f"{field}.learning_rate")
-        check_prior_weight(self.prior_weight, f"{field}.prior_weight")
-        check_steps(self.steps, f"{field}.steps", max_steps)
-        if not 0 <= self.weight_decay < 1:
-            _refuse(f"{field}.weight_decay", self.weight_decay, "0 to below 1")
-        if self.weight_decay and self.prior_weight:
-            raise InvalidArgument(
-                f"{field}.weight_decay",
-                f"got {self.weight_decay:g} beside a prior_weight of {self.prior_weight:g}; one of them must be 0",
-            )
-
-
-def check_learning_rate(value: float, field: str) -> None:
-    """Raises: InvalidArgument unless it is a learning rate."""
-    if not 0 < value <= MAX_LEARNING_RATE:
-        _refuse(field, value, f"greater than 0 and at most {MAX_LEARNING_RATE:g}")
-
-
-def check_prior_weight(value: float, field: str) -> None:
-    """Raises: InvalidArgument unless it is a prior weight."""
-    if not 0 <= value <= MAX_PRIOR_WEIGHT:
-        _refuse(field, value, f"0 to {MAX_PRIOR_WEIGHT:g}")
-
-
-def check_steps(value: int, field: str, max_steps: int) -> None:
-    """Raises: InvalidArgument unless it is a number of steps that this server does."""
-    if not 1 <= value <= max_steps:
-        _refuse(field, value, f"1 to {max_steps}")
-
-
-def _refuse(field: str, got: float, allowed: str) -> None:
-    raise InvalidArgument(field, f"got {got:g}; it must be {allowed}")
-
 
 Arrays = dict[str, NDArray[Any]]
 """Arrays by names of at most 12 letters: what a search leaves at a checkpoint."""

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.objective import Direction, Objective, unit_weights
-from earwitness.explainer.optimisers import Settings, first_latent
+from earwitness.explainer.optimisers import first_latent
+from earwitness.explainer.ways import Given, Settings, resolve
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer
 
@@ -39,17 +40,33 @@ class Row:
 
     seed: int
     objective: Objective | None = None
-    settings: Settings | None = None
+    settings: Given | None = None
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """In which `layers` nearness is measured, all that the reference keeps where there are none, and to how many of its
+    rows, 0 for the scorer's choice."""
+
+    layers: tuple[str, ...] = ()
+    neighbour_count: int = 0
 
 
 @dataclass(frozen=True)
 class Search:
-    """A search as asked for; `model` is the bundle's name."""
+    """A search as asked for; `model` is the bundle's name, `reference` a resource name or "".
+
+    Of the rows of each objective the `keep_count` nearest come back, all of them where it is 0.
+    """
 
     model: str
     objective: Objective | None
-    settings: Settings
+    settings: Given | None
     rows: tuple[Row, ...]
+    reference: str = ""
+    keep_count: int = 0
+    nearness: Nearness = Nearness()
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,7 @@ class Limits:
 
     max_rows: int
     max_steps: int
+    max_draws: int
 
 
 @dataclass(frozen=True)
@@ -85,6 +103,7 @@ class PlannedRow:
     objective: Objective
     settings: Settings
     stops: tuple[int, ...] = ()
+    reference: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,23 +160,20 @@ def check_limits(search: Search, limits: Limits) -> None:
     """
     if not 1 <= len(search.rows) <= limits.max_rows:
         raise InvalidArgument("search.rows", f"got {len(search.rows)} rows; a search has 1 to {limits.max_rows}")
-    search.settings.check("search.settings", limits.max_steps)
     for index, row in enumerate(search.rows):
         field = f"search.rows[{index}]"
         if row.seed < 0:
             raise InvalidArgument(f"{field}.seed", f"got {row.seed}; a seed is 0 to 2^63 - 1")
-        if row.settings is not None:
-            row.settings.check(f"{field}.settings", limits.max_steps)
         if row.objective is None and search.objective is None:
             raise InvalidArgument(
                 f"{field}.objective", "neither the row nor the search has an objective; give search.objective"
             )
 
 
-def plan_search(search: Search, bundle: BundleMetadata) -> Plan:
-    """The plan of a search within its limits on `bundle`.
+def plan_search(search: Search, bundle: BundleMetadata, limits: Limits) -> Plan:
+    """The plan of a search on `bundle`, once `check_limits` has passed it.
 
-    Raises: InvalidArgument naming the part of an objective that the bundle does not have.
+    Raises: InvalidArgument naming the part of an objective that the bundle does not have, or settings out of range.
     """
     shared = None if search.objective is None else unit_weights(search.objective, bundle, "search.objective")
     weights: list[FloatArray] = []
@@ -169,7 +185,13 @@ def plan_search(search: Search, bundle: BundleMetadata) -> Plan:
             weights.append(shared)
         objective = row.objective or search.objective
         assert objective is not None  # check_limits saw to it
-        rows.append(PlannedRow(row.seed, objective, row.settings or search.settings))
+        reference = row.reference or search.reference
+        own = row.settings is not None
+        settings = resolve(row.settings if own else search.settings, has_reference=bool(reference))
+        settings.check(
+            f"search.rows[{index}].settings" if own else "search.settings", limits.max_steps, limits.max_draws
+        )
+        rows.append(PlannedRow(row.seed, objective, settings, reference=reference))
     return plan_rows(rows, weights, bundle)
 
 

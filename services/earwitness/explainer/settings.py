@@ -40,6 +40,8 @@ class ExplainerSettings(StoreSettings, ServerSettings):
     """Rows of a search."""
     max_steps: int = Field(default=10_000, ge=1)
     """Steps of a row."""
+    max_draws: int = Field(default=100_000, ge=1)
+    """Latents that are drawn from the prior for one search."""
     max_concurrent_searches: int = Field(default=4, ge=1)
     """Searches that run at once; more wait for their turn."""
     max_waiting_searches: int = Field(default=16, ge=0)

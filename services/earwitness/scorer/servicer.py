@@ -102,3 +102,9 @@ class ScorerServicer(scorer_pb2_grpc.ScorerServiceServicer):
         return pb.RankResponse(
             batches=map(convert.ranked_message, ranked), version=convert.version_message(reference_id, version)
         )
+
+    async def MeasureNearness(  # noqa: N802
+        self, request: pb.MeasureNearnessRequest, context: ServicerContext
+    ) -> pb.MeasureNearnessResponse:
+        """See the proto."""
+        raise NotImplementedError

@@ -12,9 +12,9 @@ from earwitness.errors import FailedPrecondition
 from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.objective import Objective, Sense
-from earwitness.explainer.optimisers import Settings
 from earwitness.explainer.plan import Row, Search
 from earwitness.explainer.settings import ExplainerSettings
+from earwitness.explainer.ways import Given
 from earwitness.inference.triton import TritonBackend
 from earwitness.inference.triton_install import TritonInstall
 from earwitness.inference.tritonserver import TritonServer
@@ -67,7 +67,7 @@ async def explainer(
 
 
 def search(model: str, layer: str = "fc3") -> Search:
-    return Search(model, Objective(layer, 0, Sense.MAXIMISE), Settings(steps=3), (Row(0), Row(1)))
+    return Search(model, Objective(layer, 0, Sense.MAXIMISE), Given(steps=3), (Row(0), Row(1)))
 
 
 async def test_triton_starts_with_what_can_be_served(explainer: Explainer) -> None:

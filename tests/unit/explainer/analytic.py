@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from earwitness.explainer.objective import Objective, Sense
-from earwitness.explainer.optimisers import Settings
-from earwitness.explainer.plan import Plan, Row, Search, plan_search
+from earwitness.explainer.plan import Limits, Plan, Row, Search, plan_search
 from earwitness.explainer.search import Budget, Progress, search
 from earwitness.explainer.state import Outcome
+from earwitness.explainer.ways import Given
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer, UnitLabel
 
 Z = 5
+LIMITS = Limits(max_rows=256, max_steps=10_000, max_draws=100_000)
 UNITS = 3
 
 
@@ -94,9 +95,9 @@ def waves() -> Model:
 OUT_0 = Objective("out", 0, Sense.MAXIMISE)
 
 
-def plan_rows(rows: Sequence[Row], *, objective: Objective = OUT_0, settings: Settings | None = None) -> Plan:
+def plan_rows(rows: Sequence[Row], *, objective: Objective = OUT_0, settings: Given | None = None) -> Plan:
     """The plan of `rows` on `bundle()`."""
-    return plan_search(Search("analytic", objective, settings or Settings(), tuple(rows)), bundle())
+    return plan_search(Search("analytic", objective, settings, tuple(rows)), bundle(), LIMITS)
 
 
 async def run(plan: Plan, model: Model, budget: Budget | None = None) -> tuple[list[Progress], Outcome]:

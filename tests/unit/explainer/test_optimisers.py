@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.optimisers import OptimiserName, Settings, ascent, first_latent
+from earwitness.explainer.optimisers import ascent, first_latent
+from earwitness.explainer.ways import OptimiserName, Settings
 
 ADAM, SGD = OptimiserName.ADAM, OptimiserName.SGD
 
@@ -166,7 +167,7 @@ def test_first_latent_is_the_seeds_alone() -> None:
 )
 def test_settings_out_of_range_are_refused_by_field(settings, field) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        settings.check("search.settings", 1000)
+        settings.check("search.settings", 1000, 5000)
     assert caught.value.field == f"search.settings.{field}"
 
 
@@ -180,4 +181,4 @@ def test_settings_out_of_range_are_refused_by_field(settings, field) -> None:
     ],
 )
 def test_settings_at_their_limits_are_taken(settings) -> None:
-    settings.check("search.settings", 1000)
+    settings.check("search.settings", 1000, 5000)

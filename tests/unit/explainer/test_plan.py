@@ -1,11 +1,12 @@
 """Searches as asked for, and the plans they become."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.objective import Direction, Objective, Sense
-from earwitness.explainer.optimisers import OptimiserName, Settings
 from earwitness.explainer.plan import (
     DIRECTION_UNIT_BYTES,
     Artefact,
@@ -16,21 +17,30 @@ from earwitness.explainer.plan import (
     check_limits,
     plan_search,
 )
+from earwitness.explainer.ways import DEFAULTS, Given, OptimiserName
 from tests.unit.explainer.analytic import OUT_0, UNITS, Z, bundle, plan_rows
 
-LIMITS = Limits(max_rows=4, max_steps=1000)
+LIMITS = Limits(max_rows=4, max_steps=1000, max_draws=5000)
 HIDDEN_1 = Objective("hidden", 1, Sense.MINIMISE)
 
 
 def asked(*rows, objective=OUT_0, settings=None):
-    return Search("analytic", objective, settings or Settings(), rows)
+    return Search("analytic", objective, settings, rows)
+
+
+def planned(search):
+    check_limits(search, LIMITS)
+    return plan_search(search, bundle(), LIMITS)
 
 
 def test_rows_take_what_they_lack_from_the_search() -> None:
-    own = Settings(OptimiserName.SGD, 0.5, prior_weight=0.25, steps=7)
-    plan = plan_search(asked(Row(3), Row(4, HIDDEN_1), Row(5, settings=own)), bundle())
+    own = Given(OptimiserName.SGD, 0.5, prior_weight=0.25, steps=7)
+    plan = plan_search(asked(Row(3), Row(4, HIDDEN_1), Row(5, settings=own)), bundle(), LIMITS)
     assert [row.objective for row in plan.rows] == [OUT_0, HIDDEN_1, OUT_0]
-    assert [row.settings for row in plan.rows] == [Settings(), Settings(), own]
+    paper = DEFAULTS[OptimiserName.ADAM]
+    assert [row.settings for row in plan.rows] == [
+        paper, paper, replace(DEFAULTS[OptimiserName.SGD], learning_rate=0.5, prior_weight=0.25, steps=7)
+    ]  # fmt: skip
     assert plan.unit_weights.tolist() == [[0, 0, 1, 0, 0], [0, -1, 0, 0, 0], [0, 0, 1, 0, 0]]
     np.testing.assert_allclose(plan.prior_weights, np.float32([[0.001], [0.001], [0.25]]))
     assert plan.steps.tolist() == [100, 100, 7]
@@ -42,7 +52,7 @@ def test_rows_take_what_they_lack_from_the_search() -> None:
 def test_the_search_needs_no_objective_where_every_row_has_one() -> None:
     search = asked(Row(0, HIDDEN_1), Row(1, OUT_0), objective=None)
     check_limits(search, LIMITS)
-    assert [layer.name for layer in plan_search(search, bundle()).layers] == ["hidden", "out"]
+    assert [layer.name for layer in plan_search(search, bundle(), LIMITS).layers] == ["hidden", "out"]
 
 
 @pytest.mark.parametrize(
@@ -51,14 +61,14 @@ def test_the_search_needs_no_objective_where_every_row_has_one() -> None:
         (asked(), "search.rows"),
         (asked(*(Row(seed) for seed in range(5))), "search.rows"),
         (asked(Row(0), Row(-1)), "search.rows[1].seed"),
-        (asked(Row(0), settings=Settings(steps=0)), "search.settings.steps"),
-        (asked(Row(0), Row(1, settings=Settings(steps=1001))), "search.rows[1].settings.steps"),
+        (asked(Row(0), settings=Given(steps=0)), "search.settings.steps"),
+        (asked(Row(0), Row(1, settings=Given(steps=1001))), "search.rows[1].settings.steps"),
         (asked(Row(0, OUT_0), Row(1), objective=None), "search.rows[1].objective"),
     ],
 )
 def test_limits_are_refused_by_field(search, field) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        check_limits(search, LIMITS)
+        planned(search)
     assert caught.value.field == field
 
 
@@ -73,13 +83,13 @@ def test_limits_are_refused_by_field(search, field) -> None:
 )
 def test_objectives_are_refused_by_field(search, field) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        plan_search(search, bundle())
+        plan_search(search, bundle(), LIMITS)
     assert caught.value.field == field
 
 
 def test_row_sizes_count_what_is_asked_for() -> None:
     mixed = Objective("hidden", Direction((0, 1), (1.0, 2.0)), Sense.MAXIMISE)
-    plan = plan_rows([Row(0), Row(1, mixed, Settings(steps=999))])
+    plan = plan_rows([Row(0), Row(1, mixed, Given(steps=999))])
     first, second = plan.row_bytes(frozenset(Artefact), 10.0)
     assert second.tensors - first.tensors == 2 * DIRECTION_UNIT_BYTES + 4 * (2 - UNITS)
     assert (first.artefacts[Artefact.TRAJECTORY], second.artefacts[Artefact.TRAJECTORY]) == (12 * 101, 12 * 1000)

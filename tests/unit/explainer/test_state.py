@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from earwitness.explainer.objective import Objective, Sense, unit_weights
-from earwitness.explainer.optimisers import OptimiserName, Settings
 from earwitness.explainer.plan import Plan, PlannedRow, plan_rows
 from earwitness.explainer.search import Budget, search
 from earwitness.explainer.state import SearchState, StoppedBy
+from earwitness.explainer.ways import OptimiserName, Settings
 from earwitness.storage import blobs
 from tests.unit.explainer.analytic import OUT_0, Model, bundle, hills, run, waves
 

@@ -7,15 +7,15 @@ from google.rpc import status_pb2
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer import convert
-from earwitness.explainer.optimisers import Settings
 from earwitness.explainer.sweep.record import State, SweepRecord
 from earwitness.explainer.sweep.results import Rows, Tensors
 from earwitness.explainer.sweep.store import StoredResult
 from earwitness.explainer.sweep.values import Grid, SweepLimits, SweepObjective, SweepRequest
 from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.explainer.ways import Settings, resolve
 from earwitness.rpc import tensors
 from earwitness.rpc.times import timestamp
-from earwitness.rpc.validate import resource_id, versioned_id
+from earwitness.rpc.validate import resource_id
 
 SWEEPS, OPERATIONS = "sweeps", "operations"
 NAMED_OBJECTIVES = 8
@@ -90,13 +90,6 @@ def sweep_request(message: pb.Sweep) -> SweepRequest:
         seed_count=message.seed_count,
         first_seed=message.first_seed,
     )
-
-
-def reference(name: str, field: str) -> str:
-    """A reference's name, "" for none. Raises: InvalidArgument."""
-    if name:
-        versioned_id(name, "references", field)
-    return name
 
 
 def metadata(record: SweepRecord) -> pb.SweepMetadata:
@@ -187,7 +180,7 @@ def _objective(message: pb.SweepObjective, field: str) -> SweepObjective:
         raise InvalidArgument(f"{field}.objective", "is unset; give a layer, a unit or direction, and a sense")
     return SweepObjective(
         convert.objective(message.objective, f"{field}.objective"),
-        reference(message.reference, f"{field}.reference"),
+        convert.reference(message.reference, f"{field}.reference"),
         message.whole_layer,
     )
 
@@ -206,5 +199,6 @@ def _grid(message: pb.SweepGrid) -> Grid:
 
 def _settings(message: pb.SettingsList) -> tuple[Settings, ...]:
     return tuple(
-        convert.settings(each, f"sweep.settings_list.settings[{index}]") for index, each in enumerate(message.settings)
+        resolve(convert.given(each, f"sweep.settings_list.settings[{index}]"))
+        for index, each in enumerate(message.settings)
     )

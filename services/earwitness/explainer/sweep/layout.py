@@ -13,9 +13,9 @@ from functools import cached_property
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.objective import unit_weights
-from earwitness.explainer.optimisers import OptimiserName, Settings
 from earwitness.explainer.plan import Plan, PlannedRow, plan_rows
 from earwitness.explainer.sweep.values import SweepLimits, SweepRequest
+from earwitness.explainer.ways import OptimiserName, Settings
 from earwitness.inference.metadata import BundleMetadata
 
 

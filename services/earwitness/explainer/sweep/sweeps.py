@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from earwitness import tracing
 from earwitness.errors import InvalidArgument
+from earwitness.explainer.convert import reference
 from earwitness.explainer.errors import ResultNotDone, SweepNotOver
 from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.explaining import Explanation
@@ -70,6 +71,7 @@ class Sweeps:
         self._rankings = Rankings(store, ranker)
         self._limits = SweepLimits(
             settings.max_steps,
+            settings.max_draws,
             settings.max_sweep_settings,
             settings.max_sweep_explanations,
             settings.max_sweep_row_steps,
@@ -264,7 +266,7 @@ class Sweeps:
         if references and len(references) != len(objectives):
             raise InvalidArgument("references", f"got {len(references)}; the sweep has {len(objectives)} objectives")
         named = [
-            convert.reference(name, f"references[{index}]")
+            reference(name, f"references[{index}]")
             for index, name in enumerate(references or [each.reference for each in objectives])
         ]
         if not any(named):

@@ -8,7 +8,7 @@ from typing import Any
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.objective import Objective
-from earwitness.explainer.optimisers import (
+from earwitness.explainer.ways import (
     OptimiserName,
     Settings,
     check_learning_rate,
@@ -87,6 +87,7 @@ class SweepLimits:
     """The most a sweep may ask for: steps of a row, settings, explanations and steps summed over the rows."""
 
     max_steps: int
+    max_draws: int
     max_settings: int
     max_explanations: int
     max_row_steps: int
@@ -135,6 +136,12 @@ def _check_grid(grid: Grid, limits: SweepLimits) -> None:
     for name, given in values.items():
         if not given:
             raise InvalidArgument(f"{field}.{name}", "got none; give at least one")
+    for index, each in enumerate(grid.optimisers):
+        if each in (OptimiserName.WALK, OptimiserName.DRAWS):
+            raise InvalidArgument(
+                f"{field}.optimisers[{index}]",
+                f"got {each.value}, which takes no prior weight: give its settings in sweep.settings_list",
+            )
     if grid.size > limits.max_settings:
         sizes = " × ".join(str(len(each)) for each in values.values())
         raise InvalidArgument(
@@ -157,7 +164,7 @@ def _check_settings(settings: tuple[Settings, ...], limits: SweepLimits) -> None
     if not 1 <= len(settings) <= limits.max_settings:
         raise InvalidArgument(field, f"got {len(settings)}; a sweep has 1 to {limits.max_settings}")
     for index, each in enumerate(settings):
-        each.check(f"{field}[{index}]", limits.max_steps)
+        each.check(f"{field}[{index}]", limits.max_steps, limits.max_draws)
     _refuse_repeats(settings, field)
 
 

@@ -82,21 +82,51 @@ class _Optimiser:
 class _OptimiserEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Optimiser.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     OPTIMISER_UNSPECIFIED: _Optimiser.ValueType  # 0
-    """Unset: Adam."""
+    """Unset: the recommended one, or Adam where the model recommends none."""
     OPTIMISER_ADAM: _Optimiser.ValueType  # 1
     """Adam with beta 0.9 and 0.999, epsilon 1e-8."""
     OPTIMISER_SGD: _Optimiser.ValueType  # 2
     """Plain gradient steps, the rate falling linearly to 0 over the steps: step s of S has (1 - (s - 1) / S) of it."""
+    OPTIMISER_NORMALISED: _Optimiser.ValueType  # 3
+    """Gradient steps of one length: z moves by learning_rate * g / ||g||. With a target few steps are needed, and they
+    leave the prior less than Adam's, whose every coordinate moves alike.
+    """
+    OPTIMISER_WALK: _Optimiser.ValueType  # 4
+    """A walk that keeps the prior and needs no gradient: preconditioned Crank-Nicolson proposals
+    z' = sqrt(1 - b^2) z + b xi with xi ~ N(0, I) (Cotter et al. 2013), each taken where it activates more and does not
+    pass the target; b is learning_rate at first, and grows where proposals are taken, shrinks where they are not.
+    """
+    OPTIMISER_DRAWS: _Optimiser.ValueType  # 5
+    """Draws from the prior, no search: of `draws` latents the rows are those that activate most (least). All rows of one
+    search share the draws, whatever their objectives: a draw is classified once. They are those of the seeds
+    s, s + 1, ..., s + draws - 1, s being the least seed of the rows that are found so; an explanation has the seed of
+    its draw. Rows of one objective come in the order of their activation, the most extreme first.
+    """
 
 class Optimiser(_Optimiser, metaclass=_OptimiserEnumTypeWrapper):
-    """How a search moves the latent."""
+    """How a search finds its latent. ADAM and SGD are the published ways (arXiv:1904.09533)."""
 
 OPTIMISER_UNSPECIFIED: Optimiser.ValueType  # 0
-"""Unset: Adam."""
+"""Unset: the recommended one, or Adam where the model recommends none."""
 OPTIMISER_ADAM: Optimiser.ValueType  # 1
 """Adam with beta 0.9 and 0.999, epsilon 1e-8."""
 OPTIMISER_SGD: Optimiser.ValueType  # 2
 """Plain gradient steps, the rate falling linearly to 0 over the steps: step s of S has (1 - (s - 1) / S) of it."""
+OPTIMISER_NORMALISED: Optimiser.ValueType  # 3
+"""Gradient steps of one length: z moves by learning_rate * g / ||g||. With a target few steps are needed, and they
+leave the prior less than Adam's, whose every coordinate moves alike.
+"""
+OPTIMISER_WALK: Optimiser.ValueType  # 4
+"""A walk that keeps the prior and needs no gradient: preconditioned Crank-Nicolson proposals
+z' = sqrt(1 - b^2) z + b xi with xi ~ N(0, I) (Cotter et al. 2013), each taken where it activates more and does not
+pass the target; b is learning_rate at first, and grows where proposals are taken, shrinks where they are not.
+"""
+OPTIMISER_DRAWS: Optimiser.ValueType  # 5
+"""Draws from the prior, no search: of `draws` latents the rows are those that activate most (least). All rows of one
+search share the draws, whatever their objectives: a draw is classified once. They are those of the seeds
+s, s + 1, ..., s + draws - 1, s being the least seed of the rows that are found so; an explanation has the seed of
+its draw. Rows of one objective come in the order of their activation, the most extreme first.
+"""
 Global___Optimiser: _TypeAlias = Optimiser  # noqa: Y015
 
 class _Artefact:
@@ -236,6 +266,8 @@ class Model(_message.Message):
     FEATURES_JSON_FIELD_NUMBER: _builtins.int
     WEIGHTS_SHA256_FIELD_NUMBER: _builtins.int
     TRAINING_DATA_FIELD_NUMBER: _builtins.int
+    RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
+    HAS_GRADIENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "models/{model}", e.g. "models/svd-r1"."""
     latent_size: _builtins.int
@@ -254,6 +286,10 @@ class Model(_message.Message):
     """SHA-256 of the weights, lower-case hex: the model's identity."""
     training_data: _builtins.str
     """What the model was trained on, in words."""
+    has_gradient: _builtins.bool
+    """Whether a gradient is served (the bundle has a search graph). Without one there are OPTIMISER_WALK and
+    OPTIMISER_DRAWS to search with.
+    """
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """Named layers of the classifier, in the order of the forward pass."""
@@ -261,6 +297,10 @@ class Model(_message.Message):
     @_builtins.property
     def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnitLabel]:
         """What the output units stand for."""
+
+    @_builtins.property
+    def recommendations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recommendation]:
+        """Settings that were found to explain its units well; a search that names none of its own uses them."""
 
     def __init__(
         self,
@@ -276,14 +316,62 @@ class Model(_message.Message):
         features_json: _builtins.str = ...,
         weights_sha256: _builtins.str = ...,
         training_data: _builtins.str = ...,
+        recommendations: _abc.Iterable[Global___Recommendation] | None = ...,
+        has_gradient: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["band_count", b"band_count", "feature_profile", b"feature_profile", "features_json", b"features_json", "frame_count", b"frame_count", "labels", b"labels", "latent_size", b"latent_size", "layers", b"layers", "name", b"name", "sample_rate_hz", b"sample_rate_hz", "training_data", b"training_data", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["band_count", b"band_count", "feature_profile", b"feature_profile", "features_json", b"features_json", "frame_count", b"frame_count", "has_gradient", b"has_gradient", "labels", b"labels", "latent_size", b"latent_size", "layers", b"layers", "name", b"name", "recommendations", b"recommendations", "sample_rate_hz", b"sample_rate_hz", "training_data", b"training_data", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class Recommendation(_message.Message):
+    """The settings to search one objective with, chosen by what explanations found by them are worth."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTIVE_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    OVERSAMPLING_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    DISTANCE_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    oversampling: _builtins.int
+    """Rows to search for each that is kept, where a reference tells which are nearest: 1 or more."""
+    reference: _builtins.str
+    """The reference that they were chosen against, in words: which recordings, what it keeps."""
+    distance: _builtins.float
+    """Frechet distance over the unit, of the explanations that they were chosen by."""
+    row_count: _builtins.int
+    """Explanations that were judged."""
+    @_builtins.property
+    def objective(self) -> Global___Objective:
+        """One unit and a sense."""
+
+    @_builtins.property
+    def settings(self) -> Global___Settings:
+        """The settings, nothing left out; a target is in activations."""
+
+    def __init__(
+        self,
+        *,
+        objective: Global___Objective | None = ...,
+        settings: Global___Settings | None = ...,
+        oversampling: _builtins.int = ...,
+        reference: _builtins.str = ...,
+        distance: _builtins.float = ...,
+        row_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["objective", b"objective", "settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance", b"distance", "objective", b"objective", "oversampling", b"oversampling", "reference", b"reference", "row_count", b"row_count", "settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Recommendation: _TypeAlias = Recommendation  # noqa: Y015
 
 @_typing.final
 class Layer(_message.Message):
@@ -415,7 +503,11 @@ Global___Direction: _TypeAlias = Direction  # noqa: Y015
 
 @_typing.final
 class Settings(_message.Message):
-    """Settings of a search. The defaults are those that the paper's selection chose for "vocal"."""
+    """Settings of a search. Where neither a search nor its row gives any, those that the model recommends for the objective
+    are used; of settings that are given, what is unset is the recommended value where the optimiser is the recommended
+    one (or unset), else the default below. The defaults of Adam are those that the paper's selection chose for "vocal".
+    In sweeps nothing is recommended: there every setting has the defaults below.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -424,18 +516,43 @@ class Settings(_message.Message):
     PRIOR_WEIGHT_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     WEIGHT_DECAY_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    START_DRAWS_FIELD_NUMBER: _builtins.int
+    DRAWS_FIELD_NUMBER: _builtins.int
     optimiser: Global___Optimiser.ValueType
     """Optional. Default: Adam."""
     learning_rate: _builtins.float
-    """Optional. Step size; greater than 0, at most 10. Default: 0.01."""
+    """Optional. Step size; greater than 0, at most 10, of a walk at most 1. Refused for draws. Default: 0.01 for Adam and
+    SGD, 0.2 for normalised steps, 0.3 for a walk.
+    """
     prior_weight: _builtins.float
-    """Optional. The weight lambda of the prior ||z||^2, 0 to 1000. Default: 0.001, or 0 where weight_decay is given."""
+    """Optional. The weight lambda of the prior ||z||^2, 0 to 1000. Refused above 0 for a walk, which keeps the prior, and
+    for draws, which are of it. Default: 0.001 for Adam and SGD without weight_decay, else 0.
+    """
     steps: _builtins.int
-    """Optional. Steps, 1 to the server's limit (10000 unless configured). Default: 100."""
+    """Optional. Steps, 1 to the server's limit (10000 unless configured): with a target the most there may be. Refused
+    for draws. Default: 100, of a walk 200.
+    """
     weight_decay: _builtins.float
     """Optional. Instead of the prior: after every step z is multiplied by (1 - weight_decay); 0 to below 1. Refused
-    beside a prior_weight above 0. Default: 0.
+    beside a prior_weight above 0, for a walk and for draws. Default: 0.
     """
+    start_draws: _builtins.int
+    """Optional. A row begins with the best of so many draws from the prior, 1 to 64: the most extreme that has not passed
+    the target yet, or the nearest to it where all have. Draw 0 is what the row would begin with alone. Refused for
+    draws. Default: 1.
+    """
+    draws: _builtins.int
+    """With OPTIMISER_DRAWS. Optional. How many latents are drawn: from the number of its rows to the server's limit
+    (100000 unless configured). Refused for others. Default: 4000.
+    """
+    @_builtins.property
+    def target(self) -> Global___Target:
+        """Optional. The activation at which a row stops. Refused for draws. Default: none, all steps are done; but where no
+        settings are given, none are recommended and the row has a reference: quantiles 0 to 1 of it, and normalised steps
+        from the best of 8 draws.
+        """
+
     def __init__(
         self,
         *,
@@ -444,29 +561,104 @@ class Settings(_message.Message):
         prior_weight: _builtins.float | None = ...,
         steps: _builtins.int | None = ...,
         weight_decay: _builtins.float | None = ...,
+        target: Global___Target | None = ...,
+        start_draws: _builtins.int | None = ...,
+        draws: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate", "_prior_weight", b"_prior_weight", "_steps", b"_steps", "_weight_decay", b"_weight_decay", "learning_rate", b"learning_rate", "prior_weight", b"prior_weight", "steps", b"steps", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_learning_rate", b"_learning_rate", "_prior_weight", b"_prior_weight", "_start_draws", b"_start_draws", "_steps", b"_steps", "_weight_decay", b"_weight_decay", "draws", b"draws", "learning_rate", b"learning_rate", "prior_weight", b"prior_weight", "start_draws", b"start_draws", "steps", b"steps", "target", b"target", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate", "_prior_weight", b"_prior_weight", "_steps", b"_steps", "_weight_decay", b"_weight_decay", "learning_rate", b"learning_rate", "optimiser", b"optimiser", "prior_weight", b"prior_weight", "steps", b"steps", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_learning_rate", b"_learning_rate", "_prior_weight", b"_prior_weight", "_start_draws", b"_start_draws", "_steps", b"_steps", "_weight_decay", b"_weight_decay", "draws", b"draws", "learning_rate", b"learning_rate", "optimiser", b"optimiser", "prior_weight", b"prior_weight", "start_draws", b"start_draws", "steps", b"steps", "target", b"target", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__draws: _TypeAlias = _typing.Literal["draws"]  # noqa: Y015
+    _WhichOneofArgType__draws: _TypeAlias = _typing.Literal["_draws", b"_draws"]  # noqa: Y015
     _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
     _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
     _WhichOneofReturnType__prior_weight: _TypeAlias = _typing.Literal["prior_weight"]  # noqa: Y015
     _WhichOneofArgType__prior_weight: _TypeAlias = _typing.Literal["_prior_weight", b"_prior_weight"]  # noqa: Y015
+    _WhichOneofReturnType__start_draws: _TypeAlias = _typing.Literal["start_draws"]  # noqa: Y015
+    _WhichOneofArgType__start_draws: _TypeAlias = _typing.Literal["_start_draws", b"_start_draws"]  # noqa: Y015
     _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
     _WhichOneofArgType__steps: _TypeAlias = _typing.Literal["_steps", b"_steps"]  # noqa: Y015
     _WhichOneofReturnType__weight_decay: _TypeAlias = _typing.Literal["weight_decay"]  # noqa: Y015
     _WhichOneofArgType__weight_decay: _TypeAlias = _typing.Literal["_weight_decay", b"_weight_decay"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__draws) -> _WhichOneofReturnType__draws | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prior_weight) -> _WhichOneofReturnType__prior_weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_draws) -> _WhichOneofReturnType__start_draws | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__steps) -> _WhichOneofReturnType__steps | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_decay) -> _WhichOneofReturnType__weight_decay | None: ...
 
 Global___Settings: _TypeAlias = Settings  # noqa: Y015
+
+@_typing.final
+class Target(_message.Message):
+    """Where rows stop: at the first iterate whose activation reaches it, from below when maximising, from above when
+    minimising. Each row has its own between the two ends of a range: low + (high - low) * f, f being the fraction of
+    seed / golden ratio (seed * 0.6180339887...), so that consecutive seeds are spread evenly and a row's does not depend
+    on the others. Both ends may be the same.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    QUANTILE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def activation(self) -> Global___Range:
+        """Activations of the objective."""
+
+    @_builtins.property
+    def quantile(self) -> Global___Range:
+        """Quantiles, 0 to 1, of the objective's activations among the rows that the row's reference keeps; it needs one of
+        top or bottom rows.
+        """
+
+    def __init__(
+        self,
+        *,
+        activation: Global___Range | None = ...,
+        quantile: Global___Range | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "kind", b"kind", "quantile", b"quantile"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "kind", b"kind", "quantile", b"quantile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["activation", "quantile"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___Target: _TypeAlias = Target  # noqa: Y015
+
+@_typing.final
+class Range(_message.Message):
+    """From low to high."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    low: _builtins.float
+    """Required. Finite."""
+    high: _builtins.float
+    """Required. Finite, at least low."""
+    def __init__(
+        self,
+        *,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Range: _TypeAlias = Range  # noqa: Y015
 
 @_typing.final
 class Row(_message.Message):
@@ -477,8 +669,11 @@ class Row(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     OBJECTIVE_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
     seed: _builtins.int
     """Required. Draws the first latent; 0 to 2^63 - 1. The same seed gives the same row, whatever the other rows are."""
+    reference: _builtins.str
+    """Optional. Replaces the search's reference for this row; the rows of an objective have one together."""
     @_builtins.property
     def objective(self) -> Global___Objective:
         """Optional. Replaces the search's objective for this row."""
@@ -493,10 +688,11 @@ class Row(_message.Message):
         seed: _builtins.int = ...,
         objective: Global___Objective | None = ...,
         settings: Global___Settings | None = ...,
+        reference: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["objective", b"objective", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["objective", b"objective", "seed", b"seed", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["objective", b"objective", "reference", b"reference", "seed", b"seed", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -512,8 +708,19 @@ class Search(_message.Message):
     OBJECTIVE_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    KEEP_COUNT_FIELD_NUMBER: _builtins.int
+    NEARNESS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Required. Resource name, "models/{model}"."""
+    reference: _builtins.str
+    """Optional. A reference of the scorer that this explainer knows, "references/{reference}" or
+    "references/{reference}/versions/{version}", of the objective: what targets in quantiles and nearness go by.
+    """
+    keep_count: _builtins.int
+    """Optional. How many rows of each objective come back, those nearest to the real excerpts that its reference keeps
+    (see Nearness); 1 to the number of its rows. It needs a reference that keeps rows. Default (0): all of them.
+    """
     @_builtins.property
     def objective(self) -> Global___Objective:
         """Required, unless every row has its own."""
@@ -526,6 +733,10 @@ class Search(_message.Message):
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]:
         """Required. 1 row to the server's limit (256 unless configured)."""
 
+    @_builtins.property
+    def nearness(self) -> Global___Nearness:
+        """Optional. How near is measured. Default: in every layer that the reference keeps."""
+
     def __init__(
         self,
         *,
@@ -533,14 +744,48 @@ class Search(_message.Message):
         objective: Global___Objective | None = ...,
         settings: Global___Settings | None = ...,
         rows: _abc.Iterable[Global___Row] | None = ...,
+        reference: _builtins.str = ...,
+        keep_count: _builtins.int = ...,
+        nearness: Global___Nearness | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["objective", b"objective", "settings", b"settings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["nearness", b"nearness", "objective", b"objective", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "objective", b"objective", "rows", b"rows", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep_count", b"keep_count", "model", b"model", "nearness", b"nearness", "objective", b"objective", "reference", b"reference", "rows", b"rows", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Search: _TypeAlias = Search  # noqa: Y015
+
+@_typing.final
+class Nearness(_message.Message):
+    """How near explanations are to the real excerpts that a reference keeps: in each layer the mean distance to the
+    `neighbour_count` nearest of these, over activations divided by their spread; over the layers the places that the
+    rows of an objective have by it are summed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYERS_FIELD_NUMBER: _builtins.int
+    NEIGHBOUR_COUNT_FIELD_NUMBER: _builtins.int
+    neighbour_count: _builtins.int
+    """Optional. Neighbours, 1 to the number of rows that the reference keeps. Default (0): 5."""
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Optional. Layers, each of those that the reference keeps. Default: all of them."""
+
+    def __init__(
+        self,
+        *,
+        layers: _abc.Iterable[_builtins.str] | None = ...,
+        neighbour_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "neighbour_count", b"neighbour_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Nearness: _TypeAlias = Nearness  # noqa: Y015
 
 @_typing.final
 class Explanation(_message.Message):
@@ -563,6 +808,9 @@ class Explanation(_message.Message):
     TRAJECTORY_FIELD_NUMBER: _builtins.int
     DIVERGED_STEP_FIELD_NUMBER: _builtins.int
     LEFT_OUT_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    REACHED_TARGET_FIELD_NUMBER: _builtins.int
+    NEARNESS_FIELD_NUMBER: _builtins.int
     row_index: _builtins.int
     """Index of the row in the request."""
     seed: _builtins.int
@@ -580,6 +828,14 @@ class Explanation(_message.Message):
     diverged_step: _builtins.int
     """Set where the row diverged: the first iterate whose activation, ||z|| or ||gradient|| was not finite. The row
     stopped there; the explanation is its best iterate before.
+    """
+    target: _builtins.float
+    """Set where the row had a target: the activation at which it was to stop."""
+    reached_target: _builtins.bool
+    """Whether it got there; false where there was no target."""
+    nearness: _builtins.float
+    """Set where rows were kept by nearness: the row's place by it among the searched rows of its objective, 1 being the
+    nearest, as the mean over the layers.
     """
     @_builtins.property
     def objective(self) -> Global___Objective:
@@ -629,14 +885,26 @@ class Explanation(_message.Message):
         trajectory: Global___Trajectory | None = ...,
         diverged_step: _builtins.int | None = ...,
         left_out: _abc.Iterable[Global___Artefact.ValueType] | None = ...,
+        target: _builtins.float | None = ...,
+        reached_target: _builtins.bool = ...,
+        nearness: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step", "diverged_step", b"diverged_step", "latent", b"latent", "layer_activations", b"layer_activations", "objective", b"objective", "settings", b"settings", "spectrogram", b"spectrogram", "trajectory", b"trajectory"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step", "_nearness", b"_nearness", "_target", b"_target", "diverged_step", b"diverged_step", "latent", b"latent", "layer_activations", b"layer_activations", "nearness", b"nearness", "objective", b"objective", "settings", b"settings", "spectrogram", b"spectrogram", "target", b"target", "trajectory", b"trajectory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step", "activation", b"activation", "audio_gain", b"audio_gain", "audio_wav", b"audio_wav", "best_step", b"best_step", "diverged_step", b"diverged_step", "latent", b"latent", "layer_activations", b"layer_activations", "left_out", b"left_out", "objective", b"objective", "picture_png", b"picture_png", "row_index", b"row_index", "seed", b"seed", "settings", b"settings", "spectrogram", b"spectrogram", "trajectory", b"trajectory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step", "_nearness", b"_nearness", "_target", b"_target", "activation", b"activation", "audio_gain", b"audio_gain", "audio_wav", b"audio_wav", "best_step", b"best_step", "diverged_step", b"diverged_step", "latent", b"latent", "layer_activations", b"layer_activations", "left_out", b"left_out", "nearness", b"nearness", "objective", b"objective", "picture_png", b"picture_png", "reached_target", b"reached_target", "row_index", b"row_index", "seed", b"seed", "settings", b"settings", "spectrogram", b"spectrogram", "target", b"target", "trajectory", b"trajectory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__diverged_step: _TypeAlias = _typing.Literal["diverged_step"]  # noqa: Y015
     _WhichOneofArgType__diverged_step: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step"]  # noqa: Y015
+    _WhichOneofReturnType__nearness: _TypeAlias = _typing.Literal["nearness"]  # noqa: Y015
+    _WhichOneofArgType__nearness: _TypeAlias = _typing.Literal["_nearness", b"_nearness"]  # noqa: Y015
+    _WhichOneofReturnType__target: _TypeAlias = _typing.Literal["target"]  # noqa: Y015
+    _WhichOneofArgType__target: _TypeAlias = _typing.Literal["_target", b"_target"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__diverged_step) -> _WhichOneofReturnType__diverged_step | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__nearness) -> _WhichOneofReturnType__nearness | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target) -> _WhichOneofReturnType__target | None: ...
 
 Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
 
@@ -690,6 +958,9 @@ class SearchSummary(_message.Message):
     WEIGHTS_SHA256_FIELD_NUMBER: _builtins.int
     BACKEND_FIELD_NUMBER: _builtins.int
     INCOMPLETE_COUNT_FIELD_NUMBER: _builtins.int
+    SEARCHED_COUNT_FIELD_NUMBER: _builtins.int
+    EVALUATION_COUNT_FIELD_NUMBER: _builtins.int
+    MISSED_COUNT_FIELD_NUMBER: _builtins.int
     stopped_by: Global___StoppedBy.ValueType
     """Why it ended."""
     row_step_count: _builtins.int
@@ -700,6 +971,12 @@ class SearchSummary(_message.Message):
     """Where the model ran, in words."""
     incomplete_count: _builtins.int
     """Explanations that lack an artefact that was asked for; their `left_out` tells which."""
+    searched_count: _builtins.int
+    """Rows that were searched, of which those that come back were kept."""
+    evaluation_count: _builtins.int
+    """Latents that were evaluated, draws among them: by the search graph or, without gradient, generator and classifier."""
+    missed_count: _builtins.int
+    """Explanations that did not reach their target."""
     @_builtins.property
     def search_duration(self) -> _duration_pb2.Duration:
         """Time of the search, without rendering."""
@@ -713,10 +990,13 @@ class SearchSummary(_message.Message):
         weights_sha256: _builtins.str = ...,
         backend: _builtins.str = ...,
         incomplete_count: _builtins.int = ...,
+        searched_count: _builtins.int = ...,
+        evaluation_count: _builtins.int = ...,
+        missed_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["search_duration", b"search_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "incomplete_count", b"incomplete_count", "row_step_count", b"row_step_count", "search_duration", b"search_duration", "stopped_by", b"stopped_by", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "evaluation_count", b"evaluation_count", "incomplete_count", b"incomplete_count", "missed_count", b"missed_count", "row_step_count", b"row_step_count", "search_duration", b"search_duration", "searched_count", b"searched_count", "stopped_by", b"stopped_by", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -990,9 +1270,9 @@ class Progress(_message.Message):
     BEST_ACTIVATIONS_FIELD_NUMBER: _builtins.int
     TIME_LEFT_FIELD_NUMBER: _builtins.int
     step: _builtins.int
-    """Steps done by the row that has the most steps."""
+    """Steps done by the row that has the most steps; where all rows are drawn, draws that were classified."""
     step_count: _builtins.int
-    """Steps in all of that row."""
+    """Steps in all of that row, or draws."""
     @_builtins.property
     def best_activations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Best activation of each row so far, in the order of the rows."""
@@ -1039,6 +1319,8 @@ class Sweep(_message.Message):
     SEARCH_DURATION_FIELD_NUMBER: _builtins.int
     ROW_STEP_COUNT_FIELD_NUMBER: _builtins.int
     RESUMED_FROM_FIELD_NUMBER: _builtins.int
+    KEEP_COUNT_FIELD_NUMBER: _builtins.int
+    CRITERION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Output only. Resource name, "sweeps/{sweep}"."""
     model: _builtins.str
@@ -1055,6 +1337,10 @@ class Sweep(_message.Message):
     """Output only. Steps in the checkpoint, summed over the rows."""
     resumed_from: _builtins.str
     """Output only. The sweep that this one goes on from, "sweeps/{sweep}", which may be deleted since; empty for none."""
+    keep_count: _builtins.int
+    """Optional. Of the rows of each result so many are ranked, those nearest to the real excerpts that its objective's
+    reference keeps (see Nearness); 2 to seed_count, and every reference must keep rows. Default (0): all of them.
+    """
     @_builtins.property
     def objectives(self) -> _containers.RepeatedCompositeFieldContainer[Global___SweepObjective]:
         """Required. What to search: 1 or more, none twice."""
@@ -1090,6 +1376,10 @@ class Sweep(_message.Message):
     def search_duration(self) -> _duration_pb2.Duration:
         """Output only. Time spent on its search."""
 
+    @_builtins.property
+    def criterion(self) -> _scorer_pb2.Criterion:
+        """Optional. What settings are ranked by. Default: the distance over the unit alone, or the objective's whole layer."""
+
     def __init__(
         self,
         *,
@@ -1109,10 +1399,12 @@ class Sweep(_message.Message):
         search_duration: _duration_pb2.Duration | None = ...,
         row_step_count: _builtins.int = ...,
         resumed_from: _builtins.str = ...,
+        keep_count: _builtins.int = ...,
+        criterion: _scorer_pb2.Criterion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "grid", b"grid", "plan", b"plan", "search_duration", b"search_duration", "settings_list", b"settings_list"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "criterion", b"criterion", "end_time", b"end_time", "grid", b"grid", "plan", b"plan", "search_duration", b"search_duration", "settings_list", b"settings_list"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "first_seed", b"first_seed", "grid", b"grid", "model", b"model", "name", b"name", "objectives", b"objectives", "plan", b"plan", "rankings", b"rankings", "results", b"results", "resumed_from", b"resumed_from", "row_step_count", b"row_step_count", "search_duration", b"search_duration", "seed_count", b"seed_count", "settings_list", b"settings_list", "state", b"state", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "criterion", b"criterion", "end_time", b"end_time", "first_seed", b"first_seed", "grid", b"grid", "keep_count", b"keep_count", "model", b"model", "name", b"name", "objectives", b"objectives", "plan", b"plan", "rankings", b"rankings", "results", b"results", "resumed_from", b"resumed_from", "row_step_count", b"row_step_count", "search_duration", b"search_duration", "seed_count", b"seed_count", "settings_list", b"settings_list", "state", b"state", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_plan: _TypeAlias = _typing.Literal["grid", "settings_list"]  # noqa: Y015
     _WhichOneofArgType_plan: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
@@ -1296,6 +1588,7 @@ class SweepRanking(_message.Message):
     REFERENCE_VERSION_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    CRITERION_FIELD_NUMBER: _builtins.int
     objective_index: _builtins.int
     """Index of the objective."""
     reference_version: _builtins.str
@@ -1306,6 +1599,10 @@ class SweepRanking(_message.Message):
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankedResult]:
         """One for each result of the objective that is done, the best first."""
 
+    @_builtins.property
+    def criterion(self) -> _scorer_pb2.Criterion:
+        """What they were ranked by."""
+
     def __init__(
         self,
         *,
@@ -1313,10 +1610,11 @@ class SweepRanking(_message.Message):
         reference_version: _builtins.str = ...,
         results: _abc.Iterable[Global___RankedResult] | None = ...,
         error: _builtins.str = ...,
+        criterion: _scorer_pb2.Criterion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["criterion", b"criterion"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "objective_index", b"objective_index", "reference_version", b"reference_version", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["criterion", b"criterion", "error", b"error", "objective_index", b"objective_index", "reference_version", b"reference_version", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1333,6 +1631,8 @@ class RankedResult(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     PROBABILITY_BEST_FIELD_NUMBER: _builtins.int
     LEAVES_RANGE_FIELD_NUMBER: _builtins.int
+    CRITERION_VALUE_FIELD_NUMBER: _builtins.int
+    KEPT_ROWS_FIELD_NUMBER: _builtins.int
     result_index: _builtins.int
     """Index of the result in the sweep."""
     rank: _builtins.int
@@ -1341,9 +1641,15 @@ class RankedResult(_message.Message):
     """How probable it is that this result is the best, 0 to 1, by the bootstrap."""
     leaves_range: _builtins.bool
     """Whether its activations leave the range of the real ones: score.outside_range_ratio is above 0.5."""
+    criterion_value: _builtins.float
+    """What it was ranked by: the distance, or the sum of places (see Criterion)."""
     @_builtins.property
     def score(self) -> _scorer_pb2.Score:
         """Its distance, with all that is needed to judge it."""
+
+    @_builtins.property
+    def kept_rows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The rows that were ranked, by their place among the seeds; empty where all were."""
 
     def __init__(
         self,
@@ -1353,10 +1659,12 @@ class RankedResult(_message.Message):
         score: _scorer_pb2.Score | None = ...,
         probability_best: _builtins.float = ...,
         leaves_range: _builtins.bool = ...,
+        criterion_value: _builtins.float = ...,
+        kept_rows: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["leaves_range", b"leaves_range", "probability_best", b"probability_best", "rank", b"rank", "result_index", b"result_index", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["criterion_value", b"criterion_value", "kept_rows", b"kept_rows", "leaves_range", b"leaves_range", "probability_best", b"probability_best", "rank", b"rank", "result_index", b"result_index", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1660,15 +1968,23 @@ class RankSweepRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     REFERENCES_FIELD_NUMBER: _builtins.int
     MAX_RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
+    CRITERION_FIELD_NUMBER: _builtins.int
+    KEEP_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required. Resource name, "sweeps/{sweep}"."""
     max_response_bytes: _builtins.int
     """Optional. As of GetSweepRequest."""
+    keep_count: _builtins.int
+    """Optional. Instead of the sweep's own keep_count; seed_count keeps all."""
     @_builtins.property
     def references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Optional. One reference for each objective, instead of the sweep's own; an empty one leaves its objective, and the
         ranking that it has, as they are. Default: the sweep's own.
         """
+
+    @_builtins.property
+    def criterion(self) -> _scorer_pb2.Criterion:
+        """Optional. Instead of the sweep's own."""
 
     def __init__(
         self,
@@ -1676,10 +1992,12 @@ class RankSweepRequest(_message.Message):
         name: _builtins.str = ...,
         references: _abc.Iterable[_builtins.str] | None = ...,
         max_response_bytes: _builtins.int = ...,
+        criterion: _scorer_pb2.Criterion | None = ...,
+        keep_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["criterion", b"criterion"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_response_bytes", b"max_response_bytes", "name", b"name", "references", b"references"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["criterion", b"criterion", "keep_count", b"keep_count", "max_response_bytes", b"max_response_bytes", "name", b"name", "references", b"references"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

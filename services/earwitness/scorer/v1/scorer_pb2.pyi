@@ -165,6 +165,7 @@ class Reference(_message.Message):
     VERSIONS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    KEPT_LAYERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "references/{reference}"; 1 to 63 of a-z, 0-9 and -, beginning with a letter. Set by
     `reference_id` on creation.
@@ -199,6 +200,13 @@ class Reference(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it was created."""
 
+    @_builtins.property
+    def kept_layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptLayer]:
+        """Optional. Layers of which every row holds all activations, in the order of its columns, each once; `layer` is one of
+        them, with unit_count units, and together they have at most 4096. Then one reference serves distances over any of
+        them. Default: `layer` alone.
+        """
+
     def __init__(
         self,
         *,
@@ -215,14 +223,129 @@ class Reference(_message.Message):
         versions: _abc.Iterable[Global___ReferenceVersion] | None = ...,
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        kept_layers: _abc.Iterable[Global___KeptLayer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "feature_profile", b"feature_profile", "layer", b"layer", "model", b"model", "name", b"name", "row_count", b"row_count", "selection", b"selection", "shard_count", b"shard_count", "unit_count", b"unit_count", "versions", b"versions", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "feature_profile", b"feature_profile", "kept_layers", b"kept_layers", "layer", b"layer", "model", b"model", "name", b"name", "row_count", b"row_count", "selection", b"selection", "shard_count", b"shard_count", "unit_count", b"unit_count", "versions", b"versions", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reference: _TypeAlias = Reference  # noqa: Y015
+
+@_typing.final
+class KeptLayer(_message.Message):
+    """A layer that the rows of a reference hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Layer of the model, 1 to 200 printable characters."""
+    unit_count: _builtins.int
+    """Required. Its units, 1 to 4096."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        unit_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptLayer: _TypeAlias = KeptLayer  # noqa: Y015
+
+@_typing.final
+class Criterion(_message.Message):
+    """What batches are ranked by. A batch that leaves the real range (RankedBatch.leaves_range) comes after all that do not,
+    unless that is allowed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LayerDistance(_message.Message):
+        """The Frechet distance over one layer; over several the sum of the places that a batch has by each of them."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LAYERS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Required. Layers that the reference keeps, each once."""
+
+        def __init__(
+            self,
+            *,
+            layers: _abc.Iterable[_builtins.str] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class LayerNearness(_message.Message):
+        """In each layer the median over the batch's rows of their nearness, as MeasureNearness gives it; over several layers
+        the sum of the places that a batch has by each of them.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LAYERS_FIELD_NUMBER: _builtins.int
+        NEIGHBOUR_COUNT_FIELD_NUMBER: _builtins.int
+        neighbour_count: _builtins.int
+        """Optional. As of MeasureNearnessRequest."""
+        @_builtins.property
+        def layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Optional. Layers that the reference keeps, each once. Default: all of them."""
+
+        def __init__(
+            self,
+            *,
+            layers: _abc.Iterable[_builtins.str] | None = ...,
+            neighbour_count: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "neighbour_count", b"neighbour_count"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LAYER_DISTANCE_FIELD_NUMBER: _builtins.int
+    LAYER_NEARNESS_FIELD_NUMBER: _builtins.int
+    OUTSIDE_RANGE_ALLOWED_FIELD_NUMBER: _builtins.int
+    outside_range_allowed: _builtins.bool
+    """Optional. Rank batches that leave the real range among the others. Default: after them."""
+    @_builtins.property
+    def layer_distance(self) -> Global___Criterion.LayerDistance:
+        """Frechet distances over layers."""
+
+    @_builtins.property
+    def layer_nearness(self) -> Global___Criterion.LayerNearness:
+        """The batch's median nearness to the reference's rows."""
+
+    def __init__(
+        self,
+        *,
+        layer_distance: Global___Criterion.LayerDistance | None = ...,
+        layer_nearness: Global___Criterion.LayerNearness | None = ...,
+        outside_range_allowed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "layer_distance", b"layer_distance", "layer_nearness", b"layer_nearness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "layer_distance", b"layer_distance", "layer_nearness", b"layer_nearness", "outside_range_allowed", b"outside_range_allowed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["layer_distance", "layer_nearness"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___Criterion: _TypeAlias = Criterion  # noqa: Y015
 
 @_typing.final
 class ReferenceVersion(_message.Message):
@@ -891,13 +1014,14 @@ class ScoreRequest(_message.Message):
     layer: _builtins.str
     """Required. Layer that the activations came from."""
     unit: _builtins.int
-    """Optional. Compare this unit alone, as the paper does. Default: all units of the layer."""
+    """Optional. Compare this unit of the reference's layer alone, as the paper does. Default: all units of the layer."""
     seed: _builtins.int
     """Optional. Seed of interval and noise floor, 0 or more. Default: 0."""
     @_builtins.property
     def activations(self) -> _tensor_pb2.Tensor:
         """Required. FP32 or FP64 [rows, unit_count], at least 2 rows, every value finite and within the range of FP32. Where
-        `unit` is set, that unit's column alone, [rows, 1], does as well.
+        `unit` is set, that unit's column alone, [rows, 1], does as well. Of a reference that keeps several layers also
+        [rows, units of all of them], in its order.
         """
 
     def __init__(
@@ -962,9 +1086,10 @@ class Batch(_message.Message):
     @_builtins.property
     def activations(self) -> _tensor_pb2.Tensor:
         """Required. FP32 or FP64 [rows, unit_count], at least 2 rows, every value finite and within the range of FP32. Where
-        the request's `unit` is set, that unit's column alone, [rows, 1], does as well. All batches of a request have the
-        same shape: a distance is biased upwards by an amount that depends on the number of rows. Row i of every batch
-        should come from the same seed, see RankedBatch.probability_best.
+        the request's `unit` is set, that unit's column alone, [rows, 1], does as well. Of a reference that keeps several
+        layers also [rows, units of all of them], in its order, which a criterion over layers needs. All batches of a
+        request have the same shape: a distance is biased upwards by an amount that depends on the number of rows. Row i of
+        every batch should come from the same seed, see RankedBatch.probability_best.
         """
 
     def __init__(
@@ -992,6 +1117,7 @@ class RankRequest(_message.Message):
     BATCHES_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    CRITERION_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """Required. "references/{reference}" (its newest version) or "references/{reference}/versions/{version}"."""
     model: _builtins.str
@@ -1010,6 +1136,10 @@ class RankRequest(_message.Message):
         its column alone.
         """
 
+    @_builtins.property
+    def criterion(self) -> Global___Criterion:
+        """Optional. What they are ranked by. Default: the distance over `unit`, or over the layer without one."""
+
     def __init__(
         self,
         *,
@@ -1020,10 +1150,11 @@ class RankRequest(_message.Message):
         batches: _abc.Iterable[Global___Batch] | None = ...,
         unit: _builtins.int | None = ...,
         seed: _builtins.int = ...,
+        criterion: Global___Criterion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_unit", b"_unit", "unit", b"unit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_unit", b"_unit", "criterion", b"criterion", "unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unit", b"_unit", "batches", b"batches", "layer", b"layer", "model", b"model", "reference", b"reference", "seed", b"seed", "unit", b"unit", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unit", b"_unit", "batches", b"batches", "criterion", b"criterion", "layer", b"layer", "model", b"model", "reference", b"reference", "seed", b"seed", "unit", b"unit", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__unit: _TypeAlias = _typing.Literal["unit"]  # noqa: Y015
     _WhichOneofArgType__unit: _TypeAlias = _typing.Literal["_unit", b"_unit"]  # noqa: Y015
@@ -1042,10 +1173,11 @@ class RankedBatch(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     PROBABILITY_BEST_FIELD_NUMBER: _builtins.int
     LEAVES_RANGE_FIELD_NUMBER: _builtins.int
+    CRITERION_VALUE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """As given."""
     rank: _builtins.int
-    """1 for the lowest distance; equal distances in the order of ids."""
+    """1 for the best by the criterion; equal ones in the order of ids."""
     probability_best: _builtins.float
     """Probability, 0 to 1, that no other batch of this request has a lower distance in truth, given the reference: the
     share of joint bootstrap resamples in which it is the lowest, an equal lowest shared equally; 1 in all. Each
@@ -1055,6 +1187,8 @@ class RankedBatch(_message.Message):
     """
     leaves_range: _builtins.bool
     """True when the batch leaves the real range: score.outside_range_ratio is above 0.5."""
+    criterion_value: _builtins.float
+    """What it was ranked by, the lower the better: a distance, a nearness, or a sum of places."""
     @_builtins.property
     def score(self) -> Global___Score:
         """As Score gives it for this batch and seed, but that the resamples of very many batches are fewer, down to 20."""
@@ -1067,14 +1201,97 @@ class RankedBatch(_message.Message):
         score: Global___Score | None = ...,
         probability_best: _builtins.float = ...,
         leaves_range: _builtins.bool = ...,
+        criterion_value: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "leaves_range", b"leaves_range", "probability_best", b"probability_best", "rank", b"rank", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["criterion_value", b"criterion_value", "id", b"id", "leaves_range", b"leaves_range", "probability_best", b"probability_best", "rank", b"rank", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RankedBatch: _TypeAlias = RankedBatch  # noqa: Y015
+
+@_typing.final
+class MeasureNearnessRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    WEIGHTS_SHA256_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    ACTIVATIONS_FIELD_NUMBER: _builtins.int
+    NEIGHBOUR_COUNT_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Required. "references/{reference}" (its newest version) or "references/{reference}/versions/{version}"."""
+    model: _builtins.str
+    """Required. Model that the activations came from, "models/{model}"."""
+    weights_sha256: _builtins.str
+    """Required. SHA-256 of that model's weights, lower-case hex."""
+    neighbour_count: _builtins.int
+    """Optional. Neighbours, 1 to the rows of the version. Default (0): 5, or all rows where there are fewer."""
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Optional. Layers to measure in, each of those that the reference keeps, once. Default: all of them."""
+
+    @_builtins.property
+    def activations(self) -> _tensor_pb2.Tensor:
+        """Required. FP32 or FP64 [rows, units of all layers that the reference keeps], in its order; 1 row or more, at most
+        15 MiB, every value finite and within the range of FP32.
+        """
+
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        model: _builtins.str = ...,
+        weights_sha256: _builtins.str = ...,
+        layers: _abc.Iterable[_builtins.str] | None = ...,
+        activations: _tensor_pb2.Tensor | None = ...,
+        neighbour_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "layers", b"layers", "model", b"model", "neighbour_count", b"neighbour_count", "reference", b"reference", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeasureNearnessRequest: _TypeAlias = MeasureNearnessRequest  # noqa: Y015
+
+@_typing.final
+class MeasureNearnessResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISTANCES_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def distances(self) -> _tensor_pb2.Tensor:
+        """FP64 [rows, layers]: mean Euclidean distance to the nearest rows of the reference, each unit divided by the standard
+        deviation that it has among these plus 5 % of the largest of the layer.
+        """
+
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The layers, in the order of the columns."""
+
+    @_builtins.property
+    def version(self) -> Global___ReferenceVersion:
+        """The version that was measured against."""
+
+    def __init__(
+        self,
+        *,
+        distances: _tensor_pb2.Tensor | None = ...,
+        layers: _abc.Iterable[_builtins.str] | None = ...,
+        version: Global___ReferenceVersion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["distances", b"distances", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distances", b"distances", "layers", b"layers", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeasureNearnessResponse: _TypeAlias = MeasureNearnessResponse  # noqa: Y015
 
 @_typing.final
 class RankResponse(_message.Message):

@@ -93,6 +93,11 @@ class ScorerServiceStub:
                 request_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.RankRequest.SerializeToString,
                 response_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.RankResponse.FromString,
                 _registered_method=True)
+        self.MeasureNearness = channel.unary_unary(
+                '/earwitness.scorer.v1.ScorerService/MeasureNearness',
+                request_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.MeasureNearnessRequest.SerializeToString,
+                response_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.MeasureNearnessResponse.FromString,
+                _registered_method=True)
 
 
 class ScorerServiceServicer:
@@ -201,6 +206,15 @@ class ScorerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MeasureNearness(self, request, context):
+        """How near rows are to the real excerpts that a version of a reference of top or bottom rows keeps, layer by layer.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (as for Score; also a reference of all rows, which keeps
+        none).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ScorerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -253,6 +267,11 @@ def add_ScorerServiceServicer_to_server(servicer, server):
                     servicer.Rank,
                     request_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.RankRequest.FromString,
                     response_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.RankResponse.SerializeToString,
+            ),
+            'MeasureNearness': grpc.unary_unary_rpc_method_handler(
+                    servicer.MeasureNearness,
+                    request_deserializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.MeasureNearnessRequest.FromString,
+                    response_serializer=earwitness_dot_scorer_dot_v1_dot_scorer__pb2.MeasureNearnessResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -534,6 +553,33 @@ class ScorerService:
             '/earwitness.scorer.v1.ScorerService/Rank',
             earwitness_dot_scorer_dot_v1_dot_scorer__pb2.RankRequest.SerializeToString,
             earwitness_dot_scorer_dot_v1_dot_scorer__pb2.RankResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MeasureNearness(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earwitness.scorer.v1.ScorerService/MeasureNearness',
+            earwitness_dot_scorer_dot_v1_dot_scorer__pb2.MeasureNearnessRequest.SerializeToString,
+            earwitness_dot_scorer_dot_v1_dot_scorer__pb2.MeasureNearnessResponse.FromString,
             options,
             channel_credentials,
             insecure,

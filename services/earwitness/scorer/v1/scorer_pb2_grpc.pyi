@@ -96,6 +96,11 @@ class ScorerServiceStub:
     is the best: how a sweep chooses its settings.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (as for Score), UNAVAILABLE.
     """
+    MeasureNearness: _grpc.UnaryUnaryMultiCallable[_scorer_pb2.MeasureNearnessRequest, _scorer_pb2.MeasureNearnessResponse]
+    """How near rows are to the real excerpts that a version of a reference of top or bottom rows keeps, layer by layer.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (as for Score; also a reference of all rows, which keeps
+    none).
+    """
 
 @_typing.type_check_only
 class ScorerServiceAsyncStub(ScorerServiceStub):
@@ -164,6 +169,11 @@ class ScorerServiceAsyncStub(ScorerServiceStub):
     """Scores of many batches of equal size against a version of a reference, best first, and how probable it is that each
     is the best: how a sweep chooses its settings.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (as for Score), UNAVAILABLE.
+    """
+    MeasureNearness: _aio.UnaryUnaryMultiCallable[_scorer_pb2.MeasureNearnessRequest, _scorer_pb2.MeasureNearnessResponse]  # type: ignore[assignment]
+    """How near rows are to the real excerpts that a version of a reference of top or bottom rows keeps, layer by layer.
+    Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (as for Score; also a reference of all rows, which keeps
+    none).
     """
 
 class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -290,6 +300,17 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Scores of many batches of equal size against a version of a reference, best first, and how probable it is that each
         is the best: how a sweep chooses its settings.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (as for Score), UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def MeasureNearness(
+        self,
+        request: _scorer_pb2.MeasureNearnessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scorer_pb2.MeasureNearnessResponse, _abc.Awaitable[_scorer_pb2.MeasureNearnessResponse]]:
+        """How near rows are to the real excerpts that a version of a reference of top or bottom rows keeps, layer by layer.
+        Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (as for Score; also a reference of all rows, which keeps
+        none).
         """
 
 def add_ScorerServiceServicer_to_server(servicer: ScorerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

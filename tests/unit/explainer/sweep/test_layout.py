@@ -5,14 +5,16 @@ import pytest
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.objective import Direction, Objective, Sense
-from earwitness.explainer.optimisers import OptimiserName, Settings
 from earwitness.explainer.sweep.layout import Layout, check_layout
 from earwitness.explainer.sweep.values import Grid, SweepLimits, SweepObjective, SweepRequest, check_request
+from earwitness.explainer.ways import OptimiserName, Settings
 from tests.unit.explainer.analytic import OUT_0, bundle
 
 PAPER = Grid((0.1, 0.01, 0.001), (0.1, 0.01, 0.001), (100, 500, 1000))
 LEAST = Objective("hidden", 1, Sense.MINIMISE)
-LIMITS = SweepLimits(max_steps=10_000, max_settings=1000, max_explanations=50_000, max_row_steps=20_000_000)
+LIMITS = SweepLimits(
+    max_steps=10_000, max_draws=100_000, max_settings=1000, max_explanations=50_000, max_row_steps=20_000_000
+)
 
 
 def request(plan=PAPER, *objectives: Objective, seeds: int = 50, first: int = 0) -> SweepRequest:
@@ -84,7 +86,7 @@ def test_a_result_alone_is_a_plan() -> None:
 def test_too_much_work_is_refused() -> None:
     layout = Layout(request(PAPER, OUT_0, LEAST, seeds=925), 128)
     check_request(layout.request, LIMITS)
-    limits = SweepLimits(10_000, 1000, 50_000, 16_000_000)
+    limits = SweepLimits(10_000, 100_000, 1000, 50_000, 16_000_000)
     with pytest.raises(InvalidArgument, match=r"18 runs × 925 seeds take 16650000 row-steps; .* at most 16000000"):
         check_layout(layout, limits)
 

@@ -1,0 +1,201 @@
+"""The ways to search: which there are, their settings, and what of these each of them takes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+
+from earwitness.errors import InvalidArgument
+
+MAX_LEARNING_RATE = 10.0
+MAX_PRIOR_WEIGHT = 1000.0
+MAX_START_DRAWS = 64
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Multiples of it are the most evenly spread fractions there are, however many are taken."""
+
+
+class OptimiserName(Enum):
+    """How a row finds its latent."""
+
+    ADAM = "adam"
+    SGD = "sgd"
+    NORMALISED = "normalised"
+    WALK = "walk"
+    DRAWS = "draws"
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether there must be a search graph; else generator and classifier do."""
+        return self in (OptimiserName.ADAM, OptimiserName.SGD, OptimiserName.NORMALISED)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The activation at which a row stops: `low` to `high`, spread over the rows by their seeds.
+
+    In activations of the objective, or with `quantile` in quantiles, 0 to 1, of those that the row's reference keeps.
+    """
+
+    low: float
+    high: float
+    quantile: bool = False
+
+    def of(self, seed: int) -> float:
+        """The target of the row with that seed."""
+        # In whole numbers: the product of a seed of 63 bits has no fraction left in floating point.
+        fraction = (seed * round(GOLDEN * 2**64) % 2**64) / 2**64
+        return self.low + (self.high - self.low) * fraction
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one row is searched. What a way does not use is at the value that `check` takes for it.
+
+    Source: METHOD A.4, A.5 (arXiv:1904.09533) for Adam and SGD, whose defaults are those that the paper's selection
+    chose for "vocal". `weight_decay` replaces the prior: z is multiplied by (1 − weight_decay) after every step (Nguyen
+    et al. 2016). `learning_rate` of a walk is the b of its proposals.
+    """
+
+    optimiser: OptimiserName = OptimiserName.ADAM
+    learning_rate: float = 0.01
+    prior_weight: float = 0.001
+    steps: int = 100
+    weight_decay: float = 0.0
+    target: Target | None = None
+    start_draws: int = 1
+    draws: int = 0
+
+    def check(self, field: str, max_steps: int, max_draws: int) -> None:
+        """Raises: InvalidArgument naming the part of `field` (the path of the settings) that is out of range."""
+        if self.optimiser is OptimiserName.DRAWS:
+            self._check_draws(field, max_draws)
+            return
+        check_learning_rate(self.learning_rate, f"{field}.learning_rate", self.optimiser)
+        check_prior_weight(self.prior_weight, f"{field}.prior_weight")
+        check_steps(self.steps, f"{field}.steps", max_steps)
+        if not 0 <= self.weight_decay < 1:
+            _refuse(f"{field}.weight_decay", self.weight_decay, "0 to below 1")
+        if self.weight_decay and self.prior_weight:
+            raise InvalidArgument(
+                f"{field}.weight_decay",
+                f"got {self.weight_decay:g} beside a prior_weight of {self.prior_weight:g}; one of them must be 0",
+            )
+        if self.optimiser is OptimiserName.WALK:
+            self._refuse_given(field, {"prior_weight": 0.0, "weight_decay": 0.0}, "a walk keeps the prior by itself")
+        if not 1 <= self.start_draws <= MAX_START_DRAWS:
+            _refuse(f"{field}.start_draws", self.start_draws, f"1 to {MAX_START_DRAWS}")
+        self._refuse_given(field, {"draws": 0}, "only OPTIMISER_DRAWS draws so; start_draws are a row's first latents")
+        if self.target is not None:
+            check_target(self.target, f"{field}.target")
+
+    def _check_draws(self, field: str, max_draws: int) -> None:
+        unused = {name: getattr(DRAWS, name) for name in vars(DRAWS) if name not in ("optimiser", "draws")}
+        self._refuse_given(field, unused, "draws from the prior take no steps")
+        if not 1 <= self.draws <= max_draws:
+            _refuse(f"{field}.draws", self.draws, f"1 to {max_draws}")
+
+    def _refuse_given(self, field: str, unused: Mapping[str, object], why: str) -> None:
+        """Raises: InvalidArgument for a value that the way has no use for."""
+        for name, value in unused.items():
+            if (got := getattr(self, name)) != value:
+                shown = f"{got:g}" if isinstance(got, int | float) else "a target"
+                raise InvalidArgument(f"{field}.{name}", f"got {shown} for {self.optimiser.value}; leave it out: {why}")
+
+
+def as_sent(settings: Settings) -> Settings:
+    """The settings with all numbers such as float32 holds: what a message makes of them."""
+    target = settings.target
+    if target is not None:
+        target = replace(target, low=_single(target.low), high=_single(target.high))
+    return replace(
+        settings,
+        learning_rate=_single(settings.learning_rate),
+        prior_weight=_single(settings.prior_weight),
+        weight_decay=_single(settings.weight_decay),
+        target=target,
+    )
+
+
+def _single(value: float) -> float:
+    return float(np.float32(value))
+
+
+DRAWS = Settings(OptimiserName.DRAWS, learning_rate=0.0, prior_weight=0.0, steps=0, draws=4000)
+"""Prior sampling: no latent moves."""
+DEFAULTS: Mapping[OptimiserName, Settings] = {
+    OptimiserName.ADAM: as_sent(Settings()),
+    OptimiserName.SGD: as_sent(Settings(OptimiserName.SGD)),
+    OptimiserName.NORMALISED: as_sent(Settings(OptimiserName.NORMALISED, learning_rate=0.2, prior_weight=0.0)),
+    OptimiserName.WALK: as_sent(Settings(OptimiserName.WALK, learning_rate=0.3, prior_weight=0.0, steps=200)),
+    OptimiserName.DRAWS: DRAWS,
+}
+"""What is used where nothing is given or recommended."""
+TOWARDS_REFERENCE = replace(DEFAULTS[OptimiserName.NORMALISED], target=Target(0.0, 1.0, quantile=True), start_draws=8)
+"""What is used where no settings are given or recommended, and a reference says which activations are real."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Settings as asked for; what is None is left to the server."""
+
+    optimiser: OptimiserName | None = None
+    learning_rate: float | None = None
+    prior_weight: float | None = None
+    steps: int | None = None
+    weight_decay: float | None = None
+    target: Target | None = None
+    start_draws: int | None = None
+    draws: int | None = None
+
+
+def resolve(given: Given | None, recommended: Settings | None = None, *, has_reference: bool = False) -> Settings:
+    """Settings with nothing left out: sent back, they give the same search.
+
+    `recommended` are the model's for the objective; `has_reference` where there is one that quantiles can be of.
+    """
+    if given is None or given == Given():
+        return recommended or (TOWARDS_REFERENCE if has_reference else DEFAULTS[OptimiserName.ADAM])
+    base = recommended
+    if base is None or given.optimiser not in (None, base.optimiser):
+        base = DEFAULTS[given.optimiser or OptimiserName.ADAM]
+    named = {name: value for name, value in vars(given).items() if value is not None}
+    if "weight_decay" in named and "prior_weight" not in named:
+        named["prior_weight"] = 0.0
+    elif named.get("prior_weight") and "weight_decay" not in named:
+        named["weight_decay"] = 0.0
+    return replace(base, **named)
+
+
+def check_learning_rate(value: float, field: str, optimiser: OptimiserName = OptimiserName.ADAM) -> None:
+    """Raises: InvalidArgument unless it is a learning rate."""
+    most = 1.0 if optimiser is OptimiserName.WALK else MAX_LEARNING_RATE
+    if not 0 < value <= most:
+        _refuse(field, value, f"greater than 0 and at most {most:g}")
+
+
+def check_prior_weight(value: float, field: str) -> None:
+    """Raises: InvalidArgument unless it is a prior weight."""
+    if not 0 <= value <= MAX_PRIOR_WEIGHT:
+        _refuse(field, value, f"0 to {MAX_PRIOR_WEIGHT:g}")
+
+
+def check_steps(value: int, field: str, max_steps: int) -> None:
+    """Raises: InvalidArgument unless it is a number of steps that this server does."""
+    if not 1 <= value <= max_steps:
+        _refuse(field, value, f"1 to {max_steps}")
+
+
+def check_target(target: Target, field: str) -> None:
+    """Raises: InvalidArgument unless it is a range of activations or quantiles."""
+    field = f"{field}.{'quantile' if target.quantile else 'activation'}"
+    for name, value in (("low", target.low), ("high", target.high)):
+        if not math.isfinite(value) or (target.quantile and not 0 <= value <= 1):
+            _refuse(f"{field}.{name}", value, "0 to 1" if target.quantile else "finite")
+    if target.low > target.high:
+        _refuse(f"{field}.low", target.low, f"at most high, {target.high:g}")
+
+
+def _refuse(field: str, got: float, allowed: str) -> None:
+    raise InvalidArgument(field, f"got {got:g}; it must be {allowed}")
