@@ -20,10 +20,12 @@ from earwitness.client.sweeps import SweepClient
 from earwitness.client.values import (
     Explanation,
     Model,
+    Nearness,
     Objective,
     Progress,
     RankedBatch,
     Ranking,
+    Recommendation,
     Reference,
     ReferenceIdentity,
     ReferenceVersion,
@@ -34,6 +36,7 @@ from earwitness.client.values import (
     SearchResult,
     Selection,
     Settings,
+    Target,
 )
 
 __all__ = [
@@ -45,11 +48,13 @@ __all__ = [
     "Grid",
     "Model",
     "Moments",
+    "Nearness",
     "Objective",
     "Partial",
     "Progress",
     "RankedBatch",
     "Ranking",
+    "Recommendation",
     "Reference",
     "ReferenceIdentity",
     "ReferenceVersion",
@@ -69,6 +74,7 @@ __all__ = [
     "SweepProgress",
     "SweepRanking",
     "SweepResult",
+    "Target",
     "Tls",
     "VersionStatistics",
     "build_reference",

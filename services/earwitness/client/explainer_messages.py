@@ -98,6 +98,18 @@ def model_value(message: pb.Model) -> values.Model:
         features=json.loads(message.features_json),
         weights_sha256=message.weights_sha256,
         training_data=message.training_data,
+        recommendations=tuple(map(_recommendation_value, message.recommendations)),
+    )
+
+
+def _recommendation_value(message: pb.Recommendation) -> values.Recommendation:
+    return values.Recommendation(
+        objective=objective_value(message.objective),
+        settings=settings_value(message.settings),
+        oversampling=message.oversampling,
+        reference=message.reference,
+        distance=message.distance,
+        row_count=message.row_count,
     )
 
 

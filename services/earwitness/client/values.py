@@ -23,8 +23,10 @@ WEIGHTS_IN_WORDS = 4
 
 __all__ = [
     "Artefact",
+    "Criterion",
     "Explanation",
     "FloatArray",
+    "KeptLayer",
     "Layer",
     "LayerKind",
     "Model",
@@ -34,6 +36,7 @@ __all__ = [
     "Progress",
     "RankedBatch",
     "Ranking",
+    "Recommendation",
     "Reference",
     "ReferenceIdentity",
     "ReferenceVersion",
@@ -69,6 +72,9 @@ class Model:
     features: Mapping[str, Any]
     weights_sha256: str
     training_data: str
+    recommendations: "tuple[Recommendation, ...]" = ()
+    has_gradient: bool = True
+    """Whether it can be searched by gradient; else there are the walk and draws."""
 
     @property
     def output_layer(self) -> Layer:
@@ -95,6 +101,10 @@ class Model:
         if not 0 <= unit < layer.unit_count:
             raise InvalidArgument("unit", f"got {unit}; layer {layer.name} has units 0 to {layer.unit_count - 1}")
         return layer
+
+    def recommendation(self, objective: "Objective") -> "Recommendation | None":
+        """What it recommends for the objective, where it does."""
+        return next((each for each in self.recommendations if each.objective == objective), None)
 
     def meaning(self, objective: "Objective") -> str | None:
         """What the objective shows, e.g. `vocal`, where the model has a word for it."""
@@ -156,6 +166,22 @@ class Settings:
     target: Target | None = None
     start_draws: int | None = None
     draws: int | None = None
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Settings that were found to explain `objective` well, a target among them in activations.
+
+    `oversampling` rows are to be searched for each one that is kept. `row_count` explanations were judged against
+    `reference`, said in words, and lay at the Fréchet `distance` over the unit.
+    """
+
+    objective: Objective
+    settings: Settings
+    oversampling: int
+    reference: str
+    distance: float
+    row_count: int
 
 
 @dataclass(frozen=True)
@@ -353,6 +379,14 @@ class ReferenceVersion:
 
 
 @dataclass(frozen=True)
+class KeptLayer:
+    """A layer of which the rows of a reference hold all activations."""
+
+    name: str
+    unit_count: int
+
+
+@dataclass(frozen=True)
 class Reference:
     """Statistics of real activations at one layer of one model, as the scorer describes them."""
 
@@ -366,6 +400,23 @@ class Reference:
     """Oldest first."""
     etag: str
     create_time: datetime
+    kept_layers: tuple[KeptLayer, ...] = ()
+    """Layers whose activations its rows hold, in the order of their columns; none where it is its own layer alone."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What batches are ranked by: the published distance over the `unit`, Fréchet distances over `layers`, or nearness
+    to the reference's rows in `layers` (none: all that it keeps).
+
+    Over several layers the places by each are summed. Batches that leave the real range come last, unless that is
+    allowed.
+    """
+
+    kind: Literal["unit", "distance", "nearness"] = "unit"
+    layers: tuple[str, ...] = ()
+    neighbour_count: int = 0
+    outside_range_allowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -412,6 +463,10 @@ class RankedBatch:
     score: Score
     probability_best: float
     leaves_range: bool
+    criterion_value: float = 0.0
+    """What it was ranked by: a distance, a nearness, or a sum of places."""
+    kept_rows: tuple[int, ...] = ()
+    """Of a sweep's result: the rows that were ranked, by their place among the seeds; empty where all were."""
 
 
 @dataclass(frozen=True)

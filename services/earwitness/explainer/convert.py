@@ -12,11 +12,13 @@ from earwitness.errors import InvalidArgument
 from earwitness.explainer.explaining import Explanation, Found
 from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.plan import Artefact, Nearness, Row, Search
+from earwitness.explainer.recommended import settings_of
 from earwitness.explainer.search import Progress
 from earwitness.explainer.state import StoppedBy, Trajectory
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.ways import Given, OptimiserName, Settings, Target
 from earwitness.inference.metadata import BundleMetadata
+from earwitness.inference.recommendation import Recommendation
 from earwitness.rpc import tensors
 from earwitness.rpc.validate import resource_id, versioned_id
 
@@ -101,6 +103,18 @@ def model_message(bundle: BundleMetadata) -> pb.Model:
         features_json=json.dumps(bundle.features, sort_keys=True),
         weights_sha256=bundle.weights_sha256,
         training_data=bundle.training_data,
+        recommendations=map(_recommendation_message, bundle.recommendations),
+    )
+
+
+def _recommendation_message(each: Recommendation) -> pb.Recommendation:
+    return pb.Recommendation(
+        objective=pb.Objective(layer=each.layer, unit=each.unit, sense=pb.Sense.Value(f"SENSE_{each.sense.upper()}")),
+        settings=settings_message(settings_of(each)),
+        oversampling=each.oversampling,
+        reference=each.reference,
+        distance=each.distance,
+        row_count=each.row_count,
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.objective import Direction, Objective, unit_weights
 from earwitness.explainer.optimisers import first_latent
+from earwitness.explainer.recommended import recommended
 from earwitness.explainer.ways import Given, Settings, resolve
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer
@@ -187,7 +188,8 @@ def plan_search(search: Search, bundle: BundleMetadata, limits: Limits) -> Plan:
         assert objective is not None  # check_limits saw to it
         reference = row.reference or search.reference
         own = row.settings is not None
-        settings = resolve(row.settings if own else search.settings, has_reference=bool(reference))
+        given = row.settings if own else search.settings
+        settings = resolve(given, recommended(bundle, objective), has_reference=bool(reference))
         settings.check(
             f"search.rows[{index}].settings" if own else "search.settings", limits.max_steps, limits.max_draws
         )

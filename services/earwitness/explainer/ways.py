@@ -153,8 +153,11 @@ class Given:
 def resolve(given: Given | None, recommended: Settings | None = None, *, has_reference: bool = False) -> Settings:
     """Settings with nothing left out: sent back, they give the same search.
 
-    `recommended` are the model's for the objective; `has_reference` where there is one that quantiles can be of.
+    `recommended` are the model's for the objective; `has_reference` where there is one that quantiles can be of: then
+    these are the target, not the activations of the reference that the recommendation came from.
     """
+    if has_reference and recommended is not None and recommended.target is not None:
+        recommended = replace(recommended, target=TOWARDS_REFERENCE.target)
     if given is None or given == Given():
         return recommended or (TOWARDS_REFERENCE if has_reference else DEFAULTS[OptimiserName.ADAM])
     base = recommended

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
+from earwitness.inference.recommendation import Recommendation, flaw
+
 logger = logging.getLogger(__name__)
 
 BUNDLE_PARAMETER = "earwitness"
@@ -54,7 +56,8 @@ class BundleMetadata:
     `features` is the feature profile's `to_dict()`; `spectrogram_shape` is (bands, frames) of the classifier's input
     without batch and channel. `weights_sha256` covers all weights of the bundle and is the model's identity;
     `model_sha256` are the digests of its three files model.onnx, by which these can be told from any others. Bundles
-    that were exported before there were such digests have none (None).
+    that were exported before there were such digests have none (None). `recommendations`, one for a unit and sense at
+    most, are the settings that were found to explain it well.
     """
 
     name: str
@@ -67,6 +70,7 @@ class BundleMetadata:
     training_data: str
     weights_sha256: str
     model_sha256: Mapping[str, str] | None = None
+    recommendations: tuple[Recommendation, ...] = ()
 
     @property
     def unit_count(self) -> int:
@@ -87,6 +91,8 @@ class BundleMetadata:
         body = {"schema_version": SCHEMA_VERSION, "role": role, **asdict(self)}
         if self.model_sha256 is None:
             del body["model_sha256"]
+        if not self.recommendations:
+            del body["recommendations"]
         return {BUNDLE_PARAMETER: json.dumps(body, sort_keys=True)}
 
     @classmethod
@@ -114,6 +120,7 @@ class BundleMetadata:
                 training_data=body["training_data"],
                 weights_sha256=body["weights_sha256"],
                 model_sha256=body.get("model_sha256"),
+                recommendations=tuple(Recommendation(**each) for each in body.get("recommendations", ())),
             )
         except (KeyError, TypeError, ValueError) as err:
             if isinstance(err, MetadataError):
@@ -175,6 +182,24 @@ def _check(bundle: BundleMetadata) -> None:
     units = range(bundle.output_layer.unit_count)
     fits = all(type(unit) is int and unit in units for unit in labelled) and len(set(labelled)) == len(labelled)
     require(fits, "labels[].unit", labelled, f"units of {outputs[0]} from 0 to {units[-1]}, each once")
+    _check_recommendations(bundle)
+
+
+def _check_recommendations(bundle: BundleMetadata) -> None:
+    """Raises: MetadataError naming the model and the first field whose value cannot be."""
+    unit_counts = {layer.name: layer.unit_count for layer in bundle.layers}
+    aims = set()
+    for index, each in enumerate(bundle.recommendations):
+        found = flaw(each, unit_counts)
+        if found is None and each.aim in aims:
+            found = "unit", each.aim, "one recommendation for each unit and sense"
+        if found is not None:
+            field, value, expected = found
+            raise MetadataError(
+                f"model {bundle.name!r}: recommendations[{index}].{field} is {value!r}, expected {expected}: "
+                "take it out of the config.pbtxt, or export the model again"
+            )
+        aims.add(each.aim)
 
 
 def _positive(value: object) -> bool:
@@ -214,6 +239,10 @@ def find_bundles(parameters: Mapping[str, Mapping[str, str]], unready: Mapping[s
         members = [described[bundle.served_name(role)] for role in ROLES if bundle.served_name(role) in described]
         if missing:
             left_out.setdefault(bundle.name, f"{' and '.join(missing)} cannot be run, or there is none")
+        elif any(member != bundle for member in members) and all(
+            replace(member, recommendations=()) == replace(bundle, recommendations=()) for member in members
+        ):
+            left_out[bundle.name] = "its models carry different recommendations; `earwitness stamp` makes them the same"
         elif any(replace(member, model_sha256=None) != replace(bundle, model_sha256=None) for member in members):
             left_out[bundle.name] = "its models were exported from different weights; export the model again"
         elif any(member != bundle for member in members):

@@ -43,7 +43,7 @@ def stamp(repository: Path) -> list[Stamped]:
     Raises: RepositoryError when `repository` cannot be read or holds no model; OSError when it cannot be written.
     """
     models = read_contents(repository).models
-    found = find_bundles({name: _without_digests(of) for name, of in parameters_of(models).items()})
+    found = find_bundles({name: _without_digests(of) for name, of in _agreeing(parameters_of(models)).items()})
     refused = [Stamped(name, changed=False, refused=why) for name, why in found.left_out.items()]
     return sorted([*refused, *(_stamp(bundle, models) for bundle in found.usable)], key=lambda each: each.name)
 
@@ -72,21 +72,36 @@ def _stamp(bundle: BundleMetadata, models: Mapping[str, ServedModel]) -> Stamped
             _require_agreement(bundle, models)
     except RepositoryError as err:
         return Stamped(bundle.name, changed=False, refused=err.message)
-    stamped = replace(bundle, model_sha256=digests)
+    return Stamped(bundle.name, changed=write_configurations(replace(bundle, model_sha256=digests), models))
+
+
+def write_configurations(bundle: BundleMetadata, models: Mapping[str, ServedModel]) -> bool:
+    """Write what `bundle` says of itself into the config.pbtxt of all its models; whether that changed anything.
+
+    Nothing is replaced before all is written, and the generator's goes first: where this is cut off between them,
+    `stamp` finds the new one there.
+
+    Raises: RepositoryError; OSError.
+    """
     texts = {}
-    for role, file in files.items():
-        folder = file.parents[1]
+    for role in ROLES:
+        folder = models[bundle.served_name(role)].model_file.parents[1]
         config = read_config(folder)
         bound_queue(config)
-        for name, value in stamped.to_parameters(role).items():
+        for name, value in bundle.to_parameters(role).items():
             config.parameters[name].string_value = value
         texts[folder / "config.pbtxt"] = config_text(config)
     changed = {path: text for path, text in texts.items() if path.read_text(encoding="utf-8") != text}
-    for path, text in changed.items():
-        partial = path.with_name("config.pbtxt.partial")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    return Stamped(bundle.name, changed=bool(changed))
+    partials = {path: path.with_name("config.pbtxt.partial") for path in changed}
+    try:
+        for path, partial in partials.items():
+            partial.write_text(changed[path], encoding="utf-8")
+        for path, partial in partials.items():
+            os.replace(partial, path)
+    finally:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+    return bool(changed)
 
 
 def _require_agreement(bundle: BundleMetadata, models: Mapping[str, ServedModel]) -> None:
@@ -116,6 +131,21 @@ def _session(model: ServedModel) -> OnnxSession:
 
 def _digests(parameters: Mapping[str, str]) -> Mapping[str, str] | None:
     return BundleMetadata.from_parameters(parameters).model_sha256
+
+
+def _agreeing(parameters: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    """The parameters of all models, those of a bundle with the recommendations of its generator, where they differ: see
+    `write_configurations`."""
+    agreeing = dict(parameters)
+    for name, of_model in parameters.items():
+        try:
+            metadata = BundleMetadata.from_parameters(of_model)
+            generator = BundleMetadata.from_parameters(parameters[metadata.served_name("generator")])
+        except (MetadataError, KeyError):
+            continue
+        metadata = replace(metadata, recommendations=generator.recommendations)
+        agreeing[name] = metadata.to_parameters("search")
+    return agreeing
 
 
 def _without_digests(parameters: Mapping[str, str]) -> Mapping[str, str]:

@@ -505,7 +505,8 @@ Global___Direction: _TypeAlias = Direction  # noqa: Y015
 class Settings(_message.Message):
     """Settings of a search. Where neither a search nor its row gives any, those that the model recommends for the objective
     are used; of settings that are given, what is unset is the recommended value where the optimiser is the recommended
-    one (or unset), else the default below. The defaults of Adam are those that the paper's selection chose for "vocal".
+    one (or unset), else the default below. A recommended target gives way to the quantiles 0 to 1 of the row's reference,
+    where it has one that keeps rows. The defaults of Adam are those that the paper's selection chose for "vocal".
     In sweeps nothing is recommended: there every setting has the defaults below.
     """
 
