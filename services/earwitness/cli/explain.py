@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,18 @@ from earwitness.cli.connection import Connection
 from earwitness.cli.options import Data, Direction, Explainer, Force, Json, Layer, Scorer, Unit, WholeLayer
 from earwitness.cli.results import print_runs, run_document, steps_done
 from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepository, RecordingsTriton
+from earwitness.cli.ways import (
+    SETTINGS,
+    WAYS,
+    Draws,
+    NearnessLayers,
+    Oversample,
+    StartDraws,
+    Target_,
+    Way,
+    layers_of,
+    settings_of,
+)
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -21,7 +33,6 @@ if TYPE_CHECKING:
 
 BESIDE = 8
 """Starts of searches, and real excerpts, that the page plays at most."""
-SETTINGS = "Settings of the search (default: the server's)"
 
 
 def register(app: typer.Typer) -> None:
@@ -40,22 +51,37 @@ def explain(
     ] = True,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Explanations: rows of the search.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first row; the others count on.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps, e.g. 100.", rich_help_panel=SETTINGS)] = None,
+    optimiser: Annotated[Way | None, typer.Option(metavar="WAY", help=WAYS, rich_help_panel=SETTINGS)] = None,
+    target: Target_ = None,
+    start_draws: StartDraws = None,
+    draws: Draws = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps, e.g. 100; with a target the most there may be.", rich_help_panel=SETTINGS),
+    ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option("--lr", help="Learning rate, e.g. 0.01.", rich_help_panel=SETTINGS)
+        float | None,
+        typer.Option(
+            "--lr", help="Learning rate, e.g. 0.01; of a walk the b of its proposals.", rich_help_panel=SETTINGS
+        ),
     ] = None,
     prior_weight: Annotated[
         float | None, typer.Option("--prior", help="Weight λ of the prior ‖z‖², e.g. 0.001.", rich_help_panel=SETTINGS)
-    ] = None,
-    optimiser: Annotated[
-        Literal["adam", "sgd"] | None, typer.Option(help="How the latent moves.", rich_help_panel=SETTINGS)
     ] = None,
     weight_decay: Annotated[
         float | None,
         typer.Option(help="Instead of the prior: shrink z by this share every step.", rich_help_panel=SETTINGS),
     ] = None,
+    oversample: Oversample = None,
+    nearness_layers: NearnessLayers = None,
     reference: Annotated[
-        str | None, typer.Option("--reference", "-r", help="Score against it: NAME, or NAME/versions/N.")
+        str | None,
+        typer.Option(
+            "--reference",
+            "-r",
+            help="Real audio to score against, and whose activations are the rows' targets unless settings are given: "
+            "NAME, or NAME/versions/N.",
+        ),
     ] = None,
     whole_layer: WholeLayer = False,
     out: Annotated[
@@ -80,28 +106,35 @@ def explain(
     --recordings real/ holds the real audio that activates the unit most. All sounds are written at one loudness. The
     folder appears whole or not at all.
 
+    Without settings those are used that the model recommends; where it recommends none, and a reference says which
+    activations are real, each row goes up (or down) to one of them, in steps of one length from the best of 8 draws.
+
     [bold]Examples[/bold]
 
       earwitness explain svd-r1 --maximise -n 8 --out out/vocal
 
-      earwitness explain svd-r1 --minimise -n 50 --steps 500 --reference svd-r1-fc9-bottom50 --out out/non-vocal
+      earwitness explain svd-r1 --minimise -n 50 --oversample 3 --reference svd-r1-fc9-bottom50 --out out/non-vocal
+
+      earwitness explain svd-r1 --optimiser walk --target 4:7 --out out/walk
+
+      earwitness explain svd-r1 --draws 4000 -n 50 --oversample 2 --reference svd-r1-fc9-top50 --out out/draws
 
       earwitness explain svd-r1 --layer fc8 --unit 12 --lr 0.005 --prior 0.01 --seed 100 --out out/fc8-12
 
       earwitness explain svd-r1 --layer fc8 --direction random:0 --out out/direction
     """
-    from earwitness.client import ALL_ARTEFACTS, Objective, Search, Settings
+    from earwitness.client import ALL_ARTEFACTS, Nearness, Objective, Search
     from earwitness.client.directions import direction_of
     from earwitness.client.explaining import explain_and_score
     from earwitness.client.output import RUN_MARKS, check_free, write_run
 
     if unit is not None and direction is not None:
         raise InvalidArgument("direction", "give either --unit or --direction")
+    settings = settings_of(optimiser, learning_rate, prior_weight, steps, weight_decay, target, start_draws, draws)
     if out is not None:
         check_free(out, force=force, marks=RUN_MARKS)
     real = RealAudio.of(recordings, out, triton, model_repository, data)
     connection: Connection = context.obj
-    settings = Settings(optimiser, learning_rate, prior_weight, steps, weight_decay)
 
     async def search(update: console.Update) -> "Run":
         async with AsyncExitStack() as opened:
@@ -121,6 +154,8 @@ def explain(
                 Search.of(model, objective, row_count=count, seed=seed, settings=settings),
                 scorer=scoring,
                 reference=reference,
+                oversampling=oversample,
+                nearness=Nearness(layers_of(nearness_layers)),
                 whole_layer=whole_layer,
                 artefacts=ALL_ARTEFACTS if out is not None else (),
                 on_progress=lambda event: update(*steps_done(event)),

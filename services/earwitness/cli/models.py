@@ -55,7 +55,28 @@ def _print(model: "Model") -> None:
         console.show(
             f"{model.output_layer.name}[{label.unit}]: maximise for {label.maximise}, minimise for {label.minimise}"
         )
+    if model.recommendations:
+        _print_recommendations(model)
     console.show(f"trained on {model.training_data}\n")
+
+
+def _print_recommendations(model: "Model") -> None:
+    """The settings that `explain` uses where it is given none, and what they were worth."""
+    from earwitness.client.output.words import number, settings_line
+
+    rows = [
+        [
+            f"{each.objective}{f' ({meaning})' if (meaning := model.meaning(each.objective)) else ''}",
+            settings_line(each.settings, optimiser=True),
+            str(each.oversampling),
+            number(each.distance),
+            str(each.row_count),
+            each.reference,
+        ]
+        for each in model.recommendations
+    ]
+    columns = ["recommended for", "settings", "rows for one kept#", "FID#", "n#", "against"]
+    console.print_table(None, columns, rows)
 
 
 def hears(model: "Model") -> str:

@@ -29,13 +29,17 @@ def run_document(run: "Run") -> dict[str, Any]:
             "activation": explanation.activation,
             "best_step": explanation.best_step,
             "diverged_step": explanation.diverged_step,
+            "target": explanation.target,
+            "reached_target": explanation.reached_target,
+            "nearness": explanation.nearness,
         }
     return {**document, "score": score_document(run.scoring) if run.scoring else None}
 
 
 def print_runs(runs: Sequence["Run"]) -> None:
-    """One line for each run, and what its score says."""
-    from earwitness.client.output.words import number, verdict
+    """One line for each run, how it was found, what its score says, and what to do about a bad one."""
+    from earwitness.client.output.advice import advice
+    from earwitness.client.output.words import missed_words, number, verdict, way_line
 
     scored = all(run.scoring for run in runs)
     columns = ["objective", "shows", "n#", "activation, median#", "lowest#", "highest#"]
@@ -49,8 +53,13 @@ def print_runs(runs: Sequence["Run"]) -> None:
         rows.append(row)
     console.print_table(runs[0].model.name, [*columns, *(*SCORE_COLUMNS, "reference")] if scored else columns, rows)
     for run in runs:
+        console.show(f"{run.objective}: {way_line(run.result)}")
+        if missed := missed_words(run.result):
+            console.show(f"{run.objective}: {missed}")
         if run.scoring:
             console.show(f"{run.objective}: {verdict(run.scoring.scored.score)}")
+        if next_step := advice(run):
+            console.show(f"{run.objective}: {next_step.words}: `{next_step.command}`")
         diverged = sum(each.diverged_step is not None for each in run.result.explanations)
         if diverged:
             count = f"{diverged} of {len(run.result.explanations)} rows diverged"

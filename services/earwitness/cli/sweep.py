@@ -22,6 +22,8 @@ from earwitness.cli.sweep_results import (
     write_sweep_folders,
 )
 from earwitness.cli.sweep_tuning import Tuning, require_optuna, show_tuned
+from earwitness.cli.sweep_ways import SweptWay, Ways, criterion_of
+from earwitness.cli.ways import TARGET_FORMS
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -33,6 +35,23 @@ GRID = "Grid: every combination of these (give any to make a grid of your own)"
 OPEN = "Open ranges, such as --lr 1e-4..1e-1 (needs --reference)"
 RANGE = "NUMBER|LOW..HIGH"
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write when the sweep is over.")]
+Keep = Annotated[
+    int,
+    typer.Option(
+        "--keep",
+        min=0,
+        help="Rank so many rows of each setting, those nearest to real excerpts. Default (0): all.",
+        show_default=False,
+    ),
+]
+CriterionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--criterion",
+        help="Rank by the distance over the unit, as published (unit), over layers that the reference keeps "
+        "(layer:pool3 or layers:pool3,conv4), or by nearness to its excerpts (nearness, or nearness:pool3,conv4).",
+    ),
+]
 ExampleCount = Annotated[
     int, typer.Option("--examples", min=1, help="Explanations with sound and picture of each example in --out.")
 ]
@@ -74,9 +93,31 @@ def sweep(
     steps: Annotated[
         list[str] | None, typer.Option("--steps", metavar=RANGE, help="Steps; default: 100.", rich_help_panel=GRID)
     ] = None,
-    optimiser: Annotated[
-        Literal["adam", "sgd", "both"] | None,
-        typer.Option(help="How the latent moves; default: adam.", rich_help_panel=GRID),
+    optimisers: Annotated[
+        list[SweptWay] | None,
+        typer.Option(
+            "--optimiser",
+            metavar="WAY",
+            help="How latents are found: adam, sgd, normalised, walk, draws, or both for adam and sgd; default: adam.",
+            rich_help_panel=GRID,
+        ),
+    ] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            metavar="TARGET",
+            help=f"Activation at which a row stops: {TARGET_FORMS}.",
+            rich_help_panel=GRID,
+        ),
+    ] = None,
+    start_draw_counts: Annotated[
+        list[int] | None,
+        typer.Option("--start-draws", min=1, help="Begin with the best of so many draws.", rich_help_panel=GRID),
+    ] = None,
+    draw_counts: Annotated[
+        list[int] | None,
+        typer.Option("--draws", min=1, help="Latents that --optimiser draws draws.", rich_help_panel=GRID),
     ] = None,
     trials: Annotated[
         int, typer.Option(min=1, help="Settings to try in all, earlier ones of --out among them.", rich_help_panel=OPEN)
@@ -92,6 +133,8 @@ def sweep(
         typer.Option("--reference", "-r", help="Rank the settings against it: one that fits all, or one each in turn."),
     ] = None,
     whole_layer: WholeLayer = False,
+    keep: Keep = 0,
+    criterion: CriterionOption = None,
     out: Out = None,
     example_count: ExampleCount = 8,
     recordings: Recordings = None,
@@ -127,6 +170,8 @@ def sweep(
 
       earwitness sweep svd-r1 --lr 1e-4..1e-1 --prior 1e-4..1 --steps 50..1000 -r svd-r1-fc9-top50 --out out/open
 
+      earwitness sweep svd-r1 --optimiser adam --optimiser normalised --target q0:1 --keep 20 -r svd-r1-fc9-top50
+
       earwitness sweep svd-r1 --both -r svd-r1-fc9-top50 -r svd-r1-fc9-bottom50 --out out/both
 
       earwitness sweep svd-r1 --layer fc8 --unit 3 --unit 7 --direction random:1 --no-wait --json
@@ -136,7 +181,11 @@ def sweep(
     from earwitness.client.tuning_values import TuningPlan
 
     senses = senses_of(maximise, both)
-    values = settings_of(grid, learning_rates or [], prior_weights or [], steps or [], optimiser)
+    ways = Ways.of(optimisers, targets, start_draw_counts, draw_counts)
+    values = settings_of(grid, learning_rates or [], prior_weights or [], steps or [], ways)
+    ranked_by = None if criterion is None else criterion_of(criterion)
+    if (keep or ranked_by) and not references:
+        raise InvalidArgument("keep" if keep else "criterion", "needs a reference to rank against (--reference)")
     objective_count = max(1, len(units or []) + len(directions or [])) * len(senses)
     if isinstance(values, dict):
         require_tunable(objective_count, references or [], seeds, stays=wait and not request_id)
@@ -162,12 +211,13 @@ def sweep(
             if isinstance(values, dict):
                 tuning = Tuning(trials, batch_size, out, force, example_count, real)
                 ranges = TuningPlan(
-                    model, described.weights_sha256, objectives[0], **values, optimiser="sgd" if optimiser == "sgd"
-                    else "adam", seed_count=seeds, first_seed=first_seed, sampler_seed=sampler_seed,
+                    model, described.weights_sha256, objectives[0], **values, optimiser="sgd"
+                    if ways.optimisers == ["sgd"] else "adam", seed_count=seeds, first_seed=first_seed,
+                    sampler_seed=sampler_seed,
                 )  # fmt: skip
                 scoring = await opened.enter_async_context(connection.scorer(scorer, data))
                 return await tuning.run(models, client, scoring, ranges, update)
-            plan = SweepPlan(model, objectives, values, seeds, first_seed)
+            plan = SweepPlan(model, objectives, values, seeds, first_seed, keep, ranked_by)
             started = await client.create(plan, request_id=request_id)
             if not wait:
                 print_started(started, json_output=json_output)

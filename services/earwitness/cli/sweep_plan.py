@@ -1,14 +1,15 @@
 """What a sweep is asked for, from options: objectives and settings."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, cast
 
+from earwitness.cli.sweep_ways import Ways
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from earwitness.client import Grid, SweepObjective
     from earwitness.client.tuning_values import Span
-    from earwitness.client.values import Layer, Optimiser, Sense
+    from earwitness.client.values import Layer, Optimiser, Sense, Settings
 
 
 def senses_of(maximise: bool | None, both: bool) -> "tuple[Sense, ...]":
@@ -60,9 +61,10 @@ def settings_of(
     learning_rates: Sequence[str],
     prior_weights: Sequence[str],
     steps: Sequence[str],
-    optimiser: Literal["adam", "sgd", "both"] | None,
-) -> "Grid | dict[str, Span]":
-    """The named grid, one of the values given, or ranges: one LOW..HIGH at least, one number or range of each setting.
+    ways: Ways,
+) -> "Grid | list[Settings] | dict[str, Span]":
+    """The named grid, one of the values given, a list where ways are given that no grid says, or ranges: one LOW..HIGH
+    at least, one number or range of each setting.
 
     Raises: InvalidArgument naming the setting that is no number, or has a range beside other values.
     """
@@ -70,22 +72,30 @@ def settings_of(
     from earwitness.client.tuning_values import DOTS, Span
 
     given = {"learning_rate": learning_rates, "prior_weight": prior_weights, "steps": steps}
-    own = any(given.values()) or optimiser
+    own = any(given.values()) or ways.optimisers or ways.beyond_grid
     if name and own:
-        raise InvalidArgument("grid", "give either --grid paper or values of your own (--lr, --prior, --steps)")
+        raise InvalidArgument(
+            "grid",
+            "give either --grid paper or values of your own (--lr, --prior, --steps, --optimiser, --target, ...)",
+        )
     if not own:
         return PAPER_GRID
+    ranged = any(DOTS in each for words in given.values() for each in words)
+    if ways.beyond_grid and not ranged:
+        rates, priors, counts = ([Span.parse(each, field).low for each in words] for field, words in given.items())
+        return ways.settings(rates, priors, list(map(_whole, counts)))
     spans = {field: [Span.parse(each, field) for each in words or [DEFAULTS[field]]] for field, words in given.items()}
-    if not any(DOTS in each for words in given.values() for each in words):
+    if not ranged:
         values = {field: [each.low for each in found] for field, found in spans.items()}
-        optimisers: list[Optimiser] = ["adam", "sgd"] if optimiser == "both" else [optimiser or "adam"]
+        optimisers = cast("list[Optimiser]", ways.optimisers or ["adam"])
         return Grid(values["learning_rate"], values["prior_weight"], list(map(_whole, values["steps"])), optimisers)
     for field, found in spans.items():
         if len(found) > 1:
             words = ", ".join(given[field])
             raise InvalidArgument(field, f"got {words}; where one setting is a range, give one range or number of each")
-    if optimiser == "both":
-        raise InvalidArgument("optimiser", "got both; ranges are searched for one optimiser at a time")
+    if len(ways.optimisers) > 1 or ways.beyond_grid:
+        named = ", ".join(ways.optimisers) or "a target or draws"
+        raise InvalidArgument("optimiser", f"got {named}; ranges are searched for adam or sgd alone")
     ranges = {field: found[0] for field, found in spans.items()}
     for field, span in ranges.items():
         span.check(field)

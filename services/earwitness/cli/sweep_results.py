@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from earwitness.client.output import RealExcerpt
     from earwitness.client.sweep_sources import SweepSource
 
-SETTING_COLUMNS = ("lr#", "λ#", "steps#", "optimiser", "activation, median#")
+SETTING_COLUMNS = ("lr#", "λ#", "steps#", "way", "activation, median#")
 SHOWN = 10
 """Settings in a table that is not asked for in full."""
 NAMED = 3
@@ -202,10 +202,14 @@ def print_started(started: "SweepProgress", *, json_output: bool) -> None:
 
 def print_sweep(found: "Sweep", out: Path | None = None, *, every: bool = False) -> None:
     """A table for each objective, the best settings first."""
+    from earwitness.client.output.words import criterion_words
+
     for index, each in enumerate(found.objectives):
         ranking = found.ranking_of(index)
         done = {result.index: result for result in found.results_of(index) if result.done}
         title = f"{found.model}: {each.objective}"
+        if ranking is not None and (by := criterion_words(ranking.criterion)):
+            title += f", by {by}"
         if ranking is not None and ranking.batches:
             more = print_ranking(title, [(done[int(one.id)], one) for one in ranking.batches], every=every)
         else:
@@ -245,15 +249,19 @@ def print_ranking(title: str, ranked: "Sequence[tuple[SweepResult, RankedBatch]]
     console.print_table(title, columns, rows[:shown])
     if ranked and (constant := constant_words(ranked[0][1].score)):
         console.say(f"{title}: {constant}")
+    if ranked and ranked[0][1].kept_rows:
+        kept, searched = len(ranked[0][1].kept_rows), len(ranked[0][0].activations)
+        console.show(f"ranked were the {kept} of {searched} rows of each that are nearest to real excerpts")
     if any(place.leaves_range for _, place in ranked[:shown]):
         console.show("* leaves the range of the real data: more than half of its explanations lie outside")
     return max(0, len(rows) - shown)
 
 
 def _cells(result: "SweepResult") -> list[str]:
-    from earwitness.client.output.words import number
+    from earwitness.client.output.words import number, way_words
 
     settings = result.settings
-    values = (settings.learning_rate, settings.prior_weight, settings.steps, settings.optimiser)
-    cells = [f"{each:.4g}" if isinstance(each, float) else str(each) for each in values]
+    values = (settings.learning_rate, settings.prior_weight, settings.steps)
+    cells = ["" if each is None else f"{each:.4g}" if isinstance(each, float) else str(each) for each in values]
+    cells.append(way_words(settings))
     return [*cells, number(statistics.median(result.activations.tolist()))]

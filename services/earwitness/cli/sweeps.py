@@ -10,7 +10,7 @@ import typer
 from earwitness.cli import console
 from earwitness.cli.connection import Connection
 from earwitness.cli.options import Data, Explainer, Force, Json, Scorer, Strict, Triton
-from earwitness.cli.sweep import ExampleCount, Out, RequestId, Wait
+from earwitness.cli.sweep import CriterionOption, ExampleCount, Keep, Out, RequestId, Wait
 from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepository, RecordingsTriton
 from earwitness.cli.sweep_places import SweepPlaces, is_folder
 from earwitness.cli.sweep_results import (
@@ -23,6 +23,7 @@ from earwitness.cli.sweep_results import (
     sweep_document,
     write_sweep_folders,
 )
+from earwitness.cli.sweep_ways import criterion_of
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -191,6 +192,8 @@ def rank(
         list[str] | None,
         typer.Option("--reference", "-r", help="In place of the sweep's own: one for each objective in turn."),
     ] = None,
+    keep: Keep = 0,
+    criterion: CriterionOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Of a folder: another to write with the new ranking.")
     ] = None,
@@ -205,11 +208,19 @@ def rank(
     data: Data = None,
     json_output: Json = False,
 ) -> None:
-    """Rank the settings of a sweep that is over, again or for the first time.
+    """Rank the settings of a sweep that is over, again or for the first time, by its own criterion or another.
 
     The explainer keeps the ranking of its sweep. A folder stays as it is: --out writes another.
     """
+    from earwitness.client.values import Criterion
+
     places = SweepPlaces(context.obj, explainer, scorer, triton, model_repository, data)
+    ranked_by = None if criterion is None else criterion_of(criterion)
+    if is_folder(sweep) and (keep or ranked_by not in (None, Criterion())):
+        raise InvalidArgument(
+            "keep" if keep else "criterion",
+            "is for sweeps that the explainer holds: a folder has no activations of other layers to measure by",
+        )
     if out is not None and not is_folder(sweep):
         raise InvalidArgument(
             "out", "is for folders; the explainer keeps the ranking, `earwitness sweeps show` writes it"
@@ -219,7 +230,7 @@ def rank(
         async with AsyncExitStack() as opened:
             if not is_folder(sweep):
                 client = await opened.enter_async_context(places.connection.sweeps(explainer, data))
-                await client.rank(sweep, references or [])
+                await client.rank(sweep, references or [], criterion=ranked_by, keep_count=keep)
                 return await client.get(sweep)
             scoring = await opened.enter_async_context(places.connection.scorer(scorer, data))
             source = await places.ranked(sweep, opened, scoring, references or [])

@@ -4,17 +4,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from earwitness.client.aiming import aimed
 from earwitness.client.errors import RpcFailure
 from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
 from earwitness.client.fitting import require_selection, require_source
 from earwitness.client.names import short
 from earwitness.client.output.run import Run, Scoring
 from earwitness.client.scorer import ScorerClient
-from earwitness.client.values import Artefact, Explanation, Model, Objective, Progress, Reference, Search, Settings
+from earwitness.client.values import (
+    Artefact,
+    Explanation,
+    Model,
+    Nearness,
+    Objective,
+    Progress,
+    Reference,
+    Row,
+    Search,
+    Settings,
+)
 from earwitness.errors import FailedPrecondition, InvalidArgument
 
 STANDSTILL = 1e-12
 """Learning rate of a step that moves no latent as far as float32 can tell."""
+ANYHOW = Nearness()
+STILL = Settings("sgd", STANDSTILL, 0.0, 1)
 
 
 async def explain_and_score(
@@ -23,6 +37,8 @@ async def explain_and_score(
     *,
     scorer: ScorerClient | None = None,
     reference: str | None = None,
+    oversampling: int | None = None,
+    nearness: Nearness = ANYHOW,
     whole_layer: bool = False,
     artefacts: Sequence[Artefact] = ALL_ARTEFACTS,
     on_progress: Callable[[Progress], None] | None = None,
@@ -33,18 +49,23 @@ async def explain_and_score(
 
     `reference` is `NAME` or `NAME/versions/N` and needs `scorer`; the objective's unit alone is compared, as a sweep
     compares it, or with `whole_layer`, and for a direction, all units of its layer. What cannot be scored is refused
-    before the search begins.
+    before the search begins. Where the search has a use for a reference, and has none, it goes by this one, too.
 
-    The first latents of the first `start_count` rows are explained, too, unless the time was up.
+    For each explanation `oversampling` rows are searched, and those kept that are nearest to what the reference keeps,
+    by `nearness`; None leaves it to the model's recommendation (see `aiming`).
+
+    The first latents of the first `start_count` explanations are explained, too, unless the time was up or they are
+    draws themselves.
 
     A search that was done is not lost with its score: when scoring fails after all, the run carries the failure.
 
     Raises: RpcFailure; InvalidArgument when the objective does not fit the model, or the reference not the objective.
     """
-    if search.objective is None:
+    objective = search.objective
+    if objective is None:
         raise InvalidArgument("search.objective", "is needed: one objective for all rows")
     model = await explainer.get_model(search.model)
-    check_objective(model, search.objective)
+    check_objective(model, objective)
     found = None
     if reference is not None:
         if scorer is None:
@@ -52,31 +73,38 @@ async def explain_and_score(
         reference = short(reference)
         found = await scorer.get_reference(reference.partition("/")[0])
         _check_scorable(model, search, found, reference)
+    search = aimed(search, model, found, reference or "", oversampling, nearness)
     result = await explainer.explain(search, artefacts=artefacts, on_progress=on_progress, timeout_s=timeout_s)
     starts: tuple[Explanation, ...] = ()
-    if start_count and timeout_s is None:
-        starts = (await explainer.explain(_start_of(search, start_count), artefacts=artefacts)).explanations
+    shown = [each for each in result.explanations[:start_count] if each.settings.optimiser != "draws"]
+    if shown and timeout_s is None:
+        starts = (await explainer.explain(_start_of(search, shown), artefacts=artefacts)).explanations
     scoring, unscored = None, None
     if scorer is not None and found is not None and reference is not None:
-        unit = None if whole_layer else search.objective.unit
+        unit = None if whole_layer else objective.unit
         try:
             scored = await scorer.score(
                 result.layer_activations(),
                 reference=reference,
                 model=model.name,
                 weights_sha256=result.summary.weights_sha256,
-                layer=search.objective.layer,
+                layer=objective.layer,
                 unit=unit,
             )
             scoring = Scoring(found, unit, scored)
         except RpcFailure as failure:
             unscored = failure
-    return Run(model, search.objective, result, scoring, datetime.now(UTC).astimezone(), unscored, starts)
+    return Run(model, objective, result, scoring, datetime.now(UTC).astimezone(), unscored, starts)
 
 
-def _start_of(search: Search, row_count: int) -> Search:
-    """A search of the first rows that stays where it begins: its only step is too short to be seen or heard."""
-    return replace(search, rows=search.rows[:row_count], settings=Settings("sgd", STANDSTILL, 0.0, 1))
+def _start_of(search: Search, explanations: Sequence[Explanation]) -> Search:
+    """A search of the same rows that stays where it begins: its only step is too short to be seen or heard. Which of
+    several draws a row begins with depends on its target."""
+    rows = tuple(
+        Row(each.seed, settings=replace(STILL, target=each.settings.target, start_draws=each.settings.start_draws))
+        for each in explanations
+    )
+    return replace(search, rows=rows, settings=Settings(), keep_count=0, nearness=ANYHOW)
 
 
 def check_objective(model: Model, objective: Objective) -> None:

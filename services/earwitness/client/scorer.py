@@ -12,6 +12,7 @@ from earwitness.client.names import resource
 from earwitness.client.partials import Partial, VersionStatistics
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
 from earwitness.client.values import (
+    Criterion,
     Ranking,
     Reference,
     ReferenceIdentity,
@@ -251,12 +252,15 @@ class ScorerClient(ServiceClient):
         layer: str,
         unit: int | None = None,
         seed: int = 0,
+        criterion: Criterion | None = None,
         timeout_s: float = RANK_TIMEOUT_S,
     ) -> Ranking:
-        """Batches of activations, each `[rows, units]` of one shape, by their distance to a reference, best first.
+        """Batches of activations, each `[rows, units]` of one shape, by their distance to a reference, or by
+        `criterion`, best first.
 
         The key is the batch's id. Row i of every batch should come from the same seed: `probability_best` compares
-        them so. The rest is as for `score`, but that of the layer only the column of `unit` travels.
+        them so. The rest is as for `score`, but that of the layer only the column of `unit` travels; a criterion over
+        layers needs the units of all layers that the reference keeps.
         """
         request = pb.RankRequest(
             reference=resource("references", reference),
@@ -264,11 +268,12 @@ class ScorerClient(ServiceClient):
             weights_sha256=weights_sha256,
             layer=layer,
             batches=[
-                pb.Batch(id=each, activations=tensors.encode(_exact(_compared(rows, unit))))
+                pb.Batch(id=each, activations=tensors.encode(_exact(rows if criterion else _compared(rows, unit))))
                 for each, rows in batches.items()
             ],
             unit=unit,
             seed=seed,
+            criterion=None if criterion is None else messages.criterion_message(criterion),
         )
         with failures(self.target):
             answer = await self._stub.Rank(request, timeout=timeout_s, metadata=self._metadata)

@@ -70,6 +70,7 @@ def reference_value(message: pb.Reference) -> values.Reference:
         versions=tuple(map(version_value, message.versions)),
         etag=message.etag,
         create_time=message.create_time.ToDatetime(UTC),
+        kept_layers=tuple(values.KeptLayer(each.name, each.unit_count) for each in message.kept_layers),
     )
 
 
@@ -112,7 +113,32 @@ def ranked_value(message: pb.RankedBatch) -> values.RankedBatch:
         score=score_value(message.score),
         probability_best=message.probability_best,
         leaves_range=message.leaves_range,
+        criterion_value=message.criterion_value,
     )
+
+
+def criterion_message(criterion: values.Criterion) -> pb.Criterion:
+    """The message of a criterion."""
+    message = pb.Criterion(outside_range_allowed=criterion.outside_range_allowed)
+    if criterion.kind == "distance":
+        message.layer_distance.CopyFrom(pb.Criterion.LayerDistance(layers=criterion.layers))
+    elif criterion.kind == "nearness":
+        message.layer_nearness.CopyFrom(
+            pb.Criterion.LayerNearness(layers=criterion.layers, neighbour_count=criterion.neighbour_count)
+        )
+    return message
+
+
+def criterion_value(message: pb.Criterion) -> values.Criterion:
+    """A criterion."""
+    allowed = message.outside_range_allowed
+    kind = message.WhichOneof("kind")
+    if kind == "layer_distance":
+        return values.Criterion("distance", tuple(message.layer_distance.layers), outside_range_allowed=allowed)
+    if kind == "layer_nearness":
+        nearness = message.layer_nearness
+        return values.Criterion("nearness", tuple(nearness.layers), nearness.neighbour_count, allowed)
+    return values.Criterion(outside_range_allowed=allowed)
 
 
 def _selection_value(message: pb.Selection) -> values.Selection:

@@ -23,7 +23,10 @@ def sweep_message(plan: sweeps.SweepPlan) -> pb.Sweep:
         objectives=[_objective_message(each) for each in plan.objectives],
         seed_count=plan.seed_count,
         first_seed=plan.first_seed,
+        keep_count=plan.keep_count,
     )
+    if plan.criterion is not None:
+        message.criterion.CopyFrom(scorer_messages.criterion_message(plan.criterion))
     if isinstance(plan.settings, sweeps.Grid):
         grid = plan.settings
         message.grid.CopyFrom(
@@ -86,6 +89,8 @@ def sweep_value(message: pb.Sweep) -> sweeps.Sweep:
         create_time=message.create_time.ToDatetime(UTC),
         end_time=message.end_time.ToDatetime(UTC) if message.HasField("end_time") else None,
         resumed_from=message.resumed_from.removeprefix("sweeps/") or None,
+        keep_count=message.keep_count,
+        criterion=_criterion_value(message),
     )
 
 
@@ -101,11 +106,18 @@ def ranking_value(message: pb.SweepRanking) -> sweeps.SweepRanking:
                 score=scorer_messages.score_value(each.score),
                 probability_best=each.probability_best,
                 leaves_range=each.leaves_range,
+                criterion_value=each.criterion_value,
+                kept_rows=tuple(each.kept_rows),
             )
             for each in message.results
         ),
         error=message.error,
+        criterion=_criterion_value(message),
     )
+
+
+def _criterion_value(message: pb.Sweep | pb.SweepRanking) -> values.Criterion | None:
+    return scorer_messages.criterion_value(message.criterion) if message.HasField("criterion") else None
 
 
 def _objective_message(each: sweeps.SweepObjective) -> pb.SweepObjective:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.client.values import FloatArray, Objective, Optimiser, RankedBatch, Settings, require_seeds
+from earwitness.client.values import Criterion, FloatArray, Objective, Optimiser, RankedBatch, Settings, require_seeds
 
 SweepState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 OVER: tuple[SweepState, ...] = ("succeeded", "failed", "cancelled")
@@ -43,13 +43,19 @@ class SweepObjective:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What to sweep: each objective with each of the settings, a grid or one by one, over the same seeds."""
+    """What to sweep: each objective with each of the settings, a grid or one by one, over the same seeds.
+
+    Of the rows of each result the `keep_count` nearest to what its reference keeps are ranked, all where it is 0, by
+    the `criterion`, where there is none by the server's.
+    """
 
     model: str
     objectives: Sequence[SweepObjective]
     settings: Grid | Sequence[Settings] = PAPER_GRID
     seed_count: int = 50
     first_seed: int = 0
+    keep_count: int = 0
+    criterion: Criterion | None = None
 
     def __post_init__(self) -> None:
         """Raises: InvalidArgument for seeds that there are not."""
@@ -121,6 +127,8 @@ class SweepRanking:
     reference_version: str
     batches: tuple[RankedBatch, ...]
     error: str
+    criterion: Criterion | None = None
+    """What they were ranked by; None where that is the published distance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +148,8 @@ class Sweep:
     create_time: datetime
     end_time: datetime | None
     resumed_from: str | None = None
+    keep_count: int = 0
+    criterion: Criterion | None = None
 
     def results_of(self, objective_index: int) -> tuple[SweepResult, ...]:
         """All results of one objective, done or not."""

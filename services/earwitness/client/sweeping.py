@@ -15,7 +15,7 @@ from earwitness.client.output.report import (
 )
 from earwitness.client.sweep_sources import SweepSource
 from earwitness.client.sweep_values import SweepObjective, SweepResult
-from earwitness.client.values import Explanation, Model, Objective, RankedBatch, Reference, SearchSummary
+from earwitness.client.values import Criterion, Explanation, Model, Objective, RankedBatch, Reference, SearchSummary
 from earwitness.errors import FailedPrecondition
 
 STRONGEST = "strongest"
@@ -56,7 +56,7 @@ async def report_sweep(
     ranked = {int(each.id): each for each in ranking.batches} if ranking else {}
     against = None
     if ranking is not None and ranked and (reference := await source.reference(objective_index)) is not None:
-        against = ranked_against(reference, asked, ranking.reference_version)
+        against = ranked_against(reference, asked, ranking.reference_version, ranking.criterion)
 
     async def explain(candidate: Candidate, rows: Sequence[int]) -> tuple[Explanation, ...]:
         return await source.explanations(candidate.result.index, artefacts=ALL_ARTEFACTS, rows=rows)
@@ -118,7 +118,9 @@ async def report_candidates(
     )
 
 
-def ranked_against(reference: Reference, asked: SweepObjective, version: str) -> RankedAgainst:
+def ranked_against(
+    reference: Reference, asked: SweepObjective, version: str, criterion: Criterion | None = None
+) -> RankedAgainst:
     """The version, `NAME/versions/N`, of a reference that an objective was ranked against."""
     found = next(each for each in reference.versions if each.name.endswith(version))
-    return RankedAgainst(reference, found, None if asked.whole_layer else asked.objective.unit)
+    return RankedAgainst(reference, found, None if asked.whole_layer else asked.objective.unit, criterion)

@@ -8,13 +8,13 @@ import grpc
 import grpc.aio
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
-from earwitness.client import explainer_messages, sweep_messages
+from earwitness.client import explainer_messages, scorer_messages, sweep_messages
 from earwitness.client.channel import MAX_MESSAGE_BYTES, Tls
 from earwitness.client.errors import RpcFailure, failures
 from earwitness.client.names import resource
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
 from earwitness.client.sweep_values import Sweep, SweepPlan, SweepProgress, SweepRanking, SweepResult
-from earwitness.client.values import Artefact, Explanation
+from earwitness.client.values import Artefact, Criterion, Explanation
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.v1 import explainer_pb2_grpc as rpc
 
@@ -173,12 +173,23 @@ class SweepClient(ServiceClient):
         return tuple(found)
 
     async def rank(
-        self, sweep_id: str, references: Sequence[str] = (), *, timeout_s: float = RANK_TIMEOUT_S
+        self,
+        sweep_id: str,
+        references: Sequence[str] = (),
+        *,
+        criterion: Criterion | None = None,
+        keep_count: int = 0,
+        timeout_s: float = RANK_TIMEOUT_S,
     ) -> tuple[SweepRanking, ...]:
-        """Rank a sweep that is over: against `references`, one for each objective, or against its own."""
+        """Rank a sweep that is over: against `references`, one for each objective, by `criterion`, of the `keep_count`
+        nearest rows of each result; by the sweep's own where they are not given."""
         names = [resource("references", each) if each else "" for each in references]
         request = pb.RankSweepRequest(
-            name=resource("sweeps", sweep_id), references=names, max_response_bytes=MAX_MESSAGE_BYTES
+            name=resource("sweeps", sweep_id),
+            references=names,
+            max_response_bytes=MAX_MESSAGE_BYTES,
+            criterion=None if criterion is None else scorer_messages.criterion_message(criterion),
+            keep_count=keep_count,
         )
         with failures(self.target):
             answer = await self._stub.RankSweep(request, timeout=timeout_s, metadata=self._metadata)

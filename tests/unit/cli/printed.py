@@ -19,6 +19,7 @@ from earwitness.cli import (
     evidence,
     export,
     models,
+    recommend,
     reference,
     results,
     study,
@@ -27,7 +28,15 @@ from earwitness.cli import (
 )
 from earwitness.cli.connection import Endpoints
 from earwitness.cli.stack import StackSettings
-from earwitness.client import Objective, SweepObjective, SweepProgress
+from earwitness.client import (
+    Objective,
+    RankedBatch,
+    Recommendation,
+    SweepObjective,
+    SweepProgress,
+    Target,
+)
+from earwitness.client.recommending import WAYS, Tried
 from earwitness.detection.bootstrap import EerIntervals
 from earwitness.detection.eer import Eer
 from earwitness.detection.intervals import Interval
@@ -109,6 +118,16 @@ def runs() -> None:
     results.print_runs(pair)
     assert pair[0].scoring is not None
     results.print_score(pair[0].scoring)
+
+
+def recommended() -> None:
+    """Ways that were tried for a unit, and a model that carries what was found."""
+    place, layers = RankedBatch("0", 1, SCORE, 0.5, False), dict.fromkeys(("conv1", "pool3"), 1.2345)
+    tried = [Tried(way, run(3).result, place, layers, 1.5) for way in WAYS]
+    settings = replace(WAYS[1].settings, target=Target(-1.234, 12.34))
+    found = Recommendation(OBJECTIVE, settings, 3, f"{LONG_REFERENCE.name}, of songs", 0.01234, 50)
+    recommend._print(LONG_MODEL.name, LONG_REFERENCE, tried, found)
+    models._print(replace(LONG_MODEL, recommendations=(found,)))
 
 
 def evidence_() -> None:
@@ -209,6 +228,7 @@ def everything(folder: Path) -> Mapping[str, Callable[[], None]]:
         "sweep": sweep,
         "unranked sweep": lambda: sweep(ranked=False),
         "runs": runs,
+        "recommended": recommended,
         "evidence": evidence_,
         "systems": systems,
         "classifier": classifier,

@@ -23,6 +23,7 @@ SENDS: dict[str, tuple[Any, ...]] = {
     "explain": (*SEARCH, *SCORE),
     "sweep": (explainer.CreateSweepRequest, explainer.WatchSweepRequest, *RESULTS, explainer.GetModelRequest),
     "score": SCORE,
+    "recommend": (explainer.GetModelRequest, scorer.GetReferenceRequest),
     "bench": (),
     "sweeps list": (),
     "sweeps show": RESULTS,

@@ -167,7 +167,7 @@ def test_optimisers_decays_and_zero_priors_have_their_place(tmp_path: Path) -> N
         for prior, decay in ((0.0, 0.0), (0.1, 0.0), (0.0, 0.5))
     )
     page = page_of(sweep(settings), tmp_path / "out")
-    for words in ("10 steps, adam", "20 steps, sgd", "decay 0.5", "λ 0 ", "optimiser", "weight decay"):
+    for words in ("10 steps, adam", "20 steps, sgd", "decay 0.5", "λ 0 ", "way", "weight decay"):
         assert words in page.words, words
     loose = tuple(replace(each, learning_rate=0.01 * (index + 1)) for index, each in enumerate(settings))
     assert "<svg" in grid_svg(Grid.of(sweep(loose).outcomes))

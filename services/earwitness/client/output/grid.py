@@ -23,6 +23,7 @@ PANELS_PER_ROW = 3
 MIN_FILLED = 0.5
 """Settings that fill less of the product of their values are no grid; they are drawn as points."""
 MAX_NUMBERED_COLUMNS = 8
+MAX_LINES = 30
 CELL = 0.96
 """Size of a cell; the distance to its neighbours is 1."""
 PANEL_SIZE_IN = (3.5, 2.7)
@@ -58,13 +59,22 @@ class Grid:
         panels: dict[str, list[int]] = {}
         for index in order:
             settings = self.outcomes[index].settings
-            title = f"{settings.steps} steps" + (f", {settings.optimiser}" if several else "")
+            title = f"{settings.steps} steps" if settings.steps is not None else f"{settings.draws} draws"
+            title += f", {settings.optimiser}" if several else ""
             panels.setdefault(title, []).append(index)
         return panels
 
     @property
+    def listed(self) -> bool:
+        """True where settings differ in more than a picture over rates and priors could show."""
+        every = [each.settings for each in self.outcomes]
+        return any(each.optimiser == "draws" or each.target or (each.start_draws or 1) > 1 for each in every)
+
+    @property
     def filled(self) -> bool:
         """True when the settings are (nearly) every combination of a few values."""
+        if self.listed:
+            return False
         rates = {each.settings.learning_rate for each in self.outcomes}
         priors = {prior_key(each.settings) for each in self.outcomes}
         return len(self.outcomes) >= MIN_FILLED * len(rates) * len(priors) * len(self.panels)
@@ -106,9 +116,10 @@ def _figure(grid: Grid, ink: str, most_columns: int = PANELS_PER_ROW) -> Figure:
     )
     colours, norm = colormaps["viridis_r" if grid.logarithmic else "viridis"], _norm(grid)
     axes = figure.subplots(rows, columns if grid.filled else 1, squeeze=False).ravel()
+    draw = _cells if grid.filled else _lines if grid.listed else _points
     for each, (title, members) in zip(axes, panels.items(), strict=False):
         _frame(each, title, ink)
-        (_cells if grid.filled else _points)(each, grid, members, colours, norm, ink)
+        draw(each, grid, members, colours, norm, ink)
     for unused in axes[len(panels) :]:
         unused.set_visible(False)
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes.tolist(), pad=0.015, fraction=0.06)
@@ -189,6 +200,28 @@ def _points(axes: Axes, grid: Grid, members: list[int], colours: Colormap, norm:
     axes.margins(0.06, 0.12)
     axes.set_ylabel("prior weight λ", color=ink, fontsize=9)
     axes.grid(color=ink, alpha=0.12, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _lines(axes: Axes, grid: Grid, members: list[int], colours: Colormap, norm: Normalize, ink: str) -> None:
+    """A line for each setting, the best on top and ringed, those out of range crossed; of many the best alone."""
+    shown = members[:MAX_LINES]
+    for place, index in enumerate(shown):
+        outcome, value = grid.outcomes[index], grid.values[index]
+        best, flagged = _marks(outcome)
+        colour = colours(norm(value))
+        axes.plot(value, place, "o", color=colour, markersize=9)
+        if flagged:
+            axes.plot(value, place, "x", color=_contrasting(colour), markersize=5, markeredgewidth=0.8)
+        if best:
+            axes.plot(value, place, "o", color=ink, fillstyle="none", markersize=14, markeredgewidth=2)
+    if grid.logarithmic and all(grid.values[index] > 0 for index in shown):
+        axes.set_xscale("log")
+    axes.set_yticks(range(len(shown)), [settings_line(grid.outcomes[index].settings) for index in shown])
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.margins(x=0.08)
+    axes.set_xlabel(grid.label, color=ink, fontsize=9)
+    axes.grid(axis="x", color=ink, alpha=0.12, linewidth=0.6)
     axes.set_axisbelow(True)
 
 

@@ -10,11 +10,21 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from earwitness import __version__
+from earwitness.client.output.advice import advice
 from earwitness.client.output.media import FADE_S, LOUDNESS_DB, levelled
 from earwitness.client.output.report import RealExcerpt
 from earwitness.client.output.run import Run, file_stem
 from earwitness.client.output.scale import Scale, Span, Tick
-from earwitness.client.output.words import number, percent, seed_words, settings_words, verdict, whole
+from earwitness.client.output.words import (
+    kept_words,
+    missed_words,
+    number,
+    percent,
+    seed_words,
+    settings_words,
+    verdict,
+    whole,
+)
 from earwitness.client.values import Explanation, Objective, Reference, ReferenceVersion, Score
 
 COLOURS = {"maximise": "#e2711d", "minimise": "#2389b5"}
@@ -103,6 +113,9 @@ def _context(run: Run, prefix: str) -> dict[str, Any]:
         "lowest": min(activations),
         "highest": max(activations),
         "settings": settings_words(next(iter(settings))) if len(settings) == 1 else [("settings", "differ by row")],
+        "kept": kept_words(run.result),
+        "missed": missed_words(run.result),
+        "advice": advice(run),
         "seeds": seed_words([each.seed for each in explanations]),
         "scoring": run.scoring,
         "verdict": verdict(run.scoring.scored.score) if run.scoring else None,
@@ -130,11 +143,24 @@ def explanation_card(
         sound=f"{prefix}{stem}.wav" if explanation.audio_wav else None,
         notes=(
             f"seed {explanation.seed}",
-            f"best step {explanation.best_step} of {explanation.settings.steps}" if step_words is None else step_words,
+            *(_found_words(explanation) if step_words is None else [step_words]),
             *([] if explanation.diverged_step is None else [f"diverged at step {explanation.diverged_step}"]),
             *gain_words(explanation.audio_wav),
         ),
     )
+
+
+def _found_words(explanation: Explanation) -> list[str]:
+    """How far it had to go, and whether it got where it should."""
+    words = []
+    if explanation.settings.optimiser != "draws":
+        words.append(f"best step {explanation.best_step} of {explanation.settings.steps}")
+    if explanation.target is not None:
+        reached = "reached" if explanation.reached_target else "missed"
+        words.append(f"target {number(explanation.target)} {reached}")
+    if explanation.nearness is not None:
+        words.append(f"nearness: place {number(explanation.nearness)}")
+    return words
 
 
 def excerpt_cards(excerpts: Sequence[RealExcerpt], folder: str) -> list[Card]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from earwitness.client.sweep_values import SweepResult
 from earwitness.client.values import (
+    Criterion,
     Explanation,
     FloatArray,
     Model,
@@ -66,11 +67,13 @@ class RealExcerpt:
 
 @dataclass(frozen=True)
 class RankedAgainst:
-    """The version that settings were ranked against; `unit` compared alone, or `None` for the whole layer."""
+    """The version that settings were ranked against, and how; `unit` compared alone, or `None` for the whole layer."""
 
     reference: Reference
     version: ReferenceVersion
     unit: int | None
+    criterion: Criterion | None = None
+    """What they were ranked by; None where that is the published distance."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from earwitness.client.output.page import REAL_FOLDER
 from earwitness.client.output.report import Outcome, SweepReport
 from earwitness.client.output.sweep_page import write_sweep_page
 from earwitness.client.output.sweeps_page import write_sweeps_page
+from earwitness.client.output.words import target_option
 from earwitness.client.saved_sweep import SavedSweep
 from earwitness.client.sweep_archive import ARCHIVE_FILE, write_archive
 from earwitness.client.values import Score, Settings
@@ -129,6 +130,13 @@ def _outcome_document(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _cell(settings: Settings, name: str) -> object:
+    """A setting as a table holds it, a target as the command line takes it."""
+    if name == "target":
+        return None if settings.target is None else target_option(settings.target)
+    return getattr(settings, name)
+
+
 def _write_table(outcomes: Sequence[Outcome], path: Path) -> None:
     """One line for each setting, best first."""
     settings = [field.name for field in fields(Settings)]
@@ -142,7 +150,7 @@ def _write_table(outcomes: Sequence[Outcome], path: Path) -> None:
             [*settings, "activation_median", "diverged_count", *([*places, *score_columns] if ranked else [])]
         )
         for each in outcomes:
-            row = [*(getattr(each.settings, name) for name in settings), each.median, each.diverged_count]
+            row = [*(_cell(each.settings, name) for name in settings), each.median, each.diverged_count]
             if each.ranked is not None and ranked:
                 row += [getattr(each.ranked, name) for name in places]
                 row += [getattr(each.ranked.score, name) for name in scores]

@@ -16,7 +16,15 @@ from earwitness.client.output.page import (
 )
 from earwitness.client.output.report import Examples, Outcome, SweepReport
 from earwitness.client.output.scale import Scale
-from earwitness.client.output.words import percent, seed_words, settings_line, settings_words, verdict
+from earwitness.client.output.words import (
+    criterion_words,
+    percent,
+    seed_words,
+    settings_line,
+    settings_words,
+    verdict,
+    way_words,
+)
 from earwitness.client.values import RankedBatch
 
 SHOWN_ROWS = 30
@@ -70,6 +78,8 @@ def write_sweep_page(report: SweepReport, folder: Path, real_folder: str, archiv
             "best": best,
             "best_words": settings_line(outcomes[0].settings),
             "settings": settings_words(outcomes[0].settings),
+            "criterion": criterion_words(report.against.criterion) if report.against else "",
+            "kept": _kept_words(outcomes[0], len(report.seeds)),
             "score": score,
             "distance_scale": distance_scale(score) if score else None,
             "verdict": verdict(score) if score else None,
@@ -84,6 +94,12 @@ def write_sweep_page(report: SweepReport, folder: Path, real_folder: str, archiv
             "sides": sides,
         },
     )
+
+
+def _kept_words(outcome: Outcome, seed_count: int) -> str:
+    """How many rows of each setting were ranked, where not all were."""
+    kept = outcome.ranked.kept_rows if outcome.ranked else ()
+    return f"kept {len(kept)} of {seed_count}, those nearest to real excerpts" if kept else ""
 
 
 def _certainty(outcomes: tuple[Outcome, ...]) -> str | None:
@@ -106,17 +122,17 @@ def _columns(outcomes: tuple[Outcome, ...]) -> list[str]:
 
 
 def _varied(outcomes: tuple[Outcome, ...], outcome: Outcome) -> list[tuple[str, str]]:
-    """The outcome's settings, without the optimiser where all have the same."""
+    """The outcome's settings, without the way where all have the same."""
     settings = outcome.settings
     words = [
-        ("learning rate", f"{settings.learning_rate:.3g}"),
+        ("learning rate", "" if settings.learning_rate is None else f"{settings.learning_rate:.3g}"),
         ("prior weight λ", f"{settings.prior_weight or 0:.3g}"),
     ]
     if any(each.settings.weight_decay for each in outcomes):
         words.append(("weight decay", f"{settings.weight_decay or 0:.3g}"))
-    words.append(("steps", str(settings.steps)))
-    if len({each.settings.optimiser for each in outcomes}) > 1:
-        words.append(("optimiser", str(settings.optimiser)))
+    words.append(("steps", "" if settings.steps is None else str(settings.steps)))
+    if len({way_words(each.settings) for each in outcomes}) > 1:
+        words.append(("way", way_words(settings)))
     return words
 
 
