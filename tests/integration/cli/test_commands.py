@@ -103,6 +103,7 @@ def test_minimised_batch_without_folder(run: Run, stack: Served) -> None:
     assert document["objective"]["sense"] == "minimise"
     assert document["rows"][0]["settings"] == {
         "optimiser": "sgd", "learning_rate": 0.1, "prior_weight": 0.0, "steps": 5, "weight_decay": 0.01,
+        "target": None, "start_draws": None, "draws": None,
     }  # fmt: skip
     assert (document["page"], document["score"]) == (None, None)
 
