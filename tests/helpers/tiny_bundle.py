@@ -88,9 +88,16 @@ class TinyBundle:
 
 
 def write_tiny_bundle(
-    repository: Path, name: str = "tiny", seed: int = 0, defect: Defect = "none", *, digests: bool = True
+    repository: Path,
+    name: str = "tiny",
+    seed: int = 0,
+    defect: Defect = "none",
+    *,
+    digests: bool = True,
+    gradient: bool = True,
 ) -> TinyBundle:
-    """Write the three served models of a bundle drawn from `seed` into `repository`, following DESIGN.md section 4.
+    """Write the three served models of a bundle drawn from `seed` into `repository`, following DESIGN.md section 4;
+    without `gradient` two of them.
 
     `defect` spoils the gradient output of the search graph, as a wrong export would: all zeros, or one for every z.
     Without `digests` of its files it is as earlier versions exported it.
@@ -120,13 +127,15 @@ def write_tiny_bundle(
         features=PROFILE.to_dict(),
         training_data=f"none: weights drawn from seed {seed}",
         weights_sha256=hashlib.sha256(b"".join(value.tobytes() for value in weights.values())).hexdigest(),
+        has_gradient=gradient,
     )
     bundle = TinyBundle(repository, metadata, **weights)
     graphs: dict[Role, onnx.GraphProto] = {
         "generator": _generator_graph(bundle),
         "classifier": _classifier_graph(bundle),
-        "search": _search_graph(bundle, defect),
     }
+    if gradient:
+        graphs["search"] = _search_graph(bundle, defect)
     models = {role: _model(graph).SerializeToString(deterministic=True) for role, graph in graphs.items()}
     if digests:
         sums = {role: hashlib.sha256(model).hexdigest() for role, model in models.items()}

@@ -26,6 +26,7 @@ HEALTH_ATTEMPTS = 3
 """A server asks itself every second; one second in which a busy machine left it no time is no finding."""
 HEALTH_INTERVAL_S = 1.0
 SEARCH_STEPS = 3
+DRAWS = 16
 SEARCH_TIMEOUT_S = 60.0
 """What one such short search may take."""
 MEND = "put the right files there, or export the model again, and start what serves it"
@@ -133,12 +134,14 @@ def _listed(model: Model) -> Finding:
 
 
 async def _model(explainer: ExplainerClient, model: Model) -> Finding:
-    """A short search with every layer, which makes the explainer check the layer's gradient first."""
+    """A short search with every layer, which makes the explainer check the layer's gradient first; of a model without
+    gradients, draws."""
     part = f"models/{model.name}"
+    settings = Settings(steps=SEARCH_STEPS) if model.has_gradient else Settings("draws", draws=DRAWS)
     begun = time.perf_counter()
     for layer in model.layers:
         senses = [Row(0, Objective(layer.name, 0, "maximise")), Row(0, Objective(layer.name, 0, "minimise"))]
-        search = Search(model.name, tuple(senses), settings=Settings(steps=SEARCH_STEPS))
+        search = Search(model.name, tuple(senses), settings=settings)
         try:
             result = await explainer.explain(search, timeout_s=SEARCH_TIMEOUT_S)
         except RpcFailure as failure:
@@ -150,7 +153,8 @@ async def _model(explainer: ExplainerClient, model: Model) -> Finding:
             remedy = "it changed just now, or replicas serve different models: try again, then compare them"
             return Finding(part, "failure", f"was listed with weights {was} and searched with {now}", remedy)
     seconds = time.perf_counter() - begun
-    words = f"gradients of {len(model.layers)} layers are right ({seconds:.1f} s); weights {model.weights_sha256[:12]}"
+    right = "gradients of {} layers are right" if model.has_gradient else "{} layers answer; it has no gradients"
+    words = f"{right.format(len(model.layers))} ({seconds:.1f} s); weights {model.weights_sha256[:12]}"
     return Finding(part, "ok", words)
 
 

@@ -99,6 +99,7 @@ def model_value(message: pb.Model) -> values.Model:
         weights_sha256=message.weights_sha256,
         training_data=message.training_data,
         recommendations=tuple(map(_recommendation_value, message.recommendations)),
+        has_gradient=message.has_gradient,
     )
 
 

@@ -104,6 +104,7 @@ def model_message(bundle: BundleMetadata) -> pb.Model:
         weights_sha256=bundle.weights_sha256,
         training_data=bundle.training_data,
         recommendations=map(_recommendation_message, bundle.recommendations),
+        has_gradient=bundle.has_gradient,
     )
 
 
@@ -137,6 +138,7 @@ def explanation_message(explanation: Explanation) -> pb.Explanation:
         picture_png=explanation.picture_png or b"",
         trajectory=_trajectory_message(explanation.trajectory) if explanation.trajectory else None,
         left_out=cast(Any, [number for number, artefact in _ARTEFACTS.items() if artefact in explanation.left_out]),
+        nearness=explanation.nearness,
     )
 
 
@@ -162,6 +164,8 @@ def summary_message(found: Found, shortfall: Shortfall) -> pb.SearchSummary:
         weights_sha256=found.plan.bundle.weights_sha256,
         backend=found.backend,
         incomplete_count=shortfall.incomplete_count,
+        searched_count=found.searched_count or len(found.plan.rows),
+        evaluation_count=found.outcome.evaluation_count,
     )
 
 

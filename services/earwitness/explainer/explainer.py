@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from earwitness import tracing
@@ -10,6 +11,7 @@ from earwitness.explainer.admission import Admission
 from earwitness.explainer.errors import ModelNotFound, UnknownFeatures
 from earwitness.explainer.explaining import Explaining, Explanation, Found
 from earwitness.explainer.metrics import ExplainerMetrics
+from earwitness.explainer.objective import Objective
 from earwitness.explainer.pacing import USABLE, Pacing
 from earwitness.explainer.plan import (
     Artefact,
@@ -17,18 +19,23 @@ from earwitness.explainer.plan import (
     Plan,
     RowBytes,
     Search,
+    by_objective,
     check_limits,
     plan_search,
 )
 from earwitness.explainer.probe import GradientProbe
+from earwitness.explainer.real import Kept, RealAudio
+from earwitness.explainer.reference import Reference
 from earwitness.explainer.render import Renderer
 from earwitness.explainer.room import STOCK_BYTES, Room
+from earwitness.explainer.scorer_client import ScorerClient
 from earwitness.explainer.search import Budget, Progress, search
+from earwitness.explainer.searching import Searching, take
 from earwitness.explainer.served import ServedBundle
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.state import Outcome
 from earwitness.features import FeatureProfile, profile_from_dict
-from earwitness.inference.backend import InferenceBackend, ModelUnusable
+from earwitness.inference.backend import FloatArray, InferenceBackend, ModelUnusable
 from earwitness.inference.metadata import BundleMetadata
 
 UNSTATED = Room(STOCK_BYTES, STOCK_BYTES, whole=False)
@@ -37,7 +44,14 @@ UNSTATED = Room(STOCK_BYTES, STOCK_BYTES, whole=False)
 class Explainer:
     """Explains the bundles of one backend, within limits."""
 
-    def __init__(self, backend: InferenceBackend, settings: ExplainerSettings, metrics: ExplainerMetrics) -> None:
+    def __init__(
+        self,
+        backend: InferenceBackend,
+        settings: ExplainerSettings,
+        metrics: ExplainerMetrics,
+        scorer: ScorerClient | None = None,
+    ) -> None:
+        """`scorer` is asked about references; without one, a search that names any is refused."""
         self._backend = backend
         self._settings = settings
         self._limits = Limits(settings.max_rows, settings.max_steps, settings.max_draws)
@@ -46,6 +60,7 @@ class Explainer:
         self._renderer = Renderer(settings.render_threads)
         self._pacing = Pacing()
         self._explaining = Explaining(self._renderer, self._pacing)
+        self._real = RealAudio(scorer)
         self._metrics = metrics
         metrics.watch(self._admission)
 
@@ -86,28 +101,37 @@ class Explainer:
 
         `room` is what the answer may take. `on_progress` is told each step.
 
-        Raises: InvalidArgument, ModelNotFound, ModelUnusable, UnknownFeatures before any work; TooManySearches;
-        ZeroGradient, FrozenGradient, WrongGradient, InconsistentModel, NonFiniteModel; NothingSearchedYet,
-        TimeoutError; InferenceUnavailable, InferenceFailed; ModelExchanged when other weights are served since the
-        search was planned.
+        Raises: InvalidArgument, ModelNotFound, ModelUnusable, UnknownFeatures, ReferenceUnusable, ScorerUnavailable
+        before any work; TooManySearches; ScorerUnavailable also when the rows to keep cannot be chosen; ZeroGradient,
+        FrozenGradient, WrongGradient, InconsistentModel, NonFiniteModel; NothingSearchedYet, TimeoutError;
+        InferenceUnavailable, InferenceFailed; ModelExchanged when other weights are served since the search was
+        planned.
         """
         end_s = math.inf if time_left_s is None else time.monotonic() + USABLE * time_left_s
         check_limits(request, self._limits)
         bundle = await self.model(request.model)
         plan = plan_search(request, bundle, self._limits)
         profile = _profile(bundle, artefacts)
-        row_bytes = _row_bytes(plan, artefacts, profile)
+        row_bytes = _most_kept(plan, _row_bytes(plan, artefacts, profile), request.keep_count)
         room.require(row_bytes, artefacts)
+        references = await self._real.find(request, plan)
+        plan = await self._real.aim(plan, references)
         served = self.serve(bundle)
         async with self._admission.slot():
             self._metrics.rows_in_flight.inc(len(plan.rows))
             try:
                 with tracing.span("search", _about(plan)) as span:
                     await self.check_gradients(plan, served)
-                    budget, first = self._budgets(end_s, plan, artefacts, row_bytes, room)
-                    outcome = await self._run(plan, served, budget, first, on_progress)
+                    budget, first = self._budgets(end_s, plan, artefacts, row_bytes, room, bool(request.keep_count))
+                    plan, outcome = await self._run(plan, served, budget, first, on_progress)
                     span.tell({"earwitness.stopped_by": outcome.stopped_by.value})
-                    found = await self._found(plan, outcome, artefacts, profile, served, Budget(end_s), room)
+                    layers = _layers(plan, references if request.keep_count else {})
+                    found = await self._found(plan, outcome, artefacts, profile, served, Budget(end_s), room, layers)
+                    if request.keep_count:
+                        kept = await self._real.nearest(
+                            plan, references, found.layer_activations, request, Budget(end_s)
+                        )
+                        found = _only(found, kept)
                 self._count_explanations(found)
                 return found
             finally:
@@ -129,8 +153,10 @@ class Explainer:
     async def check_gradients(self, plan: Plan, served: ServedBundle) -> None:
         """Raises: ZeroGradient, FrozenGradient, WrongGradient, InconsistentModel, NonFiniteModel when the plan's layers
         are unfit."""
+        climbed = {row.objective.layer for row in plan.rows if row.settings.optimiser.needs_gradient}
+        layers = tuple(layer for layer in plan.layers if layer.name in climbed)
         await self._probe.check(
-            plan.bundle, plan.layers, served.evaluate, served.classify, generation=self._backend.generation
+            plan.bundle, layers, served.evaluate, served.classify, generation=self._backend.generation
         )
 
     def serve(self, bundle: BundleMetadata) -> ServedBundle:
@@ -161,9 +187,11 @@ class Explainer:
         served: ServedBundle,
         budget: Budget,
         room: Room,
+        layers: Sequence[str] = (),
     ) -> Found:
-        layers, begun = [layer.name for layer in plan.layers], time.monotonic()
-        spectrograms, activations = await served.forward(outcome.latents, layers, budget)
+        """What the networks make of an outcome; with the activations of `layers`, by default those of objectives."""
+        begun = time.monotonic()
+        spectrograms, activations = await served.forward(outcome.latents, layers or _layers(plan, {}), budget)
         self._pacing.passed(plan.bundle.name, len(plan.rows), time.monotonic() - begun)
         row_bytes, backend = _row_bytes(plan, artefacts, profile), self._backend.description
         return Found(
@@ -179,35 +207,51 @@ class Explainer:
         self._renderer.close()
 
     def _budgets(
-        self, end_s: float, plan: Plan, artefacts: frozenset[Artefact], row_bytes: list[RowBytes], room: Room
+        self,
+        end_s: float,
+        plan: Plan,
+        artefacts: frozenset[Artefact],
+        row_bytes: list[RowBytes],
+        room: Room,
+        choosing: bool,
     ) -> tuple[Budget, Budget]:
-        """The search's share of the time until `end_s`, and its first step's."""
-        count, byte_count = len(plan.rows), sum(row.tensors for row in row_bytes)
+        """The search's share of the time until `end_s`, and its first step's; `row_bytes` are of the rows that come
+        back."""
+        count, byte_count = len(row_bytes), sum(row.tensors for row in row_bytes)
         if Artefact.TRAJECTORY in artefacts:
             byte_count += sum(row.artefacts[Artefact.TRAJECTORY] for row in row_bytes)
         rendering_s = self._renderer.expected_s(artefacts, count)
+        if choosing:
+            rendering_s += self._real.expected_s
         return self._pacing.search_budgets(
             end_s,
             plan.bundle.name,
             count,
             byte_count,
             rendering_s,
+            searched=len(plan.rows),
             whole=room.whole,
             loading=self._renderer.loads(artefacts),
         )  # fmt: skip
 
     async def _run(
         self, plan: Plan, served: ServedBundle, budget: Budget, first: Budget, on_progress: Callable[[Progress], None]
-    ) -> Outcome:
-        outcome: Outcome | None = None
-        async for event in search(plan, served.evaluate, budget, first=first):
-            if isinstance(event, Outcome):
-                outcome = event
-            else:
-                self._metrics.step(plan.bundle.name, event)
-                on_progress(event)
-        assert outcome is not None  # the last event of every search
-        return outcome
+    ) -> tuple[Plan, Outcome]:
+        """As `Searching.run`."""
+        name = plan.bundle.name
+
+        async def classify(latents: FloatArray, layers: Sequence[str], budget: Budget) -> Mapping[str, FloatArray]:
+            return (await served.forward(latents, layers, budget))[1]
+
+        return await Searching(plan, on_progress).run(
+            lambda moving: search(moving, served.evaluate, budget, first=first),
+            classify,
+            self._settings.max_batch,
+            budget,
+            first,
+            on_step=partial(self._metrics.step, name),
+            on_draws=partial(self._metrics.drawn, name),
+        )
 
 
 def _about(plan: Plan) -> dict[str, tracing.Value]:
@@ -237,3 +281,36 @@ def _profile(bundle: BundleMetadata, artefacts: frozenset[Artefact]) -> FeatureP
 
 def _row_bytes(plan: Plan, artefacts: frozenset[Artefact], profile: FeatureProfile | None) -> list[RowBytes]:
     return plan.row_bytes(artefacts, math.inf if profile is None else profile.frames_per_second)
+
+
+def _layers(plan: Plan, references: Mapping[Objective, Reference]) -> list[str]:
+    """The layers of the objectives and those that the references keep, in the bundle's order."""
+    named = {layer.name for layer in plan.layers}
+    named |= {layer.name for reference in references.values() for layer in reference.layers}
+    return [layer.name for layer in plan.bundle.layers if layer.name in named]
+
+
+def _most_kept(plan: Plan, row_bytes: list[RowBytes], keep_count: int) -> list[RowBytes]:
+    """What comes back at most, whichever rows are kept."""
+    if not keep_count:
+        return row_bytes
+    kept: list[RowBytes] = []
+    for rows in by_objective(plan.rows).values():
+        kept += sorted((row_bytes[row] for row in rows), key=lambda row: row.most, reverse=True)[:keep_count]
+    return kept
+
+
+def _only(found: Found, kept: Kept) -> Found:
+    """What was found of the rows that are kept."""
+    rows = list(kept.rows)
+    return replace(
+        found,
+        plan=take(found.plan, rows),
+        outcome=take(found.outcome, rows),
+        spectrograms=found.spectrograms[rows],
+        layer_activations={name: array[rows] for name, array in found.layer_activations.items()},
+        row_bytes=[found.row_bytes[row] for row in rows],
+        row_indices=kept.rows,
+        nearness=kept.places,
+        searched_count=len(found.plan.rows),
+    )

@@ -21,7 +21,8 @@ from earwitness.inference.backend import FloatArray
 class Found:
     """A search that is over: `spectrograms` [B, bands, frames] of the best latents and, by the name of each layer that
     some objective has, `layer_activations` [B, units]; `budget` is the time until the answer is to be there, `room`
-    what it may take and `row_bytes` what each row does."""
+    what it may take and `row_bytes` what each row does. Where rows were chosen, these B are some of the
+    `searched_count`: `row_indices` [B] say which, `nearness` [B] by what places."""
 
     plan: Plan
     outcome: Outcome
@@ -33,6 +34,9 @@ class Found:
     budget: Budget
     room: Room
     row_bytes: list[RowBytes]
+    row_indices: tuple[int, ...] = ()
+    nearness: tuple[float, ...] = ()
+    searched_count: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,8 @@ class Explanation:
     trajectory: Trajectory | None
     cut_short: bool
     left_out: frozenset[Artefact]
+    nearness: float | None = None
+    """Its mean place by nearness, where rows were chosen by it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +165,7 @@ def _explanation(found: Found, index: int, made: _Rendered, filling: Filling) ->
         picture = None
     held = {Artefact.TRAJECTORY: trajectory, Artefact.AUDIO: audio, Artefact.PICTURE: picture}
     return Explanation(
-        row_index=index,
+        row_index=found.row_indices[index] if found.row_indices else index,
         row=row,
         activation=float(outcome.activations[index]),
         best_step=int(outcome.best_steps[index]),
@@ -172,6 +178,7 @@ def _explanation(found: Found, index: int, made: _Rendered, filling: Filling) ->
         trajectory=trajectory,
         cut_short=made.cut_short,
         left_out=frozenset(each for each in found.artefacts if held[each] is None),
+        nearness=found.nearness[index] if found.nearness else None,
     )
 
 

@@ -24,6 +24,9 @@ class ExplainerMetrics:
         self._step_seconds = Histogram(
             "explainer_step_seconds", "Time of a search step of a batch.", model, buckets=BUCKETS_S, registry=registry
         )
+        self._draws = Counter(
+            "explainer_draws", "Latents drawn from the prior and classified.", model, registry=registry
+        )
         self._zero = Counter(
             "explainer_gradient_zero", "Row steps whose gradient was zero but for the prior.", model, registry=registry
         )
@@ -66,6 +69,10 @@ class ExplainerMetrics:
         self._row_steps.labels(model).inc(progress.row_count)
         self._step_seconds.labels(model).observe(progress.step_s)
         self._zero.labels(model).inc(progress.zero_gradient_count)
+
+    def drawn(self, model: str, count: int) -> None:
+        """Count latents that were drawn and classified."""
+        self._draws.labels(model).inc(count)
 
     def inference(self, model: str, role: Role, seconds: float, failure: str) -> None:
         """Count one call to a served model; `failure` is its reason, "" where it worked."""

@@ -41,6 +41,11 @@ class Objective:
         """The target as a weighted sum: one unit has the weight 1."""
         return self.target if isinstance(self.target, Direction) else Direction((self.target,), (1.0,))
 
+    def activations(self, layer: FloatArray) -> FloatArray:
+        """Its own [n] from all of its layer [n, units], float32."""
+        weights = np.asarray(self.direction.weights, np.float64)
+        return np.asarray((layer[:, list(self.direction.units)] * weights).sum(axis=1), np.float32)
+
     def __str__(self) -> str:
         units = self.direction.units
         return f"layer {self.layer!r} " + (f"unit {units[0]}" if len(units) == 1 else f"units {list(units)}")

@@ -55,14 +55,23 @@ class Pacing:
         self._passes_s[key] = max(seconds, FADES * self._passes_s.get(key, 0.0) + (1 - FADES) * seconds)
 
     def search_budgets(
-        self, end_s: float, model: str, rows: int, byte_count: int, rendering_s: float, *, whole: bool, loading: bool
+        self,
+        end_s: float,
+        model: str,
+        rows: int,
+        byte_count: int,
+        rendering_s: float,
+        *,
+        whole: bool,
+        loading: bool,
+        searched: int = 0,
     ) -> tuple[Budget, Budget]:
         """The search's share of the time until `end_s`, and what its first step may take: without one, nothing that
-        time is kept for comes about."""
+        time is kept for comes about. Of the rows that were `searched`, by default all, `rows` are handed over."""
         left_s = Budget(end_s).left_s()
         if left_s is None:
             return Budget(), Budget()
-        passes_s = self._passes_s.get((model, rows.bit_length()), 0.0)
+        passes_s = self._passes_s.get((model, (searched or rows).bit_length()), 0.0)
         handing_over_s = self.handing_over_s(left_s, rows, byte_count, whole=whole, loading=loading)
         after_s = min(handing_over_s + passes_s, MAX_RESERVED * left_s)
         rendering_s = min(rendering_s, MAX_RESERVED * (left_s - after_s))

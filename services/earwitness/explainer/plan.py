@@ -11,7 +11,7 @@ from earwitness.errors import InvalidArgument
 from earwitness.explainer.objective import Direction, Objective, unit_weights
 from earwitness.explainer.optimisers import first_latent
 from earwitness.explainer.recommended import recommended
-from earwitness.explainer.ways import Given, Settings, resolve
+from earwitness.explainer.ways import DEFAULTS, MAX_SEED, Given, OptimiserName, Settings, resolve
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer
 
@@ -105,6 +105,8 @@ class PlannedRow:
     settings: Settings
     stops: tuple[int, ...] = ()
     reference: str = ""
+    target: float | None = None
+    """The activation at which it stops; None where there is none, or as long as it is known as a quantile only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,12 +191,99 @@ def plan_search(search: Search, bundle: BundleMetadata, limits: Limits) -> Plan:
         reference = row.reference or search.reference
         own = row.settings is not None
         given = row.settings if own else search.settings
-        settings = resolve(given, recommended(bundle, objective), has_reference=bool(reference))
-        settings.check(
-            f"search.rows[{index}].settings" if own else "search.settings", limits.max_steps, limits.max_draws
-        )
-        rows.append(PlannedRow(row.seed, objective, settings, reference=reference))
+        default = recommended(bundle, objective)
+        if default is None and not bundle.has_gradient:
+            default = DEFAULTS[OptimiserName.DRAWS]
+        settings = resolve(given, default, has_reference=bool(reference))
+        field = f"search.rows[{index}].settings" if own else "search.settings"
+        require_gradient(settings, bundle, field)
+        settings.check(field, limits.max_steps, limits.max_draws)
+        target = settings.target
+        if target is not None and target.quantile and not reference:
+            raise InvalidArgument(
+                f"{field}.target.quantile", "is of what a reference keeps; give search.reference, or an activation"
+            )
+        aim = target.of(row.seed) if target is not None and not target.quantile else None
+        rows.append(PlannedRow(row.seed, objective, settings, reference=reference, target=aim))
+    _check_draws(search, rows)
+    _check_kept(search, rows)
     return plan_rows(rows, weights, bundle)
+
+
+def by_objective(rows: Sequence[PlannedRow]) -> dict[Objective, list[int]]:
+    """The places of the rows of each objective."""
+    found: dict[Objective, list[int]] = {}
+    for index, row in enumerate(rows):
+        found.setdefault(row.objective, []).append(index)
+    return found
+
+
+def drawn_rows(rows: Sequence[PlannedRow]) -> dict[tuple[Objective, int], list[int]]:
+    """The places of the rows that are chosen among draws, by objective and number of draws."""
+    found: dict[tuple[Objective, int], list[int]] = {}
+    for index, row in enumerate(rows):
+        if row.settings.optimiser is OptimiserName.DRAWS:
+            found.setdefault((row.objective, row.settings.draws), []).append(index)
+    return found
+
+
+def _check_draws(search: Search, rows: Sequence[PlannedRow]) -> None:
+    """Raises: InvalidArgument for fewer draws than rows, or draws beyond the last seed."""
+    groups = drawn_rows(rows)
+    for (objective, draws), of in groups.items():
+        if draws < len(of):
+            field = f"search.rows[{of[0]}].settings" if search.rows[of[0]].settings is not None else "search.settings"
+            raise InvalidArgument(
+                f"{field}.draws", f"got {draws} for the {len(of)} rows of {objective}; draw at least as many"
+            )
+    if groups:
+        first = min((row for of in groups.values() for row in of), key=lambda row: rows[row].seed)
+        most = max(draws for _, draws in groups)
+        if rows[first].seed > MAX_SEED - (most - 1):
+            raise InvalidArgument(
+                f"search.rows[{first}].seed",
+                f"got {rows[first].seed}, the first of {most} draws; the last is 2^63 - 1 at most",
+            )
+
+
+def _check_kept(search: Search, rows: Sequence[PlannedRow]) -> None:
+    """Raises: InvalidArgument for different references of one objective, or rows to keep that there are not."""
+    for field, got in {
+        "search.keep_count": search.keep_count,
+        "search.nearness.neighbour_count": search.nearness.neighbour_count,
+    }.items():
+        if got < 0:
+            raise InvalidArgument(field, f"got {got}; it must be at least 1, or 0 for the default")
+    for objective, of in by_objective(rows).items():
+        first = rows[of[0]].reference
+        for index in of:
+            if rows[index].reference != first:
+                raise InvalidArgument(
+                    f"search.rows[{index}].reference",
+                    f"is {rows[index].reference!r}, that of row {of[0]} is {first!r}: the rows of one objective have "
+                    "one reference together",
+                )
+        if search.keep_count and not first:
+            raise InvalidArgument(
+                "search.keep_count",
+                f"got {search.keep_count}, but {objective} has no reference whose excerpts rows could be near to; give "
+                "search.reference, of its top or bottom rows",
+            )
+        if search.keep_count > len(of):
+            raise InvalidArgument(
+                "search.keep_count",
+                f"got {search.keep_count} of the {len(of)} rows of {objective}; search more rows, or keep fewer",
+            )
+
+
+def require_gradient(settings: Settings, bundle: BundleMetadata, field: str) -> None:
+    """Raises: InvalidArgument where the way at `field` needs a gradient that the bundle does not have."""
+    if settings.optimiser.needs_gradient and not bundle.has_gradient:
+        raise InvalidArgument(
+            f"{field}.optimiser",
+            f"got {settings.optimiser.value}; models/{bundle.name} has no search graph and so no gradient: take "
+            "OPTIMISER_WALK or OPTIMISER_DRAWS",
+        )
 
 
 def plan_rows(rows: Sequence[PlannedRow], weights: Sequence[FloatArray], bundle: BundleMetadata) -> Plan:

@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry
 
 from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.metrics import ExplainerMetrics
+from earwitness.explainer.scorer_client import ScorerClient
 from earwitness.explainer.servicer import ExplainerServicer
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.sweep.migration import SCHEMA
-from earwitness.explainer.sweep.ranking import ScorerRanker
 from earwitness.explainer.sweep.servicer import OperationsServicer
 from earwitness.explainer.sweep.store import SweepStore
 from earwitness.explainer.sweep.sweeps import Sweeps
@@ -49,12 +49,13 @@ async def build_server(settings: ExplainerSettings, backend: InferenceBackend | 
     server.on_stop(partial(asyncio.to_thread, database.close))
     await asyncio.to_thread(SCHEMA.prepare, database)
     metrics = ExplainerMetrics(server.registry)
-    explainer = Explainer(backend, settings, metrics)
-    server.on_stop(explainer.close)
-    ranker = None
+    scorer = None
     if settings.scorer_address:
-        ranker = ScorerRanker(settings.scorer_address, token_file=settings.scorer_token_file, tls=settings.scorer_tls)
-    sweeps = Sweeps(explainer, SweepStore(database, settings.sweep_lease_s), settings, ranker, metrics)
+        scorer = ScorerClient(settings.scorer_address, token_file=settings.scorer_token_file, tls=settings.scorer_tls)
+        server.on_stop(scorer.close)
+    explainer = Explainer(backend, settings, metrics, scorer)
+    server.on_stop(explainer.close)
+    sweeps = Sweeps(explainer, SweepStore(database, settings.sweep_lease_s), settings, scorer, metrics)
     server.on_start(sweeps.start)
     server.on_drain(sweeps.drain)
     server.on_stop(sweeps.close)

@@ -56,6 +56,8 @@ class Outcome:
     diverged_steps: tuple[int | None, ...]
     row_step_count: int
     duration_s: float
+    evaluation_count: int = 0
+    """Latents that were evaluated."""
 
 
 class SearchState:
@@ -153,6 +155,7 @@ class SearchState:
             diverged_steps=self.diverged_steps(),
             row_step_count=self.row_step_count,
             duration_s=duration_s,
+            evaluation_count=int(self._iterates.sum()),
         )
 
     def curves(self, first_step: int) -> FloatArray:

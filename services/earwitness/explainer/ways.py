@@ -12,6 +12,7 @@ from earwitness.errors import InvalidArgument
 MAX_LEARNING_RATE = 10.0
 MAX_PRIOR_WEIGHT = 1000.0
 MAX_START_DRAWS = 64
+MAX_SEED = 2**63 - 1
 GOLDEN = (math.sqrt(5) - 1) / 2
 """Multiples of it are the most evenly spread fractions there are, however many are taken."""
 

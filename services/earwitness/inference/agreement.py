@@ -56,10 +56,13 @@ def require_agreement(bundle: BundleMetadata, layer: Layer, searched: FloatArray
 
 
 async def ask_agreement(backend: InferenceBackend, bundle: BundleMetadata, layers: list[Layer]) -> None:
-    """Ask the three models of `bundle` at a few latents whether they fit each other at these layers.
+    """Ask the three models of `bundle` at a few latents whether they fit each other at these layers; without a search
+    graph there is nothing to hold them against.
 
     Raises: InconsistentModel; as `InferenceBackend.infer`.
     """
+    if not bundle.has_gradient:
+        return
     latents = np.random.default_rng(SEED).standard_normal((POINTS, bundle.latent_size)).astype(np.float32)
     generator, classifier, search = (bundle.served_name(role) for role in ("generator", "classifier", "search"))
     identity = bundle.weights_sha256

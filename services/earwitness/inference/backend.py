@@ -70,7 +70,7 @@ class InferenceFailed(Internal):
 
 
 class InferenceBackend(Protocol):
-    """Runs the three models of each bundle; all calls are asyncio and cancellable."""
+    """Runs the models of each bundle; all calls are asyncio and cancellable."""
 
     @property
     def description(self) -> str:
@@ -82,7 +82,7 @@ class InferenceBackend(Protocol):
         about a model beyond what it says of itself is to be found out again."""
 
     async def bundles(self) -> Sequence[BundleMetadata]:
-        """Every ready bundle (all three of its models are ready), sorted by name.
+        """Every ready bundle (all of its models are ready), sorted by name.
 
         Raises: InferenceUnavailable.
         """

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from earwitness.inference.metadata import ROLES, BundleMetadata, bundle_name, find_bundles, warn_once
+from earwitness.inference.metadata import BundleMetadata, bundle_name, find_bundles, warn_once
 from earwitness.inference.repository import ServedModel, parameters_of, read_contents
 
 STAMP = "`earwitness stamp` writes them"
@@ -29,7 +29,7 @@ class Inventory:
     def digest(self, served_name: str) -> str | None:
         """The SHA-256 that the file of a served model must have; None where nothing tells of it."""
         for bundle in self.bundles:
-            for role in ROLES:
+            for role in bundle.roles:
                 if bundle.served_name(role) == served_name and bundle.model_sha256 is not None:
                     return bundle.model_sha256[role]
         return None
@@ -66,7 +66,7 @@ def take_inventory(repository: Path) -> Inventory:
 def wrong_files(bundle: BundleMetadata, models: Mapping[str, ServedModel]) -> list[str]:
     """What is wrong with the files of a bundle among `models`, in words."""
     wrong = []
-    for role in ROLES:
+    for role in bundle.roles:
         model = models[bundle.served_name(role)]
         if bundle.model_sha256 is None:
             wrong += _loading_fails(model)

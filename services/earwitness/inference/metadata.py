@@ -22,6 +22,8 @@ BUNDLE_PARAMETER = "earwitness"
 SCHEMA_VERSION = 1
 Role = Literal["generator", "classifier", "search"]
 ROLES: tuple[Role, ...] = ("generator", "classifier", "search")
+FORWARD_ROLES: tuple[Role, ...] = ("generator", "classifier")
+"""Those of a bundle without a search graph."""
 LayerKind = Literal["dense", "conv", "output"]
 LAYER_KINDS: tuple[LayerKind, ...] = get_args(LayerKind)
 
@@ -56,8 +58,9 @@ class BundleMetadata:
     `features` is the feature profile's `to_dict()`; `spectrogram_shape` is (bands, frames) of the classifier's input
     without batch and channel. `weights_sha256` covers all weights of the bundle and is the model's identity;
     `model_sha256` are the digests of its three files model.onnx, by which these can be told from any others. Bundles
-    that were exported before there were such digests have none (None). `recommendations`, one for a unit and sense at
-    most, are the settings that were found to explain it well.
+    that were exported before there were such digests have none (None). Without `has_gradient` it has no search graph,
+    and says so: one that is missing where it should be is never taken for none. `recommendations`, one for a unit and
+    sense at most, are the settings that were found to explain it well.
     """
 
     name: str
@@ -71,6 +74,7 @@ class BundleMetadata:
     weights_sha256: str
     model_sha256: Mapping[str, str] | None = None
     recommendations: tuple[Recommendation, ...] = ()
+    has_gradient: bool = True
 
     @property
     def unit_count(self) -> int:
@@ -82,8 +86,13 @@ class BundleMetadata:
         """The layer of the logits."""
         return next(layer for layer in self.layers if layer.kind == "output")
 
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Those that its models play."""
+        return ROLES if self.has_gradient else FORWARD_ROLES
+
     def served_name(self, role: Role) -> str:
-        """Triton's name of one of the bundle's three models, e.g. `svd_r1_search`."""
+        """Triton's name of one of the bundle's models, e.g. `svd_r1_search`."""
         return f"{self.name.replace('-', '_')}_{role}"
 
     def to_parameters(self, role: Role) -> dict[str, str]:
@@ -93,6 +102,8 @@ class BundleMetadata:
             del body["model_sha256"]
         if not self.recommendations:
             del body["recommendations"]
+        if self.has_gradient:  # as every bundle had before there were others
+            del body["has_gradient"]
         return {BUNDLE_PARAMETER: json.dumps(body, sort_keys=True)}
 
     @classmethod
@@ -121,6 +132,7 @@ class BundleMetadata:
                 weights_sha256=body["weights_sha256"],
                 model_sha256=body.get("model_sha256"),
                 recommendations=tuple(Recommendation(**each) for each in body.get("recommendations", ())),
+                has_gradient=body.get("has_gradient", True),
             )
         except (KeyError, TypeError, ValueError) as err:
             if isinstance(err, MetadataError):
@@ -158,11 +170,12 @@ def _check(bundle: BundleMetadata) -> None:
         require(isinstance(text, str) and bool(text or field == "training_data"), field, text, "text")
     for field in ("latent_size", "sample_rate_hz"):
         require(_positive(getattr(bundle, field)), field, getattr(bundle, field), "a whole number from 1 up")
+    require(isinstance(bundle.has_gradient, bool), "has_gradient", bundle.has_gradient, "true or false")
     digests = bundle.model_sha256
     fits = digests is None or (
-        isinstance(digests, Mapping) and {*digests} == {*ROLES} and all(map(_digest, digests.values()))
+        isinstance(digests, Mapping) and {*digests} == {*bundle.roles} and all(map(_digest, digests.values()))
     )
-    require(fits, "model_sha256", digests, f"a SHA-256 in lower-case hex for each of {', '.join(ROLES)}")
+    require(fits, "model_sha256", digests, f"a SHA-256 in lower-case hex for each of {', '.join(bundle.roles)}")
     shape = bundle.spectrogram_shape
     require(len(shape) == 2 and all(map(_positive, shape)), "spectrogram_shape", shape, "bands and frames, from 1 up")
     require(isinstance(bundle.features, Mapping), "features", bundle.features, "the parameters of a feature profile")
@@ -219,7 +232,7 @@ class Bundles:
 
 
 def find_bundles(parameters: Mapping[str, Mapping[str, str]], unready: Mapping[str, str] | None = None) -> Bundles:
-    """The bundles whose three models are all among the served models.
+    """The bundles whose models, three or without a search graph two, are all among the served models.
 
     `parameters` maps each served model's name to its config.pbtxt parameters, `unready` the names of those that are
     there and cannot be run to the reason. Models that are not of earwitness are passed over; a bundle whose models are
@@ -235,10 +248,11 @@ def find_bundles(parameters: Mapping[str, Mapping[str, str]], unready: Mapping[s
                 left_out[bundle_name(served_name)] = f"model {served_name}: {err}"
     usable = {}
     for bundle in described.values():
-        missing = [bundle.served_name(role) for role in ROLES if bundle.served_name(role) not in described]
+        missing = [bundle.served_name(role) for role in bundle.roles if bundle.served_name(role) not in described]
         members = [described[bundle.served_name(role)] for role in ROLES if bundle.served_name(role) in described]
         if missing:
-            left_out.setdefault(bundle.name, f"{' and '.join(missing)} cannot be run, or there is none")
+            none = "; a bundle without one says so (has_gradient)" if missing == [bundle.served_name("search")] else ""
+            left_out.setdefault(bundle.name, f"{' and '.join(missing)} cannot be run, or there is none{none}")
         elif any(member != bundle for member in members) and all(
             replace(member, recommendations=()) == replace(bundle, recommendations=()) for member in members
         ):
@@ -247,7 +261,10 @@ def find_bundles(parameters: Mapping[str, Mapping[str, str]], unready: Mapping[s
             left_out[bundle.name] = "its models were exported from different weights; export the model again"
         elif any(member != bundle for member in members):
             left_out[bundle.name] = "its models were written by different exports; export the model again"
-        else:
+        elif len(members) > len(bundle.roles):
+            extra = bundle.served_name("search")
+            left_out[bundle.name] = f"{extra} is there, but the bundle says that it has none; take it away"
+        elif bundle.name not in left_out:
             usable[bundle.name] = bundle
     for name, why in left_out.items():
         warn_once(f"models/{name} is left out: {why}")

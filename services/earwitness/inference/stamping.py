@@ -15,7 +15,7 @@ from tritonclient.grpc import model_config_pb2
 from earwitness.inference.agreement import POINTS, require_agreement, signs
 from earwitness.inference.backend import InconsistentModel
 from earwitness.inference.integrity import file_sha256, mismatch
-from earwitness.inference.metadata import BUNDLE_PARAMETER, ROLES, BundleMetadata, MetadataError, find_bundles
+from earwitness.inference.metadata import BUNDLE_PARAMETER, BundleMetadata, MetadataError, find_bundles
 from earwitness.inference.repository import RepositoryError, ServedModel, parameters_of, read_config, read_contents
 from earwitness.inference.session import OnnxSession, SessionSettings
 
@@ -60,11 +60,11 @@ def config_text(config: model_config_pb2.ModelConfig) -> str:
 
 
 def _stamp(bundle: BundleMetadata, models: Mapping[str, ServedModel]) -> Stamped:
-    files = {role: models[bundle.served_name(role)].model_file for role in ROLES}
+    files = {role: models[bundle.served_name(role)].model_file for role in bundle.roles}
     try:
         digests: dict[str, str] = {role: file_sha256(file) for role, file in files.items()}
-        known = [_digests(models[bundle.served_name(role)].parameters) for role in ROLES]
-        for role in ROLES:
+        known = [_digests(models[bundle.served_name(role)].parameters) for role in bundle.roles]
+        for role in bundle.roles:
             for each in known:
                 if each is not None and each[role] != digests[role]:
                     raise RepositoryError(mismatch(files[role], each[role], digests[role]))
@@ -84,7 +84,7 @@ def write_configurations(bundle: BundleMetadata, models: Mapping[str, ServedMode
     Raises: RepositoryError; OSError.
     """
     texts = {}
-    for role in ROLES:
+    for role in bundle.roles:
         folder = models[bundle.served_name(role)].model_file.parents[1]
         config = read_config(folder)
         bound_queue(config)
@@ -108,10 +108,10 @@ def _require_agreement(bundle: BundleMetadata, models: Mapping[str, ServedModel]
     """Raises: RepositoryError for models that cannot be run, or that contradict each other."""
     latents = np.random.default_rng(0).standard_normal((POINTS, bundle.latent_size)).astype(np.float32)
     try:
-        sessions = {role: _session(models[bundle.served_name(role)]) for role in ROLES}
+        sessions = {role: _session(models[bundle.served_name(role)]) for role in bundle.roles}
         made = sessions["generator"].run({"z": latents}, ["spectrogram"])
         units = sessions["classifier"].run(made, [layer.name for layer in bundle.layers])
-        for layer in bundle.layers:
+        for layer in bundle.layers if bundle.has_gradient else ():
             inputs = {
                 "z": latents,
                 "unit_weights": signs(bundle, layer),

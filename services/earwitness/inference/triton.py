@@ -78,7 +78,7 @@ class TritonBackend:
         return self._generation
 
     async def bundles(self) -> Sequence[BundleMetadata]:
-        """Every bundle whose three models the server has ready, sorted by name.
+        """Every bundle whose models the server has ready, sorted by name.
 
         Raises: InferenceUnavailable.
         """

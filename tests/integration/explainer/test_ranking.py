@@ -6,15 +6,12 @@ import pytest
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.errors import ReferenceUnusable, ScorerUnavailable
-from earwitness.explainer.objective import Objective, Sense
-from earwitness.explainer.sweep.ranking import ScorerRanker, Source
+from earwitness.explainer.scorer_client import ScorerClient
 from tests.integration.scorer.running import running
 
-SOURCE = Source("svd-r1", "ab" * 32, "fc9")
 
-
-async def ask(ranker: ScorerRanker) -> None:
-    await ranker.check("references/nothing", SOURCE, Objective("fc9", 0, Sense.MAXIMISE), "reference")
+async def ask(ranker: ScorerClient) -> None:
+    await ranker.find("references/nothing", "reference")
 
 
 async def test_a_token_that_was_changed_is_used(tmp_path: Path) -> None:
@@ -22,7 +19,7 @@ async def test_a_token_that_was_changed_is_used(tmp_path: Path) -> None:
     accepted.write_text("first explain explainer\n")
     own.write_text("first\n")
     async with running(tmp_path, token_file=accepted) as scorer:
-        ranker = ScorerRanker(f"127.0.0.1:{scorer.port}", token_file=own)
+        ranker = ScorerClient(f"127.0.0.1:{scorer.port}", token_file=own)
         with pytest.raises(InvalidArgument, match="does not exist"):  # which it says to those it lets in
             await ask(ranker)
         accepted.write_text("another explain explainer\n")
@@ -36,7 +33,7 @@ async def test_a_token_that_was_changed_is_used(tmp_path: Path) -> None:
 
 async def test_a_scorer_with_too_many_calls_is_asked_again_later(tmp_path: Path) -> None:
     async with running(tmp_path, caller_rpcs_per_s=0.001, caller_burst_rpcs=1) as scorer:
-        ranker = ScorerRanker(f"127.0.0.1:{scorer.port}")
+        ranker = ScorerClient(f"127.0.0.1:{scorer.port}")
         with pytest.raises(InvalidArgument):
             await ask(ranker)
         with pytest.raises(ScorerUnavailable, match="try again"):

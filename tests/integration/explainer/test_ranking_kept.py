@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from earwitness.explainer.sweep.ranking import ScorerRanker
+from earwitness.explainer.scorer_client import ScorerClient
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.scorer.v1 import scorer_pb2
 from tests.helpers.tiny_bundle import TinyBundle
@@ -48,13 +48,14 @@ async def delete(scorer: scorers.Running) -> None:
 
 def then(monkeypatch: pytest.MonkeyPatch, disturb: Callable[[], Awaitable[Any]]) -> None:
     """Let something happen when the references were found right."""
-    check = ScorerRanker.check
+    find = ScorerClient.find
 
-    async def and_then(ranker: ScorerRanker, *of: Any) -> None:
-        await check(ranker, *of)
+    async def and_then(scorer: ScorerClient, *of: Any) -> Any:
+        found = await find(scorer, *of)
         await disturb()
+        return found
 
-    monkeypatch.setattr(ScorerRanker, "check", and_then)
+    monkeypatch.setattr(ScorerClient, "find", and_then)
 
 
 async def test_a_reference_that_goes_meanwhile(
@@ -76,16 +77,16 @@ async def test_a_scorer_that_goes_meanwhile_is_asked_again(
     """All objectives are ranked or none is."""
     async with ranked(tiny, tmp_path) as (_, sweeping, sweep_id):
         before = (await sweeping.get(sweep_id)).rankings
-        rank, away = ScorerRanker.rank, iter([False, True])
+        rank, away = ScorerClient.rank, iter([False, True])
 
-        async def fails(ranker: ScorerRanker, *of: Any) -> Any:
+        async def fails(ranker: ScorerClient, *of: Any) -> Any:
             if next(away, False):
                 await ranker._scorer.close()
                 ranker._scorer = type(ranker)("127.0.0.1:1")._scorer
             return await rank(ranker, *of)
 
         with monkeypatch.context() as patched:
-            patched.setattr(ScorerRanker, "rank", fails)
+            patched.setattr(ScorerClient, "rank", fails)
             request = pb.RankSweepRequest(name=f"sweeps/{sweep_id}", references=[REFERENCE, f"{REFERENCE}/versions/1"])
             refused = await failure(sweeping.explainer.RankSweep(request))
         assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "SCORER_UNAVAILABLE")

@@ -143,3 +143,25 @@ def test_nothing_usable_is_refused_with_the_reason(tmp_path: Path) -> None:
     cut(tmp_path / "models")
     with pytest.raises(RepositoryError, match=r"holds no model that can be used \(models/tiny: .*tiny_search/1"):
         link_models(tmp_path / "models", tmp_path / "view")
+
+
+async def test_a_bundle_without_a_search_graph_is_served(tmp_path: Path, caplog) -> None:
+    bundle = write_tiny_bundle(tmp_path, gradient=False)
+    inventory = take_inventory(tmp_path)
+    assert (inventory.bundles, inventory.left_out, caplog.records) == ((bundle.metadata,), {}, [])
+    backend = LocalBackend(tmp_path)
+    z = np.ones((2, 6), np.float32)
+    found = await backend.infer("tiny_generator", {"z": z}, ["spectrogram"])
+    np.testing.assert_allclose(found["spectrogram"], bundle.spectrogram(z), rtol=1e-4, atol=1e-4)
+    await backend.close()
+    model_file(tmp_path, "classifier").write_bytes(b"")
+    assert "is not the file that was exported" in take_inventory(tmp_path).left_out["tiny"]
+
+
+@pytest.mark.parametrize("digests", [True, False])
+def test_a_search_graph_that_was_deleted_is_damage(tmp_path: Path, digests: bool) -> None:
+    write_tiny_bundle(tmp_path, digests=digests)
+    shutil.rmtree(tmp_path / "tiny_search")
+    inventory = take_inventory(tmp_path)
+    assert inventory.bundles == ()
+    assert "tiny_search cannot be run, or there is none" in inventory.left_out["tiny"]

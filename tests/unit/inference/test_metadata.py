@@ -146,3 +146,45 @@ def test_a_malformed_model_is_logged_and_left_out(metadata, caplog):
     models[metadata.served_name("search")] = {BUNDLE_PARAMETER: "{"}
     assert complete_bundles(models) == ()
     assert "models/tiny-one is left out: model tiny_one_search: parameter" in caplog.text
+
+
+@pytest.fixture
+def without(tmp_path: Path) -> BundleMetadata:
+    """A bundle that has no search graph, and says so."""
+    return write_tiny_bundle(tmp_path / "without", "tiny-one", gradient=False).metadata
+
+
+def test_a_bundle_without_a_search_graph_says_so(metadata, without):
+    models = {without.served_name(role): without.to_parameters(role) for role in without.roles}
+    assert [*models] == ["tiny_one_generator", "tiny_one_classifier"]
+    assert complete_bundles(models) == (without,)
+    assert without.model_sha256.keys() == {"generator", "classifier"}
+    assert "has_gradient" not in metadata.to_parameters("search")[BUNDLE_PARAMETER], "as it always was"
+
+
+def test_a_search_graph_that_is_missing_is_never_taken_for_none(metadata):
+    models = served(metadata)
+    del models["tiny_one_search"]
+    found = find_bundles(models)
+    assert not found.usable
+    assert found.left_out == {
+        "tiny-one": "tiny_one_search cannot be run, or there is none; a bundle without one says so (has_gradient)"
+    }
+
+
+def test_a_search_graph_beside_a_bundle_that_has_none_is_told_of(metadata, without):
+    own = {name: without.to_parameters("search") for name in served(metadata)}
+    assert "but the bundle says that it has none" in find_bundles(own).left_out["tiny-one"]
+    left = served(without) | {"tiny_one_search": metadata.to_parameters("search")}
+    found = find_bundles(left)
+    assert (found.usable, [*found.left_out]) == ((), ["tiny-one"])
+    forward = {without.served_name(role): without.to_parameters(role) for role in without.roles}
+    unready = find_bundles(forward, {"tiny_one_search": "cut off"})
+    assert (unready.usable, unready.left_out) == ((), {"tiny-one": "tiny_one_search: cut off"})
+
+
+@pytest.mark.parametrize("said", ["no", 0, None])
+def test_whether_there_is_a_gradient_is_true_or_false(metadata, said):
+    body = json.loads(metadata.to_parameters("search")[BUNDLE_PARAMETER]) | {"has_gradient": said}
+    with pytest.raises(MetadataError, match="has_gradient is"):
+        BundleMetadata.from_parameters({BUNDLE_PARAMETER: json.dumps(body)})

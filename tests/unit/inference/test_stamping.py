@@ -87,3 +87,14 @@ def test_the_shipped_models_are_those_that_were_exported_and_up_to_date(tmp_path
         shutil.copy(folder / "config.pbtxt", tmp_path / folder.name)
         (tmp_path / folder.name / "1").symlink_to(folder / "1")
     assert [(each.changed, each.refused) for each in stamp(tmp_path)] == [(False, "")] * 4
+
+
+def test_a_bundle_without_a_search_graph_is_stamped(tmp_path: Path) -> None:
+    today = write_tiny_bundle(tmp_path / "today", gradient=False)
+    write_tiny_bundle(tmp_path / "old", gradient=False, digests=False)
+    assert stamp(tmp_path / "old") == [Stamped("tiny", changed=True)]
+    assert take_inventory(tmp_path / "old").bundles == (today.metadata,)
+    assert stamp(tmp_path / "old") == [Stamped("tiny", changed=False)]
+    flip_a_bit(tmp_path / "old/tiny_classifier/1/model.onnx")
+    (refused,) = stamp(tmp_path / "old")
+    assert "is not the file that was exported" in refused.refused

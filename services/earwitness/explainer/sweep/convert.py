@@ -7,6 +7,7 @@ from google.rpc import status_pb2
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer import convert
+from earwitness.explainer.sweep.rankings import How
 from earwitness.explainer.sweep.record import State, SweepRecord
 from earwitness.explainer.sweep.results import Rows, Tensors
 from earwitness.explainer.sweep.store import StoredResult
@@ -48,6 +49,8 @@ def canonical(message: pb.Sweep) -> bytes:
         first_seed=message.first_seed,
         grid=message.grid if message.HasField("grid") else None,
         settings_list=message.settings_list if message.HasField("settings_list") else None,
+        keep_count=message.keep_count,
+        criterion=message.criterion if message.HasField("criterion") else None,
     )
     return asked.SerializeToString(deterministic=True)
 
@@ -89,7 +92,14 @@ def sweep_request(message: pb.Sweep) -> SweepRequest:
         plan=_grid(message.grid) if message.HasField("grid") else _settings(message.settings_list),
         seed_count=message.seed_count,
         first_seed=message.first_seed,
+        keep_count=message.keep_count,
     )
+
+
+def how(message: pb.Sweep) -> How:
+    """How its results are ranked."""
+    kept = 0 if message.keep_count == message.seed_count else message.keep_count
+    return How(message.criterion, kept)
 
 
 def metadata(record: SweepRecord) -> pb.SweepMetadata:

@@ -185,7 +185,8 @@ class SweepQueue:
         async def rank() -> None:
             names = [each.reference for each in layout.request.objectives]
             if any(names):
-                await self._rankings.rank_at_the_end(record, layout, names)
+                how = convert.how(pb.Sweep.FromString(record.request))
+                await self._rankings.rank_at_the_end(record, layout, names, how)
 
         return SweepRunner(
             self._store,

@@ -2,85 +2,152 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from earwitness.errors import EarwitnessError, InvalidArgument
 from earwitness.explainer.errors import NoScorer, ResultNotDone
+from earwitness.explainer.nearest import mean_places, nearest
+from earwitness.explainer.plan import Nearness
+from earwitness.explainer.real import check_nearness, check_width, columns_of
+from earwitness.explainer.reference import Reference, Source
+from earwitness.explainer.scorer_client import MAX_ACTIVATION_BYTES, ScorerClient
 from earwitness.explainer.sweep.layout import Layout
-from earwitness.explainer.sweep.ranking import MAX_RANK_BYTES, Ranker, Source
 from earwitness.explainer.sweep.record import SweepRecord
 from earwitness.explainer.sweep.results import Tensors
-from earwitness.explainer.sweep.store import SweepStore
+from earwitness.explainer.sweep.store import StoredResult, SweepStore
 from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata
+from earwitness.scorer.v1 import scorer_pb2
 
+Activations = Callable[[SweepRecord, FloatArray, Sequence[str]], Awaitable[Mapping[str, FloatArray]]]
+"""The activations [n, units] of layers for latents [n, Z], by the model of a sweep as it was swept.
+
+Results hold those of their objective's layer alone: what else a reference keeps is made again from their latents,
+so that a sweep can be ranked against references that were built after it, and takes no room for those that never are.
+"""
 _logger = logging.getLogger(__name__)
 
 
-def check_rank_size(layout: Layout, bundle: BundleMetadata) -> None:
-    """Refuse a sweep that could not be ranked when it is over. Raises: InvalidArgument."""
+@dataclass(frozen=True, eq=False)
+class How:
+    """What results are ranked by, and how many of each one's rows, 0 for all of them."""
+
+    criterion: scorer_pb2.Criterion
+    keep_count: int = 0
+
+    @property
+    def over_layers(self) -> bool:
+        """Whether the scorer needs every layer that a reference keeps."""
+        return self.criterion.WhichOneof("kind") is not None
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether activations are needed that results do not hold."""
+        return self.over_layers or self.keep_count > 0
+
+    def check(self, reference: Reference, bundle: BundleMetadata | None, seed_count: int, field: str) -> None:
+        """`bundle` is known where it `needs_model`.
+
+        Raises: InvalidArgument, ReferenceUnusable where the reference at `field` does not do for it.
+        """
+        if bundle is not None:
+            reference.require_model(bundle, field)
+        kind = self.criterion.WhichOneof("kind")
+        if kind == "layer_distance":
+            layers = self.criterion.layer_distance.layers
+            if not layers:
+                raise InvalidArgument("criterion.layer_distance.layers", "got none; name one that the reference keeps")
+            reference.require_layers(layers, "criterion.layer_distance.layers")
+        if kind == "layer_nearness":
+            reference.require_rows(field, "a criterion of nearness")
+            near = self.criterion.layer_nearness
+            check_nearness(reference, Nearness(tuple(near.layers), near.neighbour_count), "criterion.layer_nearness")
+        if self.keep_count:
+            reference.require_rows(field, "keep_count")
+            check_width(reference, seed_count, field)
+
+
+def check_rank_size(layout: Layout, references: Mapping[int, Reference], how: How, field: str) -> None:
+    """Refuse a sweep that could not be ranked when it is over; `references` are by objective, `field`, with {}, names
+    each. Raises: InvalidArgument."""
     request = layout.request
-    widths = {layer.name: layer.unit_count for layer in bundle.layers}
-    for index, each in enumerate(request.objectives):
-        units = 1 if each.unit is not None else widths[each.objective.layer]
-        settings = len(request.settings)
-        byte_count = settings * request.seed_count * units * np.dtype(np.float32).itemsize
-        if each.reference and byte_count > MAX_RANK_BYTES:
+    for index, reference in references.items():
+        each = request.objectives[index]
+        own = reference.layer_columns
+        units = reference.width if how.over_layers else 1 if each.unit is not None else own.stop - own.start
+        settings, rows = len(request.settings), how.keep_count or request.seed_count
+        byte_count = settings * rows * units * np.dtype(np.float32).itemsize
+        if byte_count > MAX_ACTIVATION_BYTES:
+            said = f"{rows} {'rows kept' if how.keep_count else 'seeds'}"
             raise InvalidArgument(
-                f"sweep.objectives[{index}].reference",
-                f"{settings} settings × {request.seed_count} seeds × {units} units to compare are {byte_count} bytes "
-                f"of activations; a ranking takes at most {MAX_RANK_BYTES}: take fewer seeds or settings, or compare "
-                "one unit",
+                field.format(index),
+                f"{settings} settings × {said} × {units} units to compare are {byte_count} bytes of activations; a "
+                f"ranking takes at most {MAX_ACTIVATION_BYTES}: take fewer seeds or settings, or compare one unit",
             )
 
 
 class Rankings:
-    """Rankings of the sweeps in `store`, made by `ranker`; None where the explainer knows no scorer."""
+    """Rankings of the sweeps in `store`, made by `scorer`; None where the explainer knows none."""
 
-    def __init__(self, store: SweepStore, ranker: Ranker | None) -> None:
+    def __init__(self, store: SweepStore, scorer: ScorerClient | None, activations: Activations) -> None:
         self._store = store
-        self._ranker = ranker
+        self._scorer = scorer
+        self._activations = activations
 
-    def require_scorer(self) -> Ranker:
+    def require_scorer(self) -> ScorerClient:
         """Who ranks. Raises: NoScorer."""
-        if self._ranker is None:
+        if self._scorer is None:
             raise NoScorer()
-        return self._ranker
-
-    async def close(self) -> None:
-        """Release connections."""
-        if self._ranker is not None:
-            await self._ranker.close()
+        return self._scorer
 
     async def check(
-        self, model: str, weights_sha256: str, layout: Layout, references: Sequence[str], field: str
-    ) -> None:
-        """Refuse references, one for each objective or "", that do not fit it; `field`, with {}, names each.
+        self,
+        model: str,
+        weights_sha256: str,
+        layout: Layout,
+        references: Sequence[str],
+        how: How,
+        field: str,
+        bundle: BundleMetadata | None,
+    ) -> Mapping[int, Reference]:
+        """Refuse references, one for each objective or "", that do not fit it; `field`, with {}, names each. Those that
+        do, by objective. `bundle` is the model's where `how` needs it.
 
-        Raises: InvalidArgument; as `Ranker.check`.
+        Raises: InvalidArgument, ReferenceUnusable, ScorerUnavailable.
         """
+        found: dict[int, Reference] = {}
         for index, (each, name) in enumerate(zip(layout.request.objectives, references, strict=True)):
             if name:
                 path = field.format(index)
-                if self._ranker is None:
+                if self._scorer is None:
                     raise InvalidArgument(path, f"is {name!r}, but {NoScorer()}")
+                reference = await self._scorer.find(name, path)
                 source = Source(model, weights_sha256, each.objective.layer)
-                await self._ranker.check(name, source, each.objective, path)
+                reference.require(source, each.objective, path)
+                how.check(reference, bundle, layout.request.seed_count, path)
+                found[index] = reference
+        check_rank_size(layout, found, how, field)
+        return found
 
-    async def rank(self, record: SweepRecord, layout: Layout, references: Sequence[str]) -> None:
+    async def rank(self, record: SweepRecord, layout: Layout, references: Sequence[str], how: How) -> None:
         """Rank each objective that has a reference: all of them, or nothing that is stored changes.
 
-        Raises: ResultNotDone; SweepNotFound; as `Ranker.rank`.
+        Raises: ResultNotDone; SweepNotFound; ModelChanged; InvalidArgument, NotFound, ReferenceUnusable,
+        ScorerUnavailable; InferenceUnavailable.
         """
         ranked = {
-            index: await self._ranking(record, layout, index, name) for index, name in enumerate(references) if name
+            index: await self._ranking(record, layout, index, name, how)
+            for index, name in enumerate(references)
+            if name
         }
         await self._store_rankings(record, ranked)
 
-    async def rank_at_the_end(self, record: SweepRecord, layout: Layout, references: Sequence[str]) -> None:
+    async def rank_at_the_end(self, record: SweepRecord, layout: Layout, references: Sequence[str], how: How) -> None:
         """Rank what can be ranked of a sweep that has come to its end; why one could not be is stored in its place,
         unless it was ranked before."""
         stored = [
@@ -91,7 +158,7 @@ class Rankings:
             if not name:
                 continue
             try:
-                ranking = await self._ranking(record, layout, index, name)
+                ranking = await self._ranking(record, layout, index, name, how)
             except EarwitnessError as err:
                 _logger.warning("objective %d of sweeps/%s is not ranked: %s", index, record.sweep_id, err.message)
                 if index in before:
@@ -99,21 +166,72 @@ class Rankings:
                 ranking = pb.SweepRanking(objective_index=index, error=err.message)
             await self._store_rankings(record, {index: ranking})
 
-    async def _ranking(self, record: SweepRecord, layout: Layout, index: int, reference: str) -> pb.SweepRanking:
-        """One objective's ranking. Raises: NoScorer, ResultNotDone; as `Ranker.rank`."""
+    async def _ranking(self, record: SweepRecord, layout: Layout, index: int, name: str, how: How) -> pb.SweepRanking:
+        """One objective's ranking. Raises: as `rank`."""
         objective = layout.request.objectives[index]
         numbers = layout.results_of(index)
         stored = await asyncio.to_thread(partial(self._store.results, record.key, numbers, tensors=True))
-        batches = {number: Tensors.decode(each.tensors).layer_activations for number, each in stored.items()}
         source = Source(record.model, record.weights_sha256, objective.objective.layer)
-        ranker = self.require_scorer()
-        if not batches:
+        scorer = self.require_scorer()
+        if not stored:
             raise ResultNotDone(
                 f"no result of objective {index} of sweeps/{record.sweep_id} is done; an empty reference leaves it out"
             )
-        version, ranked = await ranker.rank(reference, source, objective.unit, dict(sorted(batches.items())))
-        return pb.SweepRanking(objective_index=index, reference_version=version, results=ranked)
+        compared, kept = dict(sorted(stored.items())), {}
+        batches: dict[int, FloatArray] = {}
+        if how.needs_model:
+            reference = await scorer.find(name, f"references[{index}]")
+            name = reference.version.name  # one version for what is near and for the distance
+            for number, each in compared.items():
+                batches[number], rows = await self._chosen(record, each, reference, how)
+                if how.keep_count:
+                    kept[number] = rows
+            if not how.over_layers:
+                columns = reference.layer_columns
+                batches = {number: _compared(each[:, columns], objective.unit) for number, each in batches.items()}
+        else:
+            for number, each in compared.items():
+                batches[number] = _compared(Tensors.decode(each.tensors).layer_activations, objective.unit)
+        version, ranked = await scorer.rank(name, source, objective.unit, batches, how.criterion)
+        return pb.SweepRanking(
+            objective_index=index,
+            reference_version=version,
+            results=[_result(each, kept.get(int(each.id), ())) for each in ranked],
+            criterion=how.criterion,
+        )
+
+    async def _chosen(
+        self, record: SweepRecord, stored: StoredResult, reference: Reference, how: How
+    ) -> tuple[FloatArray, list[int]]:
+        """A result's activations [kept, width] of all that the reference keeps, and which rows are kept."""
+        tensors = Tensors.decode(stored.tensors)
+        own = {reference.source.layer: tensors.layer_activations}
+        others = [each.name for each in reference.layers if each.name not in own]
+        made = await self._activations(record, tensors.latents, others) if others else {}
+        rows = list(range(len(tensors.latents)))
+        columns = columns_of(reference, {**made, **own}, rows)
+        if how.keep_count:
+            distances = await self.require_scorer().nearness(reference, columns, (), 0)
+            rows = nearest(mean_places(distances), how.keep_count)
+        return columns[rows], rows
 
     async def _store_rankings(self, record: SweepRecord, rankings: Mapping[int, pb.SweepRanking]) -> None:
         bodies = {index: ranking.SerializeToString() for index, ranking in rankings.items()}
         await asyncio.to_thread(self._store.set_rankings, record, bodies)
+
+
+def _compared(rows: FloatArray, unit: int | None) -> FloatArray:
+    """What the scorer needs of a layer's activations [S, units]."""
+    return rows if unit is None else rows[:, unit : unit + 1]
+
+
+def _result(ranked: scorer_pb2.RankedBatch, kept: Sequence[int]) -> pb.RankedResult:
+    return pb.RankedResult(
+        result_index=int(ranked.id),
+        rank=ranked.rank,
+        score=ranked.score,
+        probability_best=ranked.probability_best,
+        leaves_range=ranked.leaves_range,
+        criterion_value=ranked.criterion_value,
+        kept_rows=kept,
+    )

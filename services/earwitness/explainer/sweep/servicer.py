@@ -81,7 +81,13 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
     async def RankSweep(self, request: pb.RankSweepRequest, context: ServicerContext) -> pb.RankSweepResponse:  # noqa: N802
         """See the proto."""
         limit = response_bytes(request.max_response_bytes, self._max_response_bytes)
-        rankings = await self._sweeps.rank(convert.sweep_id(request.name), list(request.references), limit)
+        rankings = await self._sweeps.rank(
+            convert.sweep_id(request.name),
+            list(request.references),
+            limit,
+            request.criterion if request.HasField("criterion") else None,
+            request.keep_count,
+        )
         return pb.RankSweepResponse(rankings=rankings)
 
 

@@ -10,8 +10,10 @@ from earwitness.explainer.v1 import explainer_pb2 as pb
 
 OPERATION_BYTES = 2**20
 """An operation's sweep that is larger comes without results and rankings, so that every client can read the end."""
-RANKED_BYTES = 128
-"""A ranked result takes less."""
+RANKED_BYTES = 160
+"""A ranked result takes less, its kept rows aside."""
+KEPT_BYTES = 3
+"""A kept row takes no more."""
 READ_AHEAD = 2
 """A view whose stored results are so many times as large as its message may be is not even read."""
 
@@ -32,9 +34,9 @@ def require_view(byte_count: int, limit: int, sweep: pb.Sweep | None, held: int)
     raise InvalidArgument("view", f"{said}: {ask}{RAISE}")
 
 
-def require_rankings(result_count: int, limit: int) -> None:
+def require_rankings(result_count: int, keep_count: int, limit: int) -> None:
     """Refuse to rank what could not be told. Raises: InvalidArgument."""
-    if (byte_count := RANKED_BYTES * result_count) > limit:
+    if (byte_count := (RANKED_BYTES + KEPT_BYTES * keep_count) * result_count) > limit:
         raise InvalidArgument(
             "max_response_bytes",
             f"the rankings of {result_count} results take up to {byte_count} bytes, the response of this call at most "

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, replace
@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from functools import partial
 from secrets import token_hex
 from typing import TypeVar
+
+import numpy as np
 
 from earwitness import tracing
 from earwitness.errors import InvalidArgument
@@ -20,21 +22,24 @@ from earwitness.explainer.explaining import Explanation
 from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.plan import Artefact
 from earwitness.explainer.room import Room
+from earwitness.explainer.scorer_client import ScorerClient
+from earwitness.explainer.search import Budget
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.state import Trajectory
 from earwitness.explainer.sweep import convert
 from earwitness.explainer.sweep.checkpoints import join_curves, trajectory
 from earwitness.explainer.sweep.layout import Layout, check_layout
 from earwitness.explainer.sweep.queue import SweepQueue, layout_of, model_of
-from earwitness.explainer.sweep.ranking import Ranker
-from earwitness.explainer.sweep.rankings import Rankings, check_rank_size
+from earwitness.explainer.sweep.rankings import How, Rankings
 from earwitness.explainer.sweep.record import NewSweep, State, SweepRecord
 from earwitness.explainer.sweep.results import Rows, Tensors, outcome
 from earwitness.explainer.sweep.sizes import READ_AHEAD, require_rankings, require_view
 from earwitness.explainer.sweep.store import SweepStore
-from earwitness.explainer.sweep.values import SweepLimits, check_request
+from earwitness.explainer.sweep.values import SweepLimits, check_keep_count, check_request
 from earwitness.explainer.sweep.watching import Watching
 from earwitness.explainer.v1 import explainer_pb2 as pb
+from earwitness.inference.backend import FloatArray
+from earwitness.scorer.v1 import scorer_pb2
 
 DRAWN_AT_ONCE = 32
 """Explanations whose spectrograms are in memory at once."""
@@ -61,14 +66,14 @@ class Sweeps:
         explainer: Explainer,
         store: SweepStore,
         settings: ExplainerSettings,
-        ranker: Ranker | None,
+        scorer: ScorerClient | None,
         metrics: ExplainerMetrics,
     ) -> None:
         self._explainer = explainer
         self._store = store
         self._settings = settings
         self._metrics = metrics
-        self._rankings = Rankings(store, ranker)
+        self._rankings = Rankings(store, scorer, self._activations)
         self._limits = SweepLimits(
             settings.max_steps,
             settings.max_draws,
@@ -92,7 +97,6 @@ class Sweeps:
 
     async def close(self) -> None:
         """Release connections."""
-        await self._rankings.close()
         await asyncio.to_thread(self._changes.shutdown, cancel_futures=True)
 
     async def healthy(self) -> bool:
@@ -118,10 +122,8 @@ class Sweeps:
         bundle = await self._explainer.model(request.model)
         layout.check_objectives(bundle)
         references = [each.reference for each in request.objectives]
-        check_rank_size(layout, bundle)
-        await self._rankings.check(
-            bundle.name, bundle.weights_sha256, layout, references, "sweep.objectives[{}].reference"
-        )
+        field, how = "sweep.objectives[{}].reference", convert.how(message)
+        await self._rankings.check(bundle.name, bundle.weights_sha256, layout, references, how, field, bundle)
         new = NewSweep(
             sweep_id=_new_id(),
             request_id=request_id,
@@ -253,11 +255,18 @@ class Sweeps:
             async for each in self._explainer.explanations(again):
                 yield replace(each, row_index=part[each.row_index])
 
-    async def rank(self, sweep_id: str, references: Sequence[str], limit: int) -> list[pb.SweepRanking]:
+    async def rank(
+        self,
+        sweep_id: str,
+        references: Sequence[str],
+        limit: int,
+        criterion: scorer_pb2.Criterion | None = None,
+        keep_count: int = 0,
+    ) -> list[pb.SweepRanking]:
         """Rank the results of a sweep that is over, against `references` or, when there are none, its own; the
-        rankings that it has then, in at most `limit` bytes.
+        rankings that it has then, in at most `limit` bytes. `criterion` and `keep_count` take the place of its own.
 
-        Raises: SweepNotFound, SweepNotOver; InvalidArgument; NoScorer; StoreUnavailable; as `Ranker.check` and
+        Raises: SweepNotFound, SweepNotOver; InvalidArgument; NoScorer; StoreUnavailable; as `Rankings.check` and
         `Rankings.rank`, of which nothing is stored.
         """
         record = await self.get(sweep_id)
@@ -277,12 +286,28 @@ class Sweeps:
             raise InvalidArgument("references", "a sweep of one seed has no spread to compare")
         if not record.state.over:
             raise SweepNotOver(sweep_id, record.state.value)
-        require_rankings(layout.request.result_count, limit)
+        theirs = convert.how(pb.Sweep.FromString(record.request))
+        check_keep_count(keep_count, layout.request.seed_count, "keep_count")
+        kept = keep_count or theirs.keep_count
+        how = How(criterion or theirs.criterion, 0 if kept == layout.request.seed_count else kept)
+        require_rankings(layout.request.result_count, how.keep_count, limit)
         self._rankings.require_scorer()
-        await self._rankings.check(record.model, record.weights_sha256, layout, named, "references[{}]")
-        await self._rankings.rank(record, layout, named)
+        bundle = await model_of(record, self._explainer) if how.needs_model else None
+        await self._rankings.check(record.model, record.weights_sha256, layout, named, how, "references[{}]", bundle)
+        await self._rankings.rank(record, layout, named, how)
         bodies = await asyncio.to_thread(self._store.rankings, record.key)
         return [pb.SweepRanking.FromString(body) for body in bodies]
+
+    async def _activations(
+        self, record: SweepRecord, latents: FloatArray, layers: Sequence[str]
+    ) -> Mapping[str, FloatArray]:
+        """See `rankings.Activations`; a few latents at a time, after those who wait for a search."""
+        served = self._explainer.serve(await model_of(record, self._explainer))
+        parts = []
+        for start in range(0, len(latents), record.block_rows):
+            await self._explainer.quiet(self._settings.sweep_yield_s)
+            parts.append((await served.forward(latents[start : start + record.block_rows], layers, Budget()))[1])
+        return {name: np.concatenate([part[name] for part in parts]) for name in layers}
 
     async def _change(self, work: Callable[[], Result]) -> Result:
         # The context carries the request id to the log lines of the thread.

@@ -9,14 +9,13 @@ from typing import Any
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.objective import Objective
 from earwitness.explainer.ways import (
+    MAX_SEED,
     OptimiserName,
     Settings,
     check_learning_rate,
     check_prior_weight,
     check_steps,
 )
-
-MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,7 @@ class SweepRequest:
     plan: Grid | tuple[Settings, ...]
     seed_count: int
     first_seed: int = 0
+    keep_count: int = 0
 
     @property
     def settings(self) -> tuple[Settings, ...]:
@@ -111,6 +111,12 @@ def check_request(request: SweepRequest, limits: SweepLimits) -> None:
             "sweep.first_seed",
             f"got {request.first_seed} for {request.seed_count} seeds; the first and the last must be 0 to 2^63 - 1",
         )
+    check_keep_count(request.keep_count, request.seed_count, "sweep.keep_count")
+    if request.keep_count and not any(each.reference for each in objectives):
+        raise InvalidArgument(
+            "sweep.keep_count",
+            f"got {request.keep_count}, but no objective has a reference whose excerpts rows could be near to",
+        )
     if isinstance(request.plan, Grid):
         _check_grid(request.plan, limits)
     else:
@@ -123,6 +129,12 @@ def check_request(request: SweepRequest, limits: SweepLimits) -> None:
             f"{request.seed_count} seeds are {explanations} explanations; a sweep has at most "
             f"{limits.max_explanations}: take fewer seeds or settings, or several sweeps",
         )
+
+
+def check_keep_count(keep_count: int, seed_count: int, field: str) -> None:
+    """Raises: InvalidArgument for rows that a result does not have, or too few to compare."""
+    if keep_count and not 2 <= keep_count <= seed_count:
+        raise InvalidArgument(field, f"got {keep_count}; it must be 2 to {seed_count}, the seeds, or 0 for all of them")
 
 
 def _check_grid(grid: Grid, limits: SweepLimits) -> None:
