@@ -44,7 +44,14 @@ def demo(
         typer.Option(help="Real audio, files or folders. Default: music that comes with it."),
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=2, help="Explanations each way.")] = 8,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each search. Default: the server's.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="As published: Adam, and so many steps, however far they drive the unit. Default: each row goes to an "
+            "activation of real audio.",
+        ),
+    ] = None,
     backend: Annotated[
         Literal["triton", "local"] | None, typer.Option(help="Where models run. Default: Triton where it can run.")
     ] = None,
@@ -54,7 +61,8 @@ def demo(
     """Explain a detector both ways, the shipped one of singing voices, score both, and write a page that plays them.
 
     Starts a stack of its own on free ports, builds references from real audio (the 50 excerpts where the output is
-    highest, and the 50 where it is lowest), searches, scores, and stops the stack. No torch is needed.
+    highest, and the 50 where it is lowest, with all their layers), searches for sounds that activate it as these do,
+    scores, and stops the stack. No torch is needed.
 
     Another model is explained by its first output, the words are its own: give --audio that it was made for.
 

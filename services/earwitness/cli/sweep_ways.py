@@ -89,7 +89,9 @@ class Ways:
                 found.append(replace(Settings(way), **dict(zip(takes, chosen, strict=True))))  # type: ignore[arg-type]
         for name, values in given.items():
             if values and name not in used:
-                raise InvalidArgument(name, f"none of {', '.join(self.optimisers)} has a use for it; leave it out")
+                raise InvalidArgument(
+                    f"settings.{name}", f"none of {', '.join(self.optimisers)} has a use for it; leave it out"
+                )
         return found
 
 

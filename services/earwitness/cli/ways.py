@@ -69,14 +69,14 @@ def target_of(words: str) -> "Target":
     low, colon, high = text[quantile:].partition(":")
     ends = [low, high] if colon else [low, low]
     if not all(_NUMBER.fullmatch(each) for each in ends):
-        raise InvalidArgument("target", f"got {words!r}; give an activation, {TARGET_FORMS}")
+        raise InvalidArgument("settings.target", f"got {words!r}; give an activation, {TARGET_FORMS}")
     target = Target(float(ends[0]), float(ends[1]), quantile)
     if not (math.isfinite(target.low) and math.isfinite(target.high)):
-        raise InvalidArgument("target", f"got {words!r}; activations are finite, as in {TARGET_FORMS}")
+        raise InvalidArgument("settings.target", f"got {words!r}; activations are finite, as in {TARGET_FORMS}")
     if quantile and not (0 <= target.low <= 1 and 0 <= target.high <= 1):
-        raise InvalidArgument("target", f"got {words!r}; quantiles are 0 to 1, as in q0.5 or q0:1")
+        raise InvalidArgument("settings.target", f"got {words!r}; quantiles are 0 to 1, as in q0.5 or q0:1")
     if target.low > target.high:
-        raise InvalidArgument("target", f"got {words!r}; a range goes up: {'q' * quantile}{high}:{low}")
+        raise InvalidArgument("settings.target", f"got {words!r}; a range goes up: {'q' * quantile}{high}:{low}")
     return target
 
 
@@ -107,8 +107,9 @@ def settings_of(
         "start_draws": start_draws,
     }
     if optimiser == "draws":
-        for field, value in unused.items():
+        for name, value in unused.items():
             if value is not None:
+                field = "settings.target" if name == "target" else name
                 raise InvalidArgument(field, f"got {value}, but draws from the prior take no steps; leave it out")
     elif draws is not None:
         raise InvalidArgument(

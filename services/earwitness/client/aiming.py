@@ -55,7 +55,7 @@ def _require_rows(
     elif nearness != Nearness():
         asks, for_what = "nearness_layers", "what is near is told by the rows that it keeps"
     elif settings.target is not None and settings.target.quantile:
-        asks, for_what = "target", "quantiles are of the rows that it keeps"
+        asks, for_what = "settings.target", "quantiles are of the rows that it keeps"
     else:
         return
     if reference is None:

@@ -39,11 +39,11 @@ def test_every_way_has_the_combinations_of_what_it_takes() -> None:
     ("optimisers", "given", "rates", "field"),
     [
         (["adam"], {"draws": [5]}, [], "draws"),
-        (["draws"], {"targets": ["5"]}, [], "target"),
-        (["draws"], {}, ["0.1"], "learning_rate"),
+        (["draws"], {"targets": ["5"]}, [], "settings.target"),
+        (["draws"], {}, ["0.1"], "settings.learning_rate"),
         (["walk"], {}, ["0.1..1"], "optimiser"),
         (["adam"], {"targets": ["5"]}, ["0.1..1"], "optimiser"),
-        (["adam"], {"targets": ["4-5"]}, [], "target"),
+        (["adam"], {"targets": ["4-5"]}, [], "settings.target"),
     ],
 )
 def test_what_no_way_has_a_use_for_is_refused(optimisers, given, rates, field: str) -> None:

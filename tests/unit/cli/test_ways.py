@@ -49,7 +49,7 @@ def test_targets(words: str, target: Target) -> None:
 def test_nonsense_is_refused_with_an_example(words: str, said: str) -> None:
     with pytest.raises(InvalidArgument, match=said) as caught:
         target_of(words)
-    assert caught.value.field == "target"
+    assert caught.value.field == "settings.target"
 
 
 def settings(**given: object) -> Settings:
@@ -69,7 +69,7 @@ def test_settings_leave_the_rest_to_the_server() -> None:
     ("given", "field"),
     [
         ({"draws": 9, "steps": 5}, "steps"),
-        ({"optimiser": "draws", "target": "5"}, "target"),
+        ({"optimiser": "draws", "target": "5"}, "settings.target"),
         ({"optimiser": "draws", "learning_rate": 0.1}, "learning_rate"),
         ({"optimiser": "adam", "draws": 9}, "draws"),
     ],

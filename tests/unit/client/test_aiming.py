@@ -87,8 +87,15 @@ def test_the_model_says_how_many_where_there_is_something_to_choose_by() -> None
     [
         (None, Settings(), 2, ANYHOW, "oversample", "needs a reference: what is nearest is told by the rows"),
         (ALL, Settings(), 2, ANYHOW, "oversample", "everything holds all excerpts and keeps none of them"),
-        (None, QUANTILES, None, ANYHOW, "target", "needs a reference: quantiles are of the rows that it keeps"),
-        (ALL, QUANTILES, None, ANYHOW, "target", "build one with --top or --bottom"),
+        (
+            None,
+            QUANTILES,
+            None,
+            ANYHOW,
+            "settings.target",
+            "needs a reference: quantiles are of the rows",
+        ),
+        (ALL, QUANTILES, None, ANYHOW, "settings.target", "build one with --top or --bottom"),
         (None, Settings(), None, Nearness(("fc8",)), "nearness_layers", "needs a reference"),
         (DEEP, Settings(), None, Nearness(("fc8",)), "nearness_layers", "give --oversample 2 or more"),
         (DEEP, Settings(), 2, Nearness(("conv1", "fc8")), "nearness_layers", "got conv1; top50 keeps fc8, fc9"),
