@@ -151,6 +151,8 @@ def sweep_document(found: "Sweep") -> dict[str, Any]:
         "create_time": found.create_time.isoformat(),
         "end_time": found.end_time and found.end_time.isoformat(),
         "resumed_from": found.resumed_from,
+        "keep_count": found.keep_count,
+        "criterion": found.criterion and asdict(found.criterion),
         "results": [
             {
                 "index": each.index,

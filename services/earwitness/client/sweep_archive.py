@@ -20,7 +20,7 @@ from earwitness import __version__
 from earwitness.arrays import DAMAGED, load
 from earwitness.client.saved_sweep import SavedSweep
 from earwitness.client.sweep_values import Sweep, SweepObjective, SweepRanking, SweepResult, SweepState
-from earwitness.client.values import Model, Reference, Settings
+from earwitness.client.values import Criterion, Model, Reference, Settings
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Description:
     create_time: datetime
     end_time: datetime | None
     resumed_from: str | None
+    keep_count: int = 0
+    criterion: Criterion | None = None
 
 
 def write_archive(saved: SavedSweep, folder: Path) -> None:
@@ -69,6 +71,8 @@ def write_archive(saved: SavedSweep, folder: Path) -> None:
         create_time=sweep.create_time,
         end_time=sweep.end_time,
         resumed_from=sweep.resumed_from,
+        keep_count=sweep.keep_count,
+        criterion=sweep.criterion,
     )
     done = [each for each in sweep.results if each.done]
     arrays: dict[str, NDArray[Any]] = {
@@ -152,6 +156,8 @@ def _sweep(description: Description, arrays: Mapping[str, NDArray[Any]]) -> Swee
         create_time=description.create_time,
         end_time=description.end_time,
         resumed_from=description.resumed_from,
+        keep_count=description.keep_count,
+        criterion=description.criterion,
     )
 
 

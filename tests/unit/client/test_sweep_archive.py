@@ -1,7 +1,7 @@
 """A sweep as a file: what comes back is what was written, figure for figure, and anything else is refused in words."""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from earwitness.client.sweep_archive import ARCHIVE_FILE, DESCRIPTION, read_archive, write_archive
 from earwitness.client.sweep_values import SweepResult
-from earwitness.client.values import Settings
+from earwitness.client.values import Criterion, Settings, Target
 from earwitness.errors import InvalidArgument
 from tests.unit.client.sweeps import PAPER, SAVED, saved_of
 
@@ -26,6 +26,23 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
     assert [each.done for each in found.sweep.results] == ([True] * 25 + [False] * 2) * 2
     for mine, theirs in zip(found.sweep.results, saved.sweep.results, strict=True):
         assert_same(mine, theirs)
+
+
+def test_ways_and_how_they_were_ranked_come_back(tmp_path: Path) -> None:
+    ways = (
+        Settings("normalised", 0.2, 0.0, 100, 0.0, Target(0, 1, quantile=True), 8),
+        Settings("walk", 0.3, 0.0, 200, 0.0, Target(4.5, 7)),
+    )
+    saved = saved_of("maximise", settings=ways)
+    criterion = Criterion("nearness", ("fc8",), 3)
+    (ranking,) = saved.sweep.rankings
+    batches = tuple(replace(each, kept_rows=(0, 2), criterion_value=1.5) for each in ranking.batches)
+    ranking = replace(ranking, batches=batches, criterion=criterion)
+    saved = replace(saved, sweep=replace(saved.sweep, rankings=(ranking,), keep_count=2, criterion=criterion))
+    write_archive(saved, tmp_path)
+    found = read_archive(tmp_path).sweep
+    assert [each.settings for each in found.results] == list(ways)
+    assert (found.rankings, found.keep_count, found.criterion) == ((ranking,), 2, criterion)
 
 
 def assert_same(mine: SweepResult, theirs: SweepResult) -> None:

@@ -13,7 +13,7 @@ import pytest
 from earwitness.client.output import Examples, SweepReport, example_ranks, write_sweep, write_sweeps
 from earwitness.client.output.grid import Grid, grid_svg
 from earwitness.client.output.words import percent, settings_line
-from earwitness.client.values import Settings
+from earwitness.client.values import Criterion, Settings, Target
 from earwitness.errors import InvalidArgument
 from tests.unit.client.runs import names
 from tests.unit.client.sweeps import PAPER, RATES, SAVED, SEEDS, distance_of, sweep
@@ -171,6 +171,35 @@ def test_optimisers_decays_and_zero_priors_have_their_place(tmp_path: Path) -> N
         assert words in page.words, words
     loose = tuple(replace(each, learning_rate=0.01 * (index + 1)) for index, each in enumerate(settings))
     assert "<svg" in grid_svg(Grid.of(sweep(loose).outcomes))
+
+
+def test_ways_have_a_line_each_with_all_that_they_go_by(tmp_path: Path) -> None:
+    target = Target(0, 1, quantile=True)
+    settings = (
+        Settings("adam", 0.01, 0.001, 100, 0.0),
+        Settings("normalised", 0.2, 0.0, 100, 0.0, target),
+        Settings("normalised", 0.2, 0.0, 100, 0.0, target, 8),
+        Settings("walk", 0.3, 0.0, 200, 0.0, Target(4, 7)),
+    )
+    report = sweep(settings)
+    drawn = replace(report.outcomes[0], settings=Settings("draws", draws=4000))
+    kept = [replace(each, ranked=replace(each.ranked, kept_rows=(1, 3))) for each in (drawn, *report.outcomes[1:])]  # type: ignore[type-var]
+    assert report.against is not None
+    against = replace(report.against, criterion=Criterion("distance", ("pool3",)))
+    report = replace(report, outcomes=tuple(kept), against=against)
+    assert not Grid.of(report.outcomes).filled
+    page = page_of(report, tmp_path / "out")
+    for words in (
+        "draws, 4 000 in all", "normalised, to quantiles 0 to 1 of the reference, best of 8 draws", "walk, to 4 to 7",
+        "ranked by the distance over pool3", "kept 2 of 5, those nearest to real excerpts", "way",
+    ):  # fmt: skip
+        assert words in page.words, words
+    svg = grid_svg(Grid.of(report.outcomes))
+    assert "4000 draws" in svg
+    assert "best of 8 draws" in svg
+    with (tmp_path / "out/sweep.csv").open(newline="") as file:
+        targets = {(row["optimiser"], row["target"], row["draws"]) for row in csv.DictReader(file)}
+    assert targets == {("draws", "", "4000"), ("normalised", "q0:1", ""), ("walk", "4:7", "")}
 
 
 def test_long_rankings_fold_and_cells_too_small_have_no_number(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ MIN_FILLED = 0.5
 """Settings that fill less of the product of their values are no grid; they are drawn as points."""
 MAX_NUMBERED_COLUMNS = 8
 MAX_LINES = 30
+LINE_IN = 0.42
+"""Height of a setting's line, its words above its dot."""
 CELL = 0.96
 """Size of a cell; the distance to its neighbours is 1."""
 PANEL_SIZE_IN = (3.5, 2.7)
@@ -110,10 +112,10 @@ def _figure(grid: Grid, ink: str, most_columns: int = PANELS_PER_ROW) -> Figure:
     panels = grid.panels if grid.filled else {"": list(range(len(grid.outcomes)))}
     columns = min(most_columns, len(panels) if grid.filled else 2)
     rows = math.ceil(len(panels) / columns) if grid.filled else 1
-    figure = Figure(
-        figsize=(PANEL_SIZE_IN[0] * columns + 1.2, PANEL_SIZE_IN[1] * rows * (1 if grid.filled else 1.4)),
-        layout="constrained",
-    )
+    height = PANEL_SIZE_IN[1] * rows * (1 if grid.filled else 1.4)
+    if grid.listed:
+        height = LINE_IN * min(len(grid.outcomes), MAX_LINES) + 1
+    figure = Figure(figsize=(PANEL_SIZE_IN[0] * columns + 1.2, height), layout="constrained")
     colours, norm = colormaps["viridis_r" if grid.logarithmic else "viridis"], _norm(grid)
     axes = figure.subplots(rows, columns if grid.filled else 1, squeeze=False).ravel()
     draw = _cells if grid.filled else _lines if grid.listed else _points
@@ -215,10 +217,14 @@ def _lines(axes: Axes, grid: Grid, members: list[int], colours: Colormap, norm: 
             axes.plot(value, place, "x", color=_contrasting(colour), markersize=5, markeredgewidth=0.8)
         if best:
             axes.plot(value, place, "o", color=ink, fillstyle="none", markersize=14, markeredgewidth=2)
+        axes.text(
+            0.01, place - 0.3, settings_line(outcome.settings), transform=axes.get_yaxis_transform(), color=ink,
+            fontsize=8, va="center",
+        )  # fmt: skip
     if grid.logarithmic and all(grid.values[index] > 0 for index in shown):
         axes.set_xscale("log")
-    axes.set_yticks(range(len(shown)), [settings_line(grid.outcomes[index].settings) for index in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_yticks([])
+    axes.set_ylim(len(shown) - 0.5, -0.7)
     axes.margins(x=0.08)
     axes.set_xlabel(grid.label, color=ink, fontsize=9)
     axes.grid(axis="x", color=ink, alpha=0.12, linewidth=0.6)

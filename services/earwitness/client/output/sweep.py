@@ -94,6 +94,7 @@ def sweep_document(report: SweepReport) -> dict[str, Any]:
             "description": against.reference.description,
             "row_count": against.version.selected_count,
             "unit": against.unit,
+            "criterion": against.criterion and asdict(against.criterion),
             "unit_minimum": against.version.unit_minimum,
             "unit_maximum": against.version.unit_maximum,
         },
@@ -120,6 +121,8 @@ def _outcome_document(outcome: Outcome) -> dict[str, Any]:
         "rank": ranked.rank,
         "probability_best": ranked.probability_best,
         "leaves_range": ranked.leaves_range,
+        "criterion_value": ranked.criterion_value,
+        "kept_rows": list(ranked.kept_rows),
         "score": asdict(ranked.score),
     }  # fmt: skip
     return {
