@@ -44,7 +44,8 @@ class Objective:
     def activations(self, layer: FloatArray) -> FloatArray:
         """Its own [n] from all of its layer [n, units], float32."""
         weights = np.asarray(self.direction.weights, np.float64)
-        return np.asarray((layer[:, list(self.direction.units)] * weights).sum(axis=1), np.float32)
+        # Rows one after another in memory: then each is summed in one order, however many there are.
+        return np.asarray((np.take(layer, self.direction.units, axis=1) * weights).sum(axis=1), np.float32)
 
     def __str__(self) -> str:
         units = self.direction.units

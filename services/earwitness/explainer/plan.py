@@ -196,14 +196,14 @@ def plan_search(search: Search, bundle: BundleMetadata, limits: Limits) -> Plan:
             default = DEFAULTS[OptimiserName.DRAWS]
         settings = resolve(given, default, has_reference=bool(reference))
         field = f"search.rows[{index}].settings" if own else "search.settings"
-        require_gradient(settings, bundle, field)
+        require_gradient(settings, bundle, f"{field}.optimiser")
         settings.check(field, limits.max_steps, limits.max_draws)
         target = settings.target
         if target is not None and target.quantile and not reference:
             raise InvalidArgument(
                 f"{field}.target.quantile", "is of what a reference keeps; give search.reference, or an activation"
             )
-        aim = target.of(row.seed) if target is not None and not target.quantile else None
+        aim = None if target is None or target.quantile else target.activation(row.seed)
         rows.append(PlannedRow(row.seed, objective, settings, reference=reference, target=aim))
     _check_draws(search, rows)
     _check_kept(search, rows)
@@ -280,7 +280,7 @@ def require_gradient(settings: Settings, bundle: BundleMetadata, field: str) -> 
     """Raises: InvalidArgument where the way at `field` needs a gradient that the bundle does not have."""
     if settings.optimiser.needs_gradient and not bundle.has_gradient:
         raise InvalidArgument(
-            f"{field}.optimiser",
+            field,
             f"got {settings.optimiser.value}; models/{bundle.name} has no search graph and so no gradient: take "
             "OPTIMISER_WALK or OPTIMISER_DRAWS",
         )

@@ -84,7 +84,8 @@ class RealAudio:
             if _by_quantile(row) and self._scorer is not None:
                 reference = references[row.objective]
                 real = await self._scorer.distribution(reference, row.objective)
-                rows[index] = replace(row, target=target_among(real, row))
+                assert row.settings.target is not None
+                rows[index] = replace(row, target=row.settings.target.activation(row.seed, real))
         return replace(plan, rows=tuple(rows))
 
     async def nearest(
@@ -107,21 +108,21 @@ class RealAudio:
         for objective, rows in groups.items():
             reference = references[objective]
             columns = columns_of(reference, activations, rows)
-            async with asyncio.timeout(budget.left_s()):
-                distances = await self._patiently(reference, columns, search.nearness, len(plan.rows))
+            distances = await self._patiently(reference, columns, search.nearness, len(plan.rows), budget)
             places[rows] = mean_places(distances)
         self._measuring_s = MEMORY * self._measuring_s + (1 - MEMORY) * (time.monotonic() - begun)
         kept = kept_of(list(groups.values()), places, search.keep_count)
         return Kept(tuple(kept), tuple(places[kept].tolist()))
 
     async def _patiently(
-        self, reference: Reference, columns: FloatArray, how: Nearness, searched: int
+        self, reference: Reference, columns: FloatArray, how: Nearness, searched: int, budget: Budget
     ) -> NDArray[np.float64]:
         assert self._scorer is not None
-        end_s = time.monotonic() + PATIENCE_S
+        end_s = min(time.monotonic() + PATIENCE_S, budget.end_s)
         while True:
             try:
-                return await self._scorer.nearness(reference, columns, how.layers, how.neighbour_count)
+                async with asyncio.timeout(budget.left_s()):
+                    return await self._scorer.nearness(reference, columns, how.layers, how.neighbour_count)
             except ScorerUnavailable as err:
                 if time.monotonic() + PAUSE_S > end_s:
                     raise ScorerUnavailable(
@@ -151,12 +152,6 @@ def check_width(reference: Reference, rows: int, field: str) -> None:
             f"{rows} rows × {reference.width} units that {reference.name} keeps are {byte_count} bytes of activations; "
             f"nearness is measured over at most {MAX_ACTIVATION_BYTES}: search fewer rows",
         )
-
-
-def target_among(real: FloatArray, row: PlannedRow) -> float:
-    """The activation at the row's quantile of the real ones."""
-    assert row.settings.target is not None
-    return float(np.quantile(real, row.settings.target.of(row.seed)))
 
 
 def _by_quantile(row: PlannedRow) -> bool:

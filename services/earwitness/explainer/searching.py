@@ -13,6 +13,7 @@ from earwitness.explainer.draws import Classify, Drawn, Pool, Wanted, draw, late
 from earwitness.explainer.plan import Plan, drawn_rows
 from earwitness.explainer.search import Budget, Progress
 from earwitness.explainer.state import Outcome, StoppedBy, Trajectory
+from earwitness.inference.backend import FloatArray
 
 ByRow = TypeVar("ByRow", Plan, Outcome)
 Search = Callable[[Plan], AsyncGenerator[Progress | Outcome]]
@@ -142,20 +143,25 @@ def drawn_outcome(
     )
     latents = latents_of([seed for _, seed, _ in found], latent_size)
     activations = np.array([activation for _, _, activation in found], np.float32)
-    norms = np.sqrt(np.square(latents, dtype=np.float64).sum(axis=1)).astype(np.float32)
     return Outcome(
         stopped_by=stopped_by,
         latents=latents,
         activations=activations,
         best_steps=np.zeros(len(found), np.int64),
-        trajectories=tuple(
-            Trajectory(activations[row : row + 1], norms[row : row + 1], np.zeros(1, np.float32))
-            for row in range(len(found))
-        ),
+        trajectories=single_iterates(latents, activations),
         diverged_steps=(None,) * len(found),
         row_step_count=0,
         duration_s=duration_s,
         evaluation_count=pool.drawn,
+    )
+
+
+def single_iterates(latents: FloatArray, activations: FloatArray) -> tuple[Trajectory, ...]:
+    """What rows go through that do not move, [n, Z] and [n]; they have no gradient."""
+    norms = np.sqrt(np.square(latents, dtype=np.float64).sum(axis=1)).astype(np.float32)
+    return tuple(
+        Trajectory(activations[row : row + 1], norms[row : row + 1], np.zeros(1, np.float32))
+        for row in range(len(latents))
     )
 
 

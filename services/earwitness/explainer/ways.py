@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from earwitness.errors import InvalidArgument
 
@@ -48,6 +49,13 @@ class Target:
         # In whole numbers: the product of a seed of 63 bits has no fraction left in floating point.
         fraction = (seed * round(GOLDEN * 2**64) % 2**64) / 2**64
         return self.low + (self.high - self.low) * fraction
+
+    def activation(self, seed: int, real: NDArray[np.float32] | None = None) -> float:
+        """The activation at which that row stops; `real` are those that a target in quantiles is of."""
+        if not self.quantile:
+            return self.of(seed)
+        assert real is not None  # a target in quantiles is refused without a reference
+        return float(np.quantile(real, self.of(seed)))
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,21 @@
 
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
-from earwitness.errors import FailedPrecondition
+from earwitness.errors import FailedPrecondition, InvalidArgument
 from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.objective import Objective, Sense
+from earwitness.explainer.optimisers import first_latent
 from earwitness.explainer.plan import Row, Search
 from earwitness.explainer.settings import ExplainerSettings
-from earwitness.explainer.ways import Given
+from earwitness.explainer.ways import Given, OptimiserName
 from earwitness.inference.triton import TritonBackend
 from earwitness.inference.triton_install import TritonInstall
 from earwitness.inference.tritonserver import TritonServer
@@ -44,6 +46,7 @@ async def explainer(
     other = write_tiny_bundle(folder, seed=7)
     write_tiny_bundle(repository, "good")
     write_tiny_bundle(repository, "old-good", digests=False)
+    write_tiny_bundle(repository, "forward", gradient=False)
     exchange(write_tiny_bundle(repository, "exchanged"), other, *ROLES)
     exchange(write_tiny_bundle(repository, "old-classifier", digests=False), other, "classifier")
     for name, digests in (("flipped", True), ("old-flipped", False)):
@@ -72,7 +75,7 @@ def search(model: str, layer: str = "fc3") -> Search:
 
 async def test_triton_starts_with_what_can_be_served(explainer: Explainer) -> None:
     names = [bundle.name for bundle in await explainer.models()]
-    assert names == ["good", "old-classifier", "old-flipped", "old-good"]
+    assert names == ["forward", "good", "old-classifier", "old-flipped", "old-good"]
     unusable = await explainer.unusable_models()
     assert unusable.keys() == {"warm"}  # of the others Triton is not even shown the files
     assert "warm_search: the inference server could not load it" in unusable["warm"]
@@ -82,6 +85,19 @@ async def test_triton_starts_with_what_can_be_served(explainer: Explainer) -> No
 async def test_what_is_right_is_explained(explainer: Explainer, model: str) -> None:
     found = await explainer.search(search(model), frozenset())
     np.testing.assert_allclose(found.outcome.activations, found.layer_activations["fc3"][:, 0], rtol=1e-4)
+
+
+async def test_a_bundle_without_a_search_graph_is_drawn_from(explainer: Explainer) -> None:
+    found = await explainer.search(replace(search("forward"), settings=Given(draws=500)), frozenset())
+    (bundle,) = (each for each in await explainer.models() if each.name == "forward")
+    assert not bundle.has_gradient
+    latents = np.stack([first_latent(seed, bundle.latent_size) for seed in range(500)])
+    served = explainer.serve(bundle)
+    values = (await served.classify(latents, ["fc3"]))["fc3"][:, 0]
+    assert [row.seed for row in found.plan.rows] == np.argsort(-values)[:2].tolist()
+    np.testing.assert_allclose(found.outcome.activations, np.sort(values)[:-3:-1], rtol=1e-4)
+    with pytest.raises(InvalidArgument, match="OPTIMISER_WALK or OPTIMISER_DRAWS"):
+        await explainer.search(replace(search("forward"), settings=Given(OptimiserName.ADAM)), frozenset())
 
 
 @pytest.mark.parametrize("model", ["old-classifier", "old-flipped"])

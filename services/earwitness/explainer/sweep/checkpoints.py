@@ -21,6 +21,11 @@ class BlockState:
         self.state = state
         self._saved_step = state.step
 
+    @property
+    def row_step_count(self) -> int:
+        """Steps done, summed over its rows."""
+        return self.state.row_step_count
+
     @classmethod
     async def open(cls, number: int, plan: Plan, checkpoint: Checkpoint, store: SweepStore, key: int) -> "BlockState":
         """As it was at its checkpoint, or at its first latents. Raises: StoreDamaged, StoreUnavailable."""

@@ -179,6 +179,8 @@ def _fill(result: pb.SweepResult, stored: StoredResult) -> None:
     result.activations.extend(rows.activations.tolist())
     result.best_steps.extend(rows.best_steps.tolist())
     result.diverged_steps.extend(rows.diverged_steps.tolist())
+    if rows.seeds is not None:
+        result.seeds.extend(rows.seeds.tolist())
     if stored.tensors:
         arrays = Tensors.decode(stored.tensors)
         result.latents.CopyFrom(tensors.encode(arrays.latents))

@@ -5,17 +5,21 @@ runs      results whose paths are the same but for their length: equal optimiser
           SGD depends on its length, as the rate falls to 0 over it, so each of its step counts is a run
 rows      runs × seeds, runs of few steps first, so that rows of a block end together
 blocks    rows that go forward together, each with its own checkpoint
+pool      the last block, where some settings draw: all of their results are chosen among the same draws
 """
 
 import itertools
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from earwitness.errors import InvalidArgument
+from earwitness.explainer.draws import Wanted
 from earwitness.explainer.objective import unit_weights
-from earwitness.explainer.plan import Plan, PlannedRow, plan_rows
-from earwitness.explainer.sweep.values import SweepLimits, SweepRequest
+from earwitness.explainer.plan import Plan, PlannedRow, plan_rows, require_gradient
+from earwitness.explainer.sweep.values import Grid, SweepLimits, SweepRequest
 from earwitness.explainer.ways import OptimiserName, Settings
+from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata
 
 
@@ -40,10 +44,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """The rows of a sweep in blocks of at most `block_rows`."""
+    """The rows of a sweep in blocks of at most `block_rows`; `real` are the activations, rising, by objective that
+    targets in quantiles are of."""
 
     request: SweepRequest
     block_rows: int
+    real: Mapping[int, FloatArray] = field(default_factory=dict, compare=False)
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -52,6 +58,8 @@ class Layout:
         members: dict[tuple[int, Settings], list[tuple[int, int]]] = {}
         for objective in range(len(self.request.objectives)):
             for index, each in enumerate(settings):
+                if each.optimiser is OptimiserName.DRAWS:
+                    continue
                 path = replace(each, steps=0) if each.optimiser is OptimiserName.ADAM else each
                 result = objective * len(settings) + index
                 members.setdefault((objective, path), []).append((each.steps, result))
@@ -68,19 +76,56 @@ class Layout:
 
     @property
     def row_step_count(self) -> int:
-        """Steps, summed over the rows."""
-        return self.request.seed_count * sum(run.settings.steps for run in self.runs)
+        """Steps, summed over the rows, and draws."""
+        drawn = max((each.draws for each in self.wanted), default=0)
+        return self.request.seed_count * sum(run.settings.steps for run in self.runs) + drawn
 
     @cached_property
     def blocks(self) -> tuple[range, ...]:
         """The rows of each block, as equal in number as can be."""
-        count = -(-self.row_count // self.block_rows)
+        count = max(1, -(-self.row_count // self.block_rows))
+        if not self.row_count:
+            return ()
         edges = [self.row_count * index // count for index in range(count + 1)]
         return tuple(range(start, end) for start, end in itertools.pairwise(edges))
 
     @cached_property
+    def drawn(self) -> tuple[int, ...]:
+        """The results that are chosen among draws."""
+        settings = self.request.settings
+        return tuple(
+            objective * len(settings) + index
+            for objective in range(len(self.request.objectives))
+            for index, each in enumerate(settings)
+            if each.optimiser is OptimiserName.DRAWS
+        )
+
+    @cached_property
+    def wanted(self) -> tuple[Wanted, ...]:
+        """What each of them wants of the pool."""
+        objectives, settings = self.request.objectives, self.request.settings
+        return tuple(
+            Wanted(
+                objectives[result // len(settings)].objective,
+                settings[result % len(settings)].draws,
+                self.request.seed_count,
+            )
+            for result in self.drawn
+        )
+
+    @property
+    def pool_block(self) -> int:
+        """The block of the pool, where there is one."""
+        return len(self.blocks)
+
+    @property
+    def block_count(self) -> int:
+        """Blocks, the pool among them."""
+        return len(self.blocks) + bool(self.drawn)
+
+    @cached_property
     def places(self) -> tuple[tuple[Place, ...], ...]:
-        """For each result, where its rows are, in the order of the seeds."""
+        """For each result, where its rows are, in the order of the seeds; of one that is drawn nowhere."""
         places: list[list[Place]] = [[] for _ in range(self.request.result_count)]
         for block, rows in enumerate(self.blocks):
             stop = 0
@@ -94,24 +139,44 @@ class Layout:
         """The plan of a block's rows. Raises: InvalidArgument for an objective that the bundle does not have."""
         return self._plan([(self._run(row), self._seed(row)) for row in self.blocks[block]], bundle)
 
-    def plan_result(self, result: int, seeds: list[int], bundle: BundleMetadata) -> Plan:
-        """The plan of a result alone, for some of its rows by their places among the seeds."""
+    def plan_result(
+        self, result: int, rows: list[int], bundle: BundleMetadata, drawn: Sequence[int] | None = None
+    ) -> Plan:
+        """The plan of a result alone, for some of its rows by their places among the seeds; `drawn` are its own seeds
+        where it was drawn."""
         request = self.request
         objective, setting = divmod(result, len(request.settings))
         settings = request.settings[setting]
         run = Run(objective, settings, (settings.steps,), (result,))
-        return self._plan([(run, request.first_seed + seed) for seed in seeds], bundle)
+        seeds = [request.first_seed + row if drawn is None else drawn[row] for row in rows]
+        return self._plan([(run, seed) for seed in seeds], bundle)
 
     def plan_first(self, objective: int, bundle: BundleMetadata) -> Plan:
-        """One row of an objective for each seed, at most a block of them: the latents that its rows begin with."""
-        run = next(run for run in self.runs if run.objective == objective)
+        """One climbing row of an objective for each seed, at most a block of them: the latents that they begin with."""
+        run = next(run for run in self.climbing if run.objective == objective)
         first, count = self.request.first_seed, min(self.request.seed_count, self.block_rows)
         return self._plan([(run, seed) for seed in range(first, first + count)], bundle)
+
+    @property
+    def climbing(self) -> list[Run]:
+        """The runs that follow a gradient."""
+        return [run for run in self.runs if run.settings.optimiser.needs_gradient]
+
+    @property
+    def climbed(self) -> list[int]:
+        """The objectives whose gradient is followed."""
+        return sorted({run.objective for run in self.climbing})
 
     def check_objectives(self, bundle: BundleMetadata) -> None:
         """Raises: InvalidArgument for an objective that the bundle does not have."""
         for index, each in enumerate(self.request.objectives):
             unit_weights(each.objective, bundle, f"sweep.objectives[{index}].objective")
+
+    def check_ways(self, bundle: BundleMetadata) -> None:
+        """Raises: InvalidArgument for settings that need a gradient that the bundle does not have."""
+        for index, each in enumerate(self.request.settings):
+            own = f"sweep.settings_list.settings[{index}].optimiser"
+            require_gradient(each, bundle, "sweep.grid.optimisers" if isinstance(self.request.plan, Grid) else own)
 
     def results_of(self, objective: int) -> range:
         """The results of an objective."""
@@ -131,10 +196,15 @@ class Layout:
             for run, _ in rows
         }
         return plan_rows(
-            [PlannedRow(seed, objectives[run.objective], run.settings, run.stops) for run, seed in rows],
+            [self._row(run, seed) for run, seed in rows],
             [weights[run.objective] for run, _ in rows],
             bundle,
         )
+
+    def _row(self, run: Run, seed: int) -> PlannedRow:
+        objective, target = self.request.objectives[run.objective].objective, run.settings.target
+        aim = None if target is None else target.activation(seed, self.real.get(run.objective))
+        return PlannedRow(seed, objective, run.settings, run.stops, target=aim)
 
     def _run(self, row: int) -> Run:
         return self.runs[row // self.request.seed_count]

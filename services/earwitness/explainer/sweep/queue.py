@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from earwitness.errors import EarwitnessError, Internal, Unavailable
 from earwitness.explainer.errors import LeaseLost, ModelChanged
 from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.metrics import ExplainerMetrics
+from earwitness.explainer.search import Budget
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.sweep import convert
 from earwitness.explainer.sweep.layout import Layout
@@ -24,6 +26,7 @@ from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray, ModelExchanged
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc.errors import status_of
+from earwitness.storage import blobs
 from earwitness.storage.errors import StoreDamaged, StoreUnavailable
 
 UNSERVED = "its model is not served"
@@ -136,7 +139,7 @@ class SweepQueue:
         state, error = State.FAILED, None
         try:
             bundle = await model_of(record, self._explainer)
-            layout = layout_of(record)
+            layout = await asyncio.to_thread(layout_with_real, record, self._store)
             runner = self._runner(record, lease, layout, bundle)
             self._running = (record.sweep_id, runner)
             self._on_change()
@@ -178,8 +181,12 @@ class SweepQueue:
             await self._explainer.quiet(self._settings.sweep_yield_s)
             return await served.evaluate(latents, unit_weights, prior_weights, timeout_s=timeout_s)
 
+        async def classify(latents: FloatArray, layers: Sequence[str], budget: Budget) -> Mapping[str, FloatArray]:
+            await self._explainer.quiet(self._settings.sweep_yield_s)
+            return (await served.forward(latents, layers, budget))[1]
+
         async def prepare() -> None:
-            for objective in range(len(layout.request.objectives)):
+            for objective in layout.climbed:
                 await self._explainer.check_gradients(layout.plan_first(objective, bundle), served)
 
         async def rank() -> None:
@@ -196,17 +203,28 @@ class SweepQueue:
             bundle,
             served,
             evaluate=evaluate,
+            classify=classify,
             pace=self._pace,
             prepare=prepare,
             conclude=rank,
             on_step=partial(self._metrics.step, bundle.name),
+            on_draws=partial(self._metrics.drawn, bundle.name),
             on_change=self._on_change,
         )
 
 
 def layout_of(record: SweepRecord) -> Layout:
-    """A sweep's rows in blocks."""
+    """A sweep's rows in blocks, without what is needed to search them to targets in quantiles."""
     return Layout(convert.sweep_request(pb.Sweep.FromString(record.request)), record.block_rows)
+
+
+def layout_with_real(record: SweepRecord, store: SweepStore) -> Layout:
+    """A sweep's rows in blocks, with what its references kept when it was made.
+
+    Raises: StoreDamaged, StoreUnavailable.
+    """
+    real = {number: blobs.decode(body)["real"] for number, body in store.real(record.key).items()}
+    return replace(layout_of(record), real=real)
 
 
 async def model_of(record: SweepRecord, explainer: Explainer) -> BundleMetadata:

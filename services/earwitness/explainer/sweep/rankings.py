@@ -134,6 +134,18 @@ class Rankings:
         check_rank_size(layout, found, how, field)
         return found
 
+    async def real(self, layout: Layout, references: Mapping[int, Reference], field: str) -> Mapping[int, FloatArray]:
+        """The activations, rising, that targets in quantiles of each objective are of, from what `check` found.
+
+        Raises: ReferenceUnusable for a reference that keeps no rows; NotFound, ScorerUnavailable.
+        """
+        real = {}
+        for index, reference in references.items():
+            reference.require_rows(field.format(index), "a target in quantiles")
+            objective = layout.request.objectives[index].objective
+            real[index] = await self.require_scorer().distribution(reference, objective)
+        return real
+
     async def rank(self, record: SweepRecord, layout: Layout, references: Sequence[str], how: How) -> None:
         """Rank each objective that has a reference: all of them, or nothing that is stored changes.
 

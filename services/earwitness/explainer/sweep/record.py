@@ -1,7 +1,8 @@
 """What is known of a sweep beside its results."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
@@ -35,7 +36,8 @@ class Progress:
 @dataclass(frozen=True)
 class NewSweep:
     """A sweep to be stored; `request` is its message, the same bytes for the same sweep, and `traceparent` the span of
-    the call that brought it, "" where there is none."""
+    the call that brought it, "" where there is none; `real` are the real activations that the targets of its objectives
+    are quantiles of, float32 in a blob."""
 
     sweep_id: str
     request_id: str
@@ -47,6 +49,7 @@ class NewSweep:
     row_step_count: int
     result_count: int
     traceparent: str = ""
+    real: Mapping[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a result holds: the best iterates of one setting for one objective, and its bytes in the database."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +18,32 @@ NEVER = -1
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """One entry a seed: `activations` float32, `best_steps` and `diverged_steps` (NEVER where all was finite) [S]."""
+    """One entry a seed: `activations` float32, `best_steps` and `diverged_steps` (NEVER where all was finite) [S].
+
+    Rows that were chosen among draws have the `seeds` [S] of these, others those of the sweep (None).
+    """
 
     activations: FloatArray
     best_steps: NDArray[np.int64]
     diverged_steps: NDArray[np.int64]
+    seeds: NDArray[np.int64] | None = None
 
     def encode(self) -> bytes:
         """For the store."""
-        return blobs.encode({"activations": self.activations, "best": self.best_steps, "diverged": self.diverged_steps})
+        arrays: dict[str, NDArray[Any]] = {
+            "activations": self.activations,
+            "best": self.best_steps,
+            "diverged": self.diverged_steps,
+        }
+        if self.seeds is not None:
+            arrays["seeds"] = self.seeds
+        return blobs.encode(arrays)
 
     @classmethod
     def decode(cls, blob: bytes) -> "Rows":
         """Raises: StoreDamaged."""
         arrays = blobs.decode(blob)
-        return cls(arrays["activations"], arrays["best"], arrays["diverged"])
+        return cls(arrays["activations"], arrays["best"], arrays["diverged"], arrays.get("seeds"))
 
 
 @dataclass(frozen=True, eq=False)

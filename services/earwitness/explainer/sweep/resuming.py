@@ -4,7 +4,7 @@ from sqlalchemy import Connection, func, insert, literal, select, update
 
 from earwitness.explainer.errors import SweepNotResumable
 from earwitness.explainer.sweep.record import State, SweepRecord
-from earwitness.explainer.sweep.schema import block, curve, result, sweep
+from earwitness.explainer.sweep.schema import block, curve, real, result, sweep
 
 RESUMABLE = (State.FAILED, State.CANCELLED)
 
@@ -23,7 +23,7 @@ def require_resumable(connection: Connection, source: SweepRecord) -> None:
 
 def begin_with(connection: Connection, source: SweepRecord, key: int) -> None:
     """Give the sweep with `key`, which has no parts yet, all that `source` has done."""
-    for table in (block, curve, result):
+    for table in (block, curve, result, real):
         columns = [each for each in table.c if each.name != "sweep_key"]
         parts = select(literal(key), *columns).where(table.c.sweep_key == source.key)
         connection.execute(insert(table).from_select(["sweep_key", *(each.name for each in columns)], parts))

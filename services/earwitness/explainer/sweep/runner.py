@@ -13,6 +13,7 @@ import numpy as np
 
 from earwitness import tracing
 from earwitness.errors import EarwitnessError
+from earwitness.explainer.draws import Classify, Drawn, draw
 from earwitness.explainer.errors import LeaseLost
 from earwitness.explainer.search import Budget, Evaluate, Progress, require_searchable, search
 from earwitness.explainer.served import ServedBundle
@@ -20,6 +21,7 @@ from earwitness.explainer.sweep import record, results
 from earwitness.explainer.sweep.checkpoints import BlockState, to_the_end
 from earwitness.explainer.sweep.layout import Layout
 from earwitness.explainer.sweep.leases import Lease
+from earwitness.explainer.sweep.pool import PoolBlock
 from earwitness.explainer.sweep.speed import Speed
 from earwitness.explainer.sweep.store import Checkpoint, SweepStore
 from earwitness.inference.backend import (
@@ -77,14 +79,17 @@ class SweepRunner:
         served: ServedBundle,
         *,
         evaluate: Evaluate,
+        classify: Classify,
         pace: Pace,
         prepare: Callable[[], Awaitable[None]],
         conclude: Callable[[], Awaitable[None]],
         on_step: Callable[[Progress], None],
+        on_draws: Callable[[int], None],
         on_change: Callable[[], None],
     ) -> None:
-        """`evaluate` is the bundle's, in its turn; `prepare` is awaited before the first step and `conclude` when all
-        results are there; `on_step` is told each step, `on_change` that something was written."""
+        """`evaluate` and `classify` are the bundle's, in their turn; `prepare` is awaited before the first step and
+        `conclude` when all results are there; `on_step` is told each step, `on_draws` how many were classified,
+        `on_change` that something was written."""
         self._store = store
         self._lease = lease
         self._record = found
@@ -92,16 +97,20 @@ class SweepRunner:
         self._bundle = bundle
         self._served = served
         self._evaluate = evaluate
+        self._classify = classify
         self._pace = pace
         self._prepare = prepare
         self._conclude = conclude
         self._on_step = on_step
+        self._on_draws = on_draws
         self._on_change = on_change
         self._checkpoints: list[Checkpoint] = []
-        self._active: dict[int, BlockState] = {}
+        self._active: dict[int, BlockState | PoolBlock] = {}
         self._row_steps: dict[int, int] = {}
         """Those of each block at its checkpoint; empty until what an earlier run left is read."""
         self._findings: dict[int, results.BlockFindings] = {}
+        self._pool: PoolBlock | None = None
+        """The draws, as far as they are."""
         self._results_left: set[int] = set()
         self._speed = Speed(found.progress.row_steps_done)
         self._begun_s = time.monotonic()
@@ -115,7 +124,7 @@ class SweepRunner:
     @property
     def progress(self) -> record.Progress:
         """How far it is."""
-        live = {number: block.state.row_step_count for number, block in self._active.items()}
+        live = {number: block.row_step_count for number, block in self._active.items()}
         done = sum((self._row_steps | live).values()) if self._row_steps else self._record.progress.row_steps_done
         search_s = self._record.progress.search_s + time.monotonic() - self._begun_s
         return record.Progress(done, self._speed.tell(done), search_s, self._waiting_for)
@@ -160,10 +169,10 @@ class SweepRunner:
 
     async def _search(self) -> None:
         await self._open()
-        waiting = [number for number in range(len(self._layout.blocks)) if not self._is_over(number)]
+        waiting = [number for number in range(self._layout.block_count) if not self._is_over(number)]
         if not any(checkpoint.state for checkpoint in self._checkpoints):
             await self._patiently(self._prepare)
-            for objective in range(len(self._layout.request.objectives)):
+            for objective in self._layout.climbed:
                 plan = self._layout.plan_first(objective, self._bundle)
                 await self._patiently(partial(require_searchable, plan, self._evaluate))
 
@@ -187,7 +196,10 @@ class SweepRunner:
         done = await asyncio.to_thread(self._store.results_done, key)
         self._results_left = set(range(self._layout.request.result_count)) - done
         self._speed = Speed(sum(self._row_steps.values()))
-        for number, checkpoint in enumerate(self._checkpoints):
+        if self._layout.drawn:
+            checkpoint = self._checkpoints[self._layout.pool_block]
+            self._pool = PoolBlock(self._layout, self._bundle.latent_size, checkpoint)
+        for number, checkpoint in enumerate(self._checkpoints[: len(self._layout.blocks)]):
             if checkpoint.state is not None:
                 self._findings[number] = results.BlockFindings.of((await self._block(number)).state)
 
@@ -196,10 +208,42 @@ class SweepRunner:
         return await BlockState.open(number, plan, self._checkpoints[number], self._store, self._record.key)
 
     def _is_over(self, number: int) -> bool:
+        if self._pool is not None and number == self._pool.number:
+            return self._pool.pool.done
         findings = self._findings.get(number)
         return findings is not None and bool(findings.reached.all())
 
+    async def _draw(self, block: PoolBlock) -> None:
+        self._active[block.number] = block
+        patience = Patience()
+        with tracing.span("sweep draws", {"earwitness.draws": block.pool.size}):
+            while not block.pool.done:
+                try:
+                    await self._advance_draws(block, patience)
+                except PASSING as err:
+                    await self._pause(err, patience)
+            await block.save(self._store, self._lease)
+            await self._finish_results()
+        self._row_steps[block.number] = block.row_step_count
+        del self._active[block.number]
+
+    async def _advance_draws(self, block: PoolBlock, patience: Patience) -> None:
+        """Draw to the end, with checkpoints on the way."""
+        saved_s, forever = time.monotonic(), Budget()
+        async with aclosing(draw(block.pool, self._classify, self._record.block_rows, forever, forever)) as events:
+            async for event in events:
+                if not isinstance(event, Drawn):
+                    break
+                self._goes_on(patience)
+                self._on_draws(event.count)
+                if time.monotonic() - saved_s >= self._pace.checkpoint_s:
+                    await block.save(self._store, self._lease)
+                    saved_s = time.monotonic()
+
     async def _search_block(self, number: int) -> None:
+        if self._pool is not None and number == self._pool.number:
+            await self._draw(self._pool)
+            return
         block = self._active[number] = await self._block(number)
         patience = Patience()
         about = {"earwitness.block": number, "earwitness.rows": len(block.state.plan.rows)}
@@ -239,13 +283,14 @@ class SweepRunner:
         """The checkpoints of a search that was stopped."""
         for block in self._active.values():
             await block.save(self._store, self._lease)
-            self._findings[block.number] = results.BlockFindings.of(block.state)
+            if isinstance(block, BlockState):
+                self._findings[block.number] = results.BlockFindings.of(block.state)
 
     async def _finish_results(self, *, patient: bool = True) -> None:
         """Store the results whose rows are complete."""
         settings_count = len(self._layout.request.settings)
         for number in sorted(self._results_left):
-            found = results.gather(self._layout.places[number], self._layout.steps_of(number), self._findings)
+            found = self._found(number)
             if found is None or number not in self._results_left:
                 continue
             self._results_left.discard(number)  # before the first await: it is this call's to store
@@ -260,6 +305,14 @@ class SweepRunner:
                 self._results_left.add(number)
                 raise
             self._on_change()
+
+    def _found(self, number: int) -> tuple[results.Rows, FloatArray] | None:
+        """The rows of a result and their latents [S, Z]; None while they are not complete."""
+        if number not in self._layout.drawn:
+            return results.gather(self._layout.places[number], self._layout.steps_of(number), self._findings)
+        if self._pool is None or not self._pool.pool.done:
+            return None
+        return self._pool.rows(self._layout.drawn.index(number))
 
     async def _layer_activations(self, latents: FloatArray, layer: str) -> FloatArray:
         """Activations [n, units] of a layer for latents [n, Z], a few at a time."""

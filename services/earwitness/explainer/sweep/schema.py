@@ -4,6 +4,7 @@ sweep 1─n sweep_block    one per block of rows; its state is the newest checkp
       1─n sweep_curve    pieces of a block's trajectories, appended at checkpoints
       1─n sweep_result   one per objective and setting, written when it is done
       1─n sweep_ranking  one per objective with a reference
+      1─n sweep_real     one per objective with targets in quantiles: the real activations that these are of, rising
 
 A sweep that runs is leased to one process; what that process writes is refused once another holds the lease.
 """
@@ -97,6 +98,14 @@ result = Table(
 
 ranking = Table(
     "sweep_ranking",
+    metadata,
+    _sweep_key(),
+    _number("objective"),
+    Column("body", LargeBinary, nullable=False),
+)
+
+real = Table(
+    "sweep_real",
     metadata,
     _sweep_key(),
     _number("objective"),

@@ -57,6 +57,6 @@ def _without_rows(sweep: pb.Sweep) -> int:
     bare = pb.Sweep()
     bare.CopyFrom(sweep)
     for result in bare.results:
-        for field in ("activations", "best_steps", "diverged_steps", "latents", "layer_activations"):
+        for field in ("activations", "best_steps", "diverged_steps", "seeds", "latents", "layer_activations"):
             result.ClearField(field)
     return int(bare.ByteSize())

@@ -16,7 +16,7 @@ from earwitness.explainer.errors import SweepNotFound, SweepNotOver, TooManySwee
 from earwitness.explainer.sweep.leases import Lease, change, nobodys, over, until, us, write
 from earwitness.explainer.sweep.record import NewSweep, Progress, State, SweepRecord
 from earwitness.explainer.sweep.resuming import begin_with, require_resumable
-from earwitness.explainer.sweep.schema import block, curve, ranking, result, sweep
+from earwitness.explainer.sweep.schema import block, curve, ranking, real, result, sweep
 from earwitness.storage.blobs import require_sound
 from earwitness.storage.columns import new_key, time_of
 from earwitness.storage.database import Database, now_us
@@ -103,6 +103,8 @@ class SweepStore:
                         {"sweep_key": key, "number": number, "row_steps_done": 0} for number in range(new.block_count)
                     ]
                     connection.execute(insert(block), parts)
+                    for number, body in new.real.items():
+                        connection.execute(insert(real).values(sweep_key=key, objective=number, body=body))
                 return _get(connection, new.sweep_id)
         except IntegrityError:  # another server stored the same request at the same time
             with self._database.reading() as connection:
@@ -275,6 +277,15 @@ class SweepStore:
             for each in found:
                 if each.state is not None:
                     require_sound(each.state)
+            return found
+
+    def real(self, key: int) -> dict[int, bytes]:
+        """The real activations that targets are quantiles of, by objective."""
+        query = select(real.c.objective, real.c.body).where(real.c.sweep_key == key)
+        with self._database.reading() as connection:
+            found = {row.objective: row.body for row in connection.execute(query)}
+            for each in found.values():
+                require_sound(each)
             return found
 
     def curves(self, key: int, number: int) -> list[bytes]:

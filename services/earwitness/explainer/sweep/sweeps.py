@@ -24,12 +24,13 @@ from earwitness.explainer.plan import Artefact
 from earwitness.explainer.room import Room
 from earwitness.explainer.scorer_client import ScorerClient
 from earwitness.explainer.search import Budget
+from earwitness.explainer.searching import single_iterates
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.state import Trajectory
 from earwitness.explainer.sweep import convert
 from earwitness.explainer.sweep.checkpoints import join_curves, trajectory
 from earwitness.explainer.sweep.layout import Layout, check_layout
-from earwitness.explainer.sweep.queue import SweepQueue, layout_of, model_of
+from earwitness.explainer.sweep.queue import SweepQueue, layout_of, layout_with_real, model_of
 from earwitness.explainer.sweep.rankings import How, Rankings
 from earwitness.explainer.sweep.record import NewSweep, State, SweepRecord
 from earwitness.explainer.sweep.results import Rows, Tensors, outcome
@@ -40,6 +41,7 @@ from earwitness.explainer.sweep.watching import Watching
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray
 from earwitness.scorer.v1 import scorer_pb2
+from earwitness.storage import blobs
 
 DRAWN_AT_ONCE = 32
 """Explanations whose spectrograms are in memory at once."""
@@ -121,9 +123,11 @@ class Sweeps:
         check_layout(layout, self._limits)
         bundle = await self._explainer.model(request.model)
         layout.check_objectives(bundle)
+        layout.check_ways(bundle)
         references = [each.reference for each in request.objectives]
         field, how = "sweep.objectives[{}].reference", convert.how(message)
-        await self._rankings.check(bundle.name, bundle.weights_sha256, layout, references, how, field, bundle)
+        found = await self._rankings.check(bundle.name, bundle.weights_sha256, layout, references, how, field, bundle)
+        real = await self._rankings.real(layout, found, field) if request.by_quantile else {}
         new = NewSweep(
             sweep_id=_new_id(),
             request_id=request_id,
@@ -131,10 +135,11 @@ class Sweeps:
             model=request.model,
             weights_sha256=bundle.weights_sha256,
             block_rows=layout.block_rows,
-            block_count=len(layout.blocks),
+            block_count=layout.block_count,
             row_step_count=layout.row_step_count,
             result_count=request.result_count,
             traceparent=tracing.traceparent(),
+            real={number: blobs.encode({"real": values}) for number, values in real.items()},
         )
         made = await self._change(lambda: self._store.create(new, self._settings.max_waiting_sweeps))
         self._queue.wake()
@@ -158,7 +163,7 @@ class Sweeps:
             model=source.model,
             weights_sha256=source.weights_sha256,
             block_rows=source.block_rows,
-            block_count=len(layout_of(source).blocks),
+            block_count=layout_of(source).block_count,
             row_step_count=source.row_step_count,
             result_count=source.result_count,
             traceparent=tracing.traceparent(),
@@ -229,7 +234,7 @@ class Sweeps:
         Raises: SweepNotFound; InvalidArgument; ResultNotDone; ModelChanged; and as `Explainer.find_again`.
         """
         record = await self.get(sweep_id)
-        layout = layout_of(record)
+        layout = await asyncio.to_thread(layout_with_real, record, self._store)
         request = layout.request
         _require_index(number, request.result_count, "result_index")
         _require_indices(rows, request.seed_count, "row_indices")
@@ -244,13 +249,16 @@ class Sweeps:
                 "which are"
             )
         found, tensors = Rows.decode(stored.rows), Tensors.decode(stored.tensors)
+        drawn = None if found.seeds is None else found.seeds.tolist()
         for start in range(0, len(chosen), DRAWN_AT_ONCE):
             part = chosen[start : start + DRAWN_AT_ONCE]
             paths: tuple[Trajectory, ...] = ()
-            if Artefact.TRAJECTORY in artefacts:
+            if Artefact.TRAJECTORY in artefacts and drawn is not None:
+                paths = single_iterates(tensors.latents[part], found.activations[part])
+            elif Artefact.TRAJECTORY in artefacts:
                 paths = await asyncio.to_thread(self._trajectories, record.key, layout, number, part)
             searched = outcome(found, tensors, part, paths)
-            plan = layout.plan_result(number, part, bundle)
+            plan = layout.plan_result(number, part, bundle, drawn)
             again = await self._explainer.find_again(plan, searched, artefacts, room)
             async for each in self._explainer.explanations(again):
                 yield replace(each, row_index=part[each.row_index])

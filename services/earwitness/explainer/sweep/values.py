@@ -77,6 +77,11 @@ class SweepRequest:
         return self.plan.settings() if isinstance(self.plan, Grid) else self.plan
 
     @property
+    def by_quantile(self) -> bool:
+        """Whether some target is in quantiles."""
+        return any(each.target is not None and each.target.quantile for each in self.settings)
+
+    @property
     def result_count(self) -> int:
         """Results: one for each objective and setting."""
         return len(self.objectives) * (self.plan.size if isinstance(self.plan, Grid) else len(self.plan))
@@ -120,7 +125,7 @@ def check_request(request: SweepRequest, limits: SweepLimits) -> None:
     if isinstance(request.plan, Grid):
         _check_grid(request.plan, limits)
     else:
-        _check_settings(request.plan, limits)
+        _check_settings(request, request.plan, limits)
     explanations = request.result_count * request.seed_count
     if explanations > limits.max_explanations:
         raise InvalidArgument(
@@ -171,13 +176,30 @@ def _check_grid(grid: Grid, limits: SweepLimits) -> None:
         _refuse_repeats(given, f"{field}.{name}")
 
 
-def _check_settings(settings: tuple[Settings, ...], limits: SweepLimits) -> None:
+def _check_settings(request: SweepRequest, settings: tuple[Settings, ...], limits: SweepLimits) -> None:
     field = "sweep.settings_list.settings"
     if not 1 <= len(settings) <= limits.max_settings:
         raise InvalidArgument(field, f"got {len(settings)}; a sweep has 1 to {limits.max_settings}")
     for index, each in enumerate(settings):
         each.check(f"{field}[{index}]", limits.max_steps, limits.max_draws)
+        if each.optimiser is OptimiserName.DRAWS:
+            _check_draws(request, each.draws, f"{field}[{index}].draws")
+        for number, objective in enumerate(request.objectives):
+            if each.target is not None and each.target.quantile and not objective.reference:
+                raise InvalidArgument(
+                    f"sweep.objectives[{number}].reference",
+                    f"is empty, and the target of {field}[{index}] is in quantiles of what it keeps; name one",
+                )
     _refuse_repeats(settings, field)
+
+
+def _check_draws(request: SweepRequest, draws: int, field: str) -> None:
+    if draws < request.seed_count:
+        raise InvalidArgument(field, f"got {draws} for {request.seed_count} rows (seed_count); draw at least as many")
+    if request.first_seed > MAX_SEED - (draws - 1):
+        raise InvalidArgument(
+            field, f"got {draws} from first_seed {request.first_seed} on; the last is 2^63 - 1 at most"
+        )
 
 
 def _refuse_repeats(values: Sequence[Any], field: str) -> None:

@@ -720,7 +720,9 @@ class Search(_message.Message):
     """
     keep_count: _builtins.int
     """Optional. How many rows of each objective come back, those nearest to the real excerpts that its reference keeps
-    (see Nearness); 1 to the number of its rows. It needs a reference that keeps rows. Default (0): all of them.
+    (see Nearness); 1 to the number of its rows. It needs a reference that keeps rows. A scorer that gives no answer once
+    the search is over is asked again for 20 s, then the call ends with UNAVAILABLE and says how many rows were searched:
+    the same search finds them again, and without keep_count all of them come back. Default (0): all of them.
     """
     @_builtins.property
     def objective(self) -> Global___Objective:
@@ -930,7 +932,7 @@ class Trajectory(_message.Message):
 
     @_builtins.property
     def gradient_norms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Euclidean norm of the gradient with respect to the latent, prior included."""
+        """Euclidean norm of the gradient with respect to the latent, prior included; 0 of a draw, which has none."""
 
     def __init__(
         self,
@@ -1529,6 +1531,7 @@ class SweepResult(_message.Message):
     DIVERGED_STEPS_FIELD_NUMBER: _builtins.int
     LATENTS_FIELD_NUMBER: _builtins.int
     LAYER_ACTIVATIONS_FIELD_NUMBER: _builtins.int
+    SEEDS_FIELD_NUMBER: _builtins.int
     objective_index: _builtins.int
     """Index of the objective."""
     done: _builtins.bool
@@ -1559,6 +1562,12 @@ class SweepResult(_message.Message):
         is scored.
         """
 
+    @_builtins.property
+    def seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """With SWEEP_VIEW_ROWS. Of settings that draw the seeds of the rows' draws, the most extreme first: the others' rows have
+        the seeds of the sweep, and leave it empty.
+        """
+
     def __init__(
         self,
         *,
@@ -1570,10 +1579,11 @@ class SweepResult(_message.Message):
         diverged_steps: _abc.Iterable[_builtins.int] | None = ...,
         latents: _tensor_pb2.Tensor | None = ...,
         layer_activations: _tensor_pb2.Tensor | None = ...,
+        seeds: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latents", b"latents", "layer_activations", b"layer_activations", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "best_steps", b"best_steps", "diverged_steps", b"diverged_steps", "done", b"done", "latents", b"latents", "layer_activations", b"layer_activations", "objective_index", b"objective_index", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "best_steps", b"best_steps", "diverged_steps", b"diverged_steps", "done", b"done", "latents", b"latents", "layer_activations", b"layer_activations", "objective_index", b"objective_index", "seeds", b"seeds", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1700,9 +1710,9 @@ class SweepMetadata(_message.Message):
     sequence: _builtins.int
     """Grows with every change; WatchSweep's `after`."""
     row_steps_done: _builtins.int
-    """Steps done, summed over the rows. After a crash it starts again from the last checkpoint."""
+    """Steps done, summed over the rows, and draws classified. After a crash it starts again from the last checkpoint."""
     row_step_count: _builtins.int
-    """Steps in all, summed over the rows."""
+    """Steps in all, summed over the rows, and draws."""
     results_done: _builtins.int
     """Results done."""
     result_count: _builtins.int

@@ -144,10 +144,12 @@ class ExplainerServiceServicer:
         `summary.stopped_by`; explanations that there is no time to render come without sound and picture. What may not fit
         one message is refused before the search where the caller said how much it takes; where it did not, explanations
         that are too many for 4 MiB come without sound, picture or trajectory, and say so in `left_out`. A cancelled call
-        stops within one step.
+        stops within one step, or one batch of draws.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
-        NaN, contradicts itself or has damaged files, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
-        other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
+        NaN, contradicts itself or has damaged files, features that cannot be rendered, a reference that does not fit the
+        objective or keeps no rows where some are needed), RESOURCE_EXHAUSTED, UNAVAILABLE (also: the scorer gives no
+        answer), ABORTED (the model was exchanged for one of other weights meanwhile: ask again), DEADLINE_EXCEEDED (before
+        the first step was done, or as many draws as there are rows).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -66,10 +66,12 @@ class ExplainerServiceStub:
     `summary.stopped_by`; explanations that there is no time to render come without sound and picture. What may not fit
     one message is refused before the search where the caller said how much it takes; where it did not, explanations
     that are too many for 4 MiB come without sound, picture or trajectory, and say so in `left_out`. A cancelled call
-    stops within one step.
+    stops within one step, or one batch of draws.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
-    NaN, contradicts itself or has damaged files, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
-    other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
+    NaN, contradicts itself or has damaged files, features that cannot be rendered, a reference that does not fit the
+    objective or keeps no rows where some are needed), RESOURCE_EXHAUSTED, UNAVAILABLE (also: the scorer gives no
+    answer), ABORTED (the model was exchanged for one of other weights meanwhile: ask again), DEADLINE_EXCEEDED (before
+    the first step was done, or as many draws as there are rows).
     """
     StreamExplain: _grpc.UnaryStreamMultiCallable[_explainer_pb2.StreamExplainRequest, _explainer_pb2.StreamExplainResponse]
     """The same search, telling its progress: any number of `progress`, then one `explanation` for each row in the order
@@ -149,10 +151,12 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     `summary.stopped_by`; explanations that there is no time to render come without sound and picture. What may not fit
     one message is refused before the search where the caller said how much it takes; where it did not, explanations
     that are too many for 4 MiB come without sound, picture or trajectory, and say so in `left_out`. A cancelled call
-    stops within one step.
+    stops within one step, or one batch of draws.
     Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
-    NaN, contradicts itself or has damaged files, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
-    other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
+    NaN, contradicts itself or has damaged files, features that cannot be rendered, a reference that does not fit the
+    objective or keeps no rows where some are needed), RESOURCE_EXHAUSTED, UNAVAILABLE (also: the scorer gives no
+    answer), ABORTED (the model was exchanged for one of other weights meanwhile: ask again), DEADLINE_EXCEEDED (before
+    the first step was done, or as many draws as there are rows).
     """
     StreamExplain: _aio.UnaryStreamMultiCallable[_explainer_pb2.StreamExplainRequest, _explainer_pb2.StreamExplainResponse]  # type: ignore[assignment]
     """The same search, telling its progress: any number of `progress`, then one `explanation` for each row in the order
@@ -247,10 +251,12 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
         `summary.stopped_by`; explanations that there is no time to render come without sound and picture. What may not fit
         one message is refused before the search where the caller said how much it takes; where it did not, explanations
         that are too many for 4 MiB come without sound, picture or trajectory, and say so in `left_out`. A cancelled call
-        stops within one step.
+        stops within one step, or one batch of draws.
         Codes: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (a zero, frozen or wrong gradient, a model that answers
-        NaN, contradicts itself or has damaged files, features that cannot be rendered), RESOURCE_EXHAUSTED, UNAVAILABLE, ABORTED (the model was exchanged for one of
-        other weights meanwhile: ask again), DEADLINE_EXCEEDED (before the first step was done).
+        NaN, contradicts itself or has damaged files, features that cannot be rendered, a reference that does not fit the
+        objective or keeps no rows where some are needed), RESOURCE_EXHAUSTED, UNAVAILABLE (also: the scorer gives no
+        answer), ABORTED (the model was exchanged for one of other weights meanwhile: ask again), DEADLINE_EXCEEDED (before
+        the first step was done, or as many draws as there are rows).
         """
 
     @_abc_1.abstractmethod

@@ -7,7 +7,7 @@ from earwitness.errors import InvalidArgument
 from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.sweep.layout import Layout, check_layout
 from earwitness.explainer.sweep.values import Grid, SweepLimits, SweepObjective, SweepRequest, check_request
-from earwitness.explainer.ways import OptimiserName, Settings
+from earwitness.explainer.ways import OptimiserName, Settings, Target
 from tests.unit.explainer.analytic import OUT_0, bundle
 
 PAPER = Grid((0.1, 0.01, 0.001), (0.1, 0.01, 0.001), (100, 500, 1000))
@@ -107,3 +107,36 @@ def test_a_reference_needs_two_seeds() -> None:
     one = SweepRequest("analytic", (SweepObjective(OUT_0, "references/r"),), PAPER, 1)
     with pytest.raises(InvalidArgument, match=r"sweep.seed_count: got 1; it must be at least 2"):
         check_request(one, LIMITS)
+
+
+FEW, MANY = (Settings(OptimiserName.DRAWS, 0.0, 0.0, 0, draws=draws) for draws in (300, 2000))
+
+
+@pytest.mark.parametrize("settings", [(FEW, Settings(steps=7), MANY), (MANY, FEW)])
+def test_settings_that_draw_share_one_pool_after_the_blocks(settings) -> None:
+    layout = Layout(request(settings, OUT_0, LEAST, seeds=5, first=11), 3)
+    climbing = 10 if len(settings) == 3 else 0
+    assert layout.row_count == climbing == sum(map(len, layout.blocks))
+    assert (layout.pool_block, layout.block_count) == (len(layout.blocks), len(layout.blocks) + 1)
+    assert layout.row_step_count == 7 * climbing + 2000
+    assert len(layout.drawn) == len(layout.wanted) == 4
+    for result, wanted in zip(layout.drawn, layout.wanted, strict=True):
+        objective, setting = divmod(result, len(settings))
+        assert (wanted.objective, wanted.draws) == ((OUT_0, LEAST)[objective], settings[setting].draws)
+        assert wanted.row_count == 5
+    assert layout.climbed == ([0, 1] if climbing else [])
+    plan = layout.plan_result(layout.drawn[0], [2, 0], bundle(), drawn=[70, 60, 50, 40, 30])
+    assert [row.seed for row in plan.rows] == [50, 70]
+
+
+def test_targets_in_quantiles_are_of_what_was_kept() -> None:
+    target = Target(0.2, 0.8, quantile=True)
+    settings = (Settings(steps=7, target=target), Settings(steps=7, target=Target(1.5, 2.5)), Settings(steps=7))
+    real = np.arange(101, dtype=np.float32)
+    layout = Layout(request(settings, seeds=4, first=2), 128, {0: real})
+    aims = {row.settings.target: [] for row in layout.plan_block(0, bundle()).rows}
+    for row in layout.plan_block(0, bundle()).rows:
+        aims[row.settings.target].append(row.target)
+    np.testing.assert_allclose(aims[target], [100 * target.of(seed) for seed in range(2, 6)], rtol=1e-5)
+    assert aims[settings[1].target] == [settings[1].target.of(seed) for seed in range(2, 6)]
+    assert aims[None] == [None] * 4

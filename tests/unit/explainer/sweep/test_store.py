@@ -67,6 +67,17 @@ def test_sweeps_of_the_schema_before_are_kept(database: Database, store: SweepSt
     assert store.get("s1").traceparent == "", "it has none, and is there"
 
 
+def test_what_targets_are_of_stays_with_a_sweep_and_those_that_go_on_from_it(store: SweepStore) -> None:
+    kept = {0: blob("real 0"), 2: blob("real 2")}
+    made = store.create(replace(new(), real=kept), 5)
+    assert store.real(made.key) == kept
+    store.cancel("s1")
+    resumed = store.create(new("s2"), 5, resume_from="s1")
+    store.delete("s1")
+    assert store.real(made.key) == {}
+    assert store.real(resumed.key) == kept
+
+
 def test_a_database_may_be_shared_with_the_scorer(database: Database) -> None:
     with pytest.raises(SchemaOutdated, match="has schema none"):
         SCORER_SCHEMA.require(database)
