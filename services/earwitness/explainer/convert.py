@@ -139,6 +139,8 @@ def explanation_message(explanation: Explanation) -> pb.Explanation:
         trajectory=_trajectory_message(explanation.trajectory) if explanation.trajectory else None,
         left_out=cast(Any, [number for number, artefact in _ARTEFACTS.items() if artefact in explanation.left_out]),
         nearness=explanation.nearness,
+        target=explanation.row.target,
+        reached_target=explanation.reached_target,
     )
 
 
@@ -166,6 +168,10 @@ def summary_message(found: Found, shortfall: Shortfall) -> pb.SearchSummary:
         incomplete_count=shortfall.incomplete_count,
         searched_count=found.searched_count or len(found.plan.rows),
         evaluation_count=found.outcome.evaluation_count,
+        missed_count=sum(
+            row.target is not None and not row.reached_by(activation)
+            for row, activation in zip(found.plan.rows, found.outcome.activations.tolist(), strict=True)
+        ),
     )
 
 

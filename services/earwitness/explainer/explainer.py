@@ -35,7 +35,7 @@ from earwitness.explainer.served import ServedBundle
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.state import Outcome
 from earwitness.features import FeatureProfile, profile_from_dict
-from earwitness.inference.backend import FloatArray, InferenceBackend, ModelUnusable
+from earwitness.inference.backend import InferenceBackend, ModelUnusable
 from earwitness.inference.metadata import BundleMetadata
 
 UNSTATED = Room(STOCK_BYTES, STOCK_BYTES, whole=False)
@@ -151,12 +151,11 @@ class Explainer:
             return await self._found(plan, outcome, artefacts, profile, self.serve(plan.bundle), Budget(), room)
 
     async def check_gradients(self, plan: Plan, served: ServedBundle) -> None:
-        """Raises: ZeroGradient, FrozenGradient, WrongGradient, InconsistentModel, NonFiniteModel when the plan's layers
-        are unfit."""
-        climbed = {row.objective.layer for row in plan.rows if row.settings.optimiser.needs_gradient}
-        layers = tuple(layer for layer in plan.layers if layer.name in climbed)
+        """Raises: ZeroGradient, FrozenGradient, WrongGradient, InconsistentModel, NonFiniteModel when layers are unfit
+        whose gradient some row of the plan needs."""
+        climbing = (index for index, row in enumerate(plan.rows) if row.settings.optimiser.needs_gradient)
         await self._probe.check(
-            plan.bundle, layers, served.evaluate, served.classify, generation=self._backend.generation
+            plan.bundle, plan.layers_of(climbing), served.evaluate, served.classify, generation=self._backend.generation
         )
 
     def serve(self, bundle: BundleMetadata) -> ServedBundle:
@@ -239,13 +238,9 @@ class Explainer:
     ) -> tuple[Plan, Outcome]:
         """As `Searching.run`."""
         name = plan.bundle.name
-
-        async def classify(latents: FloatArray, layers: Sequence[str], budget: Budget) -> Mapping[str, FloatArray]:
-            return (await served.forward(latents, layers, budget))[1]
-
         return await Searching(plan, on_progress).run(
-            lambda moving: search(moving, served.evaluate, budget, first=first),
-            classify,
+            lambda moving: search(moving, served.evaluate, served.activate, budget, first=first),
+            served.activate,
             self._settings.max_batch,
             budget,
             first,

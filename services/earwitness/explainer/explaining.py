@@ -63,6 +63,11 @@ class Explanation:
     nearness: float | None = None
     """Its mean place by nearness, where rows were chosen by it."""
 
+    @property
+    def reached_target(self) -> bool:
+        """Whether it had a target and got there."""
+        return self.row.reached_by(self.activation)
+
 
 @dataclass(frozen=True, eq=False)
 class _Rendered:

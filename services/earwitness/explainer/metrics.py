@@ -65,6 +65,9 @@ class ExplainerMetrics:
 
     def step(self, model: str, progress: Progress) -> None:
         """Count one evaluation of a batch."""
+        if progress.drawing:
+            self.drawn(model, progress.row_count)
+            return
         self._steps.labels(model).inc()
         self._row_steps.labels(model).inc(progress.row_count)
         self._step_seconds.labels(model).observe(progress.step_s)

@@ -1,6 +1,6 @@
 """A search as asked for, and the plan it becomes once every field of it is known to be right."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -108,6 +108,13 @@ class PlannedRow:
     target: float | None = None
     """The activation at which it stops; None where there is none, or as long as it is known as a quantile only."""
 
+    def reached_by(self, activation: float) -> bool:
+        """Whether an activation, as the model gives it, is at the target or beyond; False without a target."""
+        if self.target is None:
+            return False
+        sign = self.objective.sense.value
+        return bool(np.float32(sign * activation) >= np.float32(sign * self.target))
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -130,10 +137,32 @@ class Plan:
         return int(self.steps.max())
 
     @property
+    def targets(self) -> FloatArray:
+        """The target of each row, turned so that all rows ascend: float32 [B], infinity where there is none."""
+        return np.array(
+            [np.inf if row.target is None else row.objective.sense.value * row.target for row in self.rows], np.float32
+        )
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers that some objective names, in the bundle's order."""
-        named = {row.objective.layer for row in self.rows}
+        return self.layers_of(range(len(self.rows)))
+
+    def layers_of(self, rows: Iterable[int]) -> tuple[Layer, ...]:
+        """The layers that the objectives of some rows name, in the bundle's order."""
+        named = {self.rows[row].objective.layer for row in rows}
         return tuple(layer for layer in self.bundle.layers if layer.name in named)
+
+    def activations(self, rows: NDArray[np.intp], units: Mapping[str, FloatArray]) -> FloatArray:
+        """What n latents activate by the objectives of `rows` [n], turned so that all rows ascend: float32 [n], from
+        the activations [n, units] of the rows' layers."""
+        found = np.empty(len(rows), np.float32)
+        places: dict[Objective, list[int]] = {}
+        for place, row in enumerate(rows):
+            places.setdefault(self.rows[row].objective, []).append(place)
+        for objective, mine in places.items():
+            found[mine] = objective.sense.value * objective.activations(units[objective.layer][mine])
+        return found
 
     def row_bytes(self, artefacts: frozenset[Artefact], frames_per_second: float) -> list[RowBytes]:
         """What the explanation of each row takes with `artefacts`, estimated from the shapes alone."""

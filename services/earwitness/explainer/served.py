@@ -72,6 +72,11 @@ class ServedBundle:
             )
         return spectrograms, activations
 
+    async def activate(self, latents: FloatArray, layers: Sequence[str], budget: Budget) -> dict[str, FloatArray]:
+        """See `search.Classify`. Raises: also InferenceUnavailable, InferenceFailed."""
+        made = await self._run("generator", {"z": latents}, ("spectrogram",), budget.left_s())
+        return await self._run("classifier", made, layers, budget.left_s())
+
     async def classify(self, latents: FloatArray, layers: Sequence[str]) -> dict[str, FloatArray]:
         """See `probe.Classify`. Raises: NonFiniteModel; InferenceUnavailable, InferenceFailed."""
         return (await self.forward(latents, layers, Budget()))[1]

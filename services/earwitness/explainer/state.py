@@ -2,10 +2,11 @@
 
 A row of S steps visits S + 1 iterates, 0 (the first latent) to S. Its explanation is the iterate of best *activation*
 in the objective's sense; the prior shapes the path but not the choice, as in the method's own experiments. The first
-of equals wins. A row whose activation or gradient is no longer finite stops there and keeps the best it had.
+of equals wins. A row whose activation or gradient is no longer finite stops there and keeps the best it had. A row with
+a target stops at the first iterate that reaches it: none before activated as much, so that is its best.
 
-A row's best iterate is kept at each of its stops. The first S' steps of Adam are the same whether S or S' are to be
-done, so one row answers for several settings that differ by their steps alone.
+A row's best iterate is kept at each of its stops. The first S' steps are the same whether S or S' are to be done, those
+of SGD aside, so one row answers for several settings that differ by their steps alone.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from earwitness.explainer.optimisers import Arrays, RowIndex, ascent
 from earwitness.explainer.plan import Plan
+from earwitness.explainer.starts import Starts
 from earwitness.inference.backend import FloatArray
 
 FIRST_ITERATES = 256
@@ -33,7 +35,8 @@ class StoppedBy(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """What one row went through, float32 [iterates]: activation, ‖z‖ and ‖gradient‖, prior included."""
+    """What one row went through, float32 [iterates]: activation, ‖z‖ and ‖gradient‖, prior included; 0 of a row that
+    needs no gradient."""
 
     activations: FloatArray
     latent_norms: FloatArray
@@ -68,8 +71,13 @@ class SearchState:
         count = len(plan.rows)
         stops = [(row, step) for row, each in enumerate(plan.rows) for step in each.stops or (each.settings.steps,)]
         self.plan = plan
-        self._moving = ascent(plan.first_latents, [row.settings for row in plan.rows])
-        self._signs = np.array([row.objective.sense.value for row in plan.rows], np.float32)
+        self._targets = plan.targets
+        self._moving = ascent(
+            plan.first_latents, [row.settings for row in plan.rows], [row.seed for row in plan.rows], self._targets
+        )
+        self._climb = np.array([row.settings.optimiser.needs_gradient for row in plan.rows])
+        self.signs = np.array([row.objective.sense.value for row in plan.rows], np.float32)
+        """What turns the activations of each row so that it ascends, [B]."""
         self._stop_rows, self._stop_steps = np.array(stops, np.int64).T
         self._going: RowIndex = np.arange(count)
         self._best = np.full(count, -np.inf, np.float32)
@@ -83,6 +91,8 @@ class SearchState:
         self._curves = np.full((3, count, min(plan.step_count + 1, FIRST_ITERATES)), np.nan, np.float32)
         self.step = 0
         """The iterate that the next evaluation is of."""
+        self.starts = Starts(plan)
+        """What is to be drawn before the first; then `begin`."""
         self.unit_weights: FloatArray = plan.unit_weights
         """Those of the rows still going, as `prior_weights`."""
         self.prior_weights: FloatArray = plan.prior_weights
@@ -93,13 +103,23 @@ class SearchState:
         return not len(self._going)
 
     @property
+    def going(self) -> RowIndex:
+        """The rows that have another step, [n]."""
+        return self._going
+
+    @property
+    def climbing(self) -> NDArray[np.bool_]:
+        """Which of the rows still going need a gradient, [n]."""
+        return np.asarray(self._climb[self._going])
+
+    @property
     def best_activations(self) -> FloatArray:
         """Best activation of each row so far, float32 [B]."""
-        return np.asarray(self._best * self._signs)
+        return np.asarray(self._best * self.signs)
 
     @property
     def evaluations_left(self) -> int:
-        """Evaluations to come, summed over the rows still going."""
+        """Evaluations to come, summed over the rows still going: at most, where there are targets."""
         return int((self.plan.steps[self._going] - self.step + 1).sum())
 
     @property
@@ -107,16 +127,26 @@ class SearchState:
         """Steps done, summed over the rows."""
         return int(np.maximum(self._iterates - 1, 0).sum())
 
+    @property
+    def evaluation_count(self) -> int:
+        """Latents evaluated, those of draws among them."""
+        return int(self._iterates.sum() + (self._diverged >= 0).sum()) + self.starts.drawn
+
+    def begin(self) -> None:
+        """Take the best of the draws for the first latents."""
+        self._moving.state["latents"][...] = self._latents[...] = self.starts.latents()
+
     def ask(self) -> FloatArray:
         """The latents of the rows still going, a fresh float32 [n, Z]."""
         return self._moving.ask(self._going)
 
     def tell(self, latents: FloatArray, activation: FloatArray, gradient: FloatArray) -> NDArray[np.bool_]:
-        """Take the answer to `ask`, activations [n] and gradients [n, Z], and move on; returns which rows were finite
-        [n]."""
+        """Take the answer to `ask`, activations [n] and gradients [n, Z] (zeros where none is needed), and move on;
+        returns which rows were finite [n]."""
         rows = self._going
+        latents, activation = self._moving.settle(rows, latents, activation)
         finite = self._add(rows, latents, activation, gradient)
-        onwards = finite & (self.plan.steps[rows] > self.step)
+        onwards = finite & (self.plan.steps[rows] > self.step) & (activation < self._targets[rows])
         if not onwards.all():  # copies as little as can be: the weights span all units
             self._going, gradient = rows[onwards], gradient[onwards]
             self.unit_weights, self.prior_weights = self.unit_weights[onwards], self.prior_weights[onwards]
@@ -126,7 +156,14 @@ class SearchState:
 
     def reached(self) -> NDArray[np.bool_]:
         """Which stops' best iterates are final, in the order of the rows and of each row's stops."""
-        return np.asarray((self._stop_steps < self.step) | self.done)
+        over = np.ones(len(self.plan.rows), bool)
+        over[self._going] = False
+        return np.asarray((self._stop_steps < self.step) | over[self._stop_rows])
+
+    def stops_over(self) -> int:
+        """Of the steps at which there are stops, those whose stops are all reached."""
+        reached = self.reached()
+        return sum(bool(reached[self._stop_steps == step].all()) for step in np.unique(self._stop_steps))
 
     def kept(self) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
         """Latents [K, Z], activations [K] and steps [K] of the best iterates at the K stops; of those not reached, the
@@ -135,7 +172,7 @@ class SearchState:
         rows = self._stop_rows[early]
         latents, best, steps = self._kept_latents.copy(), self._kept.copy(), self._kept_steps.copy()
         latents[early], best[early], steps[early] = self._latents[rows], self._best[rows], self._best_steps[rows]
-        return latents, np.asarray(best * self._signs[self._stop_rows]), steps
+        return latents, np.asarray(best * self.signs[self._stop_rows]), steps
 
     def diverged_steps(self) -> tuple[int | None, ...]:
         """The iterate of each row that was not finite."""
@@ -155,7 +192,7 @@ class SearchState:
             diverged_steps=self.diverged_steps(),
             row_step_count=self.row_step_count,
             duration_s=duration_s,
-            evaluation_count=int(self._iterates.sum()),
+            evaluation_count=self.evaluation_count,
         )
 
     def curves(self, first_step: int) -> FloatArray:
@@ -173,6 +210,7 @@ class SearchState:
             if name != "going":
                 array[...] = saved[name]
         self.step = int(saved["step"])
+        self.starts.skip()
         self._going = np.array(saved["going"], np.intp)
         self._hold(self.step)
         self._curves[:, :, : self.step] = curves
@@ -207,7 +245,7 @@ class SearchState:
         """Keep this iterate of `rows`; returns which of them were finite [n]."""
         step = self.step
         with np.errstate(over="ignore", invalid="ignore"):
-            curves = np.stack([activation * self._signs[rows], _norms(latents), _norms(gradient)])
+            curves = np.stack([activation * self.signs[rows], _norms(latents), _norms(gradient)])
         finite = np.asarray(np.isfinite(curves).all(axis=0))
         self._diverged[rows[~finite]] = step
         kept = rows[finite]

@@ -76,6 +76,10 @@ class Settings:
     start_draws: int = 1
     draws: int = 0
 
+    def aim(self, seed: int) -> float | None:
+        """The activation at which the row with that seed stops; None without a target, or where it is a quantile."""
+        return None if self.target is None or self.target.quantile else self.target.of(seed)
+
     def check(self, field: str, max_steps: int, max_draws: int) -> None:
         """Raises: InvalidArgument naming the part of `field` (the path of the settings) that is out of range."""
         if self.optimiser is OptimiserName.DRAWS:

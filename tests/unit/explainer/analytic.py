@@ -61,6 +61,11 @@ class Model:
             gradient = self.spoil(gradient) - 2 * prior_weights * latents
             return activation.astype(np.float32), gradient.astype(np.float32)
 
+    async def activate(self, latents: FloatArray, layers: Sequence[str], budget: Budget) -> dict[str, FloatArray]:
+        """See `search.Classify`."""
+        self.calls.append(len(latents))
+        return await self.classify(latents, layers)
+
     async def classify(self, latents: FloatArray, layers: Sequence[str]) -> dict[str, FloatArray]:
         """See `probe.Classify`; the layers are those of `bundle()`."""
         units = self.units(latents).astype(np.float32)
@@ -102,7 +107,7 @@ def plan_rows(rows: Sequence[Row], *, objective: Objective = OUT_0, settings: Gi
 
 async def run(plan: Plan, model: Model, budget: Budget | None = None) -> tuple[list[Progress], Outcome]:
     """The search's events: all progress and the outcome."""
-    events = [event async for event in search(plan, model.evaluate, budget or Budget())]
+    events = [event async for event in search(plan, model.evaluate, model.activate, budget or Budget())]
     outcome = events.pop()
     assert isinstance(outcome, Outcome)
     progress = [event for event in events if isinstance(event, Progress)]

@@ -138,8 +138,8 @@ async def test_the_first_step_may_take_all_the_time_there_is() -> None:
     plan = plan_rows([Row(0, settings=Given(steps=50))])
     over, enough = Budget(time.monotonic() - 1), Budget(time.monotonic() + 60)
     with pytest.raises(NothingSearchedYet):
-        [event async for event in search(plan, waves().evaluate, over)]
-    *_, outcome = [event async for event in search(plan, waves().evaluate, over, first=enough)]
+        [event async for event in search(plan, waves().evaluate, waves().activate, over)]
+    *_, outcome = [event async for event in search(plan, waves().evaluate, waves().activate, over, first=enough)]
     assert isinstance(outcome, Outcome)
     assert (outcome.stopped_by, outcome.row_step_count) == (StoppedBy.DEADLINE, 1)
 
@@ -187,7 +187,7 @@ async def test_a_cancelled_search_stops_within_one_step() -> None:
         return await model.evaluate(*arrays)
 
     async def consume():
-        async for _ in search(plan_rows([Row(0)]), evaluate, Budget()):
+        async for _ in search(plan_rows([Row(0)]), evaluate, waves().activate, Budget()):
             pass
 
     task = asyncio.create_task(consume())
@@ -213,6 +213,12 @@ class Slow:
             await asyncio.sleep(self.step_s)
         return await self.model.evaluate(*arrays)
 
+    async def activate(self, latents, layers, budget):
+        self.timeouts.append(budget.left_s())
+        async with asyncio.timeout(budget.left_s()):
+            await asyncio.sleep(self.step_s)
+        return await self.model.activate(latents, layers, budget)
+
 
 async def test_a_budget_ends_the_search_with_the_best_so_far() -> None:
     slow = Slow(0.05)  # all steps would take more than three times the budget
@@ -230,7 +236,7 @@ async def test_a_budget_ends_the_search_with_the_best_so_far() -> None:
 
 async def test_a_step_that_suddenly_hangs_is_given_up_at_the_end_of_the_budget() -> None:
     slow = Slow(0.001)
-    events = search(plan_rows([Row(0)]), slow.evaluate, Budget(time.monotonic() + BUDGET_S))
+    events = search(plan_rows([Row(0)]), slow.evaluate, slow.activate, Budget(time.monotonic() + BUDGET_S))
     async with asyncio.timeout(60):
         async for event in events:
             if isinstance(event, Outcome):
@@ -252,7 +258,7 @@ async def test_what_evaluate_raises_stops_the_search() -> None:
         raise RuntimeError("no answer")
 
     with pytest.raises(RuntimeError, match="no answer"):
-        async for _ in search(plan_rows([Row(0)]), broken, Budget()):
+        async for _ in search(plan_rows([Row(0)]), broken, waves().activate, Budget()):
             pass
 
 

@@ -70,7 +70,7 @@ async def test_all_diverge_before_their_stops() -> None:
     model = Model(hills().units, hills().slopes, lambda gradient: gradient * (np.nan if len(model.calls) > 4 else 1))
     settings = Settings(learning_rate=0.1, prior_weight=0, steps=STOPS[-1])
     state = SearchState(plan([(settings, STOPS)] * 2))
-    events = [event async for event in search(state.plan, model.evaluate, Budget(), state)]
+    events = [event async for event in search(state.plan, model.evaluate, model.activate, Budget(), state)]
     assert state.done
     assert state.reached().all()
     assert list(events[-1].best_steps) == [3] * 6
@@ -82,7 +82,7 @@ async def test_saved_and_restored_is_never_stopped(stopped_after: int) -> None:
     _, whole = await run(mixed(), waves())
     first = SearchState(mixed())
     pieces, saved, saved_step = [], {}, 0
-    async for _ in search(first.plan, waves().evaluate, Budget(), first):
+    async for _ in search(first.plan, waves().evaluate, waves().activate, Budget(), first):
         if first.step in (stopped_after - 1, stopped_after):  # curves come in pieces
             pieces.append(blobs.decode(blobs.encode({"curves": first.curves(saved_step)}))["curves"])
             saved, saved_step = blobs.decode(blobs.encode(first.save())), first.step
@@ -91,7 +91,7 @@ async def test_saved_and_restored_is_never_stopped(stopped_after: int) -> None:
     again = SearchState(mixed())
     again.restore(saved, np.concatenate(pieces, axis=2))
     assert again.step == stopped_after
-    *_, outcome = [event async for event in search(again.plan, waves().evaluate, Budget(), again)]
+    *_, outcome = [event async for event in search(again.plan, waves().evaluate, waves().activate, Budget(), again)]
     assert outcome.stopped_by is StoppedBy.COMPLETED
     np.testing.assert_array_equal(outcome.latents, whole.latents)
     np.testing.assert_array_equal(outcome.activations, whole.activations)
@@ -106,7 +106,7 @@ async def test_saved_and_restored_is_never_stopped(stopped_after: int) -> None:
 async def test_what_is_reached_grows_with_the_steps() -> None:
     state = SearchState(mixed())
     seen = []
-    async for _ in search(state.plan, waves().evaluate, Budget(), state):
+    async for _ in search(state.plan, waves().evaluate, waves().activate, Budget(), state):
         seen.append(int(state.reached().sum()))
     assert seen[:3] == [0, 0, 0]
     assert (seen[3], seen[10], seen[12], seen[25]) == (2, 4, 5, 8)
@@ -125,7 +125,7 @@ async def test_a_search_that_could_not_go_on_goes_on_later() -> None:
     outcome = None
     for _ in range(3):
         try:
-            *_, outcome = [event async for event in search(state.plan, evaluate, Budget(), state)]
+            *_, outcome = [event async for event in search(state.plan, evaluate, waves().activate, Budget(), state)]
         except ConnectionError:
             continue
     np.testing.assert_array_equal(outcome.latents, whole.latents)

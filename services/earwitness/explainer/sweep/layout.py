@@ -1,8 +1,8 @@
 """How a sweep becomes rows: one run of rows for all settings that are prefixes of each other, cut into blocks.
 
 results   objective × setting, as the caller counts them
-runs      results whose paths are the same but for their length: equal optimiser, rate, prior and decay. A path of
-          SGD depends on its length, as the rate falls to 0 over it, so each of its step counts is a run
+runs      results whose paths are the same but for their length: all equal but the steps. A path of SGD depends on
+          its length, as the rate falls to 0 over it, so each of its step counts is a run
 rows      runs × seeds, runs of few steps first, so that rows of a block end together
 blocks    rows that go forward together, each with its own checkpoint
 pool      the last block, where some settings draw: all of their results are chosen among the same draws
@@ -60,7 +60,7 @@ class Layout:
             for index, each in enumerate(settings):
                 if each.optimiser is OptimiserName.DRAWS:
                     continue
-                path = replace(each, steps=0) if each.optimiser is OptimiserName.ADAM else each
+                path = each if each.optimiser is OptimiserName.SGD else replace(each, steps=0)
                 result = objective * len(settings) + index
                 members.setdefault((objective, path), []).append((each.steps, result))
         runs = []
@@ -152,8 +152,10 @@ class Layout:
         return self._plan([(run, seed) for seed in seeds], bundle)
 
     def plan_first(self, objective: int, bundle: BundleMetadata) -> Plan:
-        """One climbing row of an objective for each seed, at most a block of them: the latents that they begin with."""
-        run = next(run for run in self.climbing if run.objective == objective)
+        """One row of an objective for each seed, at most a block of them: the latents that its rows begin with, and
+        rows that need a gradient where some of the objective's do."""
+        runs = [run for run in self.runs if run.objective == objective]
+        run = next((run for run in runs if run.settings.optimiser.needs_gradient), runs[0])
         first, count = self.request.first_seed, min(self.request.seed_count, self.block_rows)
         return self._plan([(run, seed) for seed in range(first, first + count)], bundle)
 

@@ -183,7 +183,7 @@ class SweepQueue:
 
         async def classify(latents: FloatArray, layers: Sequence[str], budget: Budget) -> Mapping[str, FloatArray]:
             await self._explainer.quiet(self._settings.sweep_yield_s)
-            return (await served.forward(latents, layers, budget))[1]
+            return await served.activate(latents, layers, budget)
 
         async def prepare() -> None:
             for objective in layout.climbed:

@@ -13,9 +13,9 @@ import numpy as np
 
 from earwitness import tracing
 from earwitness.errors import EarwitnessError
-from earwitness.explainer.draws import Classify, Drawn, draw
+from earwitness.explainer.draws import Drawn, draw
 from earwitness.explainer.errors import LeaseLost
-from earwitness.explainer.search import Budget, Evaluate, Progress, require_searchable, search
+from earwitness.explainer.search import Budget, Classify, Evaluate, Progress, require_searchable, search
 from earwitness.explainer.served import ServedBundle
 from earwitness.explainer.sweep import record, results
 from earwitness.explainer.sweep.checkpoints import BlockState, to_the_end
@@ -174,7 +174,7 @@ class SweepRunner:
             await self._patiently(self._prepare)
             for objective in self._layout.climbed:
                 plan = self._layout.plan_first(objective, self._bundle)
-                await self._patiently(partial(require_searchable, plan, self._evaluate))
+                await self._patiently(partial(require_searchable, plan, self._evaluate, self._classify))
 
         async def work() -> None:
             while waiting:
@@ -261,17 +261,17 @@ class SweepRunner:
     async def _advance(self, block: BlockState, patience: Patience) -> None:
         """Search to the end of the block, with checkpoints on the way."""
         plan, state = block.state.plan, block.state
-        saved_s, reached = time.monotonic(), int(state.reached().sum())
-        async with aclosing(search(plan, self._evaluate, Budget(), state)) as events:
+        saved_s, over = time.monotonic(), state.stops_over()
+        async with aclosing(search(plan, self._evaluate, self._classify, Budget(), state)) as events:
             async for event in events:
                 if not isinstance(event, Progress):
                     break
                 self._goes_on(patience)
                 self._on_step(event)
                 due = time.monotonic() - saved_s >= self._pace.checkpoint_s
-                if not state.done and (due or int(state.reached().sum()) > reached):
+                if not state.done and (due or state.stops_over() > over):
                     await self._keep(block)
-                    saved_s, reached = time.monotonic(), int(state.reached().sum())
+                    saved_s, over = time.monotonic(), state.stops_over()
 
     async def _keep(self, block: BlockState) -> None:
         """Save a block, and the results that it completes."""

@@ -93,8 +93,10 @@ class _OptimiserEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Optimiser.V
     """
     OPTIMISER_WALK: _Optimiser.ValueType  # 4
     """A walk that keeps the prior and needs no gradient: preconditioned Crank-Nicolson proposals
-    z' = sqrt(1 - b^2) z + b xi with xi ~ N(0, I) (Cotter et al. 2013), each taken where it activates more and does not
-    pass the target; b is learning_rate at first, and grows where proposals are taken, shrinks where they are not.
+    z' = sqrt(1 - b^2) z + b xi with xi ~ N(0, I) (Cotter et al. 2013), each taken where its activation is nearer to the
+    target than the one before, so that none passes it by more than was missing; without a target where it activates
+    more. b is learning_rate at first; a proposal that is taken multiplies it by 1.2, any other by 0.95, within 0.05 to
+    0.6, or the learning rate where that is outside.
     """
     OPTIMISER_DRAWS: _Optimiser.ValueType  # 5
     """Draws from the prior, no search: of `draws` latents the rows are those that activate most (least). All rows of one
@@ -118,8 +120,10 @@ leave the prior less than Adam's, whose every coordinate moves alike.
 """
 OPTIMISER_WALK: Optimiser.ValueType  # 4
 """A walk that keeps the prior and needs no gradient: preconditioned Crank-Nicolson proposals
-z' = sqrt(1 - b^2) z + b xi with xi ~ N(0, I) (Cotter et al. 2013), each taken where it activates more and does not
-pass the target; b is learning_rate at first, and grows where proposals are taken, shrinks where they are not.
+z' = sqrt(1 - b^2) z + b xi with xi ~ N(0, I) (Cotter et al. 2013), each taken where its activation is nearer to the
+target than the one before, so that none passes it by more than was missing; without a target where it activates
+more. b is learning_rate at first; a proposal that is taken multiplies it by 1.2, any other by 0.95, within 0.05 to
+0.6, or the learning rate where that is outside.
 """
 OPTIMISER_DRAWS: Optimiser.ValueType  # 5
 """Draws from the prior, no search: of `draws` latents the rows are those that activate most (least). All rows of one
@@ -540,8 +544,8 @@ class Settings(_message.Message):
     """
     start_draws: _builtins.int
     """Optional. A row begins with the best of so many draws from the prior, 1 to 64: the most extreme that has not passed
-    the target yet, or the nearest to it where all have. Draw 0 is what the row would begin with alone. Refused for
-    draws. Default: 1.
+    the target yet, or the nearest to it where all have. Draw 0 is what the row would begin with alone. A deadline that
+    comes while they are drawn leaves the best of those that are. Refused for draws. Default: 1.
     """
     draws: _builtins.int
     """With OPTIMISER_DRAWS. Optional. How many latents are drawn: from the number of its rows to the server's limit
@@ -913,8 +917,9 @@ Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
 
 @_typing.final
 class Trajectory(_message.Message):
-    """What a row went through; entry s belongs to the iterate after s steps, so entry 0 is the first latent. There are
-    steps + 1 entries, fewer where the deadline or a divergence stopped the row.
+    """What a row went through; entry s belongs to the iterate after s steps, of a walk after s proposals, taken or not, so
+    entry 0 is the first latent. There are steps + 1 entries, fewer where the target, the deadline or a divergence stopped
+    the row.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -932,7 +937,7 @@ class Trajectory(_message.Message):
 
     @_builtins.property
     def gradient_norms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Euclidean norm of the gradient with respect to the latent, prior included; 0 of a draw, which has none."""
+        """Euclidean norm of the gradient with respect to the latent, prior included; 0 where the row needs no gradient."""
 
     def __init__(
         self,
@@ -1502,7 +1507,7 @@ class SettingsList(_message.Message):
     SETTINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def settings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Settings]:
-        """Required. Settings, none twice; their defaults are those of a search."""
+        """Required. Settings, none twice; their defaults are those of a search. Their targets are in activations."""
 
     def __init__(
         self,
@@ -1712,7 +1717,7 @@ class SweepMetadata(_message.Message):
     row_steps_done: _builtins.int
     """Steps done, summed over the rows, and draws classified. After a crash it starts again from the last checkpoint."""
     row_step_count: _builtins.int
-    """Steps in all, summed over the rows, and draws."""
+    """Steps in all, summed over the rows: at most, where rows stop at targets; and draws."""
     results_done: _builtins.int
     """Results done."""
     result_count: _builtins.int
@@ -1729,7 +1734,7 @@ class SweepMetadata(_message.Message):
     """Objectives in all."""
     @_builtins.property
     def time_left(self) -> _duration_pb2.Duration:
-        """Time to the end, from the speed measured lately; unset before there is any."""
+        """Time to the end, at most where rows stop at targets, from the speed measured lately; unset before there is any."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
