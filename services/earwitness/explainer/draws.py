@@ -7,28 +7,17 @@ only what can still win is kept: a seed and an activation for each row that is l
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.explainer.errors import NothingSearchedYet
+from earwitness.explainer.errors import NonFiniteModel, NothingSearchedYet
 from earwitness.explainer.objective import Objective
 from earwitness.explainer.optimisers import Arrays, first_latent
-from earwitness.explainer.search import NEXT_STEP_FADES, SLOWEST_STEP_FADES, Budget
+from earwitness.explainer.search import NEXT_STEP_FADES, SLOWEST_STEP_FADES, Budget, Classify
 from earwitness.explainer.state import StoppedBy
 from earwitness.inference.backend import FloatArray
-
-
-class Classify(Protocol):
-    """The activations [n, units] of each of the layers, for what the generator makes of latents [n, Z].
-
-    Raises: TimeoutError when the budget ends before.
-    """
-
-    async def __call__(
-        self, latents: FloatArray, layers: Sequence[str], budget: Budget
-    ) -> Mapping[str, FloatArray]: ...
 
 
 @dataclass(frozen=True)
@@ -133,7 +122,7 @@ async def draw(
 
     `first` is the budget until there is a draw for every row, all the time there is.
 
-    Raises: NothingSearchedYet when that ends before; and whatever `classify` raises.
+    Raises: NothingSearchedYet when that ends before; NonFiniteModel; and whatever `classify` raises.
     """
     started, before, batch_s, slowest_s = time.monotonic(), pool.drawn, 0.0, 0.0
     while not pool.done:
@@ -152,6 +141,7 @@ async def draw(
                 ) from None
             yield StoppedBy.DEADLINE
             return
+        _require_finite(activations, pool)
         pool.tell(activations)
         now = time.monotonic()
         batch_s = max(now - begun, batch_s * NEXT_STEP_FADES)
@@ -159,3 +149,14 @@ async def draw(
         count = len(next(iter(activations.values())))
         yield Drawn(count, now - begun, (now - started) / (pool.drawn - before) * (pool.size - pool.drawn))
     yield StoppedBy.COMPLETED
+
+
+def _require_finite(activations: Mapping[str, FloatArray], pool: Pool) -> None:
+    for name, layer in activations.items():
+        finite = np.isfinite(layer).all(axis=1)
+        if not finite.all():
+            seed = pool.first_seed + pool.drawn + int(np.argmin(finite))
+            raise NonFiniteModel(
+                f"layer {name!r} is NaN or infinity for the latent of seed {seed}, an ordinary draw: the model is "
+                "broken, export it again"
+            )

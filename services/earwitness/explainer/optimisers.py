@@ -178,9 +178,9 @@ class Walk:
         """See `Rule`: proposal s of a row is drawn by its seed and s alone."""
         self._proposed[rows] += 1
         size = self._place.shape[1]
-        noise = np.stack(
-            [_stream(self._seeds[row], PROPOSALS, self._proposed[row]).standard_normal(size) for row in rows]
-        )
+        noise = np.empty((len(rows), size))  # of no rows, too: all may have got there at once
+        for place, row in enumerate(rows):
+            noise[place] = _stream(self._seeds[row], PROPOSALS, self._proposed[row]).standard_normal(size)
         width = self._width[rows]
         return (np.sqrt(1 - width * width) * self._place[rows] + width * noise).astype(np.float32)
 

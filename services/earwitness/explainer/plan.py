@@ -227,13 +227,11 @@ def plan_search(search: Search, bundle: BundleMetadata, limits: Limits) -> Plan:
         field = f"search.rows[{index}].settings" if own else "search.settings"
         require_gradient(settings, bundle, f"{field}.optimiser")
         settings.check(field, limits.max_steps, limits.max_draws)
-        target = settings.target
-        if target is not None and target.quantile and not reference:
+        if settings.target is not None and settings.target.quantile and not reference:
             raise InvalidArgument(
                 f"{field}.target.quantile", "is of what a reference keeps; give search.reference, or an activation"
             )
-        aim = None if target is None or target.quantile else target.activation(row.seed)
-        rows.append(PlannedRow(row.seed, objective, settings, reference=reference, target=aim))
+        rows.append(PlannedRow(row.seed, objective, settings, reference=reference, target=settings.aim(row.seed)))
     _check_draws(search, rows)
     _check_kept(search, rows)
     return plan_rows(rows, weights, bundle)

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from earwitness.explainer.draws import Classify, Drawn, Pool, Wanted, draw, latents_of
+from earwitness.explainer.draws import Drawn, Pool, Wanted, draw, latents_of
 from earwitness.explainer.plan import Plan, drawn_rows
-from earwitness.explainer.search import Budget, Progress
+from earwitness.explainer.search import Budget, Classify, Progress
 from earwitness.explainer.state import Outcome, StoppedBy, Trajectory
 from earwitness.inference.backend import FloatArray
 

@@ -13,9 +13,10 @@ from earwitness.explainer.real import RealAudio
 from earwitness.explainer.scorer_client import ScorerClient
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.ways import Given, OptimiserName, Target
-from tests.helpers.tiny_bundle import TinyBundle
+from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
 from tests.integration.explainer.references import build, selected
-from tests.integration.explainer.running import FC3_0, Running, running, search, seeds
+from tests.integration.explainer.running import FC3_0, Running, failure, running, search, seeds
+from tests.integration.explainer.sweeping import Sweeping, sweep
 from tests.integration.scorer import running as scorers
 
 LIMITS = Limits(256, 10_000, 100_000)
@@ -132,3 +133,80 @@ async def test_what_needs_no_scorer_to_be_wrong_is_refused_without_one(explainer
         (violation,) = refused.violations
         assert (violation.field, said in violation.description) == (field, True), violation.description
     assert explainer.backend.steps == 0
+
+
+async def test_rows_stop_at_their_quantiles(both: tuple[Running, scorers.Running], tiny: TinyBundle) -> None:
+    explainer, scorer = both
+    rows = await build(scorer, tiny, "r", selection=selected("top", k=200))
+    kept = np.sort(rows[:, 0])[-200:]
+    asked = towards(*seeds(5), steps=400)
+    asked.settings.target.quantile.high = 0.5
+    answer = await explainer.explain(asked)
+    for each in answer.explanations:
+        expected = np.quantile(kept, Target(0.0, 0.5, quantile=True).of(each.seed))
+        assert each.target == pytest.approx(expected, rel=1e-5)
+        assert each.reached_target
+        assert each.settings.target == asked.settings.target, "as asked for: sent back, it is the same search"
+    assert answer.summary.missed_count == 0
+    default = pb.Search(model="models/tiny", objective=FC3_0, rows=seeds(2), reference="references/r")
+    for each in (await explainer.explain(default)).explanations:
+        assert (each.settings.optimiser, each.settings.start_draws) == (pb.OPTIMISER_NORMALISED, 8)
+        assert each.settings.target.quantile.high == 1
+        assert each.HasField("target")
+
+
+async def test_a_walk_finds_targets_without_a_search_graph(tmp_path: Path) -> None:
+    tiny = write_tiny_bundle(tmp_path / "models", gradient=False)
+    async with (
+        scorers.running(tmp_path / "scorer") as scorer,
+        running(tiny, scorer_address=f"127.0.0.1:{scorer.port}") as explainer,
+    ):
+        await build(scorer, tiny, "r", selection=selected("top", k=200))
+        asked = towards(*seeds(3), steps=300)
+        asked.settings.optimiser = pb.OPTIMISER_WALK
+        asked.settings.target.quantile.high = 0.2
+        answer = await explainer.explain(asked)
+        assert [each.reached_target for each in answer.explanations] == [True] * 3
+
+
+async def test_a_sweep_keeps_the_targets_that_it_began_with(
+    both: tuple[Running, scorers.Running], tiny: TinyBundle
+) -> None:
+    explainer, scorer = both
+    rows = await build(scorer, tiny, "r")
+    kept = np.sort(rows[:, 0])[-60:]
+    sweeping = Sweeping.of(explainer.channel)
+    target = pb.Target(quantile=pb.Range(low=0, high=1))
+    settings = [pb.Settings(optimiser=pb.OPTIMISER_NORMALISED, steps=3000, target=target)]
+    objectives = [pb.SweepObjective(objective=FC3_0, reference="references/r")]
+    asked = sweep(objectives=objectives, grid=None, settings_list=pb.SettingsList(settings=settings), seed_count=3)
+    explainer.backend.step_s = 0.01
+    sweep_id = await sweeping.create(asked)
+    await sweeping.cancel(sweep_id)
+    await sweeping.wait(sweep_id)
+    # What is real changes, and then is gone.
+    await scorer.append(scorers.parts(rows + 5, reference="references/r", shard_id="more", row_count=len(rows)))
+    await scorer.freeze("r")
+    await scorer.stub.DeleteReference(scorers.pb.DeleteReferenceRequest(name="references/r"))
+    explainer.backend.step_s = 0.0
+    resumed = await sweeping.resume(sweep_id)
+    await sweeping.wait(resumed)
+    found = await sweeping.explanations(resumed, 0)
+    assert [each.seed for each in found] == [3, 4, 5]
+    for each in found:
+        assert each.target == pytest.approx(np.quantile(kept, Target(0, 1, quantile=True).of(each.seed)), rel=1e-5)
+    refused = await failure(sweeping.create(asked))
+    assert refused.violations[0].field == "sweep.objectives[0].reference"
+
+
+async def test_a_sweep_to_quantiles_needs_rows_of_every_objective(
+    both: tuple[Running, scorers.Running], tiny: TinyBundle
+) -> None:
+    explainer, scorer = both
+    await build(scorer, tiny, "all", selection=scorers.pb.Selection(all=scorers.pb.Selection.All()))
+    settings = [pb.Settings(steps=3, target=pb.Target(quantile=pb.Range(low=0, high=1)))]
+    objectives = [pb.SweepObjective(objective=FC3_0, reference="references/all")]
+    asked = sweep(objectives=objectives, grid=None, settings_list=pb.SettingsList(settings=settings))
+    refused = await failure(Sweeping.of(explainer.channel).create(asked))
+    assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "sweep.objectives[0].reference: references/all is of all excerpts and keeps none" in refused.message

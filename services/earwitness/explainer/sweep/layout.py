@@ -160,14 +160,9 @@ class Layout:
         return self._plan([(run, seed) for seed in range(first, first + count)], bundle)
 
     @property
-    def climbing(self) -> list[Run]:
-        """The runs that follow a gradient."""
-        return [run for run in self.runs if run.settings.optimiser.needs_gradient]
-
-    @property
-    def climbed(self) -> list[int]:
-        """The objectives whose gradient is followed."""
-        return sorted({run.objective for run in self.climbing})
+    def moving(self) -> list[int]:
+        """The objectives that have rows that move."""
+        return sorted({run.objective for run in self.runs})
 
     def check_objectives(self, bundle: BundleMetadata) -> None:
         """Raises: InvalidArgument for an objective that the bundle does not have."""

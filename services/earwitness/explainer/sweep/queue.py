@@ -186,7 +186,7 @@ class SweepQueue:
             return await served.activate(latents, layers, budget)
 
         async def prepare() -> None:
-            for objective in layout.climbed:
+            for objective in layout.moving:
                 await self._explainer.check_gradients(layout.plan_first(objective, bundle), served)
 
         async def rank() -> None:

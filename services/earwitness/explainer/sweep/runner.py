@@ -172,7 +172,7 @@ class SweepRunner:
         waiting = [number for number in range(self._layout.block_count) if not self._is_over(number)]
         if not any(checkpoint.state for checkpoint in self._checkpoints):
             await self._patiently(self._prepare)
-            for objective in self._layout.climbed:
+            for objective in self._layout.moving:
                 plan = self._layout.plan_first(objective, self._bundle)
                 await self._patiently(partial(require_searchable, plan, self._evaluate, self._classify))
 

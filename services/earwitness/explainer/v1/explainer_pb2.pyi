@@ -1717,7 +1717,7 @@ class SweepMetadata(_message.Message):
     row_steps_done: _builtins.int
     """Steps done, summed over the rows, and draws classified. After a crash it starts again from the last checkpoint."""
     row_step_count: _builtins.int
-    """Steps in all, summed over the rows: at most, where rows stop at targets; and draws."""
+    """Steps in all, summed over the rows, and draws: at most, where rows stop at targets."""
     results_done: _builtins.int
     """Results done."""
     result_count: _builtins.int

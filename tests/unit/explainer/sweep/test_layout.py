@@ -124,7 +124,7 @@ def test_settings_that_draw_share_one_pool_after_the_blocks(settings) -> None:
         objective, setting = divmod(result, len(settings))
         assert (wanted.objective, wanted.draws) == ((OUT_0, LEAST)[objective], settings[setting].draws)
         assert wanted.row_count == 5
-    assert layout.climbed == ([0, 1] if climbing else [])
+    assert layout.moving == ([0, 1] if climbing else [])
     plan = layout.plan_result(layout.drawn[0], [2, 0], bundle(), drawn=[70, 60, 50, 40, 30])
     assert [row.seed for row in plan.rows] == [50, 70]
 
