@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from earwitness.client import Progress, Score
     from earwitness.client.output import Run, Scoring
 
+NEARER = "another --target, more --steps or more --start-draws may get there"
 SCORE_COLUMNS = ("FID#", "95 % interval#", "noise floor#", "95 % below#")
 
 
@@ -55,7 +56,7 @@ def print_runs(runs: Sequence["Run"]) -> None:
     for run in runs:
         console.show(f"{run.objective}: {way_line(run.result)}")
         if missed := missed_words(run.result):
-            console.show(f"{run.objective}: {missed}")
+            console.show(f"{run.objective}: {missed}, they hold what came nearest; {NEARER}")
         if run.scoring:
             console.show(f"{run.objective}: {verdict(run.scoring.scored.score)}")
         if next_step := advice(run):

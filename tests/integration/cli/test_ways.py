@@ -70,6 +70,17 @@ def test_without_settings_rows_go_to_real_activations(
         assert starts == len(found)
 
 
+def test_a_target_out_of_reach_is_told_and_the_best_kept(run: Run, stack: Served) -> None:
+    far = ("explain", "tiny", "--optimiser", "normalised", "--target", 1000, "--steps", 20, "-n", 3)
+    document = run(*far, "--data", stack.data, "--json").json()
+    assert document["summary"]["missed_count"] == 3
+    assert document["summary"]["evaluation_count"] == 3 * 21
+    assert not any(row["reached_target"] for row in document["rows"])
+    assert all(0 < row["best_step"] <= 20 for row in document["rows"])
+    shown = " ".join(run(*far, "--data", stack.data).stdout.split())
+    assert "3 of 3 rows did not reach their target, they hold what came nearest; another --target" in shown
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -142,3 +153,21 @@ def test_recommend_writes_what_explain_then_uses(run: Run, music: Path, tmp_path
 def _all(run: Run, stack: Served, music: Path) -> str:
     assert run("reference", "build", "all", music, "-m", "tiny", "--data", stack.data).exit_code == 0
     return "all"
+
+
+def test_a_sweep_of_ways_is_ranked_and_read_again(run: Run, stack: Served, references: None, tmp_path: Path) -> None:
+    out, data = tmp_path / "out", ("--data", stack.data)
+    ways = ("--optimiser", "adam", "--optimiser", "normalised", "--optimiser", "walk", "--target", "q0:1")
+    sweep = ("sweep", "tiny", *ways, "--steps", 20, "-n", 4, "-r", "top", "--examples", 2, "-o", out, *data)
+    document = run(*sweep, "--json").json()
+    found = [(each["settings"]["optimiser"], each["settings"]["target"]) for each in document["results"]]
+    whole = {"low": 0.0, "high": 1.0, "quantile": True}
+    assert found == [("adam", whole), ("normalised", whole), ("walk", whole)]
+    assert [len(each["activations"]) for each in document["results"]] == [4, 4, 4]
+    (ranking,) = document["rankings"]
+    assert sorted(int(each["id"]) for each in ranking["batches"]) == [0, 1, 2]
+    assert "normalised, to quantiles 0 to 1 of the reference" in (out / "index.html").read_text()
+    shown = " ".join(run("sweeps", "show", out).stdout.split())
+    assert "walk, to quantiles 0 to 1 of the reference" in shown
+    assert "--criterion: got 'pool3'; give one of unit" in run(*sweep, "--force", "--criterion", "pool3").error()
+    assert "--keep: is for sweeps that the explainer holds" in run("sweeps", "rank", out, "--keep", 2, *data).error()
