@@ -29,6 +29,7 @@ ROLES: Mapping[str, Role] = {
     f"{_SCORER}ReadStatistics": Role.READ,
     f"{_SCORER}Score": Role.EXPLAIN,
     f"{_SCORER}Rank": Role.EXPLAIN,
+    f"{_SCORER}MeasureNearness": Role.EXPLAIN,
     f"{_SCORER}CreateReference": Role.ADMIN,
     f"{_SCORER}AppendActivations": Role.ADMIN,
     f"{_SCORER}MergeStatistics": Role.ADMIN,

@@ -25,6 +25,7 @@ from earwitness.storage import blobs
 FloatRows = NDArray[np.float32] | NDArray[np.float64]
 """Rows as they were sent. Of both kinds together float64 ones are made, which hold either exactly."""
 
+ALL_COLUMNS = slice(None)
 _HELD_BYTES = 4 * 2**20
 """What small shards may take before they are counted together: counting each by itself costs far more."""
 _HELD_ROWS = 256
@@ -110,8 +111,8 @@ class Collector(Protocol):
     def body(self) -> bytes:
         """What was kept."""
 
-    def frozen(self) -> Frozen:
-        """The Gaussian and range of what was kept. Raises: ValueError for fewer than two rows."""
+    def frozen(self, columns: slice = ALL_COLUMNS) -> Frozen:
+        """The Gaussian and range of what was kept of some units. Raises: ValueError for fewer than two rows."""
 
 
 def collector(selection: Selection, unit_count: int) -> Collector:
@@ -169,11 +170,11 @@ class AllRows:
             return blobs.encode({"rows": self._stacked(self._rows)})
         return statistics_body(self._fold().shared())
 
-    def frozen(self) -> Frozen:
+    def frozen(self, columns: slice = ALL_COLUMNS) -> Frozen:
         """Raises: ValueError for fewer than two rows."""
         if not self._must_fold:
-            return _frozen_rows(self._stacked(self._rows))
-        statistics = self._fold().shared()
+            return _frozen_rows(self._stacked(self._rows)[:, columns])
+        statistics = self._fold().shared().part(columns)
         return Frozen.of(factor_statistics(statistics), statistics.minimum.copy(), statistics.maximum.copy())
 
     @property
@@ -232,9 +233,9 @@ class ExtremeRows:
         shard_ids = np.frombuffer("\n".join(selected.shard_ids).encode(), dtype=np.uint8)
         return blobs.encode({"rows": selected.rows, "shard_ids": shard_ids, "row_indices": selected.row_indices})
 
-    def frozen(self) -> Frozen:
+    def frozen(self, columns: slice = ALL_COLUMNS) -> Frozen:
         """Raises: ValueError for fewer than two rows."""
-        return _frozen_rows(self._merged().rows)
+        return _frozen_rows(self._merged().rows[:, columns])
 
     def _add(self, part: SelectedRows) -> None:
         self._parts.append(part)
@@ -264,5 +265,7 @@ def _pieces(parts: list[FloatRows]) -> Iterator[list[FloatRows]]:
 
 
 def _frozen_rows(rows: FloatRows) -> Frozen:
+    # Laid out as rows of these units alone would be, so that the same numbers are added in the same order.
+    rows = rows if rows.flags.c_contiguous else rows.copy(order="C")
     gaussian = factor_rows(rows)
     return Frozen.of(gaussian, rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64))

@@ -8,6 +8,9 @@ from earwitness.errors import InvalidArgument
 from earwitness.rpc.tensors import decode
 from earwitness.rpc.times import timestamp
 from earwitness.rpc.validate import resource_id, sha256_hex, versioned_id
+from earwitness.scorer.comparing import Batch, Batches, NearRows
+from earwitness.scorer.criteria import PUBLISHED, Criterion
+from earwitness.scorer.layers import KeptLayer
 from earwitness.scorer.partials import Form
 from earwitness.scorer.ranking import Ranked
 from earwitness.scorer.reads import Reading
@@ -21,7 +24,6 @@ from earwitness.scorer.references import (
     require_name,
 )
 from earwitness.scorer.score import Score
-from earwitness.scorer.scorer import Batch, Batches
 from earwitness.scorer.selection import ALL, Selection
 from earwitness.scorer.statistics import Rows
 from earwitness.scorer.v1 import scorer_pb2 as pb
@@ -68,6 +70,7 @@ def new_reference(request: pb.CreateReferenceRequest) -> NewReference:
         feature_profile=message.feature_profile,
         selection=_selection(message.selection),
         description=message.description,
+        kept_layers=_kept_layers(message),
     )
 
 
@@ -105,7 +108,24 @@ def batches(request: pb.RankRequest) -> Batches:
                 "rank batches of equal shape only",
             )
     unit = request.unit if request.HasField("unit") else None
-    return Batches(_source(request, first[1]), rows, unit, request.seed)
+    return Batches(_source(request, first[1]), rows, unit, request.seed, _criterion(request))
+
+
+def near_rows(request: pb.MeasureNearnessRequest) -> NearRows:
+    """Raises: InvalidArgument."""
+    byte_count = len(request.activations.data)
+    if byte_count > MAX_BATCHES_BYTES:
+        raise InvalidArgument(
+            "activations.data", f"has {byte_count} bytes; at most {MAX_BATCHES_BYTES}: measure fewer rows at once"
+        )
+    rows = decode(request.activations, "activations", rank=2)
+    return NearRows(
+        model=model_id(request.model, "model"),
+        weights_sha256=sha256_hex(request.weights_sha256, "weights_sha256"),
+        rows=rows,
+        layers=tuple(request.layers),
+        neighbour_count=request.neighbour_count,
+    )
 
 
 async def within(parts: AsyncIterator[_Part], idle_s: float) -> AsyncIterator[_Part]:
@@ -172,6 +192,7 @@ def reference_message(reference: Reference) -> pb.Reference:
         versions=[version_message(reference.reference_id, version) for version in reference.versions],
         etag=reference.etag,
         create_time=timestamp(reference.create_time),
+        kept_layers=[pb.KeptLayer(name=each.name, unit_count=each.unit_count) for each in content.kept_layers],
     )
 
 
@@ -229,6 +250,7 @@ def ranked_message(ranked: Ranked) -> pb.RankedBatch:
         score=score_message(ranked.score),
         probability_best=ranked.probability_best,
         leaves_range=ranked.leaves_range,
+        criterion_value=ranked.criterion_value,
     )
 
 
@@ -239,6 +261,28 @@ def _source(request: pb.ScoreRequest | pb.RankRequest, unit_count: int) -> Sourc
         layer=require_name(request.layer, "layer"),
         unit_count=unit_count,
     )
+
+
+def _kept_layers(message: pb.Reference) -> tuple[KeptLayer, ...]:
+    """As given; none where it is the layer alone, which is what none means."""
+    kept = tuple(KeptLayer(each.name, each.unit_count) for each in message.kept_layers)
+    return () if kept == (KeptLayer(message.layer, message.unit_count),) else kept
+
+
+def _criterion(request: pb.RankRequest) -> Criterion:
+    if not request.HasField("criterion"):
+        return PUBLISHED
+    message, allowed = request.criterion, request.criterion.outside_range_allowed
+    match message.WhichOneof("kind"):
+        case "layer_distance":
+            if not message.layer_distance.layers:
+                raise InvalidArgument("criterion.layer_distance.layers", "is empty; name one layer or more")
+            return Criterion("distance", tuple(message.layer_distance.layers), outside_range_allowed=allowed)
+        case "layer_nearness":
+            nearness = message.layer_nearness
+            return Criterion("nearness", tuple(nearness.layers), nearness.neighbour_count, allowed)
+        case _:
+            return Criterion(outside_range_allowed=allowed)
 
 
 def _selection(message: pb.Selection) -> Selection:

@@ -3,7 +3,7 @@
 EarwitnessError
 ├── NotFound            ReferenceNotFound, VersionNotFound
 ├── AlreadyExists       ReferenceExists, ShardExists
-├── FailedPrecondition  ReferenceMismatch, NotFrozen, TooFewRows
+├── FailedPrecondition  ReferenceMismatch, NotFrozen, KeepsNoRows, TooFewRows
 ├── Aborted             EtagMismatch, AlreadyFolded
 └── ResourceExhausted   TooManyAppends, TooManyFreezes, TooManyReads, FreezeTooLarge
 
@@ -84,6 +84,18 @@ class NotFrozen(FailedPrecondition):
 
     def __init__(self, reference_id: str) -> None:
         super().__init__(f"references/{reference_id} has no version yet: FreezeReference makes one of what it holds")
+
+
+class KeepsNoRows(FailedPrecondition):
+    """Nearness is to rows, and the reference has only their statistics."""
+
+    reason = "REFERENCE_KEEPS_NO_ROWS"
+
+    def __init__(self, reference_id: str) -> None:
+        super().__init__(
+            f"references/{reference_id} is of all rows and keeps none of them, so nothing can be near to them; use a "
+            "reference of top or bottom rows"
+        )
 
 
 class TooFewRows(FailedPrecondition):

@@ -18,8 +18,10 @@ from threading import Lock
 from typing import IO, Any
 
 from earwitness.processes import with_parent
-from earwitness.scorer.collect import Frozen, collector
+from earwitness.scorer.collect import Collector, Frozen, collector
 from earwitness.scorer.errors import FreezeTooLarge
+from earwitness.scorer.frozen_layers import joined_body
+from earwitness.scorer.layers import KeptLayer, Layout
 from earwitness.scorer.selection import Selection
 from earwitness.storage.errors import StoreDamaged
 
@@ -86,17 +88,17 @@ class Stop:
             process.wait()
 
 
-def fold_here(selection: Selection, unit_count: int, bodies: Iterable[Body], stop: Stop) -> Folding:
-    """Folds `bodies` in this thread. Raises: Stopped; StoreDamaged."""
-    collected = collector(selection, unit_count)
+def fold_here(selection: Selection, layout: Layout, bodies: Iterable[Body], stop: Stop) -> Folding:
+    """Folds `bodies` of rows of this layout in this thread. Raises: Stopped; StoreDamaged."""
+    collected = collector(layout.in_rows(selection), layout.width)
     for _, pieces in bodies:
         stop.require_not()
         collected.add_body(b"".join(pieces))
-    state, frozen = collected.body(), collected.frozen()
-    return Folding(**_told(frozen, selection), state=state, frozen=frozen.to_body())
+    state, (told, frozen) = collected.body(), _frozen(collected, selection, layout)
+    return Folding(**told, state=state, frozen=frozen)
 
 
-def fold_apart(reference_id: str, selection: Selection, unit_count: int, bodies: Iterable[Body], stop: Stop) -> Folding:
+def fold_apart(reference_id: str, selection: Selection, layout: Layout, bodies: Iterable[Body], stop: Stop) -> Folding:
     """Folds `bodies` in a process of its own. Raises: Stopped; StoreDamaged; FreezeTooLarge."""
     command = [*with_parent(), sys.executable, "-m", "earwitness.scorer.folding"]
     process = subprocess.Popen(  # noqa: S603
@@ -106,7 +108,7 @@ def fold_apart(reference_id: str, selection: Selection, unit_count: int, bodies:
     assert process.stdout is not None
     with stop.ending(process):
         try:
-            _send(process.stdin, json.dumps({"selection": asdict(selection), "unit_count": unit_count}).encode())
+            _send(process.stdin, json.dumps({"selection": asdict(selection), "layout": asdict(layout)}).encode())
             for size, pieces in bodies:
                 stop.require_not()
                 process.stdin.write(_LENGTH.pack(size))
@@ -131,11 +133,9 @@ def main() -> None:
     os.nice(_NICENESS)
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb", _BUFFER_BYTES)
     asked = json.loads(_receive(source))
-    selection = Selection(**asked["selection"])
+    layers = tuple(KeptLayer(**each) for each in asked["layout"]["layers"])
     try:
-        frozen = _fold(source, sink, selection, asked["unit_count"])
-        told, body = _told(frozen, selection), frozen.to_body()
-        del frozen  # the largest of all: gone before the other side makes room for it
+        told, body = _fold(source, sink, Selection(**asked["selection"]), Layout(layers, asked["layout"]["own"]))
         _send(sink, json.dumps(told).encode())
         _send(sink, body)
     except StoreDamaged as err:
@@ -144,15 +144,27 @@ def main() -> None:
     sink.flush()
 
 
-def _fold(source: IO[bytes], sink: IO[bytes], selection: Selection, unit_count: int) -> Frozen:
+def _fold(source: IO[bytes], sink: IO[bytes], selection: Selection, layout: Layout) -> tuple[dict[str, Any], bytes]:
     """Folds what comes, and sends the state on, before what batches are scored against takes its room."""
-    collected = collector(selection, unit_count)
+    collected = collector(layout.in_rows(selection), layout.width)
     with suppress(EOFError):
         while True:
             collected.add_body(_receive(source))
     _send(sink, collected.body())
     sink.flush()
-    return collected.frozen()
+    return _frozen(collected, selection, layout)
+
+
+def _frozen(collected: Collector, selection: Selection, layout: Layout) -> tuple[dict[str, Any], bytes]:
+    """What is told of a version, and what batches are scored against: each layer by itself, as if it were alone."""
+    bodies, told = list[bytes](), dict[str, Any]()
+    for index in range(len(layout.layers)):
+        frozen = collected.frozen(layout.columns(index))
+        bodies.append(frozen.to_body())
+        if index == layout.own:
+            told = _told(frozen, selection)
+        del frozen  # with its layer's matrix, the largest of all: gone before the next one needs the room
+    return told, joined_body(bodies)
 
 
 def _told(frozen: Frozen, selection: Selection) -> dict[str, Any]:

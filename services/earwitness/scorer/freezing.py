@@ -51,7 +51,7 @@ def is_heavy(plan: FreezePlan) -> bool:
     content = plan.reference.content
     row_count = plan.reference.row_count if content.selection.kind == "all" else content.selection.k
     return (
-        min(row_count, content.source.unit_count) > LIGHT_UNITS
+        min(row_count, content.layout.width) > LIGHT_UNITS
         or len(plan.segments) > LIGHT_SHARDS
         or sum(each.byte_count for each in plan.segments) > LIGHT_BYTES
     )
@@ -64,7 +64,7 @@ def make(store: ReferenceStore, plan: FreezePlan, etag: str, stop: Stop) -> Vers
     """
     content = plan.reference.content
     fold = partial(fold_apart, content.reference_id) if is_heavy(plan) else fold_here
-    folding = fold(content.selection, content.source.unit_count, _bodies(store, plan), stop)
+    folding = fold(content.selection, content.layout, _bodies(store, plan), stop)
     stop.require_not()
     return store.add_version(plan, etag, _version(plan.reference, folding), folding.state, folding.frozen)
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from earwitness.errors import InvalidArgument
-from earwitness.scorer.collect import Collector, FloatRows, collector
+from earwitness.scorer.collect import FloatRows, collector
 from earwitness.scorer.references import LARGEST, MAX_CHUNK_BYTES, MAX_SHARD_BYTES, NewReference, Shard
 
 _BLOCK_BYTES = 4 * 2**20
@@ -90,15 +90,16 @@ class Intake:
 
 
 class ShardRows:
-    """Rows of activations of a shard, [row_count, unit_count] of its datatype."""
+    """Rows of activations of a shard, [row_count, units of all layers of `of`] of its datatype."""
 
-    def __init__(self, shard: Shard, row_count: int, unit_count: int, collector: Collector) -> None:
-        self.item_bytes = unit_count * shard.dtype.itemsize
+    def __init__(self, shard: Shard, row_count: int, of: NewReference) -> None:
+        self._layout = of.layout
+        self._unit_count = self._layout.width
+        self.item_bytes = self._unit_count * shard.dtype.itemsize
         self.byte_count = row_count * self.item_bytes
         self._shard = shard
         self._row_count = row_count
-        self._unit_count = unit_count
-        self._collector = collector
+        self._collector = collector(self._layout.in_rows(of.selection), self._unit_count)
         self._row = 0
 
     def __str__(self) -> str:
@@ -122,8 +123,8 @@ class ShardRows:
             row, unit = np.argwhere(~allowed)[0]
             raise InvalidArgument(
                 "chunk",
-                f"row {first_row + row}, unit {unit} is {rows[row, unit]}; every value must be finite, at most "
-                f"{LARGEST:g}",
+                f"row {first_row + row}, {self._layout.words(unit)} is {rows[row, unit]}; every value must be "
+                f"finite, at most {LARGEST:g}",
             )
 
 
@@ -132,7 +133,7 @@ def activations(shard: Shard, of: NewReference) -> ShardRows:
 
     Raises: InvalidArgument when it is too large.
     """
-    unit_count = of.source.unit_count
+    unit_count = of.layout.width
     row_bytes = unit_count * shard.dtype.itemsize
     byte_count = shard.row_count * row_bytes
     if byte_count > MAX_SHARD_BYTES:
@@ -142,4 +143,4 @@ def activations(shard: Shard, of: NewReference) -> ShardRows:
             f"is {shard.row_count}; {unit_count} {shard.datatype} units a row make {byte_count} bytes, a shard has at "
             f"most {MAX_SHARD_BYTES}: send shards of at most {most} rows",
         )
-    return ShardRows(shard, shard.row_count, unit_count, collector(of.selection, unit_count))
+    return ShardRows(shard, shard.row_count, of)

@@ -21,6 +21,12 @@ class ScorerMetrics:
         self.rank_seconds = Histogram(
             "scorer_rank_seconds", "Time of a ranking of batches.", buckets=SECONDS, registry=registry
         )
+        self.nearness_seconds = Histogram(
+            "scorer_nearness_seconds",
+            "Time of measuring how near rows are to those of a reference.",
+            buckets=SECONDS,
+            registry=registry,
+        )
         self.freeze_seconds = Histogram(
             "scorer_freeze_seconds",
             "Time of a freeze, which merges what was appended into a version.",

@@ -7,16 +7,18 @@ All little-endian. How many rows they stand for is said beside them.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.errors import InvalidArgument
-from earwitness.scorer.collect import FloatRows, collector, statistics_body
+from earwitness.scorer.collect import FloatRows, statistics_body
 from earwitness.scorer.intake import Content, ShardRows
+from earwitness.scorer.layers import Layout
 from earwitness.scorer.references import LARGEST, MAX_PARTIAL_BYTES, NewReference, Shard
-from earwitness.scorer.selection import Selection, sort_keys
+from earwitness.scorer.selection import sort_keys
 from earwitness.scorer.statistics import Statistics, from_upper_triangle
 
 Form = Literal["moments", "rows"]
@@ -33,11 +35,11 @@ def content_of(form: Form, shard: Shard, of: NewReference) -> Content:
 
     Raises: InvalidArgument for a form that the reference does not keep, and for one that is too large.
     """
-    selection, unit_count = of.selection, of.source.unit_count
+    selection, unit_count = of.selection, of.layout.width
     if form == "moments":
         if selection.kind != "all":
             raise InvalidArgument("header.form", f"is moments; a reference of {selection.kind} rows is made of rows")
-        return Moments(shard.row_count, unit_count)
+        return Moments(shard.row_count, of.layout)
     row_count = shard.row_count if selection.kind == "all" else min(shard.row_count, selection.k)
     byte_count = row_count * unit_count * shard.dtype.itemsize
     most = MAX_PARTIAL_BYTES * shard.dtype.itemsize // 4
@@ -48,17 +50,17 @@ def content_of(form: Form, shard: Shard, of: NewReference) -> Content:
             f"at most {most}: send moments",
         )
     if selection.kind == "all":
-        return ShardRows(shard, row_count, unit_count, collector(selection, unit_count))
-    return SortedRows(shard, row_count, unit_count, selection)
+        return ShardRows(shard, row_count, of)
+    return SortedRows(shard, row_count, of)
 
 
 class SortedRows(ShardRows):
     """The most extreme of a shard's rows, in their order."""
 
-    def __init__(self, shard: Shard, row_count: int, unit_count: int, selection: Selection) -> None:
-        super().__init__(shard, row_count, unit_count, collector(selection, unit_count))
+    def __init__(self, shard: Shard, row_count: int, of: NewReference) -> None:
+        super().__init__(shard, row_count, of)
         self._of = shard.row_count
-        self._selection = selection
+        self._selection = self._layout.in_rows(of.selection)
         self._last_key: NDArray[np.floating] = np.full(1, -np.inf, shard.dtype.newbyteorder("="))
 
     def __str__(self) -> str:
@@ -69,10 +71,11 @@ class SortedRows(ShardRows):
         keys = np.concatenate([self._last_key, sort_keys(rows, self._selection)])
         (misplaced,) = np.nonzero(keys[1:] < keys[:-1])
         if misplaced.size:
+            unit = self._layout.words(self._selection.unit)
             raise InvalidArgument(
                 "chunk",
-                f"row {first_row + misplaced[0]} is more extreme in unit {self._selection.unit} than the one before; "
-                "the most extreme must come first",
+                f"row {first_row + misplaced[0]} is more extreme in {unit} than the one before; the most "
+                "extreme must come first",
             )
         self._last_key = keys[-1:]
 
@@ -82,10 +85,12 @@ class Moments:
 
     item_bytes = _BYTES_PER_MOMENT
 
-    def __init__(self, row_count: int, unit_count: int) -> None:
+    def __init__(self, row_count: int, layout: Layout) -> None:
+        unit_count = layout.width
         self.byte_count = _BYTES_PER_MOMENT * (3 * unit_count + unit_count * (unit_count + 1) // 2)
         self._row_count = row_count
         self._unit_count = unit_count
+        self._layout = layout
         self._blocks: list[bytes] = []
 
     def __str__(self) -> str:
@@ -102,29 +107,31 @@ class Moments:
         mean, minimum, maximum = values[: 3 * self._unit_count].reshape(3, -1)
         scatter = from_upper_triangle(values[3 * self._unit_count :], self._unit_count)
         statistics = Statistics(self._row_count, mean, scatter, minimum, maximum)
-        require_possible(statistics)
+        require_possible(statistics, self._layout)
         return statistics_body(statistics)
 
 
-def require_possible(statistics: Statistics) -> None:
+def require_possible(statistics: Statistics, layout: Layout) -> None:
     """Raises: InvalidArgument unless rows of values in the range of FP32 may have them, give or take their rounding."""
+    require = partial(_require, layout)
     count, mean, scatter = statistics.count, statistics.mean, statistics.scatter
     minimum, maximum = statistics.minimum, statistics.maximum
     for name, values in (("mean", mean), ("minimum", minimum), ("maximum", maximum)):
-        _require(np.abs(values) <= LARGEST, name, values, f"must be finite, at most {LARGEST:g}")
+        require(np.abs(values) <= LARGEST, name, values, f"must be finite, at most {LARGEST:g}")
     if not np.isfinite(scatter).all():
         row, column = np.argwhere(~np.isfinite(scatter))[0]
-        raise InvalidArgument("chunk", f"M2 of units {row} and {column} is {scatter[row, column]}; must be finite")
-    _require(minimum <= maximum, "minimum", minimum, "must not be above the maximum")
+        pair = f"{layout.words(row)} and {layout.words(column)}"
+        raise InvalidArgument("chunk", f"M2 of {pair} is {scatter[row, column]}; must be finite")
+    require(minimum <= maximum, "minimum", minimum, "must not be above the maximum")
     slack = _ROUNDING * np.maximum(np.abs(minimum), np.abs(maximum))
     below, above = mean - minimum, maximum - mean
-    _require((below >= -slack) & (above >= -slack), "mean", mean, "must be between minimum and maximum")
+    require((below >= -slack) & (above >= -slack), "mean", mean, "must be between minimum and maximum")
     squares = scatter.diagonal()
     # Lowest and highest are rows themselves; no values of this range and mean are wider than those all at its ends.
     least = (below - slack).clip(0) ** 2 + (above - slack).clip(0) ** 2
     most = count * (below + slack) * (above + slack)
     possible = (squares >= least * (1 - _ROUNDING)) & (squares <= most * (1 + _ROUNDING))
-    _require(possible, "M2", squares, f"is not that of {count} rows with this mean, minimum and maximum")
+    require(possible, "M2", squares, f"is not that of {count} rows with this mean, minimum and maximum")
     lifted = scatter.copy()
     np.fill_diagonal(lifted, squares + _ROUNDING * squares.max() + np.finfo(np.float64).tiny)
     try:
@@ -133,7 +140,7 @@ def require_possible(statistics: Statistics) -> None:
         raise InvalidArgument("chunk", "M2 is not positive semidefinite, as that of any rows is") from None
 
 
-def _require(allowed: NDArray[np.bool_], name: str, values: NDArray[np.float64], words: str) -> None:
+def _require(layout: Layout, allowed: NDArray[np.bool_], name: str, values: NDArray[np.float64], words: str) -> None:
     if not allowed.all():
         unit = int(np.argmin(allowed))
-        raise InvalidArgument("chunk", f"{name} of unit {unit} is {values[unit]:g}; {words}")
+        raise InvalidArgument("chunk", f"{name} of {layout.words(unit)} is {values[unit]:g}; {words}")

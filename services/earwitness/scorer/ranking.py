@@ -7,37 +7,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.scorer.collect import Frozen
+from earwitness.scorer.criteria import PUBLISHED, Criterion, Measures, combined
 from earwitness.scorer.data_range import MOSTLY, DataRange
+from earwitness.scorer.frechet import centre, distance
 from earwitness.scorer.score import Score, score_resampled
 from earwitness.scorer.statistics import Rows
-from earwitness.scorer.uncertainty import NoiseFloor
+from earwitness.scorer.uncertainty import NoiseFloor, bootstrap_distances
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A batch before it has its place; `distances` [R] float64 are its bootstrap distances."""
+    """A batch before it has its place; `measures` are what it is ranked by."""
 
     batch_id: str
     score: Score
-    distances: NDArray[np.float64]
+    measures: Measures
+
+    @property
+    def leaves_range(self) -> bool:
+        """More than half of its rows are outside of the real range."""
+        return self.score.outside_range_ratio > MOSTLY
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A batch with its place: `rank` is 1 for the lowest distance.
+    """A batch with its place: `rank` is 1 for the best by the criterion.
 
-    `probability_best`, 0 to 1, says how probable it is that no other batch has a lower distance in truth.
+    `probability_best`, 0 to 1, says how probable it is that no other batch is better in truth; `leaves_range` that more
+    than half of its rows are outside of the real range; `criterion_value` is what it was ranked by, the lower the
+    better.
     """
 
     batch_id: str
     rank: int
     score: Score
     probability_best: float
-
-    @property
-    def leaves_range(self) -> bool:
-        """More than half of its rows are outside of the real range."""
-        return self.score.outside_range_ratio > MOSTLY
+    leaves_range: bool
+    criterion_value: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,24 +58,41 @@ class Yardstick:
     batch_count: int
 
     def measure(self, batch_id: str, rows: Rows) -> Candidate:
-        """One of the batches, `rows` [M, D].
+        """One of the batches, `rows` [M, D], to be ranked by its distance.
 
         Raises: ValueError for fewer than two rows or another D.
         """
         score, distances = score_resampled(rows, self.frozen, self.data_range, self.floor, self.seed, self.batch_count)
-        return Candidate(batch_id, score, distances)
+        return Candidate(batch_id, score, Measures(np.array([score.distance.distance]), distances[np.newaxis]))
 
 
-def rank(candidates: Sequence[Candidate]) -> tuple[Ranked, ...]:
-    """All batches of one `Yardstick`, best first; equal distances in the order of ids."""
-    probabilities = probability_lowest(np.stack([each.distances for each in candidates]))
-    paired = sorted(
-        zip(candidates, probabilities, strict=True),
-        key=lambda pair: (pair[0].score.distance.distance, pair[0].batch_id),
+def distance_measures(rows: Rows, frozen: Frozen, seed: int, batch_count: int) -> Measures:
+    """Fréchet distance of one of `batch_count` batches, `rows` [M, D], and of its resamples, in one layer.
+
+    Raises: ValueError for fewer than two rows or another D.
+    """
+    batch = centre(rows, frozen.gaussian)
+    found = distance(batch, frozen.gaussian).distance
+    return Measures(
+        np.array([found]), bootstrap_distances(batch, frozen.gaussian, found, seed, batch_count)[np.newaxis]
     )
+
+
+def rank(candidates: Sequence[Candidate], criterion: Criterion = PUBLISHED) -> tuple[Ranked, ...]:
+    """All batches of one `Yardstick`, best first; equal ones in the order of ids.
+
+    Unless the criterion allows it, batches that leave the real range come last, and none of them is the best for sure
+    while there is another.
+    """
+    values, resampled = combined([each.measures for each in candidates])
+    last = np.array([each.leaves_range and not criterion.outside_range_allowed for each in candidates])
+    if last.any() and not last.all():
+        resampled = np.where(last[:, np.newaxis], np.inf, resampled)
+    found = zip(candidates, probability_lowest(resampled), values, last, strict=True)
+    ordered = sorted(found, key=lambda each: (each[3], each[2], each[0].batch_id))
     return tuple(
-        Ranked(each.batch_id, place, each.score, float(probability))
-        for place, (each, probability) in enumerate(paired, 1)
+        Ranked(each.batch_id, place, each.score, float(probability), each.leaves_range, float(value))
+        for place, (each, probability, value, _) in enumerate(ordered, 1)
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.validate import new_resource_id, require_range, require_text, sha256_hex
 from earwitness.scorer.errors import EtagMismatch, NotFrozen, ReferenceMismatch, VersionNotFound
+from earwitness.scorer.layers import KeptLayer, Layout
 from earwitness.scorer.selection import MAX_SELECTED, MIN_SELECTED, Selection
 
 MAX_UNITS = 4096
@@ -29,8 +30,8 @@ Datatype = Literal["FP32", "FP64"]
 
 @dataclass(frozen=True)
 class Source:
-    """Where activations come from: `model` is the id, without "models/"; `unit_count` that of the layer, or 1 for a
-    batch that holds the compared unit alone."""
+    """Where activations come from: `model` is the id, without "models/"; `unit_count` that of the layer; of a batch
+    that holds the compared unit alone 1, of one that holds all layers of a reference that of them together."""
 
     model: str
     weights_sha256: str
@@ -40,13 +41,22 @@ class Source:
 
 @dataclass(frozen=True)
 class NewReference:
-    """What the caller fixes when a reference is created."""
+    """What the caller fixes when a reference is created.
+
+    `kept_layers` are those that a row holds, `source.layer` among them; none where that is the only one.
+    """
 
     reference_id: str
     source: Source
     feature_profile: str
     selection: Selection
     description: str
+    kept_layers: tuple[KeptLayer, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        """What a row is made of."""
+        return Layout.of(self.source.layer, self.source.unit_count, self.kept_layers)
 
 
 @dataclass(frozen=True)
@@ -104,24 +114,37 @@ class Reference:
             raise EtagMismatch(self.reference_id, given, self.etag)
 
     def require_source(self, batch: Source, unit: int | None) -> None:
-        """Refuse a batch that does not fit, of which one `unit` is compared, or with None all.
+        """Refuse a batch that does not fit, of which one `unit` is compared, or with None all of the layer.
 
         Raises: ReferenceMismatch unless it has the reference's model, weights, layer and units, or of these the
-        compared one alone; InvalidArgument for a unit that the layer has not.
+        compared one alone, or those of all layers that it keeps; InvalidArgument for a unit that the layer has not.
         """
-        own = self.content.source
-        if unit is not None and batch.unit_count == 1:
+        own, width = self.content.source, self.content.layout.width
+        alone = unit is not None and batch.unit_count == 1
+        if alone or batch.unit_count == width:
             batch = replace(batch, unit_count=own.unit_count)
-        for field, given, expected in (
+        self._require_same(
             ("model", f"models/{batch.model}", f"models/{own.model}"),
             ("weights_sha256", batch.weights_sha256, own.weights_sha256),
             ("layer", batch.layer, own.layer),
-            ("unit_count", batch.unit_count, own.unit_count),
-        ):
-            if given != expected:
-                raise ReferenceMismatch(self.reference_id, field, given, expected)
+        )
+        if batch.unit_count != own.unit_count:
+            expected = str(own.unit_count) if width == own.unit_count else f"{own.unit_count}, or {width} of all layers"
+            raise ReferenceMismatch(self.reference_id, "unit_count", batch.unit_count, expected)
         if unit is not None:
             require_range(unit, "unit", at_least=0, at_most=own.unit_count - 1)
+
+    def require_whole_rows(self, model: str, weights_sha256: str, unit_count: int) -> None:
+        """Refuse rows that do not hold all layers.
+
+        Raises: ReferenceMismatch unless they have the reference's model and weights, and the units of its layers.
+        """
+        own, width = self.content.source, self.content.layout.width
+        self._require_same(
+            ("model", f"models/{model}", f"models/{own.model}"),
+            ("weights_sha256", weights_sha256, own.weights_sha256),
+            ("unit_count", unit_count, width),
+        )
 
     def version(self, number: int) -> Version:
         """Raises: VersionNotFound."""
@@ -138,6 +161,12 @@ class Reference:
     def version_key(self, version: Version) -> VersionKey:
         """By which one of its versions is remembered."""
         return self.key, version
+
+    def _require_same(self, *identity: tuple[str, object, object]) -> None:
+        """Raises: ReferenceMismatch for the first (field, given, expected) where the two differ."""
+        for field, given, expected in identity:
+            if given != expected:
+                raise ReferenceMismatch(self.reference_id, field, given, expected)
 
 
 @dataclass(frozen=True)
@@ -161,12 +190,36 @@ def require_new_reference(new: NewReference) -> None:
     sha256_hex(new.source.weights_sha256, "reference.weights_sha256")
     require_name(new.source.layer, "reference.layer")
     require_range(new.source.unit_count, "reference.unit_count", at_least=1, at_most=MAX_UNITS)
+    _require_kept_layers(new)
     require_name(new.feature_profile, "reference.feature_profile")
     require_text(new.description, "reference.description", max_chars=MAX_DESCRIPTION_CHARS)
     if new.selection.kind != "all":
         field = f"reference.selection.{new.selection.kind}"
         require_range(new.selection.unit, f"{field}.unit", at_least=0, at_most=new.source.unit_count - 1)
         require_range(new.selection.k, f"{field}.k", at_least=MIN_SELECTED, at_most=MAX_SELECTED)
+
+
+def _require_kept_layers(new: NewReference) -> None:
+    """Raises: InvalidArgument."""
+    field, own, counts = "reference.kept_layers", new.source, dict[str, int]()
+    for index, each in enumerate(new.kept_layers):
+        require_name(each.name, f"{field}[{index}].name")
+        require_range(each.unit_count, f"{field}[{index}].unit_count", at_least=1, at_most=MAX_UNITS)
+        if each.name in counts:
+            raise InvalidArgument(f"{field}[{index}].name", f"is {each.name!r} once more; name each layer once")
+        counts[each.name] = each.unit_count
+    if counts and own.layer not in counts:
+        raise InvalidArgument(
+            field, f"are {', '.join(counts)}; the reference's layer, {own.layer}, must be one of them"
+        )
+    if counts and counts[own.layer] != own.unit_count:
+        raise InvalidArgument(
+            field, f"give {own.layer} {counts[own.layer]} units, reference.unit_count says {own.unit_count}"
+        )
+    if sum(counts.values()) > MAX_UNITS:
+        raise InvalidArgument(
+            field, f"have {sum(counts.values())} units together; at most {MAX_UNITS}: keep fewer layers"
+        )
 
 
 def require_shard(shard: Shard, max_rows: int) -> None:

@@ -47,6 +47,7 @@ reference = Table(
     Column("k", Integer, nullable=False),
     Column("description", Text, nullable=False),
     Column("create_time_us", BigInteger, nullable=False),
+    Column("kept_layers", Text, nullable=True),
     sqlite_autoincrement=True,
 )
 

@@ -4,69 +4,38 @@ Coroutines here only pass work on, to `threads`, so that nothing blocks the even
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import Counter
 
-from earwitness.errors import InvalidArgument
 from earwitness.rpc.validate import require_range
-from earwitness.scorer.cache import LruCache
-from earwitness.scorer.collect import Frozen
-from earwitness.scorer.data_range import DataRange
+from earwitness.scorer.comparing import Batch, Batches, Comparing, NearRows, require_rows
 from earwitness.scorer.errors import TooManyAppends
-from earwitness.scorer.frechet import MIN_ROWS
 from earwitness.scorer.freezes import Freezes
 from earwitness.scorer.intake import Content, Intake, activations
-from earwitness.scorer.joined import Joined
 from earwitness.scorer.metrics import ScorerMetrics
 from earwitness.scorer.partials import Form, content_of
-from earwitness.scorer.ranking import Candidate, Ranked, Yardstick, rank
+from earwitness.scorer.ranking import Ranked
 from earwitness.scorer.reads import Reading, Reads
 from earwitness.scorer.references import (
-    LARGEST,
     MAX_PARTIAL_ROWS,
     MAX_SHARD_ROWS,
     NewReference,
     Reference,
     Shard,
-    Source,
     Version,
-    VersionKey,
     require_new_reference,
     require_shard,
 )
-from earwitness.scorer.score import Score, score_batch
-from earwitness.scorer.statistics import Rows
+from earwitness.scorer.score import Score
 from earwitness.scorer.store import ReferenceStore
 from earwitness.scorer.threads import Threads
-from earwitness.scorer.uncertainty import NoiseFloor, noise_floor
-
-_NOISE_FLOORS = 4096
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Activations to be scored: `rows` [M, D] of `source`; `unit` compares that unit alone, of all or alone sent."""
-
-    source: Source
-    rows: Rows
-    unit: int | None
-    seed: int
-
-
-@dataclass(frozen=True)
-class Batches:
-    """To be ranked: `rows` [M, D] of each batch under its id, all of one `source`; `unit` as for one batch."""
-
-    source: Source
-    rows: Mapping[str, Rows]
-    unit: int | None
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -75,6 +44,15 @@ class Appended:
 
     row_count: int
     duplicate: bool
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredNearness:
+    """`distances` [M, layers] float64 of rows in each of the `layers` from those of a version."""
+
+    distances: NDArray[np.float64]
+    layers: tuple[str, ...]
+    version: Version
 
 
 class Scorer:
@@ -99,11 +77,7 @@ class Scorer:
             store, self._threads, metrics, at_once=max_concurrent_freezes, most_waiting=max_waiting_freezes
         )
         self._reads = Reads(store, self._threads, max_concurrent_reads)
-        self._frozen: LruCache[VersionKey, Frozen] = LruCache(cache_bytes, lambda frozen: frozen.byte_count)
-        self._loading: Joined[VersionKey, Frozen] = Joined()
-        self._floors: LruCache[tuple[VersionKey, int | None, int, int], NoiseFloor] = LruCache(
-            _NOISE_FLOORS, lambda _: 1
-        )
+        self._comparing = Comparing(store, self._threads, cache_bytes)
         self._max_appends = max_concurrent_appends
         self._appends = 0
 
@@ -156,10 +130,10 @@ class Scorer:
 
         Raises: InvalidArgument; ReferenceNotFound; VersionNotFound; NotFrozen; ReferenceMismatch.
         """
-        _require_rows(batch.rows, "activations")
+        require_rows(batch.rows, "activations")
         start = perf_counter()
         reference, version = await self._find(reference_id, number, batch)
-        score = await self._score(reference, version, batch)
+        score = await self._comparing.score(reference, version, batch)
         self._metrics.score_seconds.observe(perf_counter() - start)
         self._metrics.distance.observe(score.distance.distance)
         return score, version
@@ -171,14 +145,27 @@ class Scorer:
         Raises: InvalidArgument; ReferenceNotFound; VersionNotFound; NotFrozen; ReferenceMismatch.
         """
         for index, rows in enumerate(batches.rows.values()):
-            _require_rows(rows, f"batches[{index}].activations")
+            require_rows(rows, f"batches[{index}].activations")
         start = perf_counter()
         reference, version = await self._find(reference_id, number, batches)
-        ranked = await self._rank(reference, version, batches)
+        ranked = await self._comparing.rank(reference, version, batches)
         self._metrics.rank_seconds.observe(perf_counter() - start)
         for each in ranked:
             self._metrics.distance.observe(each.score.distance.distance)
         return ranked, version
+
+    async def nearness(self, reference_id: str, number: int | None, near: NearRows) -> MeasuredNearness:
+        """How near rows are to those that one version of a reference keeps, the newest unless `number` names another.
+
+        Raises: InvalidArgument; ReferenceNotFound; VersionNotFound; NotFrozen; ReferenceMismatch; KeepsNoRows.
+        """
+        require_rows(near.rows, "activations", at_least=1)
+        reference = await self.get(reference_id)
+        reference.require_whole_rows(near.model, near.weights_sha256, near.rows.shape[1])
+        version = reference.newest_or(number)
+        with self._metrics.nearness_seconds.time():
+            distances = await self._comparing.nearness(reference, version, near)
+        return MeasuredNearness(distances, near.layers or reference.content.layout.names, version)
 
     async def healthy(self) -> bool:
         """True when the store answers; keeps the number of references up to date."""
@@ -236,58 +223,3 @@ class Scorer:
         reference = await self.get(reference_id)
         reference.require_source(compared.source, compared.unit)
         return reference, reference.newest_or(number)
-
-    async def _score(self, reference: Reference, version: Version, batch: Batch) -> Score:
-        """In steps: a call that is cancelled begins no further one."""
-        frozen, data_range = await self._compared(reference, version, batch.unit)
-        floor = await self._floor(reference, version, frozen, batch.unit, len(batch.rows), batch.seed)
-        rows = _columns(batch.rows, batch.unit)
-        return await self._threads.compute(lambda: score_batch(rows, frozen, floor, batch.seed, data_range))
-
-    async def _rank(self, reference: Reference, version: Version, batches: Batches) -> tuple[Ranked, ...]:
-        """In steps, one for each batch: others have their turn between them."""
-        frozen, data_range = await self._compared(reference, version, batches.unit)
-        row_count = len(next(iter(batches.rows.values())))
-        floor = await self._floor(reference, version, frozen, batches.unit, row_count, batches.seed)
-        yardstick = Yardstick(frozen, data_range, floor, batches.seed, len(batches.rows))
-        candidates: list[Candidate] = []
-        for batch_id, rows in batches.rows.items():
-            work = partial(yardstick.measure, batch_id, _columns(rows, batches.unit))
-            candidates.append(await self._threads.compute(work))
-        return await self._threads.compute(lambda: rank(candidates))
-
-    async def _compared(self, reference: Reference, version: Version, unit: int | None) -> tuple[Frozen, DataRange]:
-        """What a batch is compared with: all of the layer, or one unit."""
-        layer = await self._load(reference, version)
-        data_range = DataRange.of(layer, reference.content.selection)
-        return (layer, data_range) if unit is None else (layer.unit(unit), data_range.unit(unit))
-
-    async def _load(self, reference: Reference, version: Version) -> Frozen:
-        key = reference.version_key(version)
-
-        def load() -> Frozen:
-            return self._frozen.get(
-                key, lambda: Frozen.from_body(self._store.version_frozen(reference, version.number))
-            )
-
-        return await self._loading.do(key, lambda: self._threads.compute(load))
-
-    async def _floor(
-        self, reference: Reference, version: Version, frozen: Frozen, unit: int | None, row_count: int, seed: int
-    ) -> NoiseFloor:
-        key = (reference.version_key(version), unit, row_count, seed)
-        return await self._threads.compute(
-            lambda: self._floors.get(key, lambda: noise_floor(frozen.gaussian, row_count, seed))
-        )
-
-
-def _columns(rows: Rows, unit: int | None) -> Rows:
-    return rows if unit is None or rows.shape[1] == 1 else rows[:, unit : unit + 1]
-
-
-def _require_rows(rows: Rows, field: str) -> None:
-    if len(rows) < MIN_ROWS:
-        raise InvalidArgument(f"{field}.shape", f"has {len(rows)} row; a covariance needs at least {MIN_ROWS}")
-    largest = float(np.abs(rows).max())
-    if largest > LARGEST:
-        raise InvalidArgument(f"{field}.data", f"reaches {largest:g}; at most {LARGEST:g}, FP32's largest value")

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 from earwitness.rpc.interceptor import ServicerContext
+from earwitness.rpc.tensors import encode
 from earwitness.rpc.validate import page_request, uuid4
 from earwitness.scorer import convert
 from earwitness.scorer.scorer import Scorer
@@ -107,4 +108,11 @@ class ScorerServicer(scorer_pb2_grpc.ScorerServiceServicer):
         self, request: pb.MeasureNearnessRequest, context: ServicerContext
     ) -> pb.MeasureNearnessResponse:
         """See the proto."""
-        raise NotImplementedError
+        reference_id, number = convert.versioned_reference_id(request.reference, "reference")
+        near = convert.near_rows(request)
+        measured = await self._scorer.nearness(reference_id, number, near)
+        return pb.MeasureNearnessResponse(
+            distances=encode(measured.distances),
+            layers=measured.layers,
+            version=convert.version_message(reference_id, measured.version),
+        )

@@ -31,6 +31,12 @@ class Statistics:
     minimum: NDArray[np.float64]
     maximum: NDArray[np.float64]
 
+    def part(self, columns: slice) -> "Statistics":
+        """The same of some units, without a copy."""
+        return Statistics(
+            self.count, self.mean[columns], self.scatter[columns, columns], self.minimum[columns], self.maximum[columns]
+        )
+
 
 class Accumulator:
     """Statistics that grow in place by rows or by other statistics; takes one [D, D] matrix of memory, two small ones.

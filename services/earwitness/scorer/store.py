@@ -5,6 +5,7 @@ the segments that no version holds yet into the state of the newest version, wri
 the segments' bodies, in one transaction.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -14,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.errors import AlreadyFolded, ReferenceExists, ReferenceNotFound, ShardExists, VersionNotFound
+from earwitness.scorer.layers import KeptLayer
 from earwitness.scorer.plan import AT_ONCE, BYTES_AT_ONCE, FreezePlan, Segment, pages
 from earwitness.scorer.references import NewReference, Reference, Shard, Source, Version
 from earwitness.scorer.schema import reference, segment, version
@@ -55,6 +57,7 @@ class ReferenceStore:
             "k": new.selection.k,
             "description": new.description,
             "create_time_us": microseconds(datetime.now(UTC)),
+            "kept_layers": _layers_text(new.kept_layers),
         }
         try:
             with self._database.writing() as connection:
@@ -254,6 +257,7 @@ def _reference(row: Row[Any], versions: Sequence[Version]) -> Reference:
             feature_profile=row.feature_profile,
             selection=Selection(cast(Kind, row.selection), row.unit, row.k),
             description=row.description,
+            kept_layers=_layers_of(row.kept_layers),
         ),
         row_count=int(row.row_count),
         shard_count=row.shard_count,
@@ -261,6 +265,14 @@ def _reference(row: Row[Any], versions: Sequence[Version]) -> Reference:
         versions=tuple(versions),
         create_time=time_of(row.create_time_us),
     )
+
+
+def _layers_text(layers: Sequence[KeptLayer]) -> str | None:
+    return json.dumps([[each.name, each.unit_count] for each in layers]) if layers else None
+
+
+def _layers_of(text: str | None) -> tuple[KeptLayer, ...]:
+    return tuple(KeptLayer(*each) for each in json.loads(text)) if text else ()
 
 
 def _unfolded(keys: Sequence[int]) -> ColumnElement[bool]:

@@ -57,7 +57,7 @@ def bootstrap_distances(
     rank = batch.projected.shape[1]
     smaller = min(row_count, rank)
     work = row_count * (dimension_count + smaller * rank + _ROW_WORK) + smaller**3
-    count = _resamples(batch_count * work, UNIT_RESAMPLES if dimension_count == 1 else RESAMPLES)
+    count = resample_count(batch_count * work, UNIT_RESAMPLES if dimension_count == 1 else RESAMPLES)
     drawn = _drawn_unit if dimension_count == 1 else _drawn
     distances = drawn(batch, reference, count, generator)
     corrected: NDArray[np.float64] = distances - (distances.mean() - estimate)
@@ -85,7 +85,7 @@ def noise_floor(reference: Factored, row_count: int, seed: int) -> NoiseFloor:
     eigenvalues = reference.eigenvalues
     rank, freedom = len(eigenvalues), row_count - 1
     smaller = min(freedom, rank)
-    distances = np.empty(_resamples(smaller * rank * (smaller + 10) + smaller**3, RESAMPLES))
+    distances = np.empty(resample_count(smaller * rank * (smaller + 10) + smaller**3, RESAMPLES))
     lengths = np.sqrt(eigenvalues)
     for index in range(len(distances)):
         mean = generator.standard_normal(rank)
@@ -103,7 +103,8 @@ def noise_floor(reference: Factored, row_count: int, seed: int) -> NoiseFloor:
     return NoiseFloor(float(median), float(high))
 
 
-def _resamples(work: int, most: int) -> int:
+def resample_count(work: int, most: int) -> int:
+    """How many resamples there are, at `work` multiplications each: `most`, or fewer, down to MIN_RESAMPLES."""
     return int(np.clip(_WORK_LIMIT // max(1, work), MIN_RESAMPLES, most))
 
 

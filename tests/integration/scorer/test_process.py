@@ -140,4 +140,4 @@ def test_an_empty_postgresql_stops_the_start_and_says_what_to_run(postgresql: Po
     done = subprocess.run([*command, database], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
-    assert "has schema none, this version needs 0001; run `python -m earwitness.scorer migrate`" in line
+    assert "has schema none, this version needs 0002; run `python -m earwitness.scorer migrate`" in line

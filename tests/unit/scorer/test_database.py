@@ -27,7 +27,7 @@ def test_an_exception_undoes_the_whole_transaction(database: Database) -> None:
 
 def test_readers_see_one_state_and_are_not_blocked_by_a_writer(database: Database) -> None:
     count = text("SELECT count(*) FROM reference")
-    insert = text("INSERT INTO reference VALUES (1, 'r', 'q', 'm', 'w', 'l', 1, 'f', 'all', 0, 0, '', 0)")
+    insert = text("INSERT INTO reference VALUES (1, 'r', 'q', 'm', 'w', 'l', 1, 'f', 'all', 0, 0, '', 0, NULL)")
     with database.reading() as reader:
         assert reader.execute(count).scalar_one() == 0
         with database.writing() as writer:

@@ -9,6 +9,7 @@ import pytest
 
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.collect import Collector, collector, statistics_body
+from earwitness.scorer.layers import Layout
 from earwitness.scorer.outgoing import Outgoing
 from earwitness.scorer.partials import Form, content_of, require_possible
 from earwitness.scorer.references import MAX_PARTIAL_BYTES, MAX_UNITS, NewReference, Shard, Source
@@ -16,6 +17,7 @@ from earwitness.scorer.selection import ALL, MAX_SELECTED, Selection
 from earwitness.scorer.statistics import Statistics, from_rows
 
 UNITS = 5
+LAYOUT = Layout.of("l", UNITS)
 TOP, BOTTOM = Selection("top", 1, 8), Selection("bottom", 1, 8)
 
 
@@ -142,7 +144,7 @@ def correlated(strength: float) -> Statistics:
         (changed("mean", 3, np.nan), "mean of unit 3 is nan; must be finite"),
         (changed("minimum", 0, -np.inf), "minimum of unit 0 is -inf; must be finite"),
         (changed("maximum", 4, 1e39), r"maximum of unit 4 is 1e\+39; must be finite, at most 3.40282e\+38"),
-        (changed("scatter", (2, 3), np.nan), "M2 of units 2 and 3 is nan; must be finite"),
+        (changed("scatter", (2, 3), np.nan), "M2 of unit 2 and unit 3 is nan; must be finite"),
         (changed("minimum", 1, 1e3), r"minimum of unit 1 is 1000; must not be above the maximum"),
         (changed("mean", 1, GOOD.maximum[1] + 0.01), "mean of unit 1 is .*; must be between minimum and maximum"),
         (changed("mean", 1, GOOD.minimum[1] - 0.01), "mean of unit 1 is .*; must be between minimum and maximum"),
@@ -157,7 +159,7 @@ def correlated(strength: float) -> Statistics:
 )
 def test_what_no_rows_have_is_refused(statistics: Statistics, said: str) -> None:
     with pytest.raises(InvalidArgument, match=said) as caught:
-        require_possible(statistics)
+        require_possible(statistics, LAYOUT)
     assert caught.value.field == "chunk"
 
 
@@ -175,7 +177,7 @@ def drawn(shape: tuple[int, int], offset: float, scale: float) -> np.ndarray:
 )
 def test_what_rows_have_is_taken(shape: tuple[int, int], offset: float, scale: float) -> None:
     """Constant units, fewer rows than units, values at the ends of FP32."""
-    require_possible(from_rows(drawn(shape, offset, scale)))
+    require_possible(from_rows(drawn(shape, offset, scale)), LAYOUT)
 
 
 @SHAPES
@@ -185,8 +187,8 @@ def test_statistics_made_in_single_precision_are_taken(shape: tuple[int, int], o
     mean = rows.mean(axis=0)
     centred = rows - mean
     parts = (mean, centred.T @ centred, rows.min(axis=0), rows.max(axis=0))
-    require_possible(Statistics(len(rows), *(part.astype(np.float64) for part in parts)))
+    require_possible(Statistics(len(rows), *(part.astype(np.float64) for part in parts)), LAYOUT)
 
 
 def test_correlated_units_are_taken() -> None:
-    require_possible(correlated(1))
+    require_possible(correlated(1), LAYOUT)

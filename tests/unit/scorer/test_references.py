@@ -1,5 +1,6 @@
 """What is allowed in a reference, and what tells its states and sources apart."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -7,6 +8,7 @@ import pytest
 
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.errors import EtagMismatch, ReferenceMismatch, VersionNotFound
+from earwitness.scorer.layers import KeptLayer
 from earwitness.scorer.references import (
     MAX_PARTIAL_ROWS,
     MAX_SHARD_ROWS,
@@ -55,6 +57,66 @@ def test_a_wrong_field_is_named(changes: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         require_new_reference(replace(NEW, **changes))  # type: ignore[arg-type]
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("kept", "field", "words"),
+    [
+        ((("fc9", 64), ("", 3)), "reference.kept_layers[1].name", "has 0 characters; must have 1 to 200"),
+        ((("a\nb", 3), ("fc9", 64)), "reference.kept_layers[0].name", "on one line"),
+        ((("fc8", 0), ("fc9", 64)), "reference.kept_layers[0].unit_count", "at least 1"),
+        ((("fc8", 4097), ("fc9", 64)), "reference.kept_layers[0].unit_count", "at most 4096"),
+        ((("fc9", 64), ("fc8", 3), ("fc9", 64)), "reference.kept_layers[2].name", "'fc9' once more"),
+        ((("fc7", 3), ("fc8", 3)), "reference.kept_layers", "are fc7, fc8; the reference's layer, fc9, must be one"),
+        ((("fc9", 63), ("fc8", 3)), "reference.kept_layers", "give fc9 63 units, reference.unit_count says 64"),
+        ((("fc9", 64), ("fc8", 4033)), "reference.kept_layers", "have 4097 units together; at most 4096"),
+    ],
+)
+def test_a_wrong_kept_layer_is_named(kept: tuple[tuple[str, int], ...], field: str, words: str) -> None:
+    layers = tuple(KeptLayer(*each) for each in kept)
+    with pytest.raises(InvalidArgument, match=re.escape(words)) as caught:
+        require_new_reference(replace(NEW, kept_layers=layers))
+    assert caught.value.field == field
+
+
+def test_layers_make_a_row_in_their_order() -> None:
+    new = replace(NEW, kept_layers=(KeptLayer("conv1", 16), KeptLayer("fc9", 64), KeptLayer("fc10", 4016)))
+    require_new_reference(new)
+    layout = new.layout
+    assert (layout.width, layout.names, layout.own) == (4096, ("conv1", "fc9", "fc10"), 1)
+    assert [layout.columns(index) for index in range(3)] == [slice(0, 16), slice(16, 80), slice(80, 4096)]
+    assert layout.in_rows(new.selection) == Selection("top", 79, 50)
+    assert [layout.words(column) for column in (15, 16, 79, 80)] == [
+        "unit 15 of conv1", "unit 0 of fc9", "unit 63 of fc9", "unit 0 of fc10",
+    ]  # fmt: skip
+    assert (NEW.layout.width, NEW.layout.in_rows(NEW.selection), NEW.layout.words(3)) == (64, NEW.selection, "unit 3")
+    assert layout.places((), "layers") == (0, 1, 2)
+    assert layout.places(("fc10", "conv1"), "layers") == (2, 0)
+    for names, field, words in (
+        (("fc9", "pool"), "layers[1]", "keeps conv1, fc9, fc10"),
+        (("fc9", "fc9"), "layers[1]", "once"),
+    ):
+        with pytest.raises(InvalidArgument, match=words) as caught:
+            layout.places(names, "layers")
+        assert caught.value.field == field
+
+
+def test_a_batch_may_hold_all_kept_layers() -> None:
+    deep = replace(REFERENCE, content=replace(NEW, kept_layers=(KeptLayer("conv1", 16), KeptLayer("fc9", 64))))
+    for unit_count in (64, 80):
+        deep.require_source(replace(SOURCE, unit_count=unit_count), None)
+        deep.require_source(replace(SOURCE, unit_count=unit_count), 63)
+    deep.require_source(replace(SOURCE, unit_count=1), 63)
+    with pytest.raises(ReferenceMismatch, match=r"unit_count .* is 16, that of .* is 64, or 80 of all layers"):
+        deep.require_source(replace(SOURCE, unit_count=16), None)
+    with pytest.raises(InvalidArgument, match="unit"):
+        deep.require_source(replace(SOURCE, unit_count=80), 64)
+    deep.require_whole_rows("svd-r1", "ab" * 32, 80)
+    for field, given in (("model", ("svd-r2", "ab" * 32, 80)), ("weights_sha256", ("svd-r1", "cd" * 32, 80)),
+                         ("unit_count", ("svd-r1", "ab" * 32, 64))):  # fmt: skip
+        with pytest.raises(ReferenceMismatch) as caught:
+            deep.require_whole_rows(*given)
+        assert caught.value.metadata["field"] == field
 
 
 @pytest.mark.parametrize(
