@@ -22,7 +22,7 @@ from earwitness.cli.sweep_results import (
     write_sweep_folders,
 )
 from earwitness.cli.sweep_tuning import Tuning, require_optuna, show_tuned
-from earwitness.cli.sweep_ways import SweptWay, Ways, criterion_of
+from earwitness.cli.sweep_ways import SweptWay, Ways
 from earwitness.cli.ways import TARGET_FORMS
 from earwitness.errors import InvalidArgument
 
@@ -177,6 +177,7 @@ def sweep(
       earwitness sweep svd-r1 --layer fc8 --unit 3 --unit 7 --direction random:1 --no-wait --json
     """
     from earwitness.client import SweepPlan
+    from earwitness.client.criteria import criterion_of
     from earwitness.client.sweep_sources import LiveSweep
     from earwitness.client.tuning_values import TuningPlan
 

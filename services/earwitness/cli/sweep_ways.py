@@ -10,9 +10,8 @@ from earwitness.cli.ways import target_of
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from earwitness.client.values import Criterion, Settings
+    from earwitness.client.values import Settings
 
-CRITERIA = "unit, layer:NAME, layers:NAME,NAME, nearness, nearness:NAME,NAME"
 GRADUAL = ("adam", "sgd")
 """Ways of which plain values make a grid."""
 
@@ -99,22 +98,3 @@ def _takes(way: str, name: str) -> bool:
     if way == "draws":
         return name == "draws"
     return name != "draws" and not (way == "walk" and name == "prior_weight")
-
-
-def criterion_of(words: str) -> "Criterion":
-    """What settings are ranked by, as people type it: `unit`, `layer:pool3`, `layers:a,b`, `nearness`, `nearness:a,b`.
-
-    Raises: InvalidArgument for anything else.
-    """
-    from earwitness.client.values import Criterion
-
-    kind, colon, names = words.strip().partition(":")
-    layers = tuple(names.split(",")) if colon else ()
-    if all(layers) and len(set(layers)) == len(layers):
-        if kind == "unit" and not colon:
-            return Criterion()
-        if (kind == "layer" and len(layers) == 1) or (kind == "layers" and layers):
-            return Criterion("distance", layers)
-        if kind == "nearness" and (layers or not colon):
-            return Criterion("nearness", layers)
-    raise InvalidArgument("criterion", f"got {words!r}; give one of {CRITERIA}, e.g. layer:pool3")

@@ -23,7 +23,6 @@ from earwitness.cli.sweep_results import (
     sweep_document,
     write_sweep_folders,
 )
-from earwitness.cli.sweep_ways import criterion_of
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -212,6 +211,7 @@ def rank(
 
     The explainer keeps the ranking of its sweep. A folder stays as it is: --out writes another.
     """
+    from earwitness.client.criteria import criterion_of
     from earwitness.client.values import Criterion
 
     places = SweepPlaces(context.obj, explainer, scorer, triton, model_repository, data)

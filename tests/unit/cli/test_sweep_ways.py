@@ -3,9 +3,9 @@
 import pytest
 
 from earwitness.cli.sweep_plan import settings_of
-from earwitness.cli.sweep_ways import SweptWay, Ways, criterion_of
+from earwitness.cli.sweep_ways import SweptWay, Ways
 from earwitness.client import Grid
-from earwitness.client.values import Criterion, Settings, Target
+from earwitness.client.values import Settings, Target
 from earwitness.errors import InvalidArgument
 
 
@@ -50,25 +50,3 @@ def test_what_no_way_has_a_use_for_is_refused(optimisers, given, rates, field: s
     with pytest.raises(InvalidArgument) as caught:
         settings_of(None, rates, [], [], ways(*optimisers, **given))
     assert caught.value.field == field
-
-
-@pytest.mark.parametrize(
-    ("words", "criterion"),
-    [
-        ("unit", Criterion()),
-        ("layer:pool3", Criterion("distance", ("pool3",))),
-        ("layers:pool3,conv4", Criterion("distance", ("pool3", "conv4"))),
-        ("nearness", Criterion("nearness")),
-        ("nearness:fc7", Criterion("nearness", ("fc7",))),
-    ],
-)
-def test_criteria(words: str, criterion: Criterion) -> None:
-    assert criterion_of(words) == criterion
-
-
-@pytest.mark.parametrize(
-    "words", ["", "fid", "unit:fc9", "layer", "layer:", "layer:a,b", "layers:a,,b", "layers:a,a", "nearness:", "pool3"]
-)
-def test_nonsense_is_refused_with_an_example(words: str) -> None:
-    with pytest.raises(InvalidArgument, match=r"give one of unit, layer:NAME, .* e\.g\. layer:pool3"):
-        criterion_of(words)
