@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earwitness.cli import console, evaluate_replay, evidence
+from earwitness.cli import console, evaluate_criteria, evaluate_replay, evidence
 from earwitness.cli.extra import extra
 from earwitness.cli.options import Json
 
@@ -182,6 +182,7 @@ def checkpoints(
 
 evaluate_replay.register(app)
 evidence.register(app)
+evaluate_criteria.register(app)
 
 
 def _print_report(title: str, report: Mapping[str, Any], json_output: bool) -> None:

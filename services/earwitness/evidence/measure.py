@@ -4,13 +4,14 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from earwitness.client.output.report import Examples
-from earwitness.client.values import Explanation, Model
+from earwitness.client.values import Explanation, Model, Objective
 from earwitness.evidence.distances import diversity, measure_kernel_distance
 from earwitness.evidence.judges import EMBEDDING_JUDGE, Judge, Opinion, contrast
 from earwitness.evidence.shape import PUBLISHED, Likeness, Published, Scored, likeness, shape_of
@@ -29,6 +30,24 @@ VOCAL = "vocal"
 """The meaning, in a model's words, of what a judge of voices should hear more of. Of a model without such an output
 they have nothing to say."""
 Progress = Callable[[int, int, str], None]
+
+
+class Told(Protocol):
+    """Whatever is of one objective of a model."""
+
+    @property
+    def model(self) -> Model: ...
+
+    @property
+    def objective(self) -> Objective: ...
+
+    @property
+    def meaning(self) -> str | None:
+        """What the objective shows, in the model's words."""
+        ...
+
+
+AnyTold = TypeVar("AnyTold", bound=Told)
 
 
 class Listener:
@@ -138,7 +157,7 @@ def conclude(listener: Listener, objectives: Sequence[ObjectiveEvidence], record
     )
 
 
-def opposites(objectives: Sequence[Gathered]) -> list[tuple[Gathered, Gathered]]:
+def opposites(objectives: Sequence[AnyTold]) -> list[tuple[AnyTold, AnyTold]]:
     """Pairs of objectives of one model's layer that should sound opposite, the more vocal one first: a unit's two
     senses, and different units, both maximised, of a layer with two."""
     found = []
@@ -189,7 +208,7 @@ def _in_paper(gathered: Gathered) -> bool:
     return outputs == 1 or (outputs == 2 and gathered.objective.sense == "maximise")
 
 
-def _opposite(one: Gathered, other: Gathered) -> bool:
+def _opposite(one: Told, other: Told) -> bool:
     left, right = one.objective, other.objective
     if left.unit == right.unit and left.direction == right.direction:
         return left.sense != right.sense
@@ -197,7 +216,7 @@ def _opposite(one: Gathered, other: Gathered) -> bool:
     return two_units and left.sense == right.sense == "maximise"
 
 
-def _goes_first(one: Gathered, other: Gathered) -> bool:
+def _goes_first(one: Told, other: Told) -> bool:
     if VOCAL in (one.meaning, other.meaning):
         return one.meaning == VOCAL
     return one.objective.sense == "maximise" and other.objective.sense == "minimise"

