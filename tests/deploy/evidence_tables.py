@@ -1,4 +1,4 @@
-"""The tables of deploy/evidence/README.md, from the figures that lie beside it.
+"""The tables of deploy/evidence/README.md and CRITERIA.md, from the figures that lie beside them.
 
 `python -m tests.deploy.evidence_tables` prints them, to be pasted where the figures have changed.
 """
@@ -37,6 +37,51 @@ def oppositions() -> list[dict[str, Any]]:
     """What the judges say of objectives that should sound opposite."""
     found: list[dict[str, Any]] = json.loads(FIGURES.read_text())["oppositions"]
     return found
+
+
+def criteria_figures() -> list[Path]:
+    """What was found of criteria, a file for each model."""
+    return sorted(EVIDENCE.glob("criteria-*.json"))
+
+
+def compared(figures: Path) -> dict[str, Any]:
+    """The one model of such a file."""
+    (model,) = json.loads(figures.read_text())["models"]
+    return dict(model)
+
+
+def criteria_table(model: dict[str, Any]) -> str:
+    """What every criterion chooses whatever the range, and what that is worth; the regret of what it chooses within."""
+    rows = []
+    for place, free in enumerate(model["whole"]["choices"]):
+        if free["within_range"]:
+            continue
+        within = model["whole"]["choices"][place + 1]
+        assert (within["criterion"], within["within_range"]) == (free["criterion"], True)
+        cells = [
+            f"`{free['criterion']}`",
+            *(
+                "/".join(f"{each[name]:g}" for name in ("learning_rate", "prior_weight", "steps"))
+                for each in free["settings"]
+            ),
+            *(f"{each:.3f}" for each in free["auc"].values()),
+            " / ".join(f"{each:.3f}" for each in free["kernel"]),
+            f"{free['regret']:.2f}",
+            f"{held_out(model, place):.2f}",
+            f"{within['regret']:.2f}",
+            f"{held_out(model, place + 1):.2f}",
+        ]
+        rows.append(" | ".join(cells))
+    meanings, judges = (" | ".join(each) for each in (model["meanings"], model["whole"]["choices"][0]["auc"]))
+    head = (
+        f"criterion | {meanings} | {judges} | kernel distance | regret | held out | within the range: regret | held out"
+    )
+    return _table(head, rows)
+
+
+def held_out(model: dict[str, Any], place: int) -> float:
+    """The mean regret over the splits of the choice at a place."""
+    return float(np.mean([split["choices"][place]["regret"] for split in model["splits"]]))
 
 
 def grid_table(folder: Path) -> str:
@@ -106,6 +151,9 @@ def main() -> None:
         print(f"## {folder.name}\n\n{judges_table(objective_of(folder))}\n\n{grid_table(folder)}\n")
     for each in oppositions():
         print(f"## {each['high']} against {each['low']}\n\n{contrasts_table(each)}\n")
+    for figures in criteria_figures():
+        model = compared(figures)
+        print(f"## {model['model']}\n\n{criteria_table(model)}\n")
 
 
 if __name__ == "__main__":

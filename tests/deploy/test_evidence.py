@@ -6,15 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from earwitness.client.criteria import criterion_name, default_criterion
 from earwitness.client.sweep_archive import read_archive
 from earwitness.inference.metadata import complete_bundles
 from earwitness.inference.repository import read_repository
 from tests.deploy.chart import ROOT
 from tests.deploy.evidence_tables import (
     EVIDENCE,
+    compared,
     contrasts_table,
+    criteria_figures,
+    criteria_table,
     folders,
     grid_table,
+    held_out,
     judges_table,
     objective_of,
     oppositions,
@@ -24,9 +29,9 @@ FOLDERS = folders()
 PAPER_SETTINGS, PAPER_SEEDS = 27, 50
 
 
-def section(title: str) -> str:
-    """Of README, its words one blank apart."""
-    text = (EVIDENCE / "README.md").read_text(encoding="utf-8")
+def section(title: str, page: str = "README.md") -> str:
+    """Of a page, its words one blank apart."""
+    text = (EVIDENCE / page).read_text(encoding="utf-8")
     return " ".join(text.partition(f"\n## {title}\n")[2].partition("\n## ")[0].split())
 
 
@@ -90,3 +95,31 @@ def test_what_judges_tell_apart_is_told_as_it_is() -> None:
     assert oppositions()
     for each in oppositions():
         assert " ".join(contrasts_table(each).split()) in section("What the judges tell apart")
+
+
+@pytest.mark.parametrize("figures", criteria_figures(), ids=lambda figures: figures.stem)
+def test_what_criteria_choose_is_told_as_it_is(figures: Path) -> None:
+    model = compared(figures)
+    assert " ".join(criteria_table(model).split()) in section(model["model"], "CRITERIA.md")
+
+
+def test_criteria_are_compared_on_the_sweeps_that_lie_here() -> None:
+    swept = {read_archive(folder).sweep.sweep_id for folder in FOLDERS}
+    assert swept == {each for figures in criteria_figures() for each in compared(figures)["sweeps"]}
+
+
+@pytest.mark.parametrize("figures", criteria_figures(), ids=lambda figures: figures.stem)
+def test_the_default_criterion_is_nearer_the_front_than_the_published_one(figures: Path) -> None:
+    """With the songs that made the references, and without; within the range, and whatever the range."""
+    model = compared(figures)
+    served = complete_bundles(
+        {name: each.parameters for name, each in read_repository(ROOT / "model_repository").items()}
+    )
+    (layers,) = (each.layers for each in served if each.name == model["model"])
+    default = criterion_name(default_criterion(layers))
+    choices = model["whole"]["choices"]
+    place = {(each["criterion"], each["within_range"]): at for at, each in enumerate(choices)}
+    for within in (False, True):
+        own, published = place[default, within], place["unit", within]
+        assert choices[own]["regret"] < choices[published]["regret"]
+        assert held_out(model, own) < held_out(model, published)
