@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,8 @@ from earwitness.rpc.auth import caller
 from earwitness.rpc.interceptor import CallInterceptor, Method, Proceed, ServicerContext, peer_address
 
 RETRY_AFTER_S = 1.0
+STRANGER_WATCHES = 8
+"""Streams of health on a connection of which no call was let in: a client that watches has one for each service."""
 WAITING_CALLERS = 4
 """So many callers may wait with as many calls each as the server does work for at once."""
 
@@ -100,26 +102,28 @@ class AdmissionInterceptor(CallInterceptor):
 
 
 class WatchLimitInterceptor(CallInterceptor):
-    """Refuses streams of health and reflection beyond so many of all peers, and so many of one address.
+    """Refuses streams of health and reflection beyond so many of all peers, of an address, of a stranger's connection.
 
     Single health checks pass: a watcher too many must not make a probe fail.
     """
 
-    def __init__(self, of_all: int, of_one: int) -> None:
+    def __init__(self, of_all: int, of_one: int, is_known: Callable[[str], bool]) -> None:
+        """`is_known` tells whether a call of a peer, as gRPC writes it, was let in."""
         self._of_all = of_all
         self._of_one = of_one
+        self._is_known = is_known
         self._open: Counter[str] = Counter()
+        self._of_strangers: Counter[str] = Counter()
 
     async def around(self, method: Method, request: Any, context: ServicerContext, proceed: Proceed) -> Any:
         """Raises: TooManyWatches; what the call raises."""
         if not method.is_plumbing or method.kind == "unary":
             return await proceed()
-        with self._counted(peer_address(context)):
-            return await proceed()
-
-    @contextmanager
-    def _counted(self, address: str) -> Iterator[None]:
+        peer, address = str(context.peer()), peer_address(context)
+        is_known = self._is_known(peer)
+        of_stranger = 0 if is_known else self._of_strangers[peer]
         for count, most, whose in (
+            (of_stranger, STRANGER_WATCHES, "on a connection of which no other call was let in"),
             (self._open[address], self._of_one, f"from {address}"),
             (self._open.total(), self._of_all, "of all callers"),
         ):
@@ -129,10 +133,19 @@ class WatchLimitInterceptor(CallInterceptor):
                     f"or ask by single calls",
                     retry_after_s=RETRY_AFTER_S,
                 )
-        self._open[address] += 1
-        try:
-            yield
-        finally:
-            self._open[address] -= 1
-            if not self._open[address]:
-                del self._open[address]
+        with _counted(self._open, address):
+            if is_known:
+                return await proceed()
+            with _counted(self._of_strangers, peer):
+                return await proceed()
+
+
+@contextmanager
+def _counted(counts: Counter[str], name: str) -> Iterator[None]:
+    counts[name] += 1
+    try:
+        yield
+    finally:
+        counts[name] -= 1
+        if not counts[name]:
+            del counts[name]

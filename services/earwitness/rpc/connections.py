@@ -99,6 +99,10 @@ class Connections:
         if self._task is not None:
             self._met.add(_peer(peer))
 
+    def is_known(self, peer: str) -> bool:
+        """Whether a call of the peer was let in; true where connections are not looked after."""
+        return self._task is None or _peer(peer) in self._met
+
     async def refuse(self, peer: str) -> None:
         """Await this before a call is refused that has shown no credential.
 

@@ -133,8 +133,8 @@ class ErrorInterceptor(CallInterceptor):
             if isinstance(err, Internal | DataLoss):
                 _logger.exception("%s failed: %s", method.path, err.message)
             else:
-                # Nobody in particular is refused for what anybody would be: then the call's own line says enough.
-                level = logging.DEBUG if isinstance(err, Unauthenticated) else logging.INFO
+                # Strangers could fill the log; where their connection is closed for it, that is said once.
+                level = logging.DEBUG if caller_name() == NOBODY and isinstance(err, _NUISANCES) else logging.INFO
                 _logger.log(level, "%s refused: %s: %s", method.path, err.code, _clip(err.message, MAX_MESSAGE_BYTES))
         except TimeoutError:
             failure = DeadlineExceeded(

@@ -1,6 +1,7 @@
 """`run`: the main function of a service."""
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Awaitable, Callable
@@ -35,6 +36,7 @@ def run(settings_class: type[Settings], build_server: Callable[[Settings], Await
         server = await build_server(settings)
         try:
             await server.start()
+            _exempt_from_collection()
             await server.run_until_signal()
         finally:
             await server.stop(drain_s=0)
@@ -44,3 +46,13 @@ def run(settings_class: type[Settings], build_server: Callable[[Settings], Await
     except (EarwitnessError, OSError) as err:
         _logger.critical("cannot start: %s", err)
         raise SystemExit(1) from err
+
+
+def _exempt_from_collection() -> None:
+    """Take all objects that there are out of Python's garbage collection: modules, classes, what was built at start.
+
+    A full collection would look at a hundred thousand of them, 60 to 100 ms in which no call is answered, each time
+    that some hundred calls have come; what calls leave behind is still collected.
+    """
+    gc.collect()
+    gc.freeze()

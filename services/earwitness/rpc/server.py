@@ -215,8 +215,8 @@ class RpcServer:
             AuthInterceptor(_credentials(settings), ROLES, self._connections.meet),
             CallerLimitInterceptor(settings.caller_rpcs_per_s, settings.caller_burst_rpcs, settings.caller_share_rpcs),
             self._admission,
+            WatchLimitInterceptor(settings.max_watches, settings.peer_watches, self._connections.is_known),
             ReceivingInterceptor(),
-            WatchLimitInterceptor(settings.max_watches, settings.peer_watches),
         ]
 
     def _health_interceptors(self) -> list[grpc.aio.ServerInterceptor]:
@@ -226,8 +226,8 @@ class RpcServer:
             MessagesInterceptor(self._inbox, self._connections.is_gone),
             RequestInterceptor(),
             self._errors,
+            WatchLimitInterceptor(settings.max_watches, settings.peer_watches, self._connections.is_known),
             ReceivingInterceptor(),
-            WatchLimitInterceptor(settings.max_watches, settings.peer_watches),
         ]
 
 

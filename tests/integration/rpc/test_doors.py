@@ -13,6 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from earwitness.rpc import connections, messages, scrape
+from earwitness.rpc.admission import STRANGER_WATCHES
 from earwitness.rpc.errors import error_from_rpc
 from earwitness.rpc.inbox import STRANGER_MESSAGES
 from earwitness.rpc.settings import MIB
@@ -149,6 +150,24 @@ async def test_watches_are_bounded_and_checks_are_not() -> None:
         assert await anext(first) == "SERVING"
         with pytest.raises(grpc.aio.AioRpcError, match="of all callers"):
             await anext(service.statuses())
+
+
+async def test_watches_of_a_stranger_are_bounded_by_their_headers(
+    tokens: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On its own connection: others watch on, and so does one of which a call was let in, as a proxy's may be."""
+    async with running(token_file=tokens, first_message_s=PATIENCE_S) as service:
+        async with stranger(service.server.port) as other:
+            with caplog.at_level("INFO"):
+                watches = [other.call(f"{HEALTH}/Watch") for _ in range(STRANGER_WATCHES + 2)]
+                await until(lambda: len(other.ended) == 2)
+            assert refused(service, "TOO_MANY_WATCHES") == 2
+            assert "refused" not in caplog.text, "strangers could fill the log"
+            assert await anext(service.statuses()) == "SERVING"
+            assert other.ended == set(watches[-2:])
+        assert (await service.call("Unary", "x", metadata=bearer("a")))[0] == ["x"]
+        watching = [service.statuses() for _ in range(2 * STRANGER_WATCHES)]
+        assert {await anext(each) for each in watching} == {"SERVING"}
 
 
 async def test_one_caller_leaves_a_quarter_of_the_calls_to_others(tokens: Path) -> None:

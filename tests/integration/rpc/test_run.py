@@ -17,6 +17,7 @@ from tests.integration.rpc.probe import PATIENCE_S, Probe, Running
 ROOT = Path(__file__).resolve().parents[3]
 SERVICE = '''
 import asyncio
+import gc
 from prometheus_client import CollectorRegistry
 from pydantic_settings import SettingsConfigDict
 from earwitness.rpc.run import run
@@ -32,6 +33,8 @@ async def build(settings: Settings) -> RpcServer:
     probe, server = Probe(), RpcServer(settings, CollectorRegistry())
 
     async def slowly(text: str) -> str:
+        if text == "collected":
+            return str(gc.get_freeze_count())
         await asyncio.sleep(float(text))
         return text
 
@@ -89,6 +92,16 @@ async def test_a_signal_drains(number: signal.Signals) -> None:
         out, _ = await asyncio.wait_for(child.communicate(), PATIENCE_S)
         assert out == b"closed\n"
         assert child.returncode == 0
+
+
+async def test_what_there_is_at_start_is_not_collected_again() -> None:
+    """A full collection of it would hold all calls up for as long as many of them take."""
+    async with process("--log-format=json") as child:
+        port = int((await log_until(child, "listening on"))["message"].split(":")[1].split(",")[0])
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            service = Running(None, Probe(), channel)  # type: ignore[arg-type]
+            (count,), _ = await service.call("Unary", "collected")
+        assert int(count) > 10_000
 
 
 async def test_a_second_signal_does_not_wait_for_calls() -> None:
