@@ -24,11 +24,12 @@ from earwitness.inference.triton_install import fetch_tritonserver
 from earwitness.inference.tritonserver import TritonServer
 from earwitness.scorer.server import build_server as build_scorer
 from earwitness.scorer.settings import ScorerSettings
-from earwitness.scorer.v1 import scorer_pb2_grpc
+from earwitness.scorer.v1 import scorer_pb2, scorer_pb2_grpc
 from tests.deploy.chart import ROOT, tool
 from tests.helpers.tiny_bundle import write_tiny_bundle
 from tests.integration.explainer.running import search, seeds
 from tests.integration.explainer.sweeping import Sweeping, sweep
+from tests.integration.scorer.deep import nearness
 from tests.integration.scorer.running import Running, ranking, rows_of, scoring
 
 FOLDER = ROOT / "deploy/grafana"
@@ -104,6 +105,9 @@ async def work(explainer_port: int, scorer_port: int) -> None:
             place = {"reference": f"references/{name}"}
             await scorer.stub.Score(scoring(rows_of(20, seed=1), **place))
             await scorer.stub.Rank(ranking({"a": rows_of(20, seed=2), "b": rows_of(20, seed=3)}, **place))
+            kept = {"selection": scorer_pb2.Selection(top=scorer_pb2.Selection.Extreme(unit=0, k=9))}
+            await scorer.frozen_reference(rows_of(50), f"{name}-top", **kept)
+            await scorer.stub.MeasureNearness(nearness(rows_of(20), reference=f"references/{name}-top"))
             await asyncio.sleep(0.1)
 
 

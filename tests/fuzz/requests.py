@@ -111,12 +111,14 @@ def selection(random: Random, unit_count: int) -> scorer.Selection:
 
 def creation(random: Random, stage: Stage) -> scorer.CreateReferenceRequest:
     layer, unit_count = random.choice(list(LAYERS.items()))
+    kept = random.sample(list(LAYERS), len(LAYERS)) if random.random() < 0.3 else []
     return scorer.CreateReferenceRequest(
         request_id=uuid4(random),
         reference_id=f"f{random.getrandbits(48):x}",
         reference=scorer.Reference(
             model=stage.model, weights_sha256=stage.weights_sha256, layer=layer, unit_count=unit_count,
             feature_profile="log-mel-8-test@1", selection=selection(random, unit_count), description="fuzzed",
+            kept_layers=[scorer.KeptLayer(name=name, unit_count=LAYERS[name]) for name in kept],
         ),
     )  # fmt: skip
 
@@ -179,7 +181,22 @@ def ranking(random: Random, stage: Stage) -> scorer.RankRequest:
     )  # fmt: skip
     if random.random() < 0.7:
         made.unit = random.randrange(OUTPUTS)
+    if random.random() < 0.5:
+        kind = random.choice((scorer.Criterion.LayerDistance, scorer.Criterion.LayerNearness, None))
+        made.criterion.outside_range_allowed = random.random() < 0.5
+        if kind is scorer.Criterion.LayerDistance:
+            made.criterion.layer_distance.layers.append("fc3")
+        elif kind is scorer.Criterion.LayerNearness:
+            made.criterion.layer_nearness.neighbour_count = random.choice((0, 1))
     return made
+
+
+def nearness(random: Random, stage: Stage) -> scorer.MeasureNearnessRequest:
+    return scorer.MeasureNearnessRequest(
+        reference=stage.reference(random.choice(("top", "whole"))),
+        model=stage.model, weights_sha256=stage.weights_sha256, layers=random.choice(([], ["fc3"])),
+        activations=tensor(random, OUTPUTS), neighbour_count=random.choice((0, 1, 2)),
+    )  # fmt: skip
 
 
 def stored_sweep_explanations(random: Random, stage: Stage) -> explainer.StreamSweepExplanationsRequest:
@@ -268,6 +285,7 @@ SCORER: Mapping[str, Baseline] = {
     ],
     "Score": lambda random, stage: [scoring(random, stage)],
     "Rank": lambda random, stage: [ranking(random, stage)],
+    "MeasureNearness": lambda random, stage: [nearness(random, stage)],
     "DeleteReference": lambda random, stage: [
         scorer.DeleteReferenceRequest(name=stage.reference(random.choice(stage.victims)), etag=stage.etag(random))
     ],

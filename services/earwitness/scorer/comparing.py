@@ -29,6 +29,9 @@ from earwitness.scorer.store import ReferenceStore
 from earwitness.scorer.threads import Threads
 from earwitness.scorer.uncertainty import NoiseFloor, noise_floor
 
+MAX_TENSOR_BYTES = 15 * 2**20
+"""Of all numbers in a request or an answer: below what a message holds by default, so that the refusal can name the
+field."""
 _NOISE_FLOORS = 4096
 _KINDS = {"distance": "layer_distance", "nearness": "layer_nearness"}
 
@@ -114,6 +117,13 @@ class Comparing:
         Raises: InvalidArgument for layers or neighbours that it has not; KeepsNoRows.
         """
         layers = reference.content.layout.places(near.layers, "layers")
+        answer_bytes = len(near.rows) * len(layers) * np.dtype(np.float64).itemsize
+        if answer_bytes > MAX_TENSOR_BYTES:
+            raise InvalidArgument(
+                "activations.shape",
+                f"has {len(near.rows)} rows, whose distances in {len(layers)} layers are {answer_bytes} bytes; at most "
+                f"{MAX_TENSOR_BYTES}: measure fewer rows at once",
+            )
         _require_kept_rows(reference, version, near.neighbour_count, "neighbour_count")
         return await self._nearness(reference, version, near.rows, layers, near.neighbour_count)
 

@@ -8,7 +8,7 @@ from earwitness.errors import InvalidArgument
 from earwitness.rpc.tensors import decode
 from earwitness.rpc.times import timestamp
 from earwitness.rpc.validate import resource_id, sha256_hex, versioned_id
-from earwitness.scorer.comparing import Batch, Batches, NearRows
+from earwitness.scorer.comparing import MAX_TENSOR_BYTES, Batch, Batches, NearRows
 from earwitness.scorer.criteria import PUBLISHED, Criterion
 from earwitness.scorer.layers import KeptLayer
 from earwitness.scorer.partials import Form
@@ -29,8 +29,6 @@ from earwitness.scorer.statistics import Rows
 from earwitness.scorer.v1 import scorer_pb2 as pb
 
 MAX_BATCHES = 1000
-MAX_BATCHES_BYTES = 15 * 2**20
-"""Below what a message holds by default, so that the refusal can name the field."""
 
 _FORMS: Mapping[Form, pb.PartialForm.ValueType] = {
     "moments": pb.PARTIAL_FORM_MOMENTS,
@@ -87,10 +85,10 @@ def batches(request: pb.RankRequest) -> Batches:
     if not 1 <= count <= MAX_BATCHES:
         raise InvalidArgument("batches", f"has {count}; must have 1 to {MAX_BATCHES}")
     byte_count = sum(len(each.activations.data) for each in request.batches)
-    if byte_count > MAX_BATCHES_BYTES:
+    if byte_count > MAX_TENSOR_BYTES:
         raise InvalidArgument(
             "batches",
-            f"hold {byte_count} bytes of activations; at most {MAX_BATCHES_BYTES}: rank fewer at once, or of `unit` "
+            f"hold {byte_count} bytes of activations; at most {MAX_TENSOR_BYTES}: rank fewer at once, or of `unit` "
             "send the column alone",
         )
     rows: dict[str, Rows] = {}
@@ -114,9 +112,9 @@ def batches(request: pb.RankRequest) -> Batches:
 def near_rows(request: pb.MeasureNearnessRequest) -> NearRows:
     """Raises: InvalidArgument."""
     byte_count = len(request.activations.data)
-    if byte_count > MAX_BATCHES_BYTES:
+    if byte_count > MAX_TENSOR_BYTES:
         raise InvalidArgument(
-            "activations.data", f"has {byte_count} bytes; at most {MAX_BATCHES_BYTES}: measure fewer rows at once"
+            "activations.data", f"has {byte_count} bytes; at most {MAX_TENSOR_BYTES}: measure fewer rows at once"
         )
     rows = decode(request.activations, "activations", rank=2)
     return NearRows(

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.scorer.spectrum import LARGE, ROUNDING, certain_root, single_eigenvalues
 from earwitness.scorer.statistics import Rows, Statistics, from_rows
 
 MIN_ROWS = 2
-_ROUNDING = 10 * float(np.finfo(np.float64).eps)
-"""What is below the largest value times the dimensions times this is a zero that was rounded."""
 _PIVOTS = 64
 """Columns of a root that are found before what they explain is taken off the whole matrix."""
 
@@ -149,7 +148,7 @@ def factor_rows(rows: Rows) -> Factored:
     # Rows that depend on each other: Σ = (Xcᵀ U)(Xcᵀ U)ᵀ for the eigenvectors U of the small matrix Xc Xcᵀ.
     root = spread.T @ np.linalg.eigh(gram)[1]
     lengths = np.linalg.norm(root, axis=0)
-    root = root[:, lengths > lengths.max() * rows.shape[1] * _ROUNDING]
+    root = root[:, lengths > lengths.max() * rows.shape[1] * ROUNDING]
     return Factored(count, mean, variance, root, np.square(root).sum(axis=0))
 
 
@@ -160,21 +159,29 @@ def _factor(count: int, mean: NDArray[np.float64], scatter: NDArray[np.float64],
     live = variance > 0
     # Units that never change, as behind a ReLU, are common, and what is left has full rank as a rule.
     part = scatter if live.all() else scatter[np.ix_(live, live)]
-    eigenvalues = np.linalg.eigvalsh(part).astype(np.float64, copy=False)
-    # The rounded zeros of a rank-deficient covariance are dropped: their roots would not be small.
-    kept = _not_zero(eigenvalues, dimension_count)
-    found = np.linalg.cholesky(part) if kept.all() else _pivoted_root(part, int(np.count_nonzero(kept)))
+    certain = certain_root(part) if len(part) >= LARGE else None
+    eigenvalues = None if certain is None else single_eigenvalues(part, certain.smallest)
+    if eigenvalues is None:
+        eigenvalues = np.linalg.eigvalsh(part).astype(np.float64, copy=False)
+        # The rounded zeros of a rank-deficient covariance are dropped: their roots would not be small.
+        eigenvalues = eigenvalues[_not_zero(eigenvalues, dimension_count)]
+    if certain is not None:
+        found = certain.root
+    elif len(eigenvalues) == len(part):
+        found = np.linalg.cholesky(part).astype(np.float64, copy=False)
+    else:
+        found = _pivoted_root(part, len(eigenvalues))
     found /= np.sqrt(freedom)
     root = found
     if part is not scatter:
         root = np.zeros((dimension_count, found.shape[1]))
         root[live] = found
-    return Factored(count, mean, variance, root, eigenvalues[kept] / freedom)
+    return Factored(count, mean, variance, root, eigenvalues / freedom)
 
 
 def _not_zero(eigenvalues: NDArray[np.floating], dimension_count: int) -> NDArray[np.bool_]:
     """Which of the `eigenvalues`, in ascending order, are more than rounding."""
-    return np.asarray(eigenvalues > eigenvalues.max(initial=0.0) * dimension_count * _ROUNDING)
+    return np.asarray(eigenvalues > eigenvalues.max(initial=0.0) * dimension_count * ROUNDING)
 
 
 def _pivoted_root(matrix: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
@@ -250,7 +257,7 @@ def _singular_values(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 def _rank(centred: NDArray[np.float64], magnitude: float) -> int:
     """Singular values above what rounding leaves of rows of this `magnitude` once their mean is taken off."""
     values = _singular_values(centred)
-    return int(np.count_nonzero(values > max(values[0], magnitude) * max(centred.shape) * _ROUNDING))
+    return int(np.count_nonzero(values > max(values[0], magnitude) * max(centred.shape) * ROUNDING))
 
 
 def _require_count(count: int) -> None:

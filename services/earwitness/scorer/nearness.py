@@ -45,7 +45,7 @@ class _LayerRows:
         wide = rows.astype(np.float64)
         centre = wide.mean(axis=0)
         wide -= centre
-        deviation = np.sqrt(np.square(wide).mean(axis=0))
+        deviation = np.sqrt(np.einsum("sd,sd->d", wide, wide) / len(wide))
         deviation[(rows == rows[0]).all(axis=0)] = 0.0  # what rounding left of units that never change
         largest = float(deviation.max())
         scale = np.maximum(deviation + _SHARE_OF_LARGEST * largest, _LEAST_SCALE) if largest else np.ones_like(centre)

@@ -69,7 +69,7 @@ async def test_readers_are_bounded(tmp_path: Path) -> None:
 
 async def test_a_reader_whose_reference_goes_is_told(tmp_path: Path) -> None:
     async with running(tmp_path) as scorer:
-        await build(scorer.stub, scorer, FEWER)
+        await build(scorer.stub, scorer, ROWS)
         parts_read = aiter(scorer.stub.ReadStatistics(ASKED))
         await anext(parts_read)
         await scorer.stub.DeleteReference(pb.DeleteReferenceRequest(name="references/r"))

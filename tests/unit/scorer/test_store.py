@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event, text
 
 from earwitness.errors import InvalidArgument
-from earwitness.scorer.collect import Frozen
+from earwitness.scorer.collect import Frozen, collector
 from earwitness.scorer.errors import (
     AlreadyFolded,
     EtagMismatch,
@@ -26,11 +26,13 @@ from earwitness.scorer.errors import (
 )
 from earwitness.scorer.folding import Stop
 from earwitness.scorer.freezing import freeze, make
-from earwitness.scorer.references import Reference
+from earwitness.scorer.frozen_layers import layer_body
+from earwitness.scorer.layers import KeptLayer
+from earwitness.scorer.references import Reference, Shard
 from earwitness.scorer.selection import Selection
 from earwitness.scorer.store import ReferenceStore
 from earwitness.storage.database import Database
-from tests.unit.scorer.fixtures import new_reference, rows_of_shard, shard_of
+from tests.unit.scorer.fixtures import UNITS, new_reference, rows_of_shard, shard_of
 
 ROOT = Path(__file__).parents[3]
 APPENDER = (sys.executable, "-m", "tests.unit.scorer.appender")
@@ -346,3 +348,26 @@ def test_processes_append_to_one_reference_at_once(store: ReferenceStore, databa
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert [len(output.split()) for output in outputs] == [40, 40, 40]
     assert store.get("r").row_count == 160
+
+
+def test_kept_layers_are_stored_and_each_is_frozen_by_itself(store: ReferenceStore) -> None:
+    kept = (KeptLayer("ü", 1), KeptLayer("fc9", UNITS), KeptLayer("fc10", 2))
+    new = replace(new_reference(selection=Selection("bottom", 1, 5)), kept_layers=kept)
+    request_id = str(uuid4())
+    made = store.create(request_id, new)
+    assert store.create(request_id, new) == store.get("r") == made
+    assert made.content == new
+    with pytest.raises(InvalidArgument, match="with other contents"):
+        store.create(request_id, replace(new, kept_layers=()))
+    rows = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
+    for index, part in enumerate(np.split(rows, 4)):
+        one = collector(new.layout.in_rows(new.selection), 6)
+        one.add_rows(part, str(index), 0)
+        assert store.add_shard(made, Shard(str(index), 10, f"{index}" * 64), one.body())
+    version = freeze(store, "r", "")
+    chosen = rows[np.argsort(rows[:, 2])[:5]]
+    assert (version.unit_minimum, version.unit_maximum) == (chosen[:, 2].min(), chosen[:, 2].max())
+    frozen = store.version_frozen(made, 1)
+    for layer in range(3):
+        mean = Frozen.from_body(layer_body(frozen, layer)).gaussian.mean
+        np.testing.assert_allclose(mean, chosen[:, new.layout.columns(layer)].mean(axis=0), atol=1e-6)

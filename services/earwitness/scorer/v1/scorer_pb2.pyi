@@ -39,14 +39,15 @@ class _PartialFormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PartialFo
     M2 positive semidefinite.
     """
     PARTIAL_FORM_ROWS: _PartialForm.ValueType  # 2
-    """Rows of activations, [rows, D] of the header's datatype, every value finite and in the range of FP32. Of a reference of top or bottom rows those selected of the
-    R rows: min(R, k) of them, the most extreme first. Of a reference of all rows all R of them: up to D + 1 rows take
-    less room so, which is how ReadStatistics gives them if it has them.
+    """Rows of activations, [rows, D] of the header's datatype, every value finite and in the range of FP32. Of a
+    reference of top or bottom rows those selected of the R rows: min(R, k) of them, the most extreme first. Of a
+    reference of all rows all R of them: up to D + 1 rows take less room so, which is how ReadStatistics gives them if
+    it has them.
     """
 
 class PartialForm(_PartialForm, metaclass=_PartialFormEnumTypeWrapper):
-    """What the bytes of a partial are: little-endian numbers one after another. D is the reference's unit_count, R the
-    partial's row_count.
+    """What the bytes of a partial are: little-endian numbers one after another. D is the reference's unit_count, or that
+    of all layers that it keeps together, R the partial's row_count.
     """
 
 PARTIAL_FORM_UNSPECIFIED: PartialForm.ValueType  # 0
@@ -61,9 +62,10 @@ number finite; minimum <= mean <= maximum; each diagonal entry of M2 possible fo
 M2 positive semidefinite.
 """
 PARTIAL_FORM_ROWS: PartialForm.ValueType  # 2
-"""Rows of activations, [rows, D] of the header's datatype, every value finite and in the range of FP32. Of a reference of top or bottom rows those selected of the
-R rows: min(R, k) of them, the most extreme first. Of a reference of all rows all R of them: up to D + 1 rows take
-less room so, which is how ReadStatistics gives them if it has them.
+"""Rows of activations, [rows, D] of the header's datatype, every value finite and in the range of FP32. Of a
+reference of top or bottom rows those selected of the R rows: min(R, k) of them, the most extreme first. Of a
+reference of all rows all R of them: up to D + 1 rows take less room so, which is how ReadStatistics gives them if
+it has them.
 """
 Global___PartialForm: _TypeAlias = PartialForm  # noqa: Y015
 
@@ -204,7 +206,7 @@ class Reference(_message.Message):
     def kept_layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptLayer]:
         """Optional. Layers of which every row holds all activations, in the order of its columns, each once; `layer` is one of
         them, with unit_count units, and together they have at most 4096. Then one reference serves distances over any of
-        them. Default: `layer` alone.
+        them. Default: `layer` alone, of which answers say nothing here either.
         """
 
     def __init__(
@@ -262,14 +264,16 @@ Global___KeptLayer: _TypeAlias = KeptLayer  # noqa: Y015
 @_typing.final
 class Criterion(_message.Message):
     """What batches are ranked by. A batch that leaves the real range (RankedBatch.leaves_range) comes after all that do not,
-    unless that is allowed.
+    unless that is allowed. Without a criterion, as clients of before send none, it has its place by distance alone.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
     class LayerDistance(_message.Message):
-        """The Frechet distance over one layer; over several the sum of the places that a batch has by each of them."""
+        """The Frechet distance over one layer; over several the sum of the places that a batch has by each of them, batches
+        that are equal sharing the mean of theirs.
+        """
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -292,7 +296,7 @@ class Criterion(_message.Message):
     @_typing.final
     class LayerNearness(_message.Message):
         """In each layer the median over the batch's rows of their nearness, as MeasureNearness gives it; over several layers
-        the sum of the places that a batch has by each of them.
+        the sum of the places that a batch has by each of them, as for LayerDistance.
         """
 
         DESCRIPTOR: _descriptor.Descriptor
@@ -541,7 +545,8 @@ class AppendActivationsRequest(_message.Message):
     CHUNK_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
     """Bytes of the shard's rows in their order: of the header's datatype, row-major, little-endian; at most 1 MiB, in
-    all exactly row_count x unit_count x 4, or 8 of FP64.
+    all exactly row_count x unit_count x 4, or 8 of FP64. Where the reference keeps several layers a row holds the
+    units of all of them, in its order.
     """
     @_builtins.property
     def header(self) -> Global___ShardHeader:
@@ -1138,7 +1143,9 @@ class RankRequest(_message.Message):
 
     @_builtins.property
     def criterion(self) -> Global___Criterion:
-        """Optional. What they are ranked by. Default: the distance over `unit`, or over the layer without one."""
+        """Optional. What they are ranked by. Default: the distance over `unit`, or over the layer without one, whether a batch
+        leaves the real range or not.
+        """
 
     def __init__(
         self,
@@ -1179,11 +1186,11 @@ class RankedBatch(_message.Message):
     rank: _builtins.int
     """1 for the best by the criterion; equal ones in the order of ids."""
     probability_best: _builtins.float
-    """Probability, 0 to 1, that no other batch of this request has a lower distance in truth, given the reference: the
-    share of joint bootstrap resamples in which it is the lowest, an equal lowest shared equally; 1 in all. Each
+    """Probability, 0 to 1, that no other batch of this request is better by the criterion in truth, given the reference:
+    the share of joint bootstrap resamples in which it is the lowest, an equal lowest shared equally; 1 in all. Each
     resample draws the same rows of every batch, because batches of one sweep have the same seeds in the same order and
-    what a seed begins with moves all of them alike. Of every batch the mean bias of its resamples is taken off, as
-    from the interval of its score.
+    what a seed begins with moves all of them alike. Of every batch's distances the mean bias of its resamples is taken
+    off, as from the interval of its score. A batch that comes after others because it leaves the real range has 0.
     """
     leaves_range: _builtins.bool
     """True when the batch leaves the real range: score.outside_range_ratio is above 0.5."""
@@ -1236,7 +1243,7 @@ class MeasureNearnessRequest(_message.Message):
     @_builtins.property
     def activations(self) -> _tensor_pb2.Tensor:
         """Required. FP32 or FP64 [rows, units of all layers that the reference keeps], in its order; 1 row or more, at most
-        15 MiB, every value finite and within the range of FP32.
+        15 MiB, and as much of distances, every value finite and within the range of FP32.
         """
 
     def __init__(
@@ -1267,7 +1274,8 @@ class MeasureNearnessResponse(_message.Message):
     @_builtins.property
     def distances(self) -> _tensor_pb2.Tensor:
         """FP64 [rows, layers]: mean Euclidean distance to the nearest rows of the reference, each unit divided by the standard
-        deviation that it has among these plus 5 % of the largest of the layer.
+        deviation (over n) that it has among all rows that the reference keeps, plus 5 % of the largest of the layer. A layer
+        of which no unit varies among them is not scaled.
         """
 
     @_builtins.property
