@@ -1,8 +1,9 @@
 """`earwitness corpus`: the seeded synthetic corpora, singing over accompaniment and replayed speech."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -28,11 +29,27 @@ def build(
     clips: Annotated[
         int | None, typer.Option(min=3, help="Clips in all, six seconds each. Default: 10 050, about an hour.")
     ] = None,
+    preset: Annotated[
+        Literal["sung", "kinds"],
+        typer.Option(help="sung: singing alone. kinds: other voices too, instruments that imitate them, beats."),
+    ] = "sung",
+    shares: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--share",
+            metavar="NAME=SHARE",
+            help="Instead of the preset's, again for each: rapped, spoken, chopped and layered of the clips with a "
+            "voice, imitation of the lead instruments, beat of all clips.",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Replace another corpus that is there.")] = False,
     json_output: Json = False,
 ) -> None:
     """Build the corpus: singing synthesised over accompaniment, labelled frame by frame, split by speaker and backing.
+
+    With --preset kinds a part of the voices raps, speaks, is chopped as by a sampler or sings in several parts, half of
+    the lead instruments do the same, and a quarter of all clips has a beat of hip hop.
 
     An interrupted build goes on where it was; one that is complete is left as it is.
 
@@ -41,11 +58,14 @@ def build(
       earwitness corpus build corpus -j 4
 
       earwitness corpus build small-corpus --clips 60
+
+      earwitness corpus build with-rap --preset kinds --share rapped=0.3
     """
     with extra("train"):
         from earwitness.training.corpus import CorpusConfig, build_corpus
 
-        config = replace(CorpusConfig() if clips is None else CorpusConfig().scaled(clips), seed=seed)
+        plain = CorpusConfig.with_kinds() if preset == "kinds" else CorpusConfig()
+        config = replace(plain if clips is None else plain.scaled(clips), **_shares(shares or ()), seed=seed)
         with console.progress("corpus") as update:
             built = build_corpus(
                 config, out, workers, progress=lambda stage, done, total: update(done, total, stage), force=force
@@ -54,6 +74,23 @@ def build(
         console.print_json({"folder": built.folder, **built.manifest})
     else:
         _print_singing(built)
+
+
+def _shares(given: Sequence[str]) -> dict[str, Any]:
+    """Fields of CorpusConfig by what --share gives. Raises: ValueError naming what cannot be read."""
+    from earwitness.training.corpus.config import KIND_SHARES
+
+    known = [name.removesuffix("_share") for name in KIND_SHARES]
+    found: dict[str, Any] = {}
+    for each in given:
+        name, _, share = each.partition("=")
+        if name not in known:
+            raise ValueError(f"--share {each!r} names no kind; give one of {', '.join(known)}, such as rapped=0.2")
+        try:
+            found[f"{name}_share"] = float(share)
+        except ValueError:
+            raise ValueError(f"--share {each!r} has no number after the '='; give a share from 0 to 1") from None
+    return found
 
 
 def _print_singing(built: "Corpus") -> None:

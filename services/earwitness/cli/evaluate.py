@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earwitness.cli import console, evaluate_criteria, evaluate_replay, evidence
+from earwitness.cli import console, evaluate_criteria, evaluate_replay, evaluate_ways, evidence
 from earwitness.cli.extra import extra
 from earwitness.cli.options import Json
 
@@ -88,6 +88,7 @@ def _print_figures(report: "ClassifierReport") -> None:
     """The parts, with intervals where there are files to resample."""
     parts = {"validation": report.validation, "test": report.test}
     parts |= {f"test, {engine}": figures for engine, figures in report.engines.items()}
+    parts |= {f"test, {kind}": figures for kind, figures in report.kinds.items()}
     if report.all_songs is not None:
         parts["songs"] = report.all_songs
     rows = []
@@ -183,6 +184,7 @@ def checkpoints(
 evaluate_replay.register(app)
 evidence.register(app)
 evaluate_criteria.register(app)
+evaluate_ways.register(app)
 
 
 def _print_report(title: str, report: Mapping[str, Any], json_output: bool) -> None:

@@ -54,6 +54,10 @@ def svd(
         bool,
         typer.Option("--published", help="Start from the published schedule: 40 000 updates of 32, days on a CPU."),
     ] = False,
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        typer.Option(help="bfloat16: layers compute in it; faster on CPUs with avx512_bf16 or amx_bf16, and on GPUs."),
+    ] = "float32",
     device: Device = "auto",
     threads: Threads = None,
     json_output: Json = False,
@@ -76,6 +80,7 @@ def svd(
             augmentation=plain.augmentation if augment else AugmentationConfig.none(),
             variant=variant,
             seed=seed,
+            precision=precision,
             threads=threads,
             device=device,
             **_given(

@@ -7,6 +7,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from sklearn.metrics import roc_auc_score
 from earwitness.features import profile_from_dict
 from earwitness.training.checkpoint import load_checkpoint, other_corpus, require_features
 from earwitness.training.corpus import Clip, LabelledSpectrograms, open_corpus
+from earwitness.training.corpus.config import IMITATING
 from earwitness.training.datasets import load_recordings
 from earwitness.training.intervals import Intervals, bootstrap
 from earwitness.training.networks import SVDNet
@@ -85,6 +87,8 @@ class FileFigures:
 class ClassifierReport:
     """Figures of the test split, of each engine (its clips beside all clips without voice), of each song and of all.
 
+    `kinds` are those of each kind of voice beside all clips without voice, where the test split has several, and under
+    IMITATING those of the instruments that imitate voices, beside all clips with a voice.
     `intervals` are those of the parts "validation", "test" and "songs"; `files` has every file of them. `warnings` are
     what makes the figures less than they seem.
     """
@@ -98,6 +102,7 @@ class ClassifierReport:
     intervals: Mapping[str, Intervals] = field(default_factory=dict)
     files: tuple[FileFigures, ...] = ()
     warnings: tuple[str, ...] = ()
+    kinds: Mapping[str, Figures] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -154,6 +159,7 @@ def evaluate_classifier(
         intervals={part: bootstrap(clips, threshold) for part, clips in smoothed.items()},
         files=files,
         warnings=tuple(other_corpus("detector", meta.training.get("corpus"), opened.manifest["fingerprint"])),
+        kinds=_by_kind(data["test"], scored["test"], threshold),
     )
 
 
@@ -165,6 +171,21 @@ def _by_engine(data: LabelledSpectrograms, scored: Sequence[Scored], threshold: 
         engine: figures(voiceless + [each for own, each in clips if own == engine], threshold)
         for engine in sorted({str(own) for own, _ in clips if own})
     }
+
+
+def _by_kind(data: LabelledSpectrograms, scored: Sequence[Scored], threshold: float) -> dict[str, Figures]:
+    """Figures of each kind of voice, and of imitations; none where all voices are of one kind and nothing imitates."""
+    of_class: dict[bool, dict[str, list[Scored]]] = {True: {}, False: {}}
+    for clip, each in zip(data.clips, scored, strict=True):
+        of_class[bool(clip.facts.get("vocal"))].setdefault(str(clip.facts.get("kind", "")), []).append(each)
+    voices, others = of_class[True], of_class[False]
+    voiceless, vocal = (list(chain.from_iterable(parts.values())) for parts in (others, voices))
+    found = {}
+    if len(voices) > 1:
+        found = {kind: figures(own + voiceless, threshold) for kind, own in sorted(voices.items()) if kind}
+    if vocal and IMITATING in others:
+        found[IMITATING] = figures(vocal + others[IMITATING], threshold)
+    return found
 
 
 def _name(clip: Clip, number: int) -> str:

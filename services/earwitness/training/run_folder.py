@@ -31,6 +31,9 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 NOT_IDENTITY = frozenset({"run_folder", "threads", "workers", "device", "corpus", "init", "detector", "cache"})
 """Configuration fields that may differ between a run and its continuation: where and how fast, not what."""
+ADDED: Mapping[str, Any] = {"precision": "float32"}
+"""Fields that came to configurations later, with what was done before there was a choice: at that they are left out, so
+that older runs go on."""
 PRODUCTS = ("best.pt", "checkpoints", "fid.json", "fid.csv")
 """What a run, and the choice of its best checkpoint, leave beside its state."""
 
@@ -48,7 +51,11 @@ def silent(done: int, total: int, text: str) -> None:
 def plain(config: "DataclassInstance") -> dict[str, Any]:
     """A configuration as JSON-ready values, for the training record."""
     body: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
-    return {key: value for key, value in body.items() if key not in NOT_IDENTITY}
+    return {
+        key: value
+        for key, value in body.items()
+        if key not in NOT_IDENTITY and not (key in ADDED and value == ADDED[key])
+    }
 
 
 class RunFolder:

@@ -58,6 +58,8 @@ class SvdTrainingConfig:
     normalisation, which is folded into the weights of every checkpoint. `ema_updates` is the half-life of the averaged
     weights, the ones that are validated and saved; 0 saves the last ones. `excerpts_per_segment` above 1 trains on
     several overlapping excerpts of each of the `batch_size` segments at once; `workers` processes prepare them.
+    With `precision` bfloat16 the layers compute in bfloat16, weights and updates stay in float32: 2.6 times as fast
+    where the CPU has instructions for it (`avx512_bf16`, `amx_bf16`), slower elsewhere.
     `target_margin` is the distance of the two targets from 0 and 1; `validation_clips` are the most that every epoch is
     validated on (see VALIDATION_FRAMES).
     """
@@ -79,6 +81,7 @@ class SvdTrainingConfig:
     target_margin: float = 0.02
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     validation_clips: int = 200
+    precision: Literal["float32", "bfloat16"] = "float32"
     workers: int = 1
     threads: int | None = None
     device: DeviceName = "auto"
@@ -101,6 +104,8 @@ class SvdTrainingConfig:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
         if self.optimiser not in ("adam", "nesterov"):
             raise ValueError(f"optimiser: got {self.optimiser!r}, expected adam or nesterov")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision: got {self.precision!r}, expected float32 or bfloat16")
         if self.variant not in LABELS:
             raise ValueError(f"variant: got {self.variant!r}, expected one of {', '.join(LABELS)}")
 
@@ -261,9 +266,14 @@ def _train_epoch(
     learner.train()
     device = next(learner.parameters()).device
     total = config.epochs * config.updates_per_epoch
+    short = config.precision == "bfloat16"
+    # bfloat16 convolutions are fast with the channels last only.
+    layout = torch.channels_last if short else torch.contiguous_format
+    learner.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack it
     losses: list[float] = []
     for segments, labels in batches:
-        logits = learner.segment_logits(segments[:, None].to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=short):
+            logits = learner.segment_logits(segments[:, None].to(device, memory_format=layout)).float()
         loss = loss_of(logits.flatten(0, 1), labels.flatten().to(device), config.target_margin)
         optimiser.zero_grad(set_to_none=True)
         require_finite(loss, first + len(losses) + 1)

@@ -104,3 +104,26 @@ def test_validation_of_one_class_chooses_no_threshold(easy_corpus: Path, checkpo
         evaluate_classifier(checkpoint, corpus)
     with pytest.raises(DatasetError, match="gone: no such folder"):
         evaluate_classifier(checkpoint, easy_corpus, tmp_path / "gone")
+
+
+def test_every_kind_of_voice_is_measured_beside_all_without_and_imitations_beside_all_voices(
+    easy_corpus: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    assert evaluate_classifier(checkpoint, easy_corpus).kinds == {}
+    corpus = Path(shutil.copytree(easy_corpus, tmp_path / "corpus"))
+    path = corpus / "test/clips.json"
+    stored = json.loads(path.read_text())
+    for clip, kind in zip(stored["clips"], ("sung", "", "rapped", "imitating"), strict=True):
+        clip["facts"]["kind"] = kind
+    path.write_text(json.dumps(stored))
+    report = evaluate_classifier(checkpoint, corpus)
+    network, _ = load_checkpoint(checkpoint, "svdnet")
+    clips = [frame_scores(network, open_corpus(corpus).open("test"), number) for number in range(4)]  # type: ignore[arg-type]
+    expected = {"rapped": [2, 1, 3], "sung": [0, 1, 3], "imitating": [0, 2, 3]}
+    assert {kind: str(each) for kind, each in report.kinds.items()} == {
+        kind: str(figures([clips[number] for number in numbers], report.threshold))
+        for kind, numbers in expected.items()
+    }
+    rows = list(singing_figures(report, {}).table.rows)
+    assert "test, rapped voices only" in rows
+    assert "test, all voices against instruments that imitate them" in rows

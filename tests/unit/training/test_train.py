@@ -14,7 +14,7 @@ from earwitness.training.checkpoint import CheckpointError, load_checkpoint
 from earwitness.training.corpus import open_corpus
 from earwitness.training.evaluate_gan import best_index, choose_checkpoint, evaluate_generator
 from earwitness.training.networks import RefinedGenerator
-from earwitness.training.run_folder import RunFolder
+from earwitness.training.run_folder import RunFolder, plain
 from earwitness.training.segments import SegmentSampler, SegmentShape
 from earwitness.training.train_gan import GanTrainingConfig, checkpoints, train_gan, train_on_source
 from earwitness.training.train_svd import SvdTrainingConfig, train_svd
@@ -58,15 +58,41 @@ def test_svd_in_two_parts_equals_one(easy_corpus: Path, tmp_path: Path) -> None:
         load_checkpoint(whole.run_folder / "best.pt", "generator")
 
 
-@pytest.mark.parametrize(("optimiser", "batch_norm"), [("adam", True), ("nesterov", False)])
+def test_bfloat16_in_two_parts_equals_one_and_is_another_run_than_float32(easy_corpus: Path, tmp_path: Path) -> None:
+    whole, parts = (
+        replace(svd_config(easy_corpus, tmp_path / name), precision="bfloat16") for name in ("whole", "parts")
+    )
+    train_svd(whole)
+    train_svd(parts, stop_after_epochs=1)
+    train_svd(parts)
+    states = [torch.load(config.run_folder / "state.pt", weights_only=True) for config in (whole, parts)]
+    assert_same(states[0]["learner"], states[1]["learner"])
+    with pytest.raises(CheckpointError, match="another configuration"):
+        train_svd(replace(parts, precision="float32"))
+
+
+def test_runs_of_before_there_was_a_precision_go_on() -> None:
+    assert "precision" not in plain(SvdTrainingConfig(Path(), Path()))
+    assert plain(SvdTrainingConfig(Path(), Path(), precision="bfloat16"))["precision"] == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "batch_norm", "precision"),
+    [("adam", True, "float32"), ("nesterov", False, "float32"), ("adam", True, "bfloat16")],
+)
 def test_svd_learns_what_can_be_told_apart(
-    easy_corpus: Path, tmp_path: Path, optimiser: Literal["adam", "nesterov"], batch_norm: bool
+    easy_corpus: Path,
+    tmp_path: Path,
+    optimiser: Literal["adam", "nesterov"],
+    batch_norm: bool,
+    precision: Literal["float32", "bfloat16"],
 ) -> None:
     config = replace(
         svd_config(easy_corpus, tmp_path), epochs=3, updates_per_epoch=20, batch_size=8, optimiser=optimiser,
-        batch_norm=batch_norm, learning_rate=0.003,
+        batch_norm=batch_norm, learning_rate=0.003, precision=precision,
     )  # fmt: skip
     train_svd(config)
+    assert {each.dtype for each in weights(tmp_path / "best.pt", "svdnet").values()} == {torch.float32}
     with (tmp_path / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert float(rows[-1]["loss"]) < 0.9 * float(rows[0]["loss"])

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from earwitness.features import LogMelProfile
 from earwitness.training.corpus.build import analyse_speakers, voice_path
-from earwitness.training.corpus.clip import ClipPlan, RenderedClip, plan_clips, render_clip
+from earwitness.training.corpus.clip import RenderedClip, render_clip
 from earwitness.training.corpus.config import CorpusConfig
+from earwitness.training.corpus.plan import ClipPlan, plan_clips
 from earwitness.training.corpus.world import SpokenVoice
 
 DEMO_CONFIG = CorpusConfig(seed=1_904, test_clips=150, test_speakers=40)
@@ -26,7 +27,7 @@ VORBIS_COMPRESSION = 0.55
 
 def render_clips(plans: Sequence[ClipPlan], config: CorpusConfig, workers: int = 1) -> list[RenderedClip]:
     """The planned clips as waveforms with labels; equal to what a corpus of this configuration stores."""
-    speakers = sorted({plan.speaker for plan in plans if plan.engine == "world"})
+    speakers = sorted({speaker for plan in plans for speaker in plan.espeak_speakers})
     with tempfile.TemporaryDirectory() as folder:
         voices = Path(folder)
         analyse_speakers(speakers, voices, workers)

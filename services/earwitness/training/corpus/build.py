@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from earwitness.arrays import load
-from earwitness.training.corpus.clip import ClipPlan, plan_clips, render_clip
+from earwitness.training.corpus.clip import render_clip
 from earwitness.training.corpus.config import SPLITS, CorpusConfig
 from earwitness.training.corpus.dataset import Clip, LabelledSpectrograms, Quantisation
 from earwitness.training.corpus.parallel import Progress, run_all, silent, worker_pool
+from earwitness.training.corpus.plan import ClipPlan, plan_clips
 from earwitness.training.corpus.storage import (
     BUILD_PREFIX,
     Corpus,
@@ -71,7 +72,7 @@ def build_corpus(
     for folder in (voices, shards):
         folder.mkdir(parents=True, exist_ok=True)
     plans = {split: plan_clips(config, split) for split in SPLITS}
-    speakers = sorted({plan.speaker for split in SPLITS for plan in plans[split] if plan.engine == "world"})
+    speakers = sorted({speaker for split in SPLITS for plan in plans[split] for speaker in plan.espeak_speakers})
     analyse_speakers(speakers, voices, workers, progress)
     todo = {split: list(_shards(plans[split], config, shards, voices)) for split in SPLITS}
     pending = [shard for split in SPLITS for shard in todo[split] if not shard.path.is_file()]
@@ -121,7 +122,7 @@ def _shards(plans: list[ClipPlan], config: CorpusConfig, folder: Path, voices: P
 def _render_shard(shard: _Shard) -> None:
     profile, quantisation = shard.config.profile, Quantisation.of_profile(shard.config.profile)
 
-    @lru_cache(maxsize=len(shard.plans))
+    @lru_cache(maxsize=max(1, sum(len(plan.espeak_speakers) for plan in shard.plans)))
     def voice_of(speaker: str) -> SpokenVoice:
         return SpokenVoice.load(voice_path(shard.voices, speaker))
 
@@ -155,6 +156,7 @@ def _assemble(config: CorpusConfig, shards: list[Path], folder: Path) -> dict[st
         "hours": round(len(facts) * config.clip_seconds / 3600, 3),
         "vocal_fraction": round(data.label_share, 4),
         "singing_clips": len(singing),
+        "kinds": dict(sorted(Counter(fact["kind"] for fact in facts if fact["kind"]).items())),
         "engines": dict(sorted(Counter(fact["engine"] for fact in singing).items())),
         "speakers": len({fact["speaker"] for fact in singing}),
         "backings": dict(sorted(Counter(fact["backing"] for fact in facts).items())),

@@ -12,6 +12,10 @@ from earwitness.features import LogMelProfile, get_profile
 RECIPE_VERSION = 2
 """Raised with every change that alters the audio or the labels; part of the fingerprint, so caches never go stale."""
 
+KINDS_VERSION = 1
+"""The same of what a corpus of sung voices alone does not have: other kinds of voice, imitations, beats. Apart from the
+other, so that such a corpus keeps its fingerprint while these change."""
+
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
@@ -23,6 +27,11 @@ ENGINE_SHARES: Mapping[Split, Mapping[str, float]] = {
     "test": {"sinsy": 0.6, "world": 0.4},
 }
 """Share of each singing engine among the vocal clips of a split."""
+
+VOICE_KINDS = ("sung", "rapped", "spoken", "chopped", "layered")
+IMITATING = "imitating"
+"""The kind of clips where an instrument does what one of those voices does."""
+KIND_SHARES = ("rapped_share", "spoken_share", "chopped_share", "layered_share", "imitation_share", "beat_share")
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,18 @@ class CorpusConfig:
     """Share of clips that sing: rests leave about 47 % of all frames vocal."""
     lead_share: float = 0.5
     """Share of the other clips where an instrument plays what a voice would sing."""
+    rapped_share: float = 0.0
+    """Share of the vocal clips that rap: syllables on the grid of the beat, doubles, ad-libs."""
+    spoken_share: float = 0.0
+    """The same of those that speak, in a time of their own."""
+    chopped_share: float = 0.0
+    """The same of those that slice a sung take and play the slices again, as a sampler does."""
+    layered_share: float = 0.0
+    """The same of those of several takes at once: doubles, harmonies, choirs, tuned hard at times."""
+    imitation_share: float = 0.0
+    """Share of the lead instruments that do what those voices do."""
+    beat_share: float = 0.0
+    """Share of all clips, of either class, over a beat of hip hop in place of another backing."""
     train_speakers: int = 720
     valid_speakers: int = 50
     test_speakers: int = 70
@@ -46,9 +67,14 @@ class CorpusConfig:
     """Clips a worker renders before it saves them: what an interruption can cost."""
 
     def __post_init__(self) -> None:
-        for name in ("vocal_share", "lead_share"):
+        for name in ("vocal_share", "lead_share", *KIND_SHARES):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
+        if self.voice_shares["sung"] < -1e-9:
+            raise ValueError(
+                f"rapped, spoken, chopped and layered shares add up to {1 - self.voice_shares['sung']:.3g}; give at "
+                "most 1 in all, the other clips with a voice are sung"
+            )
         for split in SPLITS:
             if self.clip_count(split) < 1 or self.speaker_count(split) < 1:
                 raise ValueError(f"{split}_clips and {split}_speakers must be at least 1")
@@ -57,6 +83,14 @@ class CorpusConfig:
                 f"clip_seconds is {self.clip_seconds}; one excerpt of {self.profile_name} takes "
                 f"{self.profile.excerpt_seconds:.2f} s, give at least that"
             )
+
+    @classmethod
+    def with_kinds(cls) -> Self:
+        """The recipe with rapped, spoken, chopped and layered voices, instruments that imitate them, and beats."""
+        return cls(
+            rapped_share=0.2, spoken_share=0.1, chopped_share=0.1, layered_share=0.15, imitation_share=0.5,
+            beat_share=0.25,
+        )  # fmt: skip
 
     @classmethod
     def small(cls, seed: int = 0) -> Self:
@@ -80,6 +114,12 @@ class CorpusConfig:
         return profile
 
     @property
+    def voice_shares(self) -> dict[str, float]:
+        """Share of each of VOICE_KINDS among the vocal clips."""
+        others = {kind: float(getattr(self, f"{kind}_share")) for kind in VOICE_KINDS[1:]}
+        return {"sung": 1.0 - sum(others.values()), **others}
+
+    @property
     def clip_samples(self) -> int:
         return round(self.clip_seconds * self.profile.sample_rate_hz)
 
@@ -98,6 +138,12 @@ class CorpusConfig:
         return asdict(self)
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of everything that decides the corpus: the recipe's version, this value, the features."""
-        body = {"recipe_version": RECIPE_VERSION, "config": self.to_dict(), "features": self.profile.to_dict()}
+        """SHA-256 (hex) of everything that decides the corpus: the recipe's versions, this value, the features."""
+        config = self.to_dict()
+        body = {"recipe_version": RECIPE_VERSION, "config": config, "features": self.profile.to_dict()}
+        if any(config[name] for name in KIND_SHARES):
+            body["kinds_version"] = KINDS_VERSION
+        else:
+            # Corpora of sung voices alone have the fingerprint that they had before there were other kinds.
+            body["config"] = {name: value for name, value in config.items() if name not in KIND_SHARES}
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -25,13 +25,13 @@ CODAS = ("", "", "", "n", "m", "l", "z", "d")
 
 
 def sing_hibari(
-    melody: Melody, centre: int, duration_s: float, rng: np.random.Generator
+    melody: Melody, centre: int, duration_s: float, rng: np.random.Generator, style: PitchStyle | None = None
 ) -> tuple[NDArray[np.float32], int]:
-    """The melody on random syllables: waveform `[samples]` and its rate in Hz."""
+    """The melody on random syllables: waveform `[samples]` and its rate in Hz. Without `style` one is drawn."""
     from hibari import dsp
 
     frame_count = int(duration_s * FRAMES_PER_S) + 1
-    pitch = pitch_contour(melody, frame_count, FRAMES_PER_S, PitchStyle.draw(rng), rng)
+    pitch = pitch_contour(melody, frame_count, FRAMES_PER_S, style or PitchStyle.draw(rng), rng)
     harmonic = np.full((frame_count, BIN_COUNT), SILENCE, np.float32)
     noise, phase = harmonic.copy(), np.zeros_like(harmonic)
     voiced = np.zeros(frame_count, bool)

@@ -137,6 +137,8 @@ class PitchStyle:
     vibrato_delay_s: float
     scoop: float
     wander: float
+    fall: float = 0.0
+    """Semitones that the pitch of each syllable sinks within a quarter of a second, as in speech."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Self:
@@ -148,6 +150,46 @@ class PitchStyle:
             vibrato_delay_s=rng.uniform(0.05, 0.4),
             scoop=float(rng.choice([0.0, rng.uniform(0.3, 2.5)], p=[0.5, 0.5])),
             wander=rng.uniform(0.03, 0.3),
+        )
+
+    @classmethod
+    def draw_spoken(cls, rng: np.random.Generator) -> Self:
+        """Speech: no vibrato, quick turns between syllables, each of which falls."""
+        return cls(
+            glide_hz=rng.uniform(4.0, 12.0),
+            damping=rng.uniform(0.8, 1.2),
+            vibrato_depth=0.0,
+            vibrato_rate_hz=5.0,
+            vibrato_delay_s=0.0,
+            scoop=0.0,
+            wander=rng.uniform(0.1, 0.5),
+            fall=rng.uniform(0.0, 2.5),
+        )
+
+    @classmethod
+    def draw_tuned(cls, rng: np.random.Generator) -> Self:
+        """Pitch correction at its hardest: steps from semitone to semitone and next to no life within them."""
+        return cls(
+            glide_hz=rng.uniform(12.0, 30.0),
+            damping=1.0,
+            vibrato_depth=0.0,
+            vibrato_rate_hz=5.0,
+            vibrato_delay_s=0.0,
+            scoop=0.0,
+            wander=rng.uniform(0.0, 0.04),
+        )
+
+    @classmethod
+    def draw_effusive(cls, rng: np.random.Generator) -> Self:
+        """A soloist who imitates a singer: slow glides, deep vibrato, scoops."""
+        return cls(
+            glide_hz=rng.uniform(1.5, 6.0),
+            damping=rng.uniform(0.6, 1.0),
+            vibrato_depth=rng.uniform(0.3, 1.4),
+            vibrato_rate_hz=rng.uniform(4.2, 7.2),
+            vibrato_delay_s=rng.uniform(0.0, 0.3),
+            scoop=rng.uniform(0.0, 3.5),
+            wander=rng.uniform(0.05, 0.4),
         )
 
 
@@ -176,7 +218,8 @@ def pitch_contour(
     rate = style.vibrato_rate_hz * (1 + _slow_noise(rng, frame_count, frames_per_s, 1.5, 0.06))
     depth = style.vibrato_depth * np.clip((since_onset - style.vibrato_delay_s) / 0.3, 0, 1)
     vibrato = depth * np.sin(2 * np.pi * np.cumsum(rate) / frames_per_s)
-    return np.asarray(pitch + vibrato + _slow_noise(rng, frame_count, frames_per_s, 6.0, style.wander))
+    fall = style.fall * np.clip(since_onset / 0.25, 0, 1)
+    return np.asarray(pitch + vibrato + _slow_noise(rng, frame_count, frames_per_s, 6.0, style.wander) - fall)
 
 
 def _slow_noise(

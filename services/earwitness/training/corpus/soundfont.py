@@ -108,7 +108,7 @@ def play_band(
         PAD_CHANNEL: int(rng.choice(PADS)),
         COUNTER_CHANNEL: int(rng.choice(chords)),
     }
-    hits = _chords(song, rng)
+    hits = chord_hits(song, rng)
     if rng.random() < 0.85:
         hits += _bass(song, rng)
     if rng.random() < 0.35:
@@ -117,7 +117,7 @@ def play_band(
         hits += _drums(song, rng)
     if rng.random() < 0.25:
         hits += _riff(song, rng)
-    return play(hits, instruments, duration_s, sample_rate_hz, drum_kit=_drum_kit(rng))
+    return play(hits, instruments, duration_s, sample_rate_hz, drum_kit=draw_drum_kit(rng))
 
 
 def play_percussion(
@@ -125,7 +125,7 @@ def play_percussion(
 ) -> NDArray[np.float32]:
     """Drums alone, one or two patterns."""
     hits = _drums(song, rng) + (_drums(song, rng) if rng.random() < 0.4 else [])
-    return play(hits, {}, duration_s, sample_rate_hz, drum_kit=_drum_kit(rng))
+    return play(hits, {}, duration_s, sample_rate_hz, drum_kit=draw_drum_kit(rng))
 
 
 def play_solo(
@@ -133,14 +133,19 @@ def play_solo(
 ) -> NDArray[np.float32]:
     """One chord instrument alone."""
     instruments = {CHORDS_CHANNEL: int(rng.choice(programs(CHORD_INSTRUMENTS, split)))}
-    return play(_chords(song, rng), instruments, duration_s, sample_rate_hz)
+    return play(chord_hits(song, rng), instruments, duration_s, sample_rate_hz)
 
 
 def play_lead(
-    melody: Melody, program: int, duration_s: float, sample_rate_hz: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """The melody on one instrument, bent along the same kind of contour a singer follows: glides and vibrato."""
-    contour = pitch_contour(melody, int(duration_s * BENDS_PER_S) + 1, BENDS_PER_S, PitchStyle.draw(rng), rng)
+    melody: Melody, program: int, duration_s: float, sample_rate_hz: int, rng: np.random.Generator,
+    style: PitchStyle | None = None,
+) -> NDArray[np.float32]:  # fmt: skip
+    """The melody on one instrument, bent along the same kind of contour a singer follows: glides and vibrato.
+
+    Without `style` one is drawn.
+    """
+    style = style or PitchStyle.draw(rng)
+    contour = pitch_contour(melody, int(duration_s * BENDS_PER_S) + 1, BENDS_PER_S, style, rng)
     hits, bends = [], []
     for note in melody:
         hits.append(Hit(note.start_s, note.duration_s * 0.97, CHORDS_CHANNEL, note.midi, int(rng.integers(80, 118))))
@@ -162,7 +167,8 @@ def _bend_value(semitones: float) -> int:
     return int(np.clip(BEND_CENTRE + share * BEND_CENTRE, 0, BEND_MOST))
 
 
-def _drum_kit(rng: np.random.Generator) -> int:
+def draw_drum_kit(rng: np.random.Generator) -> int:
+    """A drum kit of the SoundFont."""
     return int(rng.choice([0, 8, 16, 24, 25, 32, 40]))
 
 
@@ -173,7 +179,8 @@ def _eighths(song: Song) -> Iterable[tuple[int, int, float]]:
             yield bar, eighth, bar * song.bar_s + eighth * song.beat_s / 2
 
 
-def _chords(song: Song, rng: np.random.Generator) -> list[Hit]:
+def chord_hits(song: Song, rng: np.random.Generator) -> list[Hit]:
+    """The song's chords in one of six ways to play them."""
     style = str(rng.choice(["strum", "syncopated", "sustained", "arpeggio", "alberti", "off-beat"]))
     register = int(rng.choice([-12, 0, 0, 0, 12]))
     spread = rng.uniform(0.0, 0.03)

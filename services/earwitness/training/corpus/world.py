@@ -96,12 +96,13 @@ class WorldTimbre:
 
 
 def sing_world(
-    voice: SpokenVoice, melody: Melody, centre: int, duration_s: float, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], int]:
-    """The melody in the speaker's voice: waveform `[samples]` and its rate in Hz."""
+    voice: SpokenVoice, melody: Melody, centre: int, duration_s: float, rng: np.random.Generator,
+    style: PitchStyle | None = None,
+) -> tuple[NDArray[np.float32], int]:  # fmt: skip
+    """The melody in the speaker's voice: waveform `[samples]` and its rate in Hz. Without `style` one is drawn."""
     frames_per_s = 1000 / SYNTHESIS_FRAME_MS
     frame_count = int(duration_s * frames_per_s) + 1
-    pitch = pitch_contour(melody, frame_count, frames_per_s, PitchStyle.draw(rng), rng)
+    pitch = pitch_contour(melody, frame_count, frames_per_s, style or PitchStyle.draw(rng), rng)
     timbre = WorldTimbre.draw(rng, centre)
     log_power = np.full((frame_count, voice.log_power.shape[1]), np.log(SMALLEST_POWER), np.float32)
     voiced = np.zeros(frame_count, bool)

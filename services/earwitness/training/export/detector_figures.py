@@ -8,6 +8,7 @@ from typing import Final
 
 from earwitness.detection.intervals import Interval
 from earwitness.detection.report import Figures as ErrorRates
+from earwitness.training.corpus.config import IMITATING
 from earwitness.training.datasets import open_spoofing_corpus
 from earwitness.training.evaluate import ClassifierReport, Figures, evaluate_classifier
 from earwitness.training.intervals import Intervals
@@ -18,6 +19,10 @@ from earwitness.training.run_folder import Progress
 
 VALIDATION_FIGURES: Final[Mapping[str, str]] = {"valid_auc": "validation AUROC", "dev_eer": "dev EER"}
 """What training records tell of a network on the split it was chosen by, in words."""
+
+
+KIND_ROWS: Final[Mapping[str, str]] = {IMITATING: "test, all voices against instruments that imitate them"}
+"""What the row of a kind is called, where it is none of voices."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +99,15 @@ def require_songs_measurable(architecture: str) -> None:
 
 
 def singing_figures(report: ClassifierReport, others: Mapping[str, ClassifierReport]) -> DetectorFigures:
-    """Frame by frame: the test set, its engines, songs; the test set and songs of `others`."""
+    """Frame by frame: the test set, its engines and kinds of voice, songs; the test set and songs of `others`."""
     sure = report.intervals
     # Only of the synthetic corpus, which has engines, is it known that no voice, track or song is in two splits.
     unseen = bool(report.engines) and not report.warnings
     rows = {"test: unseen voices, tracks and songs" if unseen else "test": _frames_row(report.test, sure.get("test"))}
     for engine, figures in report.engines.items():
         rows[f"test, singing by {engine} only"] = _frames_row(figures, None)
+    for kind, figures in report.kinds.items():
+        rows[KIND_ROWS.get(kind, f"test, {kind} voices only")] = _frames_row(figures, None)
     for name, figures in report.songs.items():
         rows[f"real song, {name.replace('_', ' ')}"] = _frames_row(figures, None)
     if report.all_songs is not None:

@@ -5,7 +5,7 @@ import pytest
 
 from earwitness.training.corpus import CorpusConfig
 from earwitness.training.corpus.audio import render_clips, vocal_intervals
-from earwitness.training.corpus.clip import plan_clips
+from earwitness.training.corpus.plan import plan_clips
 
 CONFIG = CorpusConfig.small()
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from earwitness.training.corpus import CorpusConfig, mixing
-from earwitness.training.corpus.clip import plan_clips, render_clip, vocal_activity
+from earwitness.training.corpus.clip import render_clip, vocal_activity
+from earwitness.training.corpus.plan import plan_clips
 from earwitness.training.corpus.score import Note
 from earwitness.training.corpus.sinsy import music_xml, score_pieces
 from earwitness.training.corpus.soundfont import play_lead

@@ -5,9 +5,9 @@ from itertools import chain, combinations
 import pytest
 
 from earwitness.training.corpus import SPLITS, CorpusConfig
-from earwitness.training.corpus.clip import plan_clips
 from earwitness.training.corpus.config import ENGINE_SHARES
 from earwitness.training.corpus.identities import CHORD_INSTRUMENTS, LEADS, divide, programs, speakers
+from earwitness.training.corpus.plan import plan_clips
 from earwitness.training.corpus.recordings import split_tracks, tracks
 
 VOICE_PRESETS = {52, 53, 54, 85, 91}
