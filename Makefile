@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint tools protos models jamendo bench faults fuzz soak clean
+.PHONY: help install demo test lint tools protos models jamendo bench faults fuzz soak release clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -125,6 +125,9 @@ faults: $(DEV) ## make parts fail again and again and count what becomes of call
 
 protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/
 	@$(BIN)/python protos/generate.py --out services
+
+release: tools ## wheel, sdist, chart, software bills of materials and checksums, into dist/; publishes nothing
+	@deploy/release.sh dist
 
 clean: ## remove environment, caches and output; trainings in out/models stay
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist $(filter-out out/models,$(wildcard out/*))

@@ -2,12 +2,12 @@
 
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
+from earwitness import __version__
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.rpc.settings import ServerSettings
 from earwitness.scorer.settings import ScorerSettings
@@ -376,4 +376,4 @@ def test_rules_and_dashboards_are_those_of_deploy(chart: Chart) -> None:
 
 def test_versions_agree() -> None:
     chart = yaml.safe_load((FOLDER / "Chart.yaml").read_text())
-    assert chart["appVersion"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert chart["appVersion"] == __version__

@@ -23,6 +23,7 @@ import yaml
 from packaging.requirements import Requirement
 from prometheus_client import CollectorRegistry
 
+from earwitness import __version__
 from earwitness.client import ExplainerClient, Objective, Search, Settings
 from tests.deploy.chart import FOLDER as CHART
 from tests.deploy.chart import ROOT
@@ -64,7 +65,7 @@ def test_bases_are_pinned_and_users_are_not_root(dockerfile: str) -> None:
 
 def test_images_are_those_of_the_chart_and_of_this_version() -> None:
     tags = {image["tags"][0] for image in BAKE.values()}
-    assert {tag.partition(":")[2].removesuffix("-gpu") for tag in tags} == {PROJECT["version"]}
+    assert {tag.partition(":")[2].removesuffix("-gpu") for tag in tags} == {__version__}
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     used = {values["explainer"]["image"]["repository"], values["scorer"]["image"]["repository"]}
     used.add(values["models"]["image"]["repository"])
