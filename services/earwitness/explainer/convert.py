@@ -63,8 +63,13 @@ def search(message: pb.Search, max_rows: int) -> Search:
         rows=tuple(_row(row, f"search.rows[{index}]") for index, row in enumerate(message.rows)),
         reference=reference(message.reference, "search.reference"),
         keep_count=message.keep_count,
-        nearness=Nearness(tuple(message.nearness.layers), message.nearness.neighbour_count),
+        nearness=nearness(message.nearness),
     )
+
+
+def nearness(message: pb.Nearness) -> Nearness:
+    """How rows are kept."""
+    return Nearness(tuple(message.layers), message.neighbour_count, message.diversity)
 
 
 def reference(name: str, field: str) -> str:

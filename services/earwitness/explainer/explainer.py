@@ -29,7 +29,7 @@ from earwitness.explainer.reference import Reference
 from earwitness.explainer.render import Renderer
 from earwitness.explainer.room import STOCK_BYTES, Room
 from earwitness.explainer.scorer_client import ScorerClient
-from earwitness.explainer.search import Budget, Progress, search
+from earwitness.explainer.search import DRAWS_AT_ONCE, Budget, Progress, search
 from earwitness.explainer.searching import Searching, take
 from earwitness.explainer.served import ServedBundle
 from earwitness.explainer.settings import ExplainerSettings
@@ -241,7 +241,7 @@ class Explainer:
         return await Searching(plan, on_progress).run(
             lambda moving: search(moving, served.evaluate, served.activate, budget, first=first),
             served.activate,
-            self._settings.max_batch,
+            min(DRAWS_AT_ONCE, self._settings.max_batch),
             budget,
             first,
             on_step=partial(self._metrics.step, name),

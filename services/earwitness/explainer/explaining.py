@@ -116,7 +116,7 @@ class Explaining:
             return found.budget
         loading = self._renderer.loads(found.artefacts)
         kept_s = self._pacing.handing_over_s(left_s, rows, byte_count, whole=found.room.whole, loading=loading)
-        return Budget(found.budget.end_s - kept_s)
+        return Budget(found.budget.end_s - kept_s - self._pacing.stopping_s())
 
     def _rendering(
         self, found: Found, index: int, budget: Budget, artefacts: Set[Artefact]
@@ -150,6 +150,7 @@ class Explaining:
                         title += f"seed {row.seed}, activation {float(found.outcome.activations[index]):.3g}"
                         picture = await self._renderer.picture(profile, spectrogram, title)
             except TimeoutError:
+                self._pacing.stopped(time.monotonic() - budget.end_s)
                 return _Rendered(audio, picture, cut_short=True)
         return _Rendered(audio, picture, cut_short=False)
 

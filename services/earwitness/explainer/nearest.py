@@ -1,7 +1,5 @@
 """Which rows are kept: those nearest to the real excerpts that a reference keeps, over several layers at once."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,11 +17,3 @@ def mean_places(distances: NDArray[np.float64]) -> NDArray[np.float64]:
 def nearest(places: NDArray[np.float64], count: int) -> list[int]:
     """The `count` rows of the lowest places, in their own order; of equal ones the first."""
     return sorted(int(row) for row in np.argsort(places, kind="stable")[:count])
-
-
-def kept_of(groups: Sequence[Sequence[int]], places: NDArray[np.float64], count: int) -> list[int]:
-    """Of each group of rows, whose `places` [n] are among themselves, the nearest, all in their own order."""
-    kept = []
-    for rows in groups:
-        kept += [rows[each] for each in nearest(places[list(rows)], count)]
-    return sorted(kept)

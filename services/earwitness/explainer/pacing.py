@@ -24,6 +24,9 @@ MEMORY = 0.98
 """Weight of the past in the running mean of rows."""
 MEAN_FADES = 0.999
 """How much of the highest such mean is still expected of the row after: a machine is busy by fits and starts."""
+LATE_S, LATEST_S, LATE_FADES = 0.05, 0.25, 0.98
+"""What rendering is expected to go on beyond its time, at least and at most, and how much of more than the least is
+still expected after the next row: what is allowed for may never be seen again, so it has to be forgotten."""
 FADES = 0.7
 """How much of the slowest passes is still expected of the next ones."""
 
@@ -35,6 +38,7 @@ class Pacing:
         self._row_s = {True: FIRST_ROW_S, False: FIRST_ROW_S}
         """By whether all rows travel in one message: then sending them is no part of it."""
         self._expected_row_s = dict(self._row_s)
+        self._late_s = LATE_S
         self._passes_s: dict[tuple[str, int], float] = {}
         """By the model and the order of magnitude of the rows."""
 
@@ -44,8 +48,18 @@ class Pacing:
         stalls_s = max(STALLS_S, STALLS_SHARE * left_s) if loading else 0.0
         return RETURN_MARGIN_S + stalls_s + MARGIN * self._expected_row_s[whole] * rows + BYTE_S * byte_count
 
+    def stopping_s(self) -> float:
+        """Seconds to keep, beside these, where anything is rendered: when its time is over it holds the call up, and
+        again on the way that follows."""
+        return MARGIN * self._late_s
+
+    def stopped(self, late_s: float) -> None:
+        """A rendering whose time was over was given up so much later."""
+        self._late_s = max(self._late_s, min(late_s, LATEST_S))
+
     def handed_over(self, seconds: float, *, whole: bool) -> None:
         """One explanation took so long."""
+        self._late_s = max(LATE_S, LATE_FADES * self._late_s)
         self._row_s[whole] = MEMORY * self._row_s[whole] + (1 - MEMORY) * min(seconds, SLOWEST_ROW_S)
         self._expected_row_s[whole] = max(self._row_s[whole], MEAN_FADES * self._expected_row_s[whole])
 
@@ -74,5 +88,7 @@ class Pacing:
         passes_s = self._passes_s.get((model, (searched or rows).bit_length()), 0.0)
         handing_over_s = self.handing_over_s(left_s, rows, byte_count, whole=whole, loading=loading)
         after_s = min(handing_over_s + passes_s, MAX_RESERVED * left_s)
+        if rendering_s:
+            rendering_s += self.stopping_s()
         rendering_s = min(rendering_s, MAX_RESERVED * (left_s - after_s))
         return Budget(end_s - after_s - rendering_s), Budget(end_s - RETURN_MARGIN_S)

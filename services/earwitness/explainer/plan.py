@@ -48,10 +48,11 @@ class Row:
 @dataclass(frozen=True)
 class Nearness:
     """In which `layers` nearness is measured, all that the reference keeps where there are none, and to how many of its
-    rows, 0 for the scorer's choice."""
+    rows, 0 for the scorer's choice; `diversity` is what being unlike the other kept rows counts beside it, 0 to 1."""
 
     layers: tuple[str, ...] = ()
     neighbour_count: int = 0
+    diversity: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -281,6 +282,8 @@ def _check_kept(search: Search, rows: Sequence[PlannedRow]) -> None:
     }.items():
         if got < 0:
             raise InvalidArgument(field, f"got {got}; it must be at least 1, or 0 for the default")
+    if not 0 <= search.nearness.diversity <= 1:
+        raise InvalidArgument("search.nearness.diversity", f"got {search.nearness.diversity:g}; it must be 0 to 1")
     for objective, of in by_objective(rows).items():
         first = rows[of[0]].reference
         for index in of:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.errors import InvalidArgument
+from earwitness.explainer.diversity import keep_diverse, scaled
 from earwitness.explainer.errors import NoScorer, ScorerUnavailable
-from earwitness.explainer.nearest import kept_of, mean_places
+from earwitness.explainer.nearest import mean_places, nearest
 from earwitness.explainer.objective import Objective
 from earwitness.explainer.plan import Nearness, Plan, PlannedRow, Search, by_objective
-from earwitness.explainer.reference import Reference, Source
+from earwitness.explainer.reference import KeptLayer, Reference, Source
 from earwitness.explainer.scorer_client import MAX_ACTIVATION_BYTES, ScorerClient
 from earwitness.explainer.search import Budget
 from earwitness.inference.backend import FloatArray
@@ -104,14 +105,16 @@ class RealAudio:
         assert self._scorer is not None  # `find` saw to it
         groups = by_objective(plan.rows)
         places = np.zeros(len(plan.rows))
+        kept: list[int] = []
         begun = time.monotonic()
         for objective, rows in groups.items():
             reference = references[objective]
             columns = columns_of(reference, activations, rows)
             distances = await self._patiently(reference, columns, search.nearness, len(plan.rows), budget)
             places[rows] = mean_places(distances)
+            kept += [rows[each] for each in kept_among(columns, reference.layers, places[rows], search)]
         self._measuring_s = MEMORY * self._measuring_s + (1 - MEMORY) * (time.monotonic() - begun)
-        kept = kept_of(list(groups.values()), places, search.keep_count)
+        kept.sort()
         return Kept(tuple(kept), tuple(places[kept].tolist()))
 
     async def _patiently(
@@ -130,6 +133,16 @@ class RealAudio:
                         "finds the same rows, without keep_count all of them come back"
                     ) from err
                 await asyncio.sleep(PAUSE_S)
+
+
+def kept_among(
+    columns: FloatArray, layers: Sequence[KeptLayer], places: NDArray[np.float64], search: Search
+) -> list[int]:
+    """Of the rows of one objective, [n, width] over `layers` and with their `places` [n], those that come back."""
+    if not search.nearness.diversity:
+        return nearest(places, search.keep_count)
+    alike = scaled(columns, [each.unit_count for each in layers])
+    return [int(row) for row in keep_diverse(alike, places, search.keep_count, search.nearness.diversity)]
 
 
 def columns_of(reference: Reference, activations: Mapping[str, FloatArray], rows: Sequence[int]) -> FloatArray:

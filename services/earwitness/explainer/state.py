@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.explainer.optimisers import Arrays, RowIndex, ascent
+from earwitness.explainer.moving import ascent
+from earwitness.explainer.optimisers import Arrays, RowIndex
 from earwitness.explainer.plan import Plan
 from earwitness.explainer.starts import Starts
 from earwitness.inference.backend import FloatArray
@@ -150,7 +151,8 @@ class SearchState:
         if not onwards.all():  # copies as little as can be: the weights span all units
             self._going, gradient = rows[onwards], gradient[onwards]
             self.unit_weights, self.prior_weights = self.unit_weights[onwards], self.prior_weights[onwards]
-        self._moving.tell(self._going, gradient)
+        if len(self._going):
+            self._moving.tell(self._going, gradient)
         self.step += 1
         return finite
 

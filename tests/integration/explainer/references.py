@@ -1,14 +1,17 @@
 """References of the tiny bundle in a real scorer: rows of which every activation is known."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from earwitness.rpc.tensors import decode
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from tests.helpers.tiny_bundle import LATENT, TinyBundle
 from tests.integration.scorer import running as scorers
 
 FC3 = "fc3"
+LAYERS = ("conv1", "fc2", "fc3")
 
 
 def real_rows(tiny: TinyBundle, count: int = 400, seed: int = 11) -> dict[str, np.ndarray]:
@@ -48,3 +51,21 @@ async def build(
     await scorer.append(scorers.parts(rows, reference=f"references/{reference_id}", shard_id="real"))
     await scorer.freeze(reference_id)
     return rows
+
+
+def places_of(
+    tiny: TinyBundle, found: Any, kept: np.ndarray, layers: Sequence[str] = LAYERS, neighbours: int = 5
+) -> np.ndarray:
+    """The mean places [n] of explanations by the rule that scorer.proto and explainer.proto state."""
+    latents = np.stack([decode(each.latent, "latent") for each in found])
+    units = tiny.layers(tiny.spectrogram(latents))
+    real = real_rows(tiny)
+    places = []
+    for name in layers:
+        rows = real[name][kept].astype(np.float64)
+        spread = rows.std(axis=0)
+        spread += 0.05 * spread.max()
+        distances = np.linalg.norm((units[name][:, None] - rows) / spread, axis=2)
+        near = np.sort(distances, axis=1)[:, :neighbours].mean(axis=1)
+        places.append(1 + (near[None, :] < near[:, None]).sum(axis=1))
+    return np.mean(places, axis=0)

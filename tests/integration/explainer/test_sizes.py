@@ -150,7 +150,7 @@ async def test_lists_come_in_pages_that_fit(explainer: Running, monkeypatch: pyt
         request.page_token = page.next_page_token
         if not page.next_page_token:
             break
-    assert [each.name for each in found] == [f"operations/{each}" for each in sorted(made, reverse=True)]
+    assert [each.name for each in found] == [f"operations/{each}" for each in reversed(made)]
     monkeypatch.setattr("earwitness.explainer.sweep.sizes.OPERATION_BYTES", 300)
     (first, *_) = (await sweeping.operations.ListOperations(operations_pb2.ListOperationsRequest())).operations
     short = pb.Sweep()

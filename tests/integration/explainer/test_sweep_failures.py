@@ -8,8 +8,8 @@ import grpc.aio
 import numpy as np
 import pytest
 
+from earwitness.explainer.sweep.patience import MAX_FAILURES
 from earwitness.explainer.sweep.record import State
-from earwitness.explainer.sweep.runner import MAX_FAILURES
 from earwitness.explainer.sweep.store import Lease, SweepStore
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.storage.database import Database
@@ -35,7 +35,7 @@ async def test_a_sweep_waits_for_models_that_are_away(tiny: TinyBundle) -> None:
 
 
 async def test_failures_of_the_models_that_pass_cost_nothing(tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("earwitness.explainer.sweep.runner.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("earwitness.explainer.sweep.patience.FIRST_PAUSE_S", 0.01)
     async with running(tiny, sweep_rows=4) as started:
         sweeping = Sweeping.of(started.channel)
         calm = await sweeping.create(sweep(grid=SLOW))
@@ -57,8 +57,8 @@ async def test_failures_of_the_models_that_pass_cost_nothing(tiny: TinyBundle, m
 async def test_a_sweep_waits_for_models_whose_queues_are_full(
     tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("earwitness.explainer.sweep.runner.FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr("earwitness.explainer.sweep.runner.MAX_PAUSE_S", 0.01)
+    monkeypatch.setattr("earwitness.explainer.sweep.patience.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("earwitness.explainer.sweep.patience.MAX_PAUSE_S", 0.01)
     async with running(tiny, sweep_heartbeat_s=0.05) as started:
         backend, sweeping = started.backend, Sweeping.of(started.channel)
         backend.overloaded = ("_search",)
@@ -80,7 +80,7 @@ async def refused(backend: Slowed, times: int) -> None:
 
 
 async def test_models_that_only_fail_fail_the_sweep(tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("earwitness.explainer.sweep.runner.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("earwitness.explainer.sweep.patience.FIRST_PAUSE_S", 0.01)
     async with running(tiny) as started:
         sweeping = Sweeping.of(started.channel)
         sweep_id = await sweeping.create(sweep(grid=SLOW))

@@ -122,7 +122,7 @@ async def test_stopped_while_a_block_is_saved(
 async def test_failed_resumed_killed_and_started_again(
     tiny: TinyBundle, undisturbed: pb.Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("earwitness.explainer.sweep.runner.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("earwitness.explainer.sweep.patience.FIRST_PAUSE_S", 0.01)
     url = f"sqlite:///{tmp_path / 'explainer.db'}"
     async with running_in_process(tiny, data_dir=tmp_path, **SETTINGS) as started:
         sweeping = Sweeping.of(started.channel)

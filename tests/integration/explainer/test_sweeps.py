@@ -152,7 +152,7 @@ async def test_operations_are_listed_in_pages_waited_for_and_deleted(tiny: TinyB
             token = page.next_page_token
             if not token:
                 break
-        assert [each.name for each in listed] == sorted((f"operations/{each}" for each in made), reverse=True)
+        assert [each.name for each in listed] == [f"operations/{each}" for each in reversed(made)]
         assert all(metadata(each).model == "models/tiny" for each in listed)
         waiting = await sweeping.wait(made[0], 0.1)
         assert not waiting.done

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from earwitness.explainer.nearest import kept_of, mean_places, nearest
+from earwitness.explainer.nearest import mean_places, nearest
 
 
 def test_places_are_summed_not_distances() -> None:
@@ -19,8 +19,3 @@ def test_the_nearest_come_in_their_own_order_and_ties_by_it() -> None:
     places = np.array([3.0, 1.0, 3.0, 2.0, 3.0])
     assert nearest(places, 3) == [0, 1, 3]
     assert nearest(places, 5) == [0, 1, 2, 3, 4]
-
-
-def test_each_group_keeps_its_own() -> None:
-    places = np.array([2.0, 1.0, 1.0, 2.0, 3.0])
-    assert kept_of([[0, 2, 4], [1, 3]], places, 1) == [1, 2]

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.optimisers import ascent, first_latent
+from earwitness.explainer.moving import ascent
+from earwitness.explainer.optimisers import first_latent
 from earwitness.explainer.ways import OptimiserName, Settings
 
-ADAM, SGD = OptimiserName.ADAM, OptimiserName.SGD
+ADAM, SGD, NORMALISED = OptimiserName.ADAM, OptimiserName.SGD, OptimiserName.NORMALISED
 
 
 def begun(latents, settings):
@@ -82,26 +83,35 @@ def test_sgd_rows_have_their_own_length() -> None:
     assert path[2, :, 0].tolist() == [1.5, 1.75]
 
 
-@pytest.mark.parametrize("optimiser", [ADAM, SGD])
+def test_normalised_steps_have_one_length() -> None:
+    gradients = np.array([[3, 4], [0, 0], [3e-30, -4e-30], [1e30, 0]])
+    settings = [Settings(NORMALISED, learning_rate=rate) for rate in (0.5, 0.5, 0.5, 2.0)]
+    path = climb(np.ones((4, 2), np.float32), settings, lambda z: gradients, 2)
+    steps = np.array([[0.3, 0.4], [0, 0], [0.3, -0.4], [2, 0]])
+    np.testing.assert_allclose(np.diff(path, axis=0), [steps, steps], rtol=1e-6)
+
+
+@pytest.mark.parametrize("optimiser", [ADAM, SGD, NORMALISED])
 def test_weight_decay_multiplies_after_the_step(optimiser) -> None:
     start = np.full((2, 3), 2.0, np.float32)
     settings = [
         Settings(optimiser, learning_rate=0.5, prior_weight=0, weight_decay=decay, steps=10) for decay in (0.25, 0.0)
     ]
     path = climb(start, settings, lambda z: np.ones_like(z), 1)
-    np.testing.assert_allclose(path[1, 0], 2.5 * 0.75, rtol=1e-6)
-    np.testing.assert_allclose(path[1, 1], 2.5, rtol=1e-6)
+    step = 0.5 / 3**0.5 if optimiser is NORMALISED else 0.5
+    np.testing.assert_allclose(path[1, 0], (2 + step) * 0.75, rtol=1e-6)
+    np.testing.assert_allclose(path[1, 1], 2 + step, rtol=1e-6)
     resting = climb(start, settings, lambda z: np.zeros_like(z), 5)
     np.testing.assert_allclose(resting[5, 0], 2 * 0.75**5, rtol=1e-6)
     assert (resting[5, 1] == start[1]).all()
 
 
 def mixed(count):
-    """`count` different settings of both optimisers."""
+    """`count` different settings of all optimisers that climb."""
     draw = np.random.default_rng(count)
     return [
         Settings(
-            (ADAM, SGD)[row % 2],
+            (ADAM, SGD, NORMALISED)[row % 3],
             learning_rate=float(draw.uniform(0.001, 0.1)),
             prior_weight=0.0,
             steps=int(draw.integers(5, 60)),

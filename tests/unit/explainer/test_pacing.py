@@ -4,7 +4,17 @@ import time
 
 import pytest
 
-from earwitness.explainer.pacing import BYTE_S, FIRST_ROW_S, MARGIN, MAX_RESERVED, SLOWEST_ROW_S, STALLS_S, Pacing
+from earwitness.explainer.pacing import (
+    BYTE_S,
+    FIRST_ROW_S,
+    LATE_S,
+    LATEST_S,
+    MARGIN,
+    MAX_RESERVED,
+    SLOWEST_ROW_S,
+    STALLS_S,
+    Pacing,
+)
 from earwitness.rpc.context import RETURN_MARGIN_S
 
 
@@ -47,10 +57,24 @@ def test_what_was_measured_is_expected_again() -> None:
     assert kept_s(pacing, 200) - before_s == pytest.approx(0.01, abs=1e-3)
 
 
+def test_a_rendering_that_stopped_late_makes_the_next_ones_stop_earlier() -> None:
+    pacing = Pacing()
+    assert pacing.stopping_s() == MARGIN * LATE_S
+    pacing.stopped(0.1)
+    pacing.stopped(0.02)
+    assert pacing.stopping_s() == MARGIN * 0.1
+    assert kept_s(pacing, 1, rendering_s=7.0) - kept_s(pacing, 1) == pytest.approx(7.0 + MARGIN * 0.1, abs=1e-3)
+    pacing.stopped(30.0)
+    assert pacing.stopping_s() == MARGIN * LATEST_S, "as after a machine slept"
+    for _ in range(100):
+        pacing.handed_over(0.001, whole=False)
+    assert pacing.stopping_s() == MARGIN * LATE_S, "or nothing would ever be rendered again"
+
+
 def test_the_search_has_a_quarter_at_least() -> None:
     assert kept_s(Pacing(), 256, left_s=1.0) == pytest.approx(MAX_RESERVED, abs=0.01)
     assert kept_s(Pacing(), 256, left_s=1.0, rendering_s=1e9) == pytest.approx(0.75, abs=0.01)
-    assert kept_s(Pacing(), 1, rendering_s=7.0) - kept_s(Pacing(), 1) == pytest.approx(7.0, abs=1e-3)
+    assert kept_s(Pacing(), 1, rendering_s=7.0) - kept_s(Pacing(), 1) == pytest.approx(7.0 + MARGIN * LATE_S, abs=1e-3)
 
 
 def test_without_a_deadline_nothing_is_kept() -> None:

@@ -1,6 +1,7 @@
 """A search's state: prefixes are runs of their own, and a search that was saved goes on as if it had never stopped."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,18 +10,22 @@ from earwitness.explainer.objective import Objective, Sense, unit_weights
 from earwitness.explainer.plan import Plan, PlannedRow, plan_rows
 from earwitness.explainer.search import Budget, search
 from earwitness.explainer.state import SearchState, StoppedBy
-from earwitness.explainer.ways import OptimiserName, Settings
+from earwitness.explainer.ways import OptimiserName, Settings, Target
 from earwitness.storage import blobs
 from tests.unit.explainer.analytic import OUT_0, Model, bundle, hills, run, waves
 
 LEAST_1 = Objective("out", 1, Sense.MINIMISE)
 STOPS = (3, 10, 25)
+TARGET = Target(0.2, 0.9)
 
 
 def plan(rows: Sequence[tuple[Settings, tuple[int, ...]]], objective: Objective = OUT_0) -> Plan:
     """A row of seed i for each settings and stops."""
     weights = [unit_weights(objective, bundle(), "objective")] * len(rows)
-    planned = [PlannedRow(seed, objective, settings, stops) for seed, (settings, stops) in enumerate(rows)]
+    planned = [
+        PlannedRow(seed, objective, settings, stops, target=settings.aim(seed))
+        for seed, (settings, stops) in enumerate(rows)
+    ]
     return plan_rows(planned, weights, bundle())
 
 
@@ -33,17 +38,31 @@ def mixed() -> Plan:
             (Settings(OptimiserName.ADAM, 2.0, 0.0, 10), (3, 10)),
             (Settings(OptimiserName.ADAM, 0.01, 0.0, 25, weight_decay=0.01), (25,)),
             (Settings(OptimiserName.SGD, 0.01, 0.0, 25, weight_decay=0.1), (25,)),
+            (Settings(OptimiserName.NORMALISED, 0.1, 0.0, 25), STOPS),
+            (Settings(OptimiserName.WALK, 0.3, 0.0, 25), STOPS),
+            (Settings(OptimiserName.NORMALISED, 0.02, 0.0, 25, target=TARGET, start_draws=5), STOPS),
+            (Settings(OptimiserName.WALK, 0.1, 0.0, 25, target=TARGET, start_draws=4), STOPS),
         ]
     )
 
 
 @pytest.mark.parametrize("objective", [OUT_0, LEAST_1])
-@pytest.mark.parametrize("rate", [2.0, 0.05])
-async def test_each_stop_is_a_search_of_its_own(objective: Objective, rate: float) -> None:
-    settings = Settings(learning_rate=rate, prior_weight=0.01, steps=STOPS[-1])
-    _, whole = await run(plan([(settings, STOPS)] * 4, objective), waves())
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(learning_rate=2.0, prior_weight=0.01),
+        Settings(learning_rate=0.05, prior_weight=0.01),
+        Settings(OptimiserName.NORMALISED, 0.1, 0.0, start_draws=3),
+        Settings(OptimiserName.NORMALISED, 0.05, 0.0, target=Target(-0.4, 0.4)),
+        Settings(OptimiserName.WALK, 0.3, 0.0),
+        Settings(OptimiserName.WALK, 0.1, 0.0, target=Target(-0.4, 0.4), start_draws=2),
+    ],
+)
+async def test_each_stop_is_a_search_of_its_own(objective: Objective, settings: Settings) -> None:
+    longest = replace(settings, steps=STOPS[-1])
+    _, whole = await run(plan([(longest, STOPS)] * 4, objective), waves())
     for place, steps in enumerate(STOPS):
-        shorter = Settings(learning_rate=rate, prior_weight=0.01, steps=steps)
+        shorter = replace(settings, steps=steps)
         _, alone = await run(plan([(shorter, ())] * 4, objective), waves())
         mine = slice(place, None, len(STOPS))
         np.testing.assert_array_equal(whole.latents[mine], alone.latents)
@@ -77,7 +96,7 @@ async def test_all_diverge_before_their_stops() -> None:
     assert state.row_step_count == 2 * 3
 
 
-@pytest.mark.parametrize("stopped_after", [1, 3, 11, 13, 25])
+@pytest.mark.parametrize("stopped_after", range(1, 26))
 async def test_saved_and_restored_is_never_stopped(stopped_after: int) -> None:
     _, whole = await run(mixed(), waves())
     first = SearchState(mixed())
@@ -96,7 +115,8 @@ async def test_saved_and_restored_is_never_stopped(stopped_after: int) -> None:
     np.testing.assert_array_equal(outcome.latents, whole.latents)
     np.testing.assert_array_equal(outcome.activations, whole.activations)
     np.testing.assert_array_equal(outcome.best_steps, whole.best_steps)
-    assert outcome.row_step_count == whole.row_step_count == 25 + 12 + 10 + 25 + 25
+    assert outcome.row_step_count == whole.row_step_count
+    assert outcome.evaluation_count == whole.evaluation_count
     assert outcome.diverged_steps == whole.diverged_steps
     for mine, theirs in zip(outcome.trajectories, whole.trajectories, strict=True):
         np.testing.assert_array_equal(mine.activations, theirs.activations)
@@ -104,12 +124,41 @@ async def test_saved_and_restored_is_never_stopped(stopped_after: int) -> None:
 
 
 async def test_what_is_reached_grows_with_the_steps() -> None:
-    state = SearchState(mixed())
+    rows = [(row.settings, row.stops) for row in mixed().rows[:5]]
+    state = SearchState(plan(rows))
     seen = []
     async for _ in search(state.plan, waves().evaluate, waves().activate, Budget(), state):
         seen.append(int(state.reached().sum()))
     assert seen[:3] == [0, 0, 0]
     assert (seen[3], seen[10], seen[12], seen[25]) == (2, 4, 5, 8)
+
+
+async def test_the_stops_of_rows_that_reached_their_targets_are_reached() -> None:
+    near, far = (Settings(OptimiserName.NORMALISED, 0.1, 0.0, 25, target=Target(at, at)) for at in (-0.5, 2.0))
+    state = SearchState(plan([(near, STOPS), (far, STOPS)]))
+    seen = [
+        state.reached().tolist()
+        async for event in search(state.plan, waves().evaluate, waves().activate, Budget(), state)
+    ]
+    begun = next(step for step in range(26) if seen[step][2])
+    assert begun < 10
+    assert seen[begun] == [True] * 3 + [begun >= 3, False, False]
+    assert seen[-1] == [True] * 6
+
+
+def test_what_a_checkpoint_of_before_holds_is_enough() -> None:
+    """Those that versions without targets, walks and draws left."""
+    old = plan(
+        [
+            (Settings(OptimiserName.ADAM, 0.1, 0.01, 25), STOPS),
+            (Settings(OptimiserName.SGD, 0.05, 0.1, 12), (12,)),
+        ]
+    )
+    record = {"step", "going", "best", "best_steps", "best_latents", "kept", "kept_steps", "kept_latents"}
+    record |= {"iterates", "diverged", "latents"}
+    adam = {"mean", "square", "mean_left", "square_left"}
+    assert set(SearchState(old).save()) == record | {f"0{name}" for name in adam} | {"1done"}
+    assert set(SearchState(plan([(Settings(), STOPS)])).save()) == record | adam
 
 
 async def test_a_search_that_could_not_go_on_goes_on_later() -> None:

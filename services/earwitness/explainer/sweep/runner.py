@@ -21,40 +21,15 @@ from earwitness.explainer.sweep import record, results
 from earwitness.explainer.sweep.checkpoints import BlockState, to_the_end
 from earwitness.explainer.sweep.layout import Layout
 from earwitness.explainer.sweep.leases import Lease
+from earwitness.explainer.sweep.patience import PASSING, Patience
 from earwitness.explainer.sweep.pool import PoolBlock
 from earwitness.explainer.sweep.speed import Speed
 from earwitness.explainer.sweep.store import Checkpoint, SweepStore
-from earwitness.inference.backend import (
-    FloatArray,
-    InferenceFailed,
-    InferenceOverloaded,
-    InferenceUnavailable,
-    ModelNotServed,
-)
+from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata
-
-FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 30.0
-"""Between tries while the models cannot be reached."""
-MAX_FAILURES = 8
-"""Failures of the models that a block bears without a step between them (a minute of pauses) before they are taken for
-broken: an inference server that dies or comes up fails in many ways before it is gone or there."""
-AWAY = (InferenceUnavailable, InferenceOverloaded)
-"""Borne without end: nothing of the models themselves is wrong."""
-PASSING = (*AWAY, InferenceFailed, ModelNotServed)
 
 Answer = TypeVar("Answer")
 _logger = logging.getLogger(__name__)
-
-
-class Patience:
-    """What one block, or one question, has borne from the models since they last answered it."""
-
-    def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        """They answer."""
-        self.pause_s, self.failure_count = FIRST_PAUSE_S, 0
 
 
 @dataclass(frozen=True)
@@ -341,15 +316,10 @@ class SweepRunner:
 
     async def _pause(self, err: EarwitnessError, patience: Patience) -> None:
         """Wait, twice as long as the time before. Raises: `err` when the models are taken for broken."""
-        if not isinstance(err, AWAY):
-            patience.failure_count += 1
-            if patience.failure_count >= MAX_FAILURES:
-                raise err
         if not self._waiting_for:
             _logger.warning("sweeps/%s waits: %s", self._record.sweep_id, err.message)
         self._waiting_for = err.message
-        await asyncio.sleep(patience.pause_s)
-        patience.pause_s = min(2 * patience.pause_s, MAX_PAUSE_S)
+        await patience.bear(err)
 
 
 @contextmanager

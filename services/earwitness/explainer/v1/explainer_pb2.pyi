@@ -93,10 +93,10 @@ class _OptimiserEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Optimiser.V
     """
     OPTIMISER_WALK: _Optimiser.ValueType  # 4
     """A walk that keeps the prior and needs no gradient: preconditioned Crank-Nicolson proposals
-    z' = sqrt(1 - b^2) z + b xi with xi ~ N(0, I) (Cotter et al. 2013), each taken where its activation is nearer to the
-    target than the one before, so that none passes it by more than was missing; without a target where it activates
-    more. b is learning_rate at first; a proposal that is taken multiplies it by 1.2, any other by 0.95, within 0.05 to
-    0.6, or the learning rate where that is outside.
+    z' = sqrt(1 - b^2) z + b xi with xi ~ N(0, I) (Cotter et al. 2013), each taken where it activates more and does not
+    pass the target by more than was missing, or than the row's steps gained on the average. b is learning_rate at
+    first; a proposal that is taken multiplies it by 1.2, any other by 0.95, within 0.05 to 0.6, or the learning rate
+    where that is outside.
     """
     OPTIMISER_DRAWS: _Optimiser.ValueType  # 5
     """Draws from the prior, no search: of `draws` latents the rows are those that activate most (least). All rows of one
@@ -120,10 +120,10 @@ leave the prior less than Adam's, whose every coordinate moves alike.
 """
 OPTIMISER_WALK: Optimiser.ValueType  # 4
 """A walk that keeps the prior and needs no gradient: preconditioned Crank-Nicolson proposals
-z' = sqrt(1 - b^2) z + b xi with xi ~ N(0, I) (Cotter et al. 2013), each taken where its activation is nearer to the
-target than the one before, so that none passes it by more than was missing; without a target where it activates
-more. b is learning_rate at first; a proposal that is taken multiplies it by 1.2, any other by 0.95, within 0.05 to
-0.6, or the learning rate where that is outside.
+z' = sqrt(1 - b^2) z + b xi with xi ~ N(0, I) (Cotter et al. 2013), each taken where it activates more and does not
+pass the target by more than was missing, or than the row's steps gained on the average. b is learning_rate at
+first; a proposal that is taken multiplies it by 1.2, any other by 0.95, within 0.05 to 0.6, or the learning rate
+where that is outside.
 """
 OPTIMISER_DRAWS: Optimiser.ValueType  # 5
 """Draws from the prior, no search: of `draws` latents the rows are those that activate most (least). All rows of one
@@ -774,8 +774,14 @@ class Nearness(_message.Message):
 
     LAYERS_FIELD_NUMBER: _builtins.int
     NEIGHBOUR_COUNT_FIELD_NUMBER: _builtins.int
+    DIVERSITY_FIELD_NUMBER: _builtins.int
     neighbour_count: _builtins.int
     """Optional. Neighbours, 1 to the number of rows that the reference keeps. Default (0): 5."""
+    diversity: _builtins.float
+    """Optional. How much it counts, beside being near, that a row is unlike those that are kept already, 0 to 1: rows are
+    kept one after the other, each that for which (1 - diversity) times its place by nearness plus diversity times its
+    place by its distance to the most alike of these is best. Default (0): the nearest are kept, however alike.
+    """
     @_builtins.property
     def layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Optional. Layers, each of those that the reference keeps. Default: all of them."""
@@ -785,10 +791,11 @@ class Nearness(_message.Message):
         *,
         layers: _abc.Iterable[_builtins.str] | None = ...,
         neighbour_count: _builtins.int = ...,
+        diversity: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "neighbour_count", b"neighbour_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["diversity", b"diversity", "layers", b"layers", "neighbour_count", b"neighbour_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1507,7 +1514,7 @@ class SettingsList(_message.Message):
     SETTINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def settings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Settings]:
-        """Required. Settings, none twice; their defaults are those of a search. Their targets are in activations."""
+        """Required. Settings, none twice; their defaults are those of a search."""
 
     def __init__(
         self,

@@ -95,7 +95,7 @@ def test_one_request_is_one_sweep(store: SweepStore) -> None:
         store.create(replace(asked, request=b"changed"), 1)
     with pytest.raises(TooManySweeps):
         store.create(new("s2"), 1)
-    assert [each.sweep_id for each in store.page("", 10)] == ["s1"]
+    assert [each.sweep_id for each in store.page(None, 10)] == ["s1"]
 
 
 def test_the_oldest_of_the_models_served_is_claimed_once(store: SweepStore) -> None:
@@ -195,7 +195,7 @@ def test_one_that_failed_is_gone_on_with(database: Database, store: SweepStore) 
         store.create(new("s4"), 9, resume_from="s2")
     with pytest.raises(SweepNotFound):
         store.create(new("s4"), 9, resume_from="s1")
-    assert [each.sweep_id for each in store.page("", 10)] == ["s3", "s2"]
+    assert [each.sweep_id for each in store.page(None, 10)] == ["s3", "s2"]
 
 
 def test_cancelled_where_it_stands(store: SweepStore) -> None:
