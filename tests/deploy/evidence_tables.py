@@ -14,15 +14,27 @@ from earwitness.client.output.words import number, percent, settings_line
 from earwitness.client.sweep_archive import read_archive
 from earwitness.client.sweep_values import RankedBatch, SweepResult
 from earwitness.client.values import Settings
+from earwitness.evidence.ways.report import tables
 from tests.deploy.chart import ROOT
 
 EVIDENCE = ROOT / "deploy/evidence"
 FIGURES = EVIDENCE / "evidence.json"
+WAYS = EVIDENCE / "ways"
 
 
 def folders() -> list[Path]:
     """Of the sweeps."""
-    return sorted(path for path in EVIDENCE.iterdir() if path.is_dir())
+    return sorted(path for path in EVIDENCE.iterdir() if path.is_dir() and path != WAYS)
+
+
+def ways_files() -> list[Path]:
+    """What `earwitness evaluate ways` found, a file for each model."""
+    return sorted(WAYS.glob("*.json"))
+
+
+def ways_tables(file: Path) -> str:
+    """The tables of a model's ways, each under its title."""
+    return "\n\n".join(f"### {each.title}\n\n{each.markdown()}" for each in tables(json.loads(file.read_text())))
 
 
 def objective_of(folder: Path) -> dict[str, Any]:
@@ -149,6 +161,8 @@ def main() -> None:
     """Print all tables."""
     for folder in folders():
         print(f"## {folder.name}\n\n{judges_table(objective_of(folder))}\n\n{grid_table(folder)}\n")
+    for file in ways_files():
+        print(f"## Ways to search: {file.stem}\n\n{ways_tables(file)}\n")
     for each in oppositions():
         print(f"## {each['high']} against {each['low']}\n\n{contrasts_table(each)}\n")
     for figures in criteria_figures():

@@ -1,6 +1,7 @@
 """The sweeps in deploy/evidence: whole, of the weights that are shipped, and told as they are."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from tests.deploy.evidence_tables import (
     judges_table,
     objective_of,
     oppositions,
+    ways_files,
+    ways_tables,
 )
 
 FOLDERS = folders()
@@ -123,3 +126,17 @@ def test_the_default_criterion_is_nearer_the_front_than_the_published_one(figure
         own, published = place[default, within], place["unit", within]
         assert choices[own]["regret"] < choices[published]["regret"]
         assert held_out(model, own) < held_out(model, published)
+
+
+@pytest.mark.parametrize("file", ways_files(), ids=lambda file: file.stem)
+def test_ways_are_of_a_shipped_model_and_told_as_they_are(file: Path) -> None:
+    document = json.loads(file.read_text())
+    served = read_repository(ROOT / "model_repository")
+    bundles = complete_bundles({name: model.parameters for name, model in served.items()})
+    assert {each.name: each.weights_sha256 for each in bundles}[document["model"]] == document["weights_sha256"]
+    assert document["model"] == file.stem
+    found = [way for way in document["whole"]["ways"] if way["settings"]]
+    assert len(found) > 1
+    for way in found:
+        assert (way["high"]["row_count"], way["low"]["row_count"]) == (PAPER_SEEDS, PAPER_SEEDS), way["name"]
+    assert " ".join(ways_tables(file).split()) in section(f"Ways to search: {file.stem}")

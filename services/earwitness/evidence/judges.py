@@ -41,14 +41,18 @@ class Heard:
     embedding: NDArray[np.float32] | None = None
 
 
-class Judge(Protocol):
-    """Says how vocal a sound is; a probability of at least `threshold` is a voice."""
+class Hearer(Protocol):
+    """Whoever gives sounds a number: one of at least `threshold` says that what is listened for is there."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def threshold(self) -> float: ...
+
+
+class Judge(Hearer, Protocol):
+    """Says how vocal a sound is; a probability of at least `threshold` is a voice."""
 
     def hear(self, waveform: Waveform, sample_rate_hz: int) -> Heard:
         """What it makes of a mono waveform [samples], at whatever level."""
@@ -164,8 +168,8 @@ def open_judges(names: Sequence[str] = tuple(JUDGES)) -> dict[str, Judge]:
     return {name: JUDGES[name]() for name in names}
 
 
-def contrast(judge: Judge, high: NDArray[np.float64], low: NDArray[np.float64]) -> Contrast:
-    """One judge's probabilities [n] of two sets of sounds, set against each other."""
+def contrast(judge: Hearer, high: NDArray[np.float64], low: NDArray[np.float64]) -> Contrast:
+    """One judge's numbers [n] of two sets of sounds, set against each other."""
     rng = np.random.default_rng(SEED)
     drawn = [separation(rng.choice(high, len(high)), rng.choice(low, len(low))) for _ in range(RESAMPLES)]
     auc_low, auc_high = np.percentile(drawn, [2.5, 97.5])

@@ -1,0 +1,1 @@
+"""Evidence for ways to search: explanations found by each of them, judged by what chose nothing, beside real audio."""
