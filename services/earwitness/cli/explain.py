@@ -16,6 +16,7 @@ from earwitness.cli.sweep_excerpts import RealAudio, Recordings, RecordingsRepos
 from earwitness.cli.ways import (
     SETTINGS,
     WAYS,
+    Diversity,
     Draws,
     NearnessLayers,
     Oversample,
@@ -74,6 +75,7 @@ def explain(
     ] = None,
     oversample: Oversample = None,
     nearness_layers: NearnessLayers = None,
+    diversity: Diversity = 0.0,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -155,7 +157,7 @@ def explain(
                 scorer=scoring,
                 reference=reference,
                 oversampling=oversample,
-                nearness=Nearness(layers_of(nearness_layers)),
+                nearness=Nearness(layers_of(nearness_layers), diversity=diversity),
                 whole_layer=whole_layer,
                 artefacts=ALL_ARTEFACTS if out is not None else (),
                 on_progress=lambda event: update(*steps_done(event)),

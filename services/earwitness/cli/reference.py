@@ -17,13 +17,17 @@ from earwitness.errors import InvalidArgument
 if TYPE_CHECKING:
     from earwitness.client import (
         BuiltReference,
+        KeptLayer,
         Reference,
-        ReferenceIdentity,
         ReferenceVersion,
         Selection,
         VersionStatistics,
     )
-    from earwitness.client.reference_file import ImportedReference
+    from earwitness.client.reference_file import Description, ImportedReference
+    from earwitness.inference.metadata import BundleMetadata
+
+NAMED_LAYERS = 12
+"""Layers that are named one by one."""
 
 app = typer.Typer(name="reference", help="Statistics of the activations of real audio.", no_args_is_help=True)
 
@@ -42,6 +46,13 @@ def build(
     ] = None,
     top: Annotated[int | None, typer.Option(min=2, help="Keep the excerpts where the unit is highest.")] = None,
     bottom: Annotated[int | None, typer.Option(min=2, help="Keep the excerpts where the unit is lowest.")] = None,
+    keep_layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Layers that rows hold beside --layer: all, none or names, such as conv1,pool3. Default: as the "
+            "reference has it; all for a new one with --top or --bottom, where they have 4096 units at most.",
+        ),
+    ] = None,
     hop: Annotated[
         int | None, typer.Option(min=1, help="Frames between two excerpts. Default: half an excerpt.")
     ] = None,
@@ -65,6 +76,9 @@ def build(
     for a model that tells genuine from spoofed speech, as it hears them. Building again with more audio adds to the
     reference and makes a new version; the same excerpt of the same file is never counted twice.
 
+    With --top or --bottom the excerpts that are kept hold the activations of all layers, so that one reference tells
+    how near explanations are to them, and distances over any layer. --activations are of one layer, and keep it alone.
+
     Files are decoded to their true end, whatever they say of their length. One that breaks off is named, and what is
     there is used; one that cannot be read is named and left out, unless none is left, or --strict is given.
 
@@ -73,6 +87,8 @@ def build(
       earwitness reference build songs-fc8 music/ --layer fc8
 
       earwitness reference build songs-top50 music/ --unit 0 --top 50 --description "my own songs"
+
+      earwitness reference build songs-top100 music/ --unit 0 --top 100 --keep-layers pool3,conv4
 
       earwitness reference build elsewhere-fc7 --layer fc7 --activations fc7.npy
     """
@@ -89,6 +105,10 @@ def build(
     selection = _selection(unit, top, bottom)
     if bool(audio) == (activations is not None):
         raise InvalidArgument("audio", "give either audio files or --activations")
+    if activations is not None and keep_layers not in (None, "none"):
+        raise InvalidArgument(
+            "keep_layers", f"got {keep_layers}; --activations hold one layer: give audio to keep others"
+        )
     flaws = Flaws()
     recordings = find_recordings(audio, flaws, strict=strict) if audio else []
     batch = None if activations is None else load_activations(activations)
@@ -121,6 +141,7 @@ def build(
                     layer=chosen,
                     selection=selection,
                     recordings=recordings,
+                    keep_layers=_layer_names(keep_layers, bundle),
                     hop_frames=hop,
                     description=description,
                     on_progress=tell,
@@ -137,7 +158,7 @@ def build(
     if built.too_short:
         console.say(f"left out, shorter than one excerpt: {', '.join(map(str, built.too_short))}")
     console.show(
-        f"{built.version.name}: {_summary(built.version, built.reference.selection, built.reference.identity)}; "
+        f"{built.version.name}: {_summary(built.version, built.reference)}; "
         f"{built.added_shard_count} recordings added, {built.duplicate_shard_count} were there"
     )
 
@@ -184,10 +205,12 @@ def show(
 
 def _print_references(found: "Sequence[Reference]") -> None:
     rows = [
-        [r.name, r.identity.model, r.identity.layer, str(r.selection), str(r.row_count), str(len(r.versions))]
+        [r.name, r.identity.model, r.identity.layer, str(r.selection), _kept_words(r.kept_layers, short=True),
+         str(r.row_count), str(len(r.versions))]
         for r in found
-    ]
-    console.print_table(None, ["reference", "model", "layer", "selection", "excerpts#", "versions#"], rows)
+    ]  # fmt: skip
+    heads = ["reference", "model", "layer", "selection", "keeps", "excerpts#", "versions#"]
+    console.print_table(None, heads, rows)
 
 
 def _print_reference(reference: "Reference") -> None:
@@ -198,6 +221,8 @@ def _print_reference(reference: "Reference") -> None:
         f"{identity.feature_profile}; {reference.selection}; {reference.row_count} excerpts in "
         f"{reference.shard_count} shards"
     )
+    if reference.kept_layers:
+        console.show(f"rows hold {_kept_words(reference.kept_layers)}: {reference.width} units")
     rows = [
         [v.name, str(v.row_count), str(v.selected_count), _number(v.unit_minimum), _number(v.unit_maximum),
          v.create_time.isoformat(timespec="seconds")]
@@ -242,7 +267,7 @@ def export_reference(
     if json_output:
         console.print_json({"file": file, **asdict(about)})
     else:
-        console.show(f"{file}: {_summary(about.version, about.selection, about.identity)}")
+        console.show(f"{file}: {_summary(about.version, about)}")
 
 
 @app.command("import")
@@ -281,7 +306,7 @@ def import_reference(
     if json_output:
         console.print_json(asdict(made))
         return
-    summary = _summary(made.version, made.reference.selection, made.reference.identity)
+    summary = _summary(made.version, made.reference)
     console.show(f"{made.version.name}: {summary}; {'added' if made.added else 'was there'}")
 
 
@@ -317,9 +342,28 @@ def _selection(unit: int | None, top: int | None, bottom: int | None) -> "Select
     return Selection("all")
 
 
-def _summary(version: "ReferenceVersion", selection: "Selection", identity: "ReferenceIdentity") -> str:
+def _layer_names(option: str | None, bundle: "BundleMetadata") -> list[str] | None:
+    """What --keep-layers names."""
+    if option in (None, ""):
+        return None
+    if option == "none":
+        return []
+    if option == "all":
+        return [each.name for each in bundle.layers]
+    return [name.strip() for name in option.split(",")]
+
+
+def _summary(version: "ReferenceVersion", of: "Reference | Description") -> str:
     counts = f"{version.selected_count} of {version.row_count} excerpts"
-    return f"{counts} ({selection}) of {identity.layer} of {identity.model}"
+    kept = f", which hold {_kept_words(of.kept_layers)}" if of.kept_layers else ""
+    return f"{counts} ({of.selection}) of {of.identity.layer} of {of.identity.model}{kept}"
+
+
+def _kept_words(layers: "Sequence[KeptLayer]", *, short: bool = False) -> str:
+    """The layers' names; of many, or in `short`, how many."""
+    if short or len(layers) > NAMED_LAYERS:
+        return f"{len(layers)} layers" if layers else ""
+    return ", ".join(each.name for each in layers)
 
 
 def _number(value: float | None) -> str:

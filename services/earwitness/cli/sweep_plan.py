@@ -95,7 +95,7 @@ def settings_of(
             raise InvalidArgument(field, f"got {words}; where one setting is a range, give one range or number of each")
     if len(ways.optimisers) > 1 or ways.beyond_grid:
         named = ", ".join(ways.optimisers) or "a target or draws"
-        raise InvalidArgument("optimiser", f"got {named}; ranges are searched for adam or sgd alone")
+        raise InvalidArgument("optimiser", f"got {named}; ranges are searched for one optimiser at a time, adam or sgd")
     ranges = {field: found[0] for field, found in spans.items()}
     for field, span in ranges.items():
         span.check(field)

@@ -54,6 +54,16 @@ NearnessLayers = Annotated[
         rich_help_panel=NEAREST,
     ),
 ]
+Diversity = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="What being unlike the other explanations that are kept counts beside being near: from 0, the nearest, to "
+        "1, those furthest apart.",
+        rich_help_panel=NEAREST,
+    ),
+]
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 

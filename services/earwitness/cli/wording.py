@@ -84,7 +84,7 @@ COMMANDS = {
     "DeleteReference": "reference delete",
 }
 """RPCs that messages name (not those whose name is an English word), and the command that calls each."""
-_RPC = re.compile(rf"\b(?:{'|'.join(COMMANDS)})\b")
+_RPC = re.compile(rf"(?<![/\w])(?:{'|'.join(COMMANDS)})\b")
 _CANCEL = re.compile(r"\bcancel operations/(\S+)")
 _PATH = re.compile(r"(?<![\w./'\"`-])[a-z]+(?:_[a-z0-9]+)*(?:(?:\[\d+\])?\.[a-z]\w*|\[\d+\])*(?![\w/'\"`])")
 _ROOTS = ("search", "sweep", "reference", "header", "batches", "objectives", "references", "settings")

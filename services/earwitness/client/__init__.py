@@ -18,7 +18,10 @@ from earwitness.client.sweep_values import (
 )
 from earwitness.client.sweeps import SweepClient
 from earwitness.client.values import (
+    Criterion,
     Explanation,
+    KeptLayer,
+    MeasuredNearness,
     Model,
     Nearness,
     Objective,
@@ -43,9 +46,12 @@ __all__ = [
     "ALL_ARTEFACTS",
     "PAPER_GRID",
     "BuiltReference",
+    "Criterion",
     "ExplainerClient",
     "Explanation",
     "Grid",
+    "KeptLayer",
+    "MeasuredNearness",
     "Model",
     "Moments",
     "Nearness",

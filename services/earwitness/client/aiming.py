@@ -41,7 +41,7 @@ def aimed(
     if oversampling > 1:
         search = _oversampled(search, oversampling, nearness)
     elif nearness != Nearness():
-        raise InvalidArgument("nearness_layers", "say which of more rows are kept; give --oversample 2 or more")
+        raise InvalidArgument(_asks(nearness), "says which of more rows are kept; give --oversample 2 or more")
     uses = search.keep_count or _goes_by_reference(search.settings, found)
     return replace(search, reference=short(asked)) if keeps and uses else search
 
@@ -53,7 +53,7 @@ def _require_rows(
     if oversampling and oversampling > 1:
         asks, for_what = "oversample", "what is nearest is told by the rows that it keeps"
     elif nearness != Nearness():
-        asks, for_what = "nearness_layers", "what is near is told by the rows that it keeps"
+        asks, for_what = _asks(nearness), "what is near is told by the rows that it keeps"
     elif settings.target is not None and settings.target.quantile:
         asks, for_what = "settings.target", "quantiles are of the rows that it keeps"
     else:
@@ -69,6 +69,11 @@ def _require_rows(
     unknown = [name for name in nearness.layers if name not in (held := [each.name for each in layers_of(reference)])]
     if unknown:
         raise InvalidArgument("nearness_layers", f"got {', '.join(unknown)}; {reference.name} keeps {', '.join(held)}")
+
+
+def _asks(nearness: Nearness) -> str:
+    """What of it is given."""
+    return "nearness_layers" if nearness.layers else "diversity"
 
 
 def layers_of(reference: Reference) -> tuple[KeptLayer, ...]:

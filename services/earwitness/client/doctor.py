@@ -13,7 +13,7 @@ from earwitness.client.errors import RpcFailure
 from earwitness.client.explainer import ExplainerClient
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.service import ServiceClient
-from earwitness.client.values import Model, Objective, Reference, Row, Search, Settings
+from earwitness.client.values import Model, Objective, Optimiser, Reference, Row, Search, Settings
 from earwitness.errors import EarwitnessError
 from earwitness.inference.backend import InferenceBackend
 from earwitness.inference.integrity import take_inventory
@@ -176,7 +176,7 @@ def _repository(folder: Path, models: list[Model]) -> list[Finding]:
             words = f"models/{bundle.name} has weights {bundle.weights_sha256[:12]} in {folder}"
             words += f", served are {served[bundle.name][:12]}"
             found.append(Finding(part, "warning", words, "start what serves it again"))
-    files = 3 * (len(inventory.bundles) - len(inventory.undigested))
+    files = sum(len(bundle.roles) for bundle in inventory.bundles if bundle.name not in inventory.undigested)
     return [*found, Finding(part, "ok", f"{files} files of models in {folder} are those that were exported")]
 
 
@@ -198,9 +198,10 @@ async def _inference(backend: InferenceBackend, models: list[Model]) -> Finding:
 async def _limits(explainer: ExplainerClient, model: Model) -> Finding:
     """Whether what is far too much is refused before work begins."""
     objective = Objective(model.output_layer.name, 0)
+    way: Optimiser | None = None if model.has_gradient else "walk"
     asked = {
-        "rows": Search.of(model.name, objective, row_count=TOO_MANY_ROWS, settings=Settings(steps=1)),
-        "steps": Search.of(model.name, objective, row_count=1, settings=Settings(steps=TOO_MANY_STEPS)),
+        "rows": Search.of(model.name, objective, row_count=TOO_MANY_ROWS, settings=Settings(way, steps=1)),
+        "steps": Search.of(model.name, objective, row_count=1, settings=Settings(way, steps=TOO_MANY_STEPS)),
     }
     refusals = []
     for what, search in asked.items():

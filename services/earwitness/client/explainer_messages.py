@@ -21,7 +21,11 @@ def search_message(search: values.Search) -> pb.Search:
         message.reference = resource("references", search.reference)
     if search.nearness != values.Nearness():
         message.nearness.CopyFrom(
-            pb.Nearness(layers=search.nearness.layers, neighbour_count=search.nearness.neighbour_count)
+            pb.Nearness(
+                layers=search.nearness.layers,
+                neighbour_count=search.nearness.neighbour_count,
+                diversity=search.nearness.diversity,
+            )
         )
     if search.objective is not None:
         message.objective.CopyFrom(objective_message(search.objective))

@@ -43,8 +43,10 @@ class Partial:
             raise InvalidArgument("partial", "needs exactly one of moments and rows")
 
     @classmethod
-    def of(cls, activations: Numbers, selection: Selection) -> "Partial":
+    def of(cls, activations: Numbers, selection: Selection, *, first_column: int = 0) -> "Partial":
         """What a reference of this selection keeps of activations `[rows, units]`, at least one row.
+
+        Where it keeps several layers, rows hold all of them, and its own, whose unit selects, begins at `first_column`.
 
         Takes two float64 copies of the rows in memory: of very many make several partials.
 
@@ -58,9 +60,11 @@ class Partial:
         except ValueError as err:
             raise InvalidArgument("rows", str(err)) from err
         if selection.unit is not None:
-            if not 0 <= selection.unit < rows.shape[1]:
-                raise InvalidArgument("selection", f"is by unit {selection.unit}; there are {rows.shape[1]} units")
-            keys = rows[:, selection.unit]
+            column = first_column + selection.unit
+            if selection.unit < 0 or not 0 <= column < rows.shape[1]:
+                units = rows.shape[1] - first_column
+                raise InvalidArgument("selection", f"is by unit {selection.unit}; there are {units} units")
+            keys = rows[:, column]
             order = np.argsort(-keys if selection.kind == "top" else keys, kind="stable")
             return cls(len(rows), rows=rows[order[: selection.k]])
         if len(rows) <= rows.shape[1] + 1:

@@ -9,7 +9,7 @@ import numpy as np
 from earwitness.client.aiming import layers_of
 from earwitness.client.explainer import ExplainerClient
 from earwitness.client.names import short
-from earwitness.client.references import bundle_of, layer_activations
+from earwitness.client.references import bundle_of, layers_activations
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.values import (
     Criterion,
@@ -149,8 +149,9 @@ async def try_ways(
         search = replace(search, reference=version if _goes_by(way) else None, keep_count=keep_count)
         result = await explainer.explain(search, on_progress=lambda event, way=way: on_progress(way.name, event))  # type: ignore[misc]
         spectrograms = np.stack([each.spectrogram for each in result.explanations])
-        units = [await layer_activations(backend, bundle, each.name, spectrograms) for each in layers_of(reference)]
-        found[str(index)], batches[str(index)] = (way, result), np.concatenate(units, axis=1)
+        kept = [each.name for each in reference.layers]
+        found[str(index)] = (way, result)
+        batches[str(index)] = await layers_activations(backend, bundle, kept, spectrograms)
 
     async def ranked(criterion: Criterion | None) -> dict[str, RankedBatch]:
         own = {key: result.layer_activations() for key, (_, result) in found.items()}

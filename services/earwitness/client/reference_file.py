@@ -1,7 +1,7 @@
 """A reference as a file: the statistics of one version, as a scorer gave them, and what they are of.
 
 One npz: `description`, a JSON text; and mean, minimum, maximum [D] and scatter [D, D] float64, or rows [S, D] float32
-or float64, see `Partial`.
+or float64, see `Partial`. D is the units of the reference's layer, or of all layers that it keeps together.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from earwitness.client.errors import RpcFailure
 from earwitness.client.partials import Moments, Partial, VersionStatistics
 from earwitness.client.references import WAY_OUT
 from earwitness.client.scorer import ScorerClient
-from earwitness.client.values import Reference, ReferenceIdentity, ReferenceVersion, Selection
+from earwitness.client.values import KeptLayer, Reference, ReferenceIdentity, ReferenceVersion, Selection
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -37,13 +37,15 @@ MOMENTS = ("mean", "scatter", "minimum", "maximum")
 class Description:
     """What statistics are of; `version` is the one that they were read of, `sha256` that of them as they travel."""
 
-    format: Literal["earwitness-reference-1"]
+    format: Literal["earwitness-reference-1", "earwitness-reference-2"]
+    """2 where rows hold several layers: versions of before, which know no such rows, refuse it."""
     earwitness_version: str
     version: ReferenceVersion
     identity: ReferenceIdentity
     selection: Selection
     description: str
     sha256: str
+    kept_layers: tuple[KeptLayer, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +81,14 @@ def write_reference(statistics: VersionStatistics, path: Path, *, force: bool = 
     check_file_free(path, force=force)
     partial, reference = statistics.partial, statistics.reference
     about = Description(
-        format="earwitness-reference-1",
+        format="earwitness-reference-2" if reference.kept_layers else "earwitness-reference-1",
         earwitness_version=__version__,
         version=statistics.version,
         identity=reference.identity,
         selection=reference.selection,
         description=reference.description,
         sha256=_sha256(partial),
+        kept_layers=reference.kept_layers,
     )
     arrays = {"rows": partial.rows} if partial.moments is None else {n: getattr(partial.moments, n) for n in MOMENTS}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +137,8 @@ async def import_reference(
     """
     about, words = stored.about, stored.about.description if description is None else description
     content = [name, asdict(about.identity), asdict(about.selection), words, about.version.row_count, about.sha256]
+    if about.kept_layers:
+        content.append([asdict(each) for each in about.kept_layers])
     digest = hashlib.sha256(json.dumps(content).encode()).digest()
     try:
         await scorer.create_reference(
@@ -141,6 +146,7 @@ async def import_reference(
             identity=about.identity,
             selection=about.selection,
             description=words,
+            kept_layers=about.kept_layers,
             request_id=str(uuid.UUID(bytes=digest[:16], version=4)),
         )
     except RpcFailure as failure:

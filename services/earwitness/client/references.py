@@ -16,8 +16,9 @@ import numpy as np
 
 from earwitness.client.activations import ActivationBatch
 from earwitness.client.errors import RpcFailure
+from earwitness.client.kept_layers import kept_layers
 from earwitness.client.scorer import ScorerClient
-from earwitness.client.values import FloatArray, Reference, ReferenceIdentity, ReferenceVersion, Selection
+from earwitness.client.values import FloatArray, KeptLayer, Reference, ReferenceIdentity, ReferenceVersion, Selection
 from earwitness.detection.tables import KEY_WORDS
 from earwitness.errors import InvalidArgument
 from earwitness.features import (
@@ -112,6 +113,7 @@ async def build_reference(
     layer: str,
     selection: Selection,
     recordings: Sequence[Path],
+    keep_layers: Sequence[str] | None = None,
     hop_frames: int | None = None,
     description: str = "",
     on_progress: Callable[[BuildProgress], None] | None = None,
@@ -120,8 +122,10 @@ async def build_reference(
     """Build, or extend, the reference `name` from real audio and freeze it.
 
     `backend` runs the classifier of `model`; an excerpt begins every `hop_frames` frames (default: half an excerpt).
-    Recordings shorter than one are repeated where the model judges whole recordings, and else left out. One that cannot
-    be read is left out, of one that breaks off what is there is used; `on_flaw` is told of both.
+    Rows hold, beside `layer`, those of `keep_layers`, in the model's order; without it what the reference of that name
+    holds, or a new one by `default_layers`. Recordings shorter than an excerpt are repeated where the model judges
+    whole recordings, and else left out. One that cannot be read is left out, of one that breaks off what is there is
+    used; `on_flaw` is told of both.
 
     Raises: InvalidArgument for an unknown model or layer, a reference of that name with another identity or selection,
     or when no recording can be used; ModelUnusable, InconsistentModel, InferenceUnavailable; RpcFailure.
@@ -131,7 +135,10 @@ async def build_reference(
     if hop < 1:
         raise InvalidArgument("hop_frames", f"got {hop}; give at least 1")
     identity = identity_of(bundle, layer)
-    await ask_agreement(backend, bundle, [each for each in bundle.layers if each.name == layer])
+    kept = await kept_layers(scorer, name, bundle, identity, selection, keep_layers)
+    held = [each.name for each in kept] or [layer]
+    await ask_agreement(backend, bundle, [each for each in bundle.layers if each.name in held])
+    size = shard_rows(sum(each.unit_count for each in kept) or identity.unit_count)
     profile, whole = profile_from_dict(bundle.features), judges_whole_recordings(bundle)
     added = duplicates = rows = 0
     too_short, left_out = list[Path](), list[Flaw]()
@@ -145,10 +152,9 @@ async def build_reference(
             on_flaw(left_out[-1])
             continue
         if len(excerpts):
-            activations = await layer_activations(backend, bundle, layer, excerpts)
+            activations = await layers_activations(backend, bundle, held, excerpts)
             if not rows:  # from here on there is something to keep
-                await _open_reference(scorer, name, identity, selection, description)
-            size = shard_rows(identity.unit_count)
+                await _open_reference(scorer, name, identity, selection, description, kept)
             for part, start in enumerate(range(0, len(activations), size)):
                 part_id = f"{shard_id}-{part}" if part else shard_id
                 if await _append(scorer, name, part_id, activations[start : start + size]):
@@ -178,7 +184,7 @@ async def build_reference_from_activations(
     selection: Selection,
     description: str = "",
 ) -> BuiltReference:
-    """The same from activations that were computed elsewhere.
+    """The same from activations of the identity's layer that were computed elsewhere; it keeps that layer alone.
 
     Raises: InvalidArgument when the batch's shape or origin does not fit the layer, or the reference has another
     identity or selection; RpcFailure.
@@ -238,21 +244,36 @@ async def layer_activations(
     backend: InferenceBackend, bundle: BundleMetadata, layer: str, excerpts: FloatArray
 ) -> FloatArray:
     """`excerpts` `[N, bands, frames]` → activations `[N, units]` of one layer of the served classifier."""
+    return await layers_activations(backend, bundle, [layer], excerpts)
+
+
+async def layers_activations(
+    backend: InferenceBackend, bundle: BundleMetadata, layers: Sequence[str], excerpts: FloatArray
+) -> FloatArray:
+    """The same of several layers, `[N, units of all of them]` in their order, in one pass."""
     served_name = bundle.served_name("classifier")
     batches = []
     for start in range(0, len(excerpts), BATCH_ROWS):
         batch = np.ascontiguousarray(excerpts[start : start + BATCH_ROWS], np.float32)
         inputs, weights = {"spectrogram": batch}, bundle.weights_sha256
-        batches.append((await backend.infer(served_name, inputs, [layer], weights_sha256=weights))[layer])
+        found = await backend.infer(served_name, inputs, list(layers), weights_sha256=weights)
+        batches.append(np.concatenate([found[layer] for layer in layers], axis=1))
     return np.concatenate(batches)
 
 
 async def _open_reference(
-    scorer: ScorerClient, name: str, identity: ReferenceIdentity, selection: Selection, description: str
+    scorer: ScorerClient,
+    name: str,
+    identity: ReferenceIdentity,
+    selection: Selection,
+    description: str,
+    kept_layers: tuple[KeptLayer, ...] = (),
 ) -> None:
     """Create the reference, or make sure that the one of that name is of the same activations."""
     try:
-        await scorer.create_reference(name, identity=identity, selection=selection, description=description)
+        await scorer.create_reference(
+            name, identity=identity, selection=selection, description=description, kept_layers=kept_layers
+        )
         return
     except RpcFailure as failure:
         if failure.code is not grpc.StatusCode.ALREADY_EXISTS:
@@ -264,6 +285,11 @@ async def _open_reference(
         )
     if existing.selection != selection:
         raise InvalidArgument("name", f"reference {name} selects {existing.selection}, not {selection}; {WAY_OUT}")
+    if existing.kept_layers != kept_layers:
+        theirs, ours = (", ".join(each.name for each in kept) for kept in (existing.layers, kept_layers))
+        raise InvalidArgument(
+            "name", f"reference {name} keeps {theirs}, not {ours or f'{identity.layer} alone'}; {WAY_OUT}"
+        )
 
 
 async def _append(scorer: ScorerClient, name: str, shard_id: str, activations: FloatArray) -> bool:

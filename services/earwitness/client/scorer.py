@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from earwitness.client import scorer_messages as messages
@@ -13,6 +13,9 @@ from earwitness.client.partials import Partial, VersionStatistics
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
 from earwitness.client.values import (
     Criterion,
+    KeptLayer,
+    MeasuredNearness,
+    Nearness,
     Ranking,
     Reference,
     ReferenceIdentity,
@@ -57,6 +60,7 @@ class ScorerClient(ServiceClient):
         "ListReferences",
         "Score",
         "Rank",
+        "MeasureNearness",
     )
     list_method = "ListReferences"
 
@@ -79,11 +83,13 @@ class ScorerClient(ServiceClient):
         identity: ReferenceIdentity,
         selection: Selection,
         description: str = "",
+        kept_layers: Sequence[KeptLayer] = (),
         request_id: str | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Reference:
         """An empty reference for one layer of one model.
 
+        With `kept_layers`, the identity's among them, its rows hold the activations of all of these, in their order.
         With a `request_id`, a UUID of version 4, the reference that the same request made before, as it is now.
         """
         request = pb.CreateReferenceRequest(
@@ -97,6 +103,7 @@ class ScorerClient(ServiceClient):
                 feature_profile=identity.feature_profile,
                 selection=messages.selection_message(selection),
                 description=description,
+                kept_layers=[pb.KeptLayer(name=each.name, unit_count=each.unit_count) for each in kept_layers],
             ),
         )
         with failures(self.target):
@@ -106,7 +113,8 @@ class ScorerClient(ServiceClient):
     async def append_activations(
         self, reference: str, shard_id: str, activations: Numbers, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> bool:
-        """Add one shard `[rows, units]`; False when a shard of that id and these contents was there already.
+        """Add one shard `[rows, units]`, of all layers that the reference keeps; False when a shard of that id and
+        these contents was there already.
 
         Numbers travel as float32 where that holds all of them exactly, else as float64.
         """
@@ -226,8 +234,8 @@ class ScorerClient(ServiceClient):
     ) -> ScoredBatch:
         """Fréchet distance of `activations` `[rows, units]` against a reference, `NAME` or `NAME/versions/N`.
 
-        With `unit`, that unit alone is compared; its column, `[rows, 1]`, does then as well. `seed` draws the interval
-        and the noise floor.
+        With `unit`, that unit alone is compared; its column, `[rows, 1]`, does then as well. Rows of all layers that
+        the reference keeps always do. `seed` draws the interval and the noise floor.
         """
         request = pb.ScoreRequest(
             reference=resource("references", reference),
@@ -259,8 +267,9 @@ class ScorerClient(ServiceClient):
         `criterion`, best first.
 
         The key is the batch's id. Row i of every batch should come from the same seed: `probability_best` compares
-        them so. The rest is as for `score`, but that of the layer only the column of `unit` travels; a criterion over
-        layers needs the units of all layers that the reference keeps.
+        them so. The rest is as for `score`, but that of layers too large for a message only the column of `unit`
+        travels: without a criterion batches hold the layer alone. One over layers needs the units of all that the
+        reference keeps.
         """
         request = pb.RankRequest(
             reference=resource("references", reference),
@@ -268,8 +277,8 @@ class ScorerClient(ServiceClient):
             weights_sha256=weights_sha256,
             layer=layer,
             batches=[
-                pb.Batch(id=each, activations=tensors.encode(_exact(rows if criterion else _compared(rows, unit))))
-                for each, rows in batches.items()
+                pb.Batch(id=each, activations=tensors.encode(_exact(rows)))
+                for each, rows in (batches if criterion else _compared(batches, unit)).items()
             ],
             unit=unit,
             seed=seed,
@@ -278,6 +287,33 @@ class ScorerClient(ServiceClient):
         with failures(self.target):
             answer = await self._stub.Rank(request, timeout=timeout_s, metadata=self._metadata)
         return Ranking(tuple(map(messages.ranked_value, answer.batches)), messages.version_value(answer.version))
+
+    async def measure_nearness(
+        self,
+        activations: Numbers,
+        *,
+        reference: str,
+        model: str,
+        weights_sha256: str,
+        nearness: Nearness | None = None,
+        timeout_s: float = RANK_TIMEOUT_S,
+    ) -> MeasuredNearness:
+        """How near `activations` `[rows, units of all layers that the reference keeps]` are to the rows of a reference
+        of top or bottom rows, `NAME` or `NAME/versions/N`."""
+        request = pb.MeasureNearnessRequest(
+            reference=resource("references", reference),
+            model=resource("models", model),
+            weights_sha256=weights_sha256,
+            layers=nearness.layers if nearness else (),
+            activations=tensors.encode(_exact(activations)),
+            neighbour_count=nearness.neighbour_count if nearness else 0,
+        )
+        with failures(self.target):
+            answer = await self._stub.MeasureNearness(request, timeout=timeout_s, metadata=self._metadata)
+        try:
+            return messages.nearness_value(answer)
+        except InvalidArgument as err:
+            raise malformed(self.target, f"MeasureNearness: {err}") from err
 
     async def _answered(self, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """The answer to a shard, which is sent again when it is lost."""
@@ -300,7 +336,9 @@ def _exact(activations: Numbers) -> tensors.FloatTensor:
         raise InvalidArgument("activations", str(err)) from err
 
 
-def _compared(rows: Numbers, unit: int | None) -> Numbers:
-    """The column of `unit`: whole layers of many batches are too much for a message. All where there is no such column:
-    the scorer says what is wrong."""
-    return rows[:, unit : unit + 1] if unit is not None and 0 <= unit < rows.shape[1] else rows
+def _compared(batches: Mapping[str, Numbers], unit: int | None) -> Mapping[str, Numbers]:
+    """The column of `unit` alone where whole layers of many batches are too much for a message. All where there is no
+    such column: the scorer says what is wrong."""
+    if unit is None or sum(rows.nbytes for rows in batches.values()) <= messages.MAX_TENSOR_BYTES:
+        return batches
+    return {each: rows[:, unit : unit + 1] if 0 <= unit < rows.shape[1] else rows for each, rows in batches.items()}

@@ -7,10 +7,13 @@ from typing import TypeVar
 
 from earwitness.client import values
 from earwitness.client.partials import Partial, VersionStatistics
+from earwitness.rpc import tensors
 from earwitness.scorer.v1 import scorer_pb2 as pb
 
 CHUNK_BYTES = 1024 * 1024
 """The most a chunk of a shard may hold."""
+MAX_TENSOR_BYTES = 15 * 1024 * 1024
+"""The most numbers that a request may hold."""
 _ShardPart = TypeVar("_ShardPart", pb.AppendActivationsRequest, pb.MergeStatisticsRequest)
 
 
@@ -44,7 +47,7 @@ def statistics_value(header: pb.StatisticsHeader, data: bytes) -> VersionStatist
     if hashlib.sha256(data).hexdigest() != header.sha256:
         raise ValueError(f"{len(data)} bytes came that are not those announced")
     reference, version = reference_value(header.reference), version_value(header.version)
-    row_count, unit_count = version.row_count, reference.identity.unit_count
+    row_count, unit_count = version.row_count, reference.width
     if header.form == pb.PARTIAL_FORM_MOMENTS:
         partial = Partial.of_moment_bytes(data, row_count, unit_count)
     else:
@@ -115,6 +118,15 @@ def ranked_value(message: pb.RankedBatch) -> values.RankedBatch:
         leaves_range=message.leaves_range,
         criterion_value=message.criterion_value,
     )
+
+
+def nearness_value(message: pb.MeasureNearnessResponse) -> values.MeasuredNearness:
+    """What was measured.
+
+    Raises: InvalidArgument for distances that are none.
+    """
+    distances = tensors.decode(message.distances, "distances", rank=2).astype("<f8", copy=False)
+    return values.MeasuredNearness(distances, tuple(message.layers), version_value(message.version))
 
 
 def criterion_message(criterion: values.Criterion) -> pb.Criterion:

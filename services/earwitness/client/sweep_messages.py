@@ -117,7 +117,9 @@ def ranking_value(message: pb.SweepRanking) -> sweeps.SweepRanking:
 
 
 def _criterion_value(message: pb.Sweep | pb.SweepRanking) -> values.Criterion | None:
-    return scorer_messages.criterion_value(message.criterion) if message.HasField("criterion") else None
+    """None for the published distance, said or unsaid: a saved sweep that is ranked by it says nothing."""
+    criterion = scorer_messages.criterion_value(message.criterion)
+    return None if criterion == values.Criterion() else criterion
 
 
 def _objective_message(each: sweeps.SweepObjective) -> pb.SweepObjective:

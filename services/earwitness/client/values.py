@@ -29,6 +29,7 @@ __all__ = [
     "KeptLayer",
     "Layer",
     "LayerKind",
+    "MeasuredNearness",
     "Model",
     "Nearness",
     "Objective",
@@ -187,10 +188,11 @@ class Recommendation:
 @dataclass(frozen=True)
 class Nearness:
     """How near explanations are to a reference's rows: in which `layers` (none: all that it keeps), to how many of its
-    rows (0: the server's choice)."""
+    rows (0: the server's choice). `diversity`, 0 to 1, is what being unlike the other kept rows counts beside it."""
 
     layers: tuple[str, ...] = ()
     neighbour_count: int = 0
+    diversity: float = 0.0
 
 
 def require_seeds(first: int, count: int, field: str = "seed") -> None:
@@ -402,6 +404,26 @@ class Reference:
     create_time: datetime
     kept_layers: tuple[KeptLayer, ...] = ()
     """Layers whose activations its rows hold, in the order of their columns; none where it is its own layer alone."""
+
+    @property
+    def layers(self) -> tuple[KeptLayer, ...]:
+        """What a row holds: `kept_layers`, or its own layer."""
+        return self.kept_layers or (KeptLayer(self.identity.layer, self.identity.unit_count),)
+
+    @property
+    def width(self) -> int:
+        """Activations of a row."""
+        return sum(each.unit_count for each in self.layers)
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredNearness:
+    """Mean `distances` `[rows, layers]` float64 to the nearest rows of a `version` of a reference, in each of the
+    `layers`."""
+
+    distances: NDArray[np.float64]
+    layers: tuple[str, ...]
+    version: ReferenceVersion
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,10 @@ import pytest
 
 from earwitness.client import (
     ALL_ARTEFACTS,
+    Criterion,
     ExplainerClient,
+    KeptLayer,
+    Nearness,
     Objective,
     Partial,
     Progress,
@@ -153,6 +156,52 @@ async def test_reference_of_recordings_counts_each_once(stack: Served, tmp_path:
             await scorer.delete_reference("once")
             with pytest.raises(RpcFailure, match="does not exist"):
                 await scorer.get_reference("once")
+    finally:
+        await backend.close()
+
+
+async def test_a_reference_keeps_all_layers_of_the_top_excerpts(stack: Served, tmp_path: Path) -> None:
+    first, more = write_recording(tmp_path / "a.wav", 8), write_recording(tmp_path / "b.wav", 6, seed=1)
+    backend = LocalBackend(stack.tiny.repository, threads=1)
+    layers = tuple(KeptLayer(each.name, each.unit_count) for each in stack.tiny.metadata.layers)
+    width = sum(each.unit_count for each in layers)
+    weights = stack.tiny.metadata.weights_sha256
+    try:
+        async with ScorerClient(stack.scorer) as scorer:
+            build = {"model": "tiny", "layer": "fc3", "selection": Selection("top", 1, 6)}
+            plain = await build_reference(scorer, backend, "plain6", recordings=[first], keep_layers=[], **build)
+            deep = await build_reference(scorer, backend, "deep6", recordings=[first], **build)
+            assert (plain.reference.kept_layers, deep.reference.kept_layers) == ((), layers)
+            assert (plain.reference.width, deep.reference.width) == (2, width)
+            for field in ("row_count", "selected_count", "unit_minimum", "unit_maximum"):
+                assert getattr(deep.version, field) == getattr(plain.version, field), field
+            # Who builds again need not say what it keeps; who says something else is refused.
+            for name, kept in (("plain6", ()), ("deep6", layers)):
+                grown = await build_reference(scorer, backend, name, recordings=[first, more], **build)
+                assert (grown.added_shard_count, grown.reference.kept_layers) == (1, kept)
+            with pytest.raises(InvalidArgument, match="deep6 keeps conv1, fc2, fc3, not fc3 alone; choose an"):
+                await build_reference(scorer, backend, "deep6", recordings=[first], keep_layers=[], **build)
+            with pytest.raises(InvalidArgument, match="plain6 keeps fc3, not fc2, fc3; choose another name"):
+                await build_reference(scorer, backend, "plain6", recordings=[first], keep_layers=["fc2"], **build)
+            kept = (await scorer.read_statistics("deep6")).partial.rows
+            assert kept is not None
+            assert kept.shape == (6, width)
+            own = (await scorer.read_statistics("plain6")).partial.rows
+            np.testing.assert_array_equal(kept[:, -2:], own)
+            of = {"reference": "deep6", "model": "tiny", "weights_sha256": weights}
+            near = await scorer.measure_nearness(kept, nearness=Nearness(("fc2", "fc3"), 1), **of)
+            assert (near.layers, near.version) == (("fc2", "fc3"), grown.version)
+            assert near.distances.shape == (6, 2)
+            assert not near.distances.any()
+            far = await scorer.measure_nearness(kept + 1, **of)
+            assert far.layers == ("conv1", "fc2", "fc3")
+            assert far.distances.min() > 0
+            with pytest.raises(RpcFailure, match="INVALID_ARGUMENT: neighbour_count: is 7"):
+                await scorer.measure_nearness(kept, nearness=Nearness(neighbour_count=7), **of)
+            ranked = await scorer.rank(
+                {"far": kept + 1, "near": kept}, layer="fc3", unit=1, criterion=Criterion("nearness"), **of
+            )
+            assert [(each.id, each.criterion_value) for each in ranked.batches] == [("near", 3), ("far", 6)]
     finally:
         await backend.close()
 

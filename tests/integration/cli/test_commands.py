@@ -192,6 +192,45 @@ def test_a_reference_goes_to_another_scorer_as_a_file(
     assert run("reference", "delete", "origin", *data).exit_code == 0
 
 
+def test_top_excerpts_keep_all_layers_or_those_named(run: Run, stack: Served, music: Path, tmp_path: Path) -> None:
+    data = ("--data", stack.data)
+    build = ("reference", "build", "kept", "-m", "tiny", "--top", 10, music, *data)
+    assert "of fc3 of tiny, which hold conv1, fc2, fc3; 2 recordings added" in run(*build).stdout
+    assert "0 recordings added, 2 were there" in run(*build, "--keep-layers", "all").stdout
+    shown = run("reference", "show", "kept", *data)
+    assert "rows hold conv1, fc2, fc3: 10 units" in shown.stdout
+    assert "3 layers" in next(
+        line for line in run("reference", "list", *data).stdout.splitlines() if line.startswith("kept ")
+    )
+    document = run("reference", "show", "kept", *data, "--json").json()
+    assert [each["name"] for each in document["kept_layers"]] == ["conv1", "fc2", "fc3"]
+    refused = run(*build, "--keep-layers", "none").error()
+    assert "reference kept keeps conv1, fc2, fc3, not fc3 alone; choose another name, or delete" in refused
+    unknown = ("reference", "build", "new", "-m", "tiny", "--top", 10, music, "--keep-layers", "fc2, pool9", *data)
+    assert "--keep-layers: got pool9; tiny has conv1, fc2, fc3" in run(*unknown).error()
+    few = ("reference", "build", "few", "-m", "tiny", "--bottom", 10, music, "--keep-layers", "fc2", *data)
+    assert "which hold fc2, fc3;" in run(*few).stdout
+    whole = ("reference", "build", "whole", "-m", "tiny", music, *data)
+    assert "which hold" not in run(*whole).stdout
+    np.save(tmp_path / "rows.npy", np.zeros((9, 2), np.float32))
+    arrays = ("reference", "build", "arrays", "-m", "tiny", "--activations", tmp_path / "rows.npy", *data)
+    assert "--activations hold one layer: give audio" in run(*arrays, "--keep-layers", "all").error()
+
+    file, out = tmp_path / "kept.npz", tmp_path / "out"
+    assert "which hold conv1, fc2, fc3" in run("reference", "export", "kept", file, *data).stdout
+    assert run("explain", "tiny", "-n", 3, "--steps", 5, "-r", "kept", "-o", out, *data).exit_code == 0
+    here = run("score", out, "-r", "kept", *data, "--json").json()
+    with served(tmp_path / "elsewhere") as there:
+        there_data = ("--data", there.data)
+        brought = run("reference", "import", "theirs", file, *there_data, "--json").json()
+        assert brought["reference"]["kept_layers"] == document["kept_layers"]
+        assert run("reference", "import", "theirs", file, *there_data, "--json").json()["added"] is False
+        found = run("score", out, "-r", "theirs", *there_data, "--json").json()
+    assert found["distance"] == here["distance"]
+    for name in ("kept", "few", "whole"):
+        run("reference", "delete", name, *data)
+
+
 def test_scores_of_other_layers_are_refused(run: Run, stack: Served, tmp_path: Path) -> None:
     data = ("--data", stack.data)
     rows = np.random.default_rng(0).standard_normal((30, 5)).astype(np.float32)

@@ -269,3 +269,21 @@ def test_a_gradient_that_is_wrong(broken: Served) -> None:
     assert part == "models/tiny"
     assert words.startswith("layer conv1: ")
     assert "gradient" in words
+
+
+@pytest.fixture
+def forward(tmp_path: Path) -> Iterator[Served]:
+    """A stack whose one bundle has no search graph."""
+    folder = tmp_path / "forward"
+    write_tiny_bundle(folder, gradient=False)
+    with served(tmp_path, folder) as running:
+        yield running
+
+
+def test_a_model_without_gradients_is_drawn_from(run: Run, forward: Served, tmp_path: Path) -> None:
+    done = run("doctor", "--data", forward.data, "--model-repository", tmp_path / "forward", "--json")
+    words = {each["part"]: each["words"] for each in done.json()}
+    assert words["models/tiny"].startswith("3 layers answer; it has no gradients (")
+    assert words["repository"].startswith("2 files of models")
+    assert words["limits"] == "hold for rows (a search has 1 to 256) and steps (it must be 1 to 10000)"
+    assert {each["part"] for each in done.json() if each["level"] != "ok"} == {"references"}, "there are none"

@@ -45,6 +45,30 @@ def test_draws_keep_the_nearest(run: Run, stack: Served, references: None, tmp_p
     assert "200 draws; kept 3 of 12; 200 evaluations" in " ".join(shown.split())
 
 
+def test_explanations_that_differ_are_kept(run: Run, stack: Served, references: None) -> None:
+    """Of the same rows: the nearest one is kept in any case, and others where being unlike it counts."""
+    explain = (
+        "explain",
+        "tiny",
+        "--draws",
+        200,
+        "-n",
+        3,
+        "--oversample",
+        8,
+        "-r",
+        "top",
+        "--data",
+        stack.data,
+        "--json",
+    )
+    near, apart = (run(*explain, "--diversity", weight).json()["rows"] for weight in (0, 1))
+    assert min(row["nearness"] for row in near) == min(row["nearness"] for row in apart)
+    assert sum(row["nearness"] for row in near) < sum(row["nearness"] for row in apart)
+    words = ("explain", "tiny", "--diversity", 0.5, "-r", "top", "--data", stack.data)
+    assert "--diversity: says which of more rows are kept; give --oversample" in run(*words).error()
+
+
 def test_without_settings_rows_go_to_real_activations(
     run: Run, stack: Served, references: None, tmp_path: Path
 ) -> None:

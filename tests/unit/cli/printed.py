@@ -165,7 +165,10 @@ def classifier() -> None:
     spans = SimpleNamespace(**dict.fromkeys(("error", "recall", "f1", "auroc"), Interval(0.9612, 0.9923)))
     engines = {"sinsy with the HTS voice NIT-SONG070-F001": figures}
     files = tuple(FileFigures(part, str(FILE), figures) for part in ("songs", "test"))
-    evaluate._print_figures(ClassifierReport(0.5, figures, figures, engines, {}, figures, {"test": spans}, files))
+    report = ClassifierReport(
+        0.5, figures, figures, engines, {}, figures, {"test": spans}, kinds={"imitating": figures}
+    )
+    evaluate._print_figures(report)
     evaluate._print_files(ClassifierReport(0.5, figures, figures, engines, {}, figures, {}, files), None)
     evaluate._print_report("Fréchet distances over fc9", {"distance_to_training_excerpts": 1.234}, False)
 

@@ -1,6 +1,8 @@
 """A reference as a file: what comes back is what was written, bit for bit, and anything else is refused in words."""
 
+import json
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from earwitness.client.partials import Partial, VersionStatistics
 from earwitness.client.reference_file import read_reference, write_reference
-from earwitness.client.values import Reference, ReferenceIdentity, ReferenceVersion, Selection
+from earwitness.client.values import KeptLayer, Reference, ReferenceIdentity, ReferenceVersion, Selection
 from earwitness.errors import InvalidArgument
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, UTC)
@@ -34,6 +36,34 @@ def test_what_was_written_comes_back(tmp_path: Path, given: VersionStatistics) -
     assert about.description == "ü\nsongs"
     assert found.partial.row_count == given.version.row_count
     assert found.partial.to_bytes() == given.partial.to_bytes()
+
+
+def test_rows_of_several_layers_say_which(tmp_path: Path) -> None:
+    kept = (KeptLayer("pool3", 3), KeptLayer("fc8", 4))
+    rows = np.random.default_rng(0).standard_normal((50, 7)).astype(np.float32)
+    given = statistics(TOP)
+    partial = Partial.of(rows, TOP, first_column=3)
+    np.testing.assert_array_equal(partial.rows, rows[np.argsort(-rows[:, 6])[:10]])
+    deep = replace(given, reference=replace(given.reference, kept_layers=kept), partial=partial)
+    about = write_reference(deep, tmp_path / "deep.npz")
+    found = read_reference(tmp_path / "deep.npz")
+    assert (found.about, found.about.kept_layers) == (about, kept)
+    assert found.partial.to_bytes() == partial.to_bytes()
+    # A version that knows no such rows refuses the file by its format.
+    assert about.format == "earwitness-reference-2"
+    assert write_reference(given, tmp_path / "plain.npz").format == "earwitness-reference-1"
+
+
+def test_a_file_of_before_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "r.npz"
+    write_reference(statistics(TOP), path)
+    with np.load(path) as stored:
+        said = json.loads(str(stored["description"]))
+    del said["kept_layers"]  # all that is new in it
+    changed(path, description=np.array(json.dumps(said)))
+    found = read_reference(path)
+    assert found.about.kept_layers == ()
+    assert found.partial.to_bytes() == statistics(TOP).partial.to_bytes()
 
 
 def test_numpy_reads_it(tmp_path: Path) -> None:
@@ -100,8 +130,8 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     write_reference(statistics(ALL), path)
     with np.load(path) as stored:
         text = str(stored["description"])
-    changed(path, description=np.array(text.replace("earwitness-reference-1", "earwitness-reference-2")))
-    with pytest.raises(InvalidArgument, match="format: Input should be 'earwitness-reference-1'"):
+    changed(path, description=np.array(text.replace("earwitness-reference-1", "earwitness-reference-3")))
+    with pytest.raises(InvalidArgument, match="format: Input should be 'earwitness-reference-1' or"):
         read_reference(path)
 
 

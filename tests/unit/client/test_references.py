@@ -2,12 +2,14 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from earwitness.client.kept_layers import MAX_ROW_UNITS, chosen_layers, default_layers
 from earwitness.client.references import (
     _excerpts,
     bundle_of,
@@ -15,7 +17,9 @@ from earwitness.client.references import (
     identity_of,
     judges_whole_recordings,
     layer_activations,
+    layers_activations,
 )
+from earwitness.client.values import KeptLayer, Selection
 from earwitness.errors import InvalidArgument
 from earwitness.features import Flaw, cut_or_repeat, profile_from_dict, write_wav
 from earwitness.inference.local import LocalBackend
@@ -110,9 +114,29 @@ async def test_activations_are_the_classifiers(tmp_path: Path) -> None:
         excerpts = np.random.default_rng(0).standard_normal((130, BANDS, FRAMES)).astype(np.float32)
         found = await layer_activations(backend, bundle, "fc2", excerpts)
         np.testing.assert_allclose(found, tiny.layers(excerpts)["fc2"], rtol=1e-4, atol=1e-5)
+        both = await layers_activations(backend, bundle, ["fc3", "fc2"], excerpts)
+        np.testing.assert_array_equal(both[:, -found.shape[1] :], found)
+        np.testing.assert_allclose(both, np.hstack([tiny.layers(excerpts)[each] for each in ("fc3", "fc2")]), atol=1e-4)
         with pytest.raises(InvalidArgument, match=r"got 'big'; .* serves tiny"):
             await bundle_of(backend, "big")
         with pytest.raises(InvalidArgument, match="got 'fc9'; tiny has conv1, fc2, fc3"):
             identity_of(bundle, "fc9")
     finally:
         await backend.close()
+
+
+def test_what_rows_hold_is_chosen_by_name_in_the_models_order(tmp_path: Path) -> None:
+    bundle = write_tiny_bundle(tmp_path).metadata
+    layers = tuple(KeptLayer(each.name, each.unit_count) for each in bundle.layers)
+    assert default_layers(bundle, Selection("top", 0, 9)) == layers
+    assert default_layers(bundle, Selection()) == ()
+    assert chosen_layers(bundle, "fc2", []) == chosen_layers(bundle, "fc2", ["fc2"]) == ()
+    assert chosen_layers(bundle, "fc2", ["fc3", "conv1"]) == layers
+    assert chosen_layers(bundle, "fc3", ["conv1", "conv1"]) == (layers[0], layers[2])
+    with pytest.raises(InvalidArgument, match="keep_layers: got pool9; tiny has conv1, fc2, fc3"):
+        chosen_layers(bundle, "fc2", ["conv1", "pool9"])
+    wide = (replace(bundle.layers[0], unit_count=MAX_ROW_UNITS), *bundle.layers[1:])
+    large = replace(bundle, layers=wide)
+    assert default_layers(large, Selection("top", 0, 9)) == ()
+    with pytest.raises(InvalidArgument, match=rf"have {MAX_ROW_UNITS + 2} units together; at most 4096: keep fewer"):
+        chosen_layers(large, "fc3", ["conv1"])
