@@ -1,7 +1,8 @@
 """`earwitness sweep`."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -49,7 +50,8 @@ CriterionOption = Annotated[
     typer.Option(
         "--criterion",
         help="Rank by the distance over the unit, as published (unit), over layers that the reference keeps "
-        "(layer:pool3 or layers:pool3,conv4), or by nearness to its excerpts (nearness, or nearness:pool3,conv4).",
+        "(layer:pool3 or layers:pool3,conv4), or by nearness to its excerpts (nearness, or nearness:pool3,conv4). "
+        "Default: over all convolutional layers where the reference keeps them, else over the unit.",
     ),
 ]
 ExampleCount = Annotated[
@@ -177,7 +179,8 @@ def sweep(
       earwitness sweep svd-r1 --layer fc8 --unit 3 --unit 7 --direction random:1 --no-wait --json
     """
     from earwitness.client import SweepPlan
-    from earwitness.client.criteria import criterion_of
+    from earwitness.client.criteria import criterion_for, criterion_of
+    from earwitness.client.errors import RpcFailure
     from earwitness.client.sweep_sources import LiveSweep
     from earwitness.client.tuning_values import TuningPlan
 
@@ -219,6 +222,13 @@ def sweep(
                 scoring = await opened.enter_async_context(connection.scorer(scorer, data))
                 return await tuning.run(models, client, scoring, ranges, update)
             plan = SweepPlan(model, objectives, values, seeds, first_seed, keep, ranked_by)
+            if references and ranked_by is None and not whole_layer:
+                with suppress(RpcFailure):  # the explainer says what is wrong with a reference, or with the scorer
+                    scoring = await opened.enter_async_context(connection.scorer(scorer, data))
+                    against = [await scoring.get_reference(name.partition("/")[0]) for name in set(references)]
+                    plan = replace(
+                        plan, criterion=criterion_for(described, against, plan.setting_count * (keep or seeds))
+                    )
             started = await client.create(plan, request_id=request_id)
             if not wait:
                 print_started(started, json_output=json_output)

@@ -73,13 +73,13 @@ class SweepPlaces:
         return LiveSweep(client, scorer, found, await models.get_model(found.model))
 
     async def ranked(
-        self, folder: str, opened: AsyncExitStack, scorer: "ScorerClient", references: Sequence[str]
+        self, folder: str, opened: AsyncExitStack, scorer: "ScorerClient", references: Sequence[str], *, by_unit: bool
     ) -> "SweepSource":
         """The sweep in a folder with a ranking of its own. Raises: as `read` and `SavedSweep.ranked`."""
         from earwitness.client.sweep_archive import read_archive
         from earwitness.client.sweep_sources import RenderedSweep
 
-        saved = await read_archive(Path(folder)).ranked(scorer, references)
+        saved = await read_archive(Path(folder)).ranked(scorer, references, by_unit=by_unit)
         return RenderedSweep(saved, self._backend(opened))
 
     def _backend(self, opened: AsyncExitStack) -> "InferenceBackend":

@@ -233,7 +233,7 @@ def rank(
                 await client.rank(sweep, references or [], criterion=ranked_by, keep_count=keep)
                 return await client.get(sweep)
             scoring = await opened.enter_async_context(places.connection.scorer(scorer, data))
-            source = await places.ranked(sweep, opened, scoring, references or [])
+            source = await places.ranked(sweep, opened, scoring, references or [], by_unit=ranked_by is not None)
             if out is not None:
                 check_folder(out, len(source.sweep.objectives), force=force)
                 await write_sweep_folders(source, out, example_count, real=None, update=update, force=force)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from earwitness.client.names import short
 from earwitness.client.values import (
-    KeptLayer,
     Model,
     Nearness,
     Recommendation,
@@ -66,7 +65,7 @@ def _require_rows(
             f"{reference.name} holds all excerpts and keeps none of them, but {for_what}; build one with --top or "
             "--bottom (`earwitness reference build`)",
         )
-    unknown = [name for name in nearness.layers if name not in (held := [each.name for each in layers_of(reference)])]
+    unknown = [name for name in nearness.layers if name not in (held := [each.name for each in reference.layers])]
     if unknown:
         raise InvalidArgument("nearness_layers", f"got {', '.join(unknown)}; {reference.name} keeps {', '.join(held)}")
 
@@ -74,12 +73,6 @@ def _require_rows(
 def _asks(nearness: Nearness) -> str:
     """What of it is given."""
     return "nearness_layers" if nearness.layers else "diversity"
-
-
-def layers_of(reference: Reference) -> tuple[KeptLayer, ...]:
-    """What its rows hold: one that says nothing of it holds its own layer."""
-    own = reference.identity
-    return reference.kept_layers or (KeptLayer(own.layer, own.unit_count),)
 
 
 def _followed(settings: Settings, found: Recommendation | None) -> Recommendation | None:
@@ -103,7 +96,7 @@ def _recommended(found: Recommendation | None, row_count: int, reference: Refere
 
 def _several_layers(reference: Reference) -> bool:
     """Nearness within the objective's own layer would choose by little more than the activation."""
-    return len(layers_of(reference)) > 1
+    return len(reference.layers) > 1
 
 
 def _oversampled(search: Search, oversampling: int, nearness: Nearness) -> Search:

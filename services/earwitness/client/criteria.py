@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
-from earwitness.client.values import Criterion
+from earwitness.client.values import Criterion, Model, Reference
 from earwitness.errors import InvalidArgument
 from earwitness.inference.metadata import Layer
 
+MAX_RANKED_BYTES, BYTES_OF_A_VALUE = 15 * 2**20, 4
+"""Of activations in one ranking, as scorer.proto says."""
 FORMS = "unit, layer:NAME, layers:NAME,NAME, nearness, nearness:NAME,NAME"
 
 
@@ -60,6 +62,18 @@ def default_criterion(layers: Sequence[Layer]) -> Criterion:
     convolutional = tuple(each.name for each in layers if each.kind == "conv")
     chosen = convolutional or tuple(each.name for each in layers if each.kind != "output")
     return Criterion("distance", chosen) if chosen else Criterion()
+
+
+def criterion_for(model: Model, references: Sequence[Reference], value_count: int) -> Criterion | None:
+    """What a sweep against these references is ranked by where nobody asked: the default for the model, or None, the
+    published distance over the unit, where a reference does not keep the layers, or `value_count` rows in all of them
+    are more than a ranking takes."""
+    criterion = default_criterion(model.layers)
+    kept = [{each.name for each in reference.layers} for reference in references]
+    if not kept or not all(layers.issuperset(criterion.layers) for layers in kept):
+        return None
+    widest = max(reference.width for reference in references)
+    return criterion if value_count * widest * BYTES_OF_A_VALUE <= MAX_RANKED_BYTES else None
 
 
 def _refused(words: str, why: str) -> InvalidArgument:

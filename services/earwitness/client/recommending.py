@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from earwitness.client.aiming import layers_of
+from earwitness.client.criteria import default_criterion
 from earwitness.client.explainer import ExplainerClient
 from earwitness.client.names import short
 from earwitness.client.references import bundle_of, layers_activations
@@ -109,7 +109,7 @@ def objective_of(model: Model, reference: Reference, layer: str | None, unit: in
 
 def ways_for(model: Model, reference: Reference) -> tuple[Way, ...]:
     """Those of WAYS that the model can be searched by, and that the reference can choose rows for."""
-    several = len(layers_of(reference)) > 1
+    several = len(reference.layers) > 1
     return tuple(
         way
         for way in WAYS
@@ -167,14 +167,15 @@ async def try_ways(
         return {each.id: each for each in ranking.batches}
 
     by_unit = await ranked(None)
-    by_layer = {each.name: await ranked(Criterion("distance", (each.name,))) for each in layers_of(reference)}
+    by_layer = {each.name: await ranked(Criterion("distance", (each.name,))) for each in reference.layers}
+    judging = [name for name in default_criterion(model.layers).layers if name in by_layer] or list(by_layer)
     return [
         Tried(
             way,
             result,
             by_unit[key],
             {layer: places[key].criterion_value for layer, places in by_layer.items()},
-            float(np.mean([_place(places, key) for places in by_layer.values()])),
+            float(np.mean([_place(by_layer[name], key) for name in judging])),
         )
         for key, (way, result) in found.items()
     ]
@@ -186,8 +187,8 @@ def _goes_by(way: Way) -> bool:
 
 
 def best_of(tried: Sequence[Tried]) -> Tried:
-    """The way to recommend: within the real range rather than out of it, then by the mean place over the layers; the
-    cheaper of equal ones."""
+    """The way to recommend: within the real range rather than out of it, then by the mean place over the layers of the
+    default criterion; the cheaper of equal ones."""
     return min(tried, key=lambda each: (each.by_unit.leaves_range, each.mean_place, each.cost))
 
 
@@ -207,7 +208,7 @@ async def recommendation_of(
     if settings.target is not None and settings.target.quantile:
         low, high = np.quantile(await _activations(scorer, reference, objective), STORED_QUANTILES)
         settings = replace(settings, target=Target(_rounded(low), _rounded(high)))
-    layers = ", ".join(each.name for each in layers_of(reference))
+    layers = ", ".join(each.name for each in reference.layers)
     about = f": {reference.description}" if reference.description else ""
     return Recommendation(
         objective=objective,
@@ -223,7 +224,7 @@ async def _activations(scorer: ScorerClient, reference: Reference, objective: Ob
     """The objective's activation of every row that the newest version keeps, [k]."""
     held = await scorer.read_statistics(reference.name)
     column = 0
-    for each in layers_of(reference):
+    for each in reference.layers:
         if each.name == objective.layer:
             break
         column += each.unit_count

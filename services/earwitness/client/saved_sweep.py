@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from earwitness.client.criteria import criterion_name
 from earwitness.client.fitting import require_selection
 from earwitness.client.names import short
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.sweep_values import Sweep, SweepRanking
-from earwitness.client.values import FloatArray, Model, Reference
+from earwitness.client.values import Criterion, FloatArray, Model, Reference
 from earwitness.errors import FailedPrecondition, InvalidArgument
 
 
@@ -20,8 +21,11 @@ class SavedSweep:
     model: Model
     references: tuple[Reference | None, ...]
 
-    async def ranked(self, scorer: ScorerClient, references: Sequence[str]) -> "SavedSweep":
+    async def ranked(self, scorer: ScorerClient, references: Sequence[str], *, by_unit: bool = False) -> "SavedSweep":
         """The sweep with its settings ranked against `references`, one for each objective, or against its own.
+
+        They are ranked by the published distance, the only one that the activations of one layer allow; of a sweep
+        that was ranked by others `by_unit` has to ask for it.
 
         Raises: InvalidArgument; FailedPrecondition for an objective of which nothing is done; RpcFailure, as for a
         reference of other weights.
@@ -33,6 +37,13 @@ class SavedSweep:
         if not any(names):
             raise InvalidArgument("reference", f"got none, and sweep {self.sweep.sweep_id} has none; name one")
         rankings = {each.objective_index: each for each in self.sweep.rankings}
+        if not by_unit and (others := {each.criterion for each in rankings.values()} - {None, Criterion()}):
+            named = " and ".join(sorted(criterion_name(each) for each in others if each is not None))
+            raise InvalidArgument(
+                "criterion",
+                f"is {named} for sweep {self.sweep.sweep_id}, and a folder holds the activations of one layer alone: "
+                "rank the explainer's sweep, by its id, or give unit",
+            )
         found = list(self.references)
         for index, name in enumerate(names):
             if name:

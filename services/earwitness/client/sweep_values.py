@@ -1,5 +1,6 @@
 """The plain values of sweeps: what goes into and comes out of `SweepClient`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,6 +61,14 @@ class SweepPlan:
     def __post_init__(self) -> None:
         """Raises: InvalidArgument for seeds that there are not."""
         require_seeds(self.first_seed, self.seed_count, "first_seed")
+
+    @property
+    def setting_count(self) -> int:
+        """Settings of each objective."""
+        if not isinstance(self.settings, Grid):
+            return len(self.settings)
+        grid = self.settings
+        return math.prod(map(len, (grid.learning_rates, grid.prior_weights, grid.steps, grid.optimisers)))
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,10 @@ def test_swept_ranked_and_written(run: Run, stack: Served, music: Path, tmp_path
     (ranking,) = document["rankings"]
     assert ranking["error"] == ""
     assert [each["rank"] for each in ranking["batches"]] == [1, 2, 3, 4]
-    distances = [each["score"]["distance"] for each in ranking["batches"]]
-    assert distances == sorted(distances)
+    ranges_and_places = [(each["leaves_range"], each["criterion_value"]) for each in ranking["batches"]]
+    assert ranges_and_places == sorted(ranges_and_places)
+    convolutional = [layer.name for layer in stack.tiny.metadata.layers if layer.kind == "conv"]
+    assert ranking["criterion"]["layers"] == convolutional, "what is right where nobody asks"
     assert ranking["batches"][0]["score"]["dimension_count"] == 1
     assert sum(each["probability_best"] for each in ranking["batches"]) == pytest.approx(1)
 
@@ -50,7 +52,7 @@ def test_swept_ranked_and_written(run: Run, stack: Served, music: Path, tmp_path
         "explain", "tiny", "-n", 6, "--seed", 3, "--lr", best["learning_rate"], "--prior", best["prior_weight"],
         "--steps", best["steps"], "-r", "top", *data, "--json",
     ).json()  # fmt: skip
-    assert alone["score"]["distance"] == pytest.approx(distances[0], rel=1e-3)
+    assert alone["score"]["distance"] == pytest.approx(ranking["batches"][0]["score"]["distance"], rel=1e-3)
 
     written = json.loads((out / "sweep.json").read_text())
     assert written["reference"]["version"].endswith("top/versions/1")
@@ -75,13 +77,13 @@ def test_swept_ranked_and_written(run: Run, stack: Served, music: Path, tmp_path
     with np.load(again / "best/explanations.npz") as mine, np.load(out / "best/explanations.npz") as theirs:
         for name in ("latents", "spectrograms", "activations", "layer_activations", "best_steps", "settings"):
             np.testing.assert_array_equal(mine[name], theirs[name][:1])
-    assert run("sweeps", "rank", out, *data, "--json").json()["rankings"] == document["rankings"]
+    assert "--criterion: is layer" in run("sweeps", "rank", out, *data).error(), "a folder holds one layer"
     run("reference", "build", "all", "-m", "tiny", music, *data, "--json").json()
-    words = ("sweeps", "rank", out, "-r", "all", "-o", tmp_path / "other", "--examples", 1, *data)
-    other = run(*words, "--json").json()
-    assert (
-        other["rankings"] == run("sweeps", "rank", document["sweep"], "-r", "all", *data, "--json").json()["rankings"]
-    )
+    unit = ("-r", "all", "--criterion", "unit", *data, "--json")
+    words = ("sweeps", "rank", out, "-o", tmp_path / "other", "--examples", 1, *unit)
+    other = run(*words).json()
+    live = run("sweeps", "rank", document["sweep"], *unit).json()
+    assert [each["batches"] for each in other["rankings"]] == [each["batches"] for each in live["rankings"]]
     assert run("sweeps", "rank", document["sweep"], *data, "--json").json()["rankings"] == document["rankings"]
     assert run("sweeps", "show", tmp_path / "other", "--json").json()["rankings"] == other["rankings"]
     assert json.loads((tmp_path / "other/sweep.json").read_text())["reference"]["version"].endswith("all/versions/1")

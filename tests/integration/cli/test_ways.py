@@ -193,5 +193,6 @@ def test_a_sweep_of_ways_is_ranked_and_read_again(run: Run, stack: Served, refer
     assert "normalised, to quantiles 0 to 1 of the reference" in (out / "index.html").read_text()
     shown = " ".join(run("sweeps", "show", out).stdout.split())
     assert "walk, to quantiles 0 to 1 of the reference" in shown
-    assert "--criterion: got 'pool3'; give one of unit" in run(*sweep, "--force", "--criterion", "pool3").error()
+    said = run(*sweep, "--force", "--criterion", "pool3").error()
+    assert "--criterion: got 'pool3'; there is no criterion 'pool3': give one of unit" in said
     assert "--keep: is for sweeps that the explainer holds" in run("sweeps", "rank", out, "--keep", 2, *data).error()
