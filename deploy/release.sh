@@ -17,14 +17,13 @@ mkdir "$made"
 "$python" -m build --outdir "$made" . >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
 "$helm" package deploy/helm/earwitness --version "$version" --app-version "$version" --destination "$made" >/dev/null
 
-# The wheel's: what pip resolves for it today, in an environment of its own. The images': their pins.
-"$python" -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check "$made"/*.whl
-"$python" -m cyclonedx_py environment "$work/venv/bin/python" --pyproject pyproject.toml --output-reproducible \
-  --output-file "$made/earwitness-$version-wheel.cdx.json"
+# Both of pins: the images' own, and what pip resolves for the wheel today.
+bom() { "$python" -m cyclonedx_py requirements "$1" --output-reproducible --output-file "$made/earwitness-$version-$2.cdx.json"; }
+resolve='import sys, lock; print("\n".join(lock.pins([sys.argv[1]])))'
+PYTHONPATH=deploy/docker "$python" -c "$resolve" "$made"/*.whl >"$work/wheel.txt"
+bom "$work/wheel.txt" wheel
 for pins in deploy/docker/requirements/*.txt; do
-  "$python" -m cyclonedx_py requirements "$pins" --output-reproducible \
-    --output-file "$made/earwitness-$version-image-$(basename "$pins" .txt).cdx.json"
+  bom "$pins" "image-$(basename "$pins" .txt)"
 done
 
 (cd "$made" && sha256sum -- * >"$work/SHA256SUMS" && mv "$work/SHA256SUMS" .)
