@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from earwitness.errors import InvalidArgument
 if TYPE_CHECKING:
     from earwitness.evidence.ways.find import Services
     from earwitness.evidence.ways.plan import Split
+    from earwitness.evidence.ways.report import Table
     from earwitness.evidence.ways.values import WaysEvidence
 
 
@@ -126,10 +128,14 @@ def ways(
     if json_output:
         console.print_json({**document, "out": out and out.absolute(), "flaws": flaws.document()})
         return
-    for each in tables(document):
-        console.print_table(each.title, [each.columns[0], *(f"{name}#" for name in each.columns[1:])], each.rows)
+    _print(tables(document))
     if out is not None:
         console.show_page(out)
+
+
+def _print(found: "Sequence[Table]") -> None:
+    for each in found:
+        console.print_table(each.title, [each.columns[0], *(f"{name}#" for name in each.columns[1:])], each.rows)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "nearness": ("nearness_layers",),
     "resume_from": ("sweep",),
     "reference_id": ("name",),
+    "kept_layers": ("keep_layers",),
     "selection": ("top bottom",),
     "selection.top": ("top",),
     "selection.top.k": ("top",),

@@ -135,9 +135,11 @@ async def build_reference(
     if hop < 1:
         raise InvalidArgument("hop_frames", f"got {hop}; give at least 1")
     identity = identity_of(bundle, layer)
+    # Its own layer first: of a model that contradicts itself nothing is asked of the scorer.
+    await ask_agreement(backend, bundle, [each for each in bundle.layers if each.name == layer])
     kept = await kept_layers(scorer, name, bundle, identity, selection, keep_layers)
     held = [each.name for each in kept] or [layer]
-    await ask_agreement(backend, bundle, [each for each in bundle.layers if each.name in held])
+    await ask_agreement(backend, bundle, [each for each in bundle.layers if each.name in held and each.name != layer])
     size = shard_rows(sum(each.unit_count for each in kept) or identity.unit_count)
     profile, whole = profile_from_dict(bundle.features), judges_whole_recordings(bundle)
     added = duplicates = rows = 0

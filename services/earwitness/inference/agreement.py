@@ -61,7 +61,7 @@ async def ask_agreement(backend: InferenceBackend, bundle: BundleMetadata, layer
 
     Raises: InconsistentModel; as `InferenceBackend.infer`.
     """
-    if not bundle.has_gradient:
+    if not bundle.has_gradient or not layers:
         return
     latents = np.random.default_rng(SEED).standard_normal((POINTS, bundle.latent_size)).astype(np.float32)
     generator, classifier, search = (bundle.served_name(role) for role in ("generator", "classifier", "search"))

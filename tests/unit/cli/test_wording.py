@@ -41,6 +41,7 @@ SENDS: dict[str, tuple[Any, ...]] = {
     "reference import": (scorer.CreateReferenceRequest, scorer.MergeStatisticsRequest),
     "reference delete": (scorer.DeleteReferenceRequest,),
     "evaluate explanations": RESULTS,
+    "evaluate criteria": RESULTS,
     "evaluate ways": (explainer.GetModelRequest, *RESULTS),
 }  # fmt: skip
 """Requests of each command that asks a service."""
@@ -59,6 +60,7 @@ FROM_ELSEWHERE = {
     "reference import": {"reference", "model", "layer", "selection", "all", "k", "unit"},  # the file says
     "score": {"model", "layer"},  # the folder or the reference says
     "evaluate explanations": {"name"},  # of SOURCES
+    "evaluate criteria": {"name"},  # of SWEEPS
     "evaluate ways": {"name"},  # of --sweep
 }
 """Of some commands what is not an option of theirs, though it is one elsewhere."""
