@@ -38,11 +38,12 @@ def certain_root(matrix: NDArray[np.float64]) -> Root | None:
 
     Source: Higham 1988 for the estimate of the inverse's 1-norm, which is at least 1 / the smallest eigenvalue.
     """
-    try:
-        root: NDArray[np.float64] = np.linalg.cholesky(matrix).astype(np.float64, copy=False)
-    except np.linalg.LinAlgError:
+    from scipy.linalg import lapack  # in place: NumPy holds two more matrices while it factorises
+
+    root = matrix.astype(np.float64, order="C")
+    _, failed = lapack.dpotrf(root.T, lower=0, clean=1, overwrite_a=1)
+    if failed:
         return None
-    from scipy.linalg import lapack  # 20 MiB, once what the factorisation held for a while is free again
 
     norm = max(float(np.abs(row).sum()) for row in matrix)  # the 1-norm: no less than the largest eigenvalue
     ratio, _ = lapack.dpocon(root.T, norm, uplo="U")
