@@ -51,11 +51,10 @@ test: $(DEV) ## linters, then all tests; installs what they need
 	@$(MAKE) --no-print-directory --jobs 2 lint tools
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15 --durations-min 1
 
-# Fetched and compiled while the linters work.
+# Fetched while the linters work.
 tools: $(DEV)
 	@tests/install-tools.sh
 	@$(BIN)/python -c 'from earwitness.inference.triton_install import fetch_tritonserver; fetch_tritonserver()'
-	@$(BIN)/python -m tests.helpers.numba_cache
 
 lint: $(DEV) ## ruff, mypy, buf, import rules, dependency audit
 	@$(BIN)/ruff check .

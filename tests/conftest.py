@@ -1,24 +1,22 @@
 """Every process of the tests computes on one thread, those it starts too: they run side by side, on small arrays.
 
-And each has a cache of numba's of its own, begun with what `make test` compiled once.
+And each has a cache of numba's of its own, which librosa compiles into: of two that fill the same one at once, one may
+find the other's code there and crash.
 """
 
 import os
 from collections.abc import Iterator
-
-from tests.helpers.numba_cache import COMPILED, FOLDER
+from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # before numpy and torch are imported, which read them then
-os.environ["NUMBA_CACHE_DIR"] = str(FOLDER / os.environ.get("PYTEST_XDIST_WORKER", "alone"))
-os.environ["EARWITNESS_COMPILED"] = str(COMPILED)
+os.environ["NUMBA_CACHE_DIR"] = str(
+    Path(__file__).parents[1] / "out/numba" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
+)
 
 import pytest  # noqa: E402
 
-from earwitness.features.compiled import begin_cache  # noqa: E402
 from tests.helpers.postgresql import PostgresServer, postgres_server  # noqa: E402
-
-begin_cache()
 
 
 @pytest.fixture(scope="session")

@@ -19,12 +19,6 @@ RUN pip install hatchling==1.27.0 && pip wheel --no-deps --no-build-isolation --
 
 FROM build AS build-explainer
 RUN pip install --requirement requirements/explainer.txt
-# What numba compiles for librosa, which a container's first sound would else wait for. Numba keeps it by the processor's
-# name and the time of librosa's files, of which layers keep whole seconds.
-RUN find /opt/earwitness/lib -path '*/librosa/*.py' \
-    -exec sh -c 'for file; do touch --date="@$(stat --format=%Y "$file")" "$file"; done' - {} + \
- && NUMBA_CACHE_DIR=/opt/earwitness/numba NUMBA_CPU_NAME=generic \
-    python -c 'import librosa, numpy; librosa.griffinlim(numpy.ones((513, 4), "f4"), n_iter=1)'
 
 FROM build-explainer AS build-explainer-gpu
 RUN pip uninstall --yes onnxruntime && pip install --requirement requirements/gpu.txt
@@ -51,8 +45,7 @@ FROM python:3.11.13-slim-bookworm AS base
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp earwitness \
  && install --directory --owner earwitness --group earwitness /var/lib/earwitness
 ENV PATH=/opt/earwitness/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    XDG_DATA_HOME=/var/lib XDG_CACHE_HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib \
-    NUMBA_CACHE_DIR=/tmp/numba NUMBA_CPU_NAME=generic EARWITNESS_COMPILED=/opt/earwitness/numba
+    XDG_DATA_HOME=/var/lib XDG_CACHE_HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib
 WORKDIR /var/lib/earwitness
 
 FROM base AS explainer

@@ -92,7 +92,7 @@ class Installed:
         """What the image's ENV sets, the folders moved here."""
         words = " ".join(instructions(stages("python.Dockerfile")[stage], "ENV")).split()
         home = self.home(stage)
-        moved = {"PATH": str(self.python.parent), "XDG_DATA_HOME": str(home), "NUMBA_CACHE_DIR": str(home / "numba")}
+        moved = {"PATH": str(self.python.parent), "XDG_DATA_HOME": str(home)}
         return dict(word.replace(VENV, str(self.folder / "venv")).split("=", 1) for word in words) | moved
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Pictures and sound of a spectrogram, made in worker threads; librosa and matplotlib are loaded when first needed."""
+"""Pictures and sound of a spectrogram, made in worker threads; SciPy and matplotlib are loaded when first needed."""
 
 import asyncio
 import math

@@ -38,7 +38,7 @@ def magnitude_blocks(
 
     The Hann window has `window_length` samples in the middle of a frame (default: all of it).
     """
-    window = _hann(frame_length, window_length or frame_length)
+    window = hann_window(frame_length, window_length or frame_length)
     for block, frames in frame_blocks(np.ascontiguousarray(waveform, dtype=np.float32), frame_length, hop_length):
         yield block, np.abs(np.fft.rfft(frames * window, axis=1)).astype(np.float32)
 
@@ -92,7 +92,8 @@ def triangles(edges_hz: NDArray[np.float64], sample_rate_hz: int, frame_length: 
     return np.maximum(0, np.minimum(rising, falling))
 
 
-def _hann(frame_length: int, window_length: int) -> NDArray[np.float32]:
+def hann_window(frame_length: int, window_length: int) -> NDArray[np.float32]:
+    """A periodic Hann window `[frame_length]` of `window_length` samples in its middle, zeros around it."""
     hann = np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window_length) / window_length), dtype=np.float32)
     before = (frame_length - window_length) // 2
     return np.pad(hann, (before, frame_length - window_length - before))

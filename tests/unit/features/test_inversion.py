@@ -5,8 +5,11 @@ import sys
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
 from earwitness.features import get_profile
+from earwitness.features.inversion import griffin_lim
+from earwitness.features.spectral import hann_window
 
 PROFILE = get_profile("log-mel-80@1")
 FRAMES = 115
@@ -32,6 +35,39 @@ def test_round_trip_keeps_the_log_mel(spectrogram):
     assert np.abs(again - spectrogram)[loud].mean() < 0.5
     # The ends are as good as the middle: no frame is half outside the signal.
     assert np.abs(again - spectrogram)[[0, -1]].mean() < 1.5 * np.abs(again - spectrogram).mean()
+
+
+@pytest.mark.parametrize(("frame_length", "hop_length"), [(1024, 315), (512, 160), (401, 160), (64, 64)])
+def test_a_signal_of_which_all_phases_are_found_comes_back(frame_length, hop_length):
+    """With its true magnitudes, and many iterations, its own spectrogram is found again."""
+    window = hann_window(frame_length, frame_length)
+    time = np.arange(frame_length + hop_length * 30) / 8000
+    signal = (np.sin(2 * np.pi * 440 * time) * np.exp(-2 * time)).astype(np.float32)
+
+    def magnitude(waveform: np.ndarray) -> np.ndarray:
+        return np.abs(np.fft.rfft(sliding_window_view(waveform, frame_length)[::hop_length] * window)).astype(
+            np.float32
+        )
+
+    wanted = magnitude(signal)
+    found = griffin_lim(wanted, window, hop_length, seed=0, iterations=200)
+    assert found.shape == signal.shape
+    assert found.dtype == np.float32
+    assert np.linalg.norm(magnitude(found) - wanted) < 0.1 * np.linalg.norm(wanted)
+
+
+def test_it_is_as_near_as_librosas(spectrogram):
+    librosa = pytest.importorskip("librosa")
+    padded = np.pad(PROFILE.magnitude(spectrogram.T), ((0, 0), (2, 2)), mode="edge").astype(np.float32)
+    window = hann_window(1024, 1024)
+    ours = griffin_lim(padded.T, window, 315, seed=0, iterations=100)[512:-512]
+    theirs = librosa.griffinlim(padded, n_iter=100, hop_length=315, n_fft=1024, random_state=0)
+
+    def distance(waveform: np.ndarray) -> float:
+        again = PROFILE.spectrogram(waveform[2 * 315 - 512 :])
+        return float(np.abs(again - spectrogram[: len(again)]).mean())
+
+    assert distance(ours) < 1.1 * distance(theirs)
 
 
 def test_the_seed_decides(spectrogram):
