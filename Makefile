@@ -49,7 +49,7 @@ demo: $(CORE) ## explain the shipped singing-voice detector on a real Triton and
 
 test: $(DEV) ## linters, then all tests; installs what they need
 	@$(MAKE) --no-print-directory --jobs 2 lint tools
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15 --durations-min 1
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Fetched while the linters work.
 tools: $(DEV)

@@ -16,7 +16,12 @@ os.environ["NUMBA_CACHE_DIR"] = str(
 
 import pytest  # noqa: E402
 
+from tests.helpers.cpu_times import CpuTimes  # noqa: E402
 from tests.helpers.postgresql import PostgresServer, postgres_server  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(CpuTimes())
 
 
 @pytest.fixture(scope="session")
