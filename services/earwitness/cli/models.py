@@ -43,10 +43,16 @@ def models(context: typer.Context, explainer: Explainer = None, data: Data = Non
         _print(model)
 
 
+def _extent(model: "Model") -> str:
+    """The size of what the model hears; one band is a waveform, its frames are samples."""
+    frames = model.frame_count
+    return f"{frames} samples" if model.band_count == 1 else f"{model.band_count} bands × {frames} frames"
+
+
 def _print(model: "Model") -> None:
     console.show(f"{model.name} {hears(model)}")
     console.print_table(
-        f"{model.feature_profile}, {model.band_count} bands × {model.frame_count} frames at {model.sample_rate_hz} Hz, "
+        f"{model.feature_profile}, {_extent(model)} at {model.sample_rate_hz} Hz, "
         f"latent {model.latent_size}, weights {model.weights_sha256[:12]}",
         ["layer", "kind", "units#"],
         [[layer.name, layer.kind, str(layer.unit_count)] for layer in model.layers],

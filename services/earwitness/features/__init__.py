@@ -18,6 +18,7 @@ from earwitness.features.profile import (
 from earwitness.features.recordings import AUDIO_SUFFIXES, find_audio, usable, visible_files
 from earwitness.features.sound import AUDIO_SEED, Audio, render_audio
 from earwitness.features.utterances import cut_or_repeat, recording_excerpts, utterance_spectrogram
+from earwitness.features.waveform import WaveformProfile
 
 __all__ = [
     "AUDIO_SEED",
@@ -34,6 +35,7 @@ __all__ = [
     "MelProfile",
     "OnFlaw",
     "PowerProfile",
+    "WaveformProfile",
     "check_audio",
     "cut_or_repeat",
     "decode_audio",

@@ -12,12 +12,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from earwitness.features.parameters import Named
 from earwitness.features.spectral import hann_window
 
 ITERATIONS = 48
 """Where a sound is within 5 % (log-mel) of the error of 100 iterations, a quarter to a third for power spectrograms."""
 MOMENTUM = 0.99
 PEAK = 0.95
+LOUDEST_LEVEL = 40.0
+"""Log-magnitudes (natural) above this are brought down together before inversion: e^88 is the end of float32."""
 _SMALLEST_WEIGHT = 1e-4
 """Of the squared windows' sum, relative to its largest: what little the outermost samples weigh is not divided by."""
 
@@ -60,6 +63,11 @@ class Invertible(Protocol):
     @property
     def band_count(self) -> int: ...
 
+    @property
+    def amplitude_exponent(self) -> float:
+        """Natural logarithms of amplitude in one unit of value: 1 of log magnitude, ½ of log power."""
+        ...
+
     def magnitude(self, excerpt: NDArray[np.float32]) -> NDArray[np.float64]:
         """STFT magnitudes `[bins, frames]` of a spectrogram `[bands, frames]`."""
         ...
@@ -73,10 +81,9 @@ def invert_spectrogram(profile: Invertible, excerpt: NDArray[np.float32], seed: 
     Raises: ValueError when the excerpt has the wrong shape or is not finite.
     Source: METHOD of arXiv:1904.09533 §4; Griffin & Lim 1984 with the fast momentum of Perraudin 2013.
     """
-    if excerpt.ndim != 2 or excerpt.shape[0] != profile.band_count or not excerpt.shape[1]:
-        raise ValueError(f"excerpt has shape {excerpt.shape}; {profile.name} needs ({profile.band_count}, frames >= 1)")
-    if not np.isfinite(excerpt).all():
-        raise ValueError("excerpt holds NaN or infinite values; only finite spectrograms have a sound")
+    require_excerpt(profile, excerpt, profile.band_count)
+    lowered = max(0.0, float(excerpt.max()) - LOUDEST_LEVEL / profile.amplitude_exponent)
+    excerpt = excerpt - np.float32(lowered)
     # Edge frames are repeated so that every real frame lies fully inside the sound that is made; then the samples that
     # the profile's frames cover are cut out of it.
     half = profile.frame_length // 2
@@ -88,9 +95,23 @@ def invert_spectrogram(profile: Invertible, excerpt: NDArray[np.float32], seed: 
     first = margin_frames * profile.hop_length
     start, count = (first + half, between + 1) if profile.centred else (first, between + profile.frame_length)
     waveform = waveform[start : start + count]
+    waveform, gain = at_peak(waveform)
+    return InvertedAudio(waveform, profile.sample_rate_hz, float(gain * np.exp(-lowered * profile.amplitude_exponent)))
+
+
+def require_excerpt(profile: Named, excerpt: NDArray[np.float32], band_count: int) -> None:
+    """Raises: ValueError unless `excerpt` is `[band_count, frames]`, with a frame at least, and finite."""
+    if excerpt.ndim != 2 or excerpt.shape[0] != band_count or not excerpt.shape[1]:
+        raise ValueError(f"excerpt has shape {excerpt.shape}; {profile.name} needs ({band_count}, frames >= 1)")
+    if not np.isfinite(excerpt).all():
+        raise ValueError("excerpt holds NaN or infinite values; only finite spectrograms have a sound")
+
+
+def at_peak(waveform: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """The waveform with its peak at PEAK, and the gain that this took; silence stays as it is."""
     peak = float(np.abs(waveform).max())
     gain = PEAK / peak if peak > 0 else 1.0
-    return InvertedAudio((waveform * gain).astype(np.float32), profile.sample_rate_hz, gain)
+    return (waveform * gain).astype(np.float32), gain
 
 
 def griffin_lim(
@@ -110,6 +131,8 @@ def griffin_lim(
     from scipy import fft  # as fast as NumPy's in float32, and lets other threads run
 
     frame_count, frame_length = len(magnitude), len(window)
+    loudest = magnitude.max() or np.float32(1)
+    magnitude = magnitude / loudest  # so that no quotient overflows
     waveform = np.empty(frame_length + hop_length * (frame_count - 1), np.float32)
     seen = sliding_window_view(waveform, frame_length)[::hop_length]
     weight = np.zeros_like(waveform)
@@ -138,4 +161,4 @@ def griffin_lim(
         spectrum *= magnitude / np.maximum(np.abs(spectrum), tiny)
         previous = rebuilt
     heard(spectrum)
-    return waveform
+    return waveform * loudest

@@ -7,10 +7,12 @@ these once for a kind of picture, and on top of them each spectrogram with its f
 import io
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from earwitness.features.waveform import WaveformProfile
 
 if TYPE_CHECKING:
     from earwitness.features.profile import FeatureProfile
@@ -26,12 +28,13 @@ LINEAR_TICKS = 8
 
 
 def render_picture(profile: "FeatureProfile", spectrogram: NDArray[np.float32], title: str) -> bytes:
-    """A PNG of `spectrogram` [bands, frames] over seconds and Hz."""
-    sheets = _of_this_thread.__dict__
-    key = profile.name, *spectrogram.shape
-    if (sheet := sheets.get(key)) is None or sheet.profile != profile:
-        sheets.clear()  # one kind at a time is what a service is asked for
-        sheet = sheets[key] = _Sheet(profile, *spectrogram.shape)
+    """A PNG of `spectrogram` [bands, frames] over seconds and Hz; of a waveform [1, samples] its power spectrogram."""
+    if isinstance(profile, WaveformProfile):
+        profile, spectrogram = profile.pictured(spectrogram)
+    bands, frames = spectrogram.shape
+    sheet = _last.sheet  # one kind at a time is what a service is asked for
+    if sheet is None or (sheet.profile, sheet.shape) != (profile, (bands, frames)):
+        sheet = _last.sheet = _Sheet(profile, bands, frames)
     return sheet.png(spectrogram, title)
 
 
@@ -42,9 +45,9 @@ class _Sheet:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        self.profile = profile
+        self.profile, self.shape = profile, (bands, frames)
         figure = Figure(figsize=PICTURE_SIZE_IN, dpi=PICTURE_DPI)
-        self._canvas = FigureCanvasAgg(figure)
+        self._canvas = cast(Any, FigureCanvasAgg(figure))
         axes = figure.add_axes(AXES)
         seconds = frames / profile.frames_per_second
         self._image = axes.imshow(
@@ -82,7 +85,13 @@ class _Sheet:
         return file.getvalue()
 
 
-_of_this_thread = threading.local()
+class _Last(threading.local):
+    """What this thread drew last."""
+
+    sheet: _Sheet | None = None
+
+
+_last = _Last()
 
 
 def _ticks_hz(frequencies: NDArray[np.float64]) -> list[float]:

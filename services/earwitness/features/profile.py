@@ -19,6 +19,7 @@ from earwitness.features.mel import MelProfile
 from earwitness.features.parameters import require_waveform
 from earwitness.features.power import PowerProfile
 from earwitness.features.spectral import band_edges_hz, excerpts_of, magnitude_blocks, triangles
+from earwitness.features.waveform import WaveformProfile
 
 if TYPE_CHECKING:
     from earwitness.features.inversion import InvertedAudio
@@ -51,11 +52,6 @@ class FeatureProfile(Protocol):
     @property
     def value_label(self) -> str:
         """What a value is, in words, e.g. `log power`."""
-        ...
-
-    @property
-    def amplitude_exponent(self) -> float:
-        """Natural logarithms of amplitude in one unit of value: 1 of log magnitude, ½ of log power."""
         ...
 
     def band_frequencies_hz(self) -> NDArray[np.float64]:
@@ -260,12 +256,14 @@ PROFILES: Mapping[str, FeatureProfile] = {
             excerpt_frames=100, floor=1e-7,
         ),
         ConstantQProfile("log-cqt-84@1", excerpt_frames=100),
+        WaveformProfile("waveform-16k@1", SPEECH_RATE_HZ, excerpt_frames=SPEECH_RATE_HZ),
     )
 }  # fmt: skip
-"""Every profile this version knows by name; at 16 kHz the front ends of replay detectors, 100 frames a second."""
+"""Every profile this version knows by name; at 16 kHz the front ends of replay detectors, 100 frames a second, and
+a second of sound itself."""
 
-_KINDS: Mapping[str, "type[LogMelProfile | MelProfile | PowerProfile | ConstantQProfile]"] = {
-    kind.kind: kind for kind in (LogMelProfile, MelProfile, PowerProfile, ConstantQProfile)
+_KINDS: Mapping[str, "type[LogMelProfile | MelProfile | PowerProfile | ConstantQProfile | WaveformProfile]"] = {
+    kind.kind: kind for kind in (LogMelProfile, MelProfile, PowerProfile, ConstantQProfile, WaveformProfile)
 }
 
 _EXCERPT_MARK = re.compile(r"-(\d+)f(?=@|$)")

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 AUDIO_SEED = 0
 """Griffin–Lim's first phases: fixed, so that the same spectrogram has the same sound."""
-LOUDEST_LEVEL = 40.0
-"""Log-magnitudes (natural) above this are brought down together before inversion: e^88 is the end of float32."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,7 @@ def render_audio(profile: "FeatureProfile", spectrogram: NDArray[np.float32]) ->
     """The sound of `spectrogram` [bands, frames], whose peak is brought near full scale."""
     import soundfile
 
-    lowered = max(0.0, float(spectrogram.max()) - LOUDEST_LEVEL / profile.amplitude_exponent)
-    inverted = profile.invert(spectrogram - np.float32(lowered), AUDIO_SEED)
+    inverted = profile.invert(spectrogram, AUDIO_SEED)
     file = io.BytesIO()
     soundfile.write(file, inverted.waveform, inverted.sample_rate_hz, format="WAV", subtype="PCM_16")
-    return Audio(file.getvalue(), float(inverted.gain * np.exp(-lowered * profile.amplitude_exponent)))
+    return Audio(file.getvalue(), inverted.gain)

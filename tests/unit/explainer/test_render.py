@@ -80,7 +80,7 @@ def test_silence_sounds_like_silence() -> None:
 def test_a_picture_is_a_png_within_its_bound(spectrogram) -> None:
     png = render_picture(PROFILE, spectrogram, "svd-r1: maximise layer 'fc_9$' unit 0, seed 1, activation 3.2")
     picture = imread(io.BytesIO(png))
-    assert picture.shape == (360, 640, 4)
+    assert picture.shape == (360, 640, 3)
     assert len(png) < PNG_BYTES_MAX
 
 

@@ -16,7 +16,7 @@ def test_every_profile_has_a_picture(name):
     profile = PROFILES[name]
     png = render_picture(profile, np.full(profile.excerpt_shape, profile.floor_value, np.float32), name)
     assert png.startswith(b"\x89PNG")
-    assert profile.value_label.startswith(("log power", "log magnitude"))
+    assert profile.value_label.startswith(("log power", "log magnitude", "amplitude"))
 
 
 def test_a_picture_is_the_same_whatever_was_drawn_before_it():
