@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earwitness.cli import console, evaluate_criteria, evaluate_replay, evaluate_ways, evidence
+from earwitness.cli import console, evaluate_criteria, evaluate_generator, evaluate_replay, evaluate_ways, evidence
 from earwitness.cli.extra import extra
 from earwitness.cli.options import Json
 
@@ -123,33 +123,6 @@ def _print_files(report: "ClassifierReport", table: Path | None) -> None:
 
 
 @app.command()
-def generator(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `earwitness train gan`.")],
-    classifier: Classifier,
-    corpus: AnyCorpus,
-    excerpts: Excerpts = 2000,
-    seed: Seed = 1,
-    cache: Cache = None,
-    json_output: Json = False,
-) -> None:
-    """Fréchet distance of a generator's samples to test excerpts, beside training excerpts, halves of the test, noise.
-
-    [bold]Example[/bold]
-
-      earwitness evaluate generator runs/gan/best.pt --classifier runs/svd-r1/best.pt --corpus corpus
-    """
-    with extra("train"):
-        from earwitness.training.evaluate_gan import evaluate_generator
-
-        with console.progress("evaluating") as update:
-            report = evaluate_generator(
-                checkpoint, classifier, corpus, excerpts, seed, cache, lambda *event: update(*event)
-            )
-    _print_report(f"Fréchet distances over {report.layer}", report.to_dict(), json_output)
-    _warn(report.warnings)
-
-
-@app.command()
 def checkpoints(
     run: Annotated[Path, typer.Argument(help="Folder of `earwitness train gan`.")],
     classifier: Classifier,
@@ -199,3 +172,6 @@ def _figure(value: Any) -> str:
     if isinstance(value, float):
         return "–" if math.isnan(value) else f"{value:.4g}"
     return "–" if value is None else str(value)
+
+
+evaluate_generator.register(app, _print_report, _warn)
