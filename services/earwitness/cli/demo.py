@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 SELECTED_ROWS = 50
 """Real excerpts of each reference, as in the paper."""
 SENSES: "tuple[Sense, Sense]" = ("maximise", "minimise")
-MARKS = ("index.html", "maximise/request.json", "minimise/request.json")
-"""An earlier demo has them."""
 
 
 def register(app: typer.Typer) -> None:
@@ -72,9 +70,9 @@ def demo(
 
       earwitness demo --model replay-compact --model-repository models --audio speech/
     """
-    from earwitness.client.output import check_free
+    from earwitness.client.output import PAIR_MARKS, check_free, write_pair
 
-    check_free(out, force=True, marks=MARKS)
+    check_free(out, force=True, marks=PAIR_MARKS)
     if out.is_dir() and (foreign := sorted({path.name for path in out.iterdir()} - {"index.html", *SENSES})):
         raise InvalidArgument(
             "out", f"{out} holds {foreign[0]}, which is not of an earlier demo; choose another folder"
@@ -82,7 +80,8 @@ def demo(
     repository = repository_folder(model_repository)
     recordings = audio or [shipped("deploy/demo/audio")]
     runs, ran_on = asyncio.run(_explain(repository, backend, model, recordings, count, steps))
-    page = _write(runs, out)
+    write_pair(out, runs, force=True)
+    page = (out / "index.html").absolute()
     if json_output:
         console.print_json({"page": page, "backend": ran_on, "runs": [run_document(run) for run in runs]})
         return
@@ -165,16 +164,3 @@ async def _build(
     finally:
         await backend.close()
     return name
-
-
-def _write(runs: "list[Run]", out: Path) -> Path:
-    """One folder for each run and a page that sets them side by side; the page's path."""
-    from earwitness.client.output import new_directory, write_index, write_run
-
-    folders: dict[str, Run] = {run.objective.sense: run for run in runs}
-    words = " and ".join(run.meaning or str(run.objective) for run in runs)
-    with new_directory(out, force=True, marks=MARKS) as folder:
-        for name, run in folders.items():
-            write_run(run, folder / name)
-        write_index(folder / "index.html", f"{runs[0].model.name}: {words}", folders)
-    return (out / "index.html").absolute()

@@ -1,6 +1,7 @@
 """`earwitness explain`."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,9 @@ def explain(
     maximise: Annotated[
         bool, typer.Option("--maximise/--minimise", help="Sounds that make the unit fire most, or least.")
     ] = True,
+    both: Annotated[
+        bool, typer.Option("--both", help="Both: two searches, and a page that sets them side by side.")
+    ] = False,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Explanations: rows of the search.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first row; the others count on.")] = 0,
     optimiser: Annotated[Way | None, typer.Option(metavar="WAY", help=WAYS, rich_help_panel=SETTINGS)] = None,
@@ -76,13 +80,13 @@ def explain(
     oversample: Oversample = None,
     nearness_layers: NearnessLayers = None,
     diversity: Diversity = 0.0,
-    reference: Annotated[
-        str | None,
+    references: Annotated[
+        list[str] | None,
         typer.Option(
             "--reference",
             "-r",
             help="Real audio to score against, and whose activations are the rows' targets unless settings are given: "
-            "NAME, or NAME/versions/N.",
+            "NAME, or NAME/versions/N. With --both one for each sense, or one of all excerpts.",
         ),
     ] = None,
     whole_layer: WholeLayer = False,
@@ -106,7 +110,7 @@ def explain(
     The folder holds explanations.npz, one WAV and one PNG each (dark/ has the pictures for dark pages), start/ with
     what the first searches began with, trajectory.csv, request.json, index.html and, with --reference, score.json; with
     --recordings real/ holds the real audio that activates the unit most. All sounds are written at one loudness. The
-    folder appears whole or not at all.
+    folder appears whole or not at all. With --both it holds a folder like that for each sense.
 
     Without settings those are used that the model recommends; where it recommends none, and a reference says which
     activations are real, each row goes up (or down) to one of them, in steps of one length from the best of 8 draws.
@@ -116,6 +120,8 @@ def explain(
       earwitness explain svd-r1 --maximise -n 8 --out out/vocal
 
       earwitness explain svd-r1 --minimise -n 50 --oversample 3 --reference svd-r1-fc9-bottom50 --out out/non-vocal
+
+      earwitness explain svd-r1 --both -n 50 -r svd-r1-fc9-top50 -r svd-r1-fc9-bottom50 --out out/both
 
       earwitness explain svd-r1 --optimiser walk --target 4:7 --out out/walk
 
@@ -128,58 +134,75 @@ def explain(
     from earwitness.client import ALL_ARTEFACTS, Nearness, Objective, Search
     from earwitness.client.directions import direction_of
     from earwitness.client.explaining import explain_and_score
-    from earwitness.client.output import RUN_MARKS, check_free, write_run
+    from earwitness.client.fitting import fitting
+    from earwitness.client.output import PAIR_MARKS, RUN_MARKS, check_free, write_pair, write_run
 
     if unit is not None and direction is not None:
         raise InvalidArgument("direction", "give either --unit or --direction")
+    senses: Sequence[Sense] = ("maximise", "minimise") if both else ("maximise" if maximise else "minimise",)
+    if references and len(references) > len(senses):
+        raise InvalidArgument("reference", f"got {len(references)}; give one, or with --both one for each sense")
     settings = settings_of(optimiser, learning_rate, prior_weight, steps, weight_decay, target, start_draws, draws)
     if out is not None:
-        check_free(out, force=force, marks=RUN_MARKS)
+        check_free(out, force=force, marks=PAIR_MARKS if both else RUN_MARKS)
     real = RealAudio.of(recordings, out, triton, model_repository, data)
     connection: Connection = context.obj
 
-    async def search(update: console.Update) -> "Run":
+    async def search(update: console.Update) -> "list[Run]":
         async with AsyncExitStack() as opened:
             client = await opened.enter_async_context(connection.explainer(explainer, data))
-            scoring = None
-            if reference is not None:
-                scoring = await opened.enter_async_context(connection.scorer(scorer, data))
+            scoring = await opened.enter_async_context(connection.scorer(scorer, data)) if references else None
             described = await client.get_model(model)
             chosen = described.layer(layer) if layer else described.output_layer
             weights = direction_of(direction, chosen) if direction else None
-            sense: Sense = "maximise" if maximise else "minimise"
-            objective = Objective(chosen.name, unit or 0 if weights is None else None, sense, weights)
+            objectives = [
+                Objective(chosen.name, unit or 0 if weights is None else None, sense, weights) for sense in senses
+            ]
             if real is not None:
                 await real.check(model, described.weights_sha256)
-            found = await explain_and_score(
-                client,
-                Search.of(model, objective, row_count=count, seed=seed, settings=settings),
-                scorer=scoring,
-                reference=reference,
-                oversampling=oversample,
-                nearness=Nearness(layers_of(nearness_layers), diversity=diversity),
-                whole_layer=whole_layer,
-                artefacts=ALL_ARTEFACTS if out is not None else (),
-                on_progress=lambda event: update(*steps_done(event)),
-                timeout_s=timeout_s,
-                start_count=0 if out is None else BESIDE,
-            )
+            named: list[str | None] = [None] * len(senses)
+            if scoring is not None and references:
+                named = [*await fitting(scoring, described, references, objectives)]
+            found = []
+            for objective, reference in zip(objectives, named, strict=True):
+                run = await explain_and_score(
+                    client,
+                    Search.of(model, objective, row_count=count, seed=seed, settings=settings),
+                    scorer=scoring,
+                    reference=reference,
+                    oversampling=oversample,
+                    nearness=Nearness(layers_of(nearness_layers), diversity=diversity),
+                    whole_layer=whole_layer,
+                    artefacts=ALL_ARTEFACTS if out is not None else (),
+                    on_progress=lambda event: update(*steps_done(event)),
+                    timeout_s=timeout_s,
+                    start_count=0 if out is None else BESIDE,
+                )
+                found.append(run)
             if real is not None:
-                (excerpts,) = await real.excerpts(model, [objective], BESIDE, update)
-                found = replace(found, excerpts=excerpts)
+                beside = await real.excerpts(model, objectives, BESIDE, update)
+                found = [replace(run, excerpts=excerpts) for run, excerpts in zip(found, beside, strict=True)]
             return found
 
     with console.progress("searching", "steps") as update:
-        run = asyncio.run(search(update))
+        runs = asyncio.run(search(update))
     if out is not None:
-        write_run(run, out, force=force)
-        if run.unscored is not None:
-            console.say(f"the explanations are in {out}, without a score: `earwitness score {out}` scores them later")
-    if run.unscored is not None:
-        raise run.unscored
+        if both:
+            write_pair(out, runs, force=force)
+        else:
+            write_run(runs[0], out, force=force)
+    if unscored := next((run.unscored for run in runs if run.unscored is not None), None):
+        if out is not None:
+            where = " ".join(
+                str(out / run.objective.sense if both else out) for run in runs if run.unscored is not None
+            )
+            console.say(f"the explanations are in {out}, without a score: `earwitness score {where}` scores them later")
+        raise unscored
     if json_output:
-        console.print_json({**run_document(run), "page": out and (out / "index.html").absolute()})
+        page = out and (out / "index.html").absolute()
+        documents = [run_document(run) for run in runs]
+        console.print_json({"runs": documents, "page": page} if both else {**documents[0], "page": page})
         return
-    print_runs([run])
+    print_runs(runs)
     if out is not None:
         console.show_page(out)

@@ -1,6 +1,10 @@
 """Whether a reference fits what is to be compared with it."""
 
-from earwitness.client.values import Objective, Reference
+from collections.abc import Sequence
+
+from earwitness.client.names import short
+from earwitness.client.scorer import ScorerClient
+from earwitness.client.values import Model, Objective, Reference
 from earwitness.errors import InvalidArgument
 
 
@@ -20,6 +24,25 @@ def require_selection(reference: Reference, objective: Objective) -> None:
     """Raises: InvalidArgument for one that selects by another unit, or by the other end of it, than is searched."""
     if misfit := selection_misfit(reference, objective):
         raise InvalidArgument("reference", misfit)
+
+
+async def fitting(
+    scorer: ScorerClient, model: Model, names: Sequence[str], objectives: Sequence[Objective]
+) -> list[str]:
+    """For each objective the first of `names` whose reference fits it, whatever their order.
+
+    Raises: InvalidArgument where none does; RpcFailure.
+    """
+    found = {name: await scorer.get_reference(short(name).partition("/")[0]) for name in names}
+    chosen = []
+    for objective in objectives:
+        misfits = {name: selection_misfit(reference, objective) for name, reference in found.items()}
+        fits = [name for name, misfit in misfits.items() if not misfit]
+        if not fits:
+            raise InvalidArgument("reference", "; ".join(misfits.values()))
+        require_source(found[fits[0]], model.name, model.weights_sha256, objective.layer)
+        chosen.append(fits[0])
+    return chosen
 
 
 def selection_misfit(reference: Reference, objective: Objective) -> str:

@@ -138,8 +138,8 @@ async def check_generator(
     if row_count < FEWEST_EXCERPTS:
         raise InvalidArgument(
             "recordings",
-            f"give halves of {' and '.join(str(len(half)) for half in halves)} excerpts; {FEWEST_EXCERPTS} are needed in "
-            "each: give more recordings",
+            f"give halves of {' and '.join(str(len(half)) for half in halves)} excerpts; {FEWEST_EXCERPTS} are needed "
+            "in each: give more recordings",
         )
     halves = [half[:row_count] for half in halves]
     everything = np.concatenate(halves)

@@ -108,6 +108,37 @@ def test_minimised_batch_without_folder(run: Run, stack: Served) -> None:
     assert (document["page"], document["score"]) == (None, None)
 
 
+def test_both_senses_side_by_side(run: Run, stack: Served, music: Path, tmp_path: Path) -> None:
+    data, out = ("--data", stack.data), tmp_path / "both"
+    for name, *words in (("both-top", "--top", 10), ("both-bottom", "--bottom", 10)):
+        assert run("reference", "build", name, "-m", "tiny", *words, music, *data).exit_code == 0
+    explain = ("explain", "tiny", "--both", "-n", 3, "--steps", 5, "-o", out, *data)
+    asked = (*explain, "-r", "both-bottom", "-r", "both-top", "--recordings", music)
+    document = run(*asked, "--model-repository", stack.tiny.repository, "--json").json()
+    up, down = document["runs"]
+    assert (up["objective"]["sense"], up["score"]["reference"]) == ("maximise", "references/both-top/versions/1")
+    assert (down["objective"]["sense"], down["score"]["reference"]) == ("minimise", "references/both-bottom/versions/1")
+    for lower, higher in zip(down["rows"], up["rows"], strict=True):  # of one seed
+        assert lower["activation"] < higher["activation"]
+    assert document["page"] == str(out / "index.html")
+    page = (out / "index.html").read_text()
+    assert all(f"{sense}/{row:03d}.wav" in page for sense in ("maximise", "minimise") for row in range(3))
+    for each in (up, down):
+        sense = each["objective"]["sense"]
+        alone = run("explain", "tiny", f"--{sense}", "-n", 3, "--steps", 5, *data, "--json").json()
+        assert [row["activation"] for row in alone["rows"]] == [row["activation"] for row in each["rows"]]
+        assert (out / sense / "score.json").is_file()
+        assert len(list((out / sense / "real").glob("*.wav"))) > 0
+    assert "is not empty" in run(*explain).error()
+    assert run(*explain, "--force").exit_code == 0
+    refused = run(*explain, "--force", "-r", "both-top").error()
+    assert "both-top holds the top-10 of unit 0, the objective is to minimise unit 0" in refused
+    assert (
+        "got 2; give one, or with --both one for each sense"
+        in run("explain", "tiny", "-r", "both-top", "-r", "both-bottom", *data).error()
+    )
+
+
 def test_rows_that_diverge_are_told(run: Run, stack: Served, tmp_path: Path) -> None:
     """Plain steps with a prior this heavy overshoot the origin further each time."""
     out, data = tmp_path / "out", ("--data", stack.data)

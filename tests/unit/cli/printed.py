@@ -16,6 +16,7 @@ from earwitness.cli import (
     eer,
     evaluate,
     evaluate_criteria,
+    evaluate_generator,
     evaluate_replay,
     evaluate_ways,
     evidence,
@@ -29,6 +30,7 @@ from earwitness.cli import (
     up,
 )
 from earwitness.cli.connection import Endpoints
+from earwitness.cli.flaws import Flaws
 from earwitness.cli.stack import StackSettings
 from earwitness.client import (
     Objective,
@@ -45,6 +47,7 @@ from earwitness.detection.eer import Eer
 from earwitness.detection.intervals import Interval
 from earwitness.detection.report import Figures, System
 from earwitness.evidence.criteria.values import Choice, CriteriaEvidence, Part
+from earwitness.evidence.generator import GeneratorReport, Likeness
 from earwitness.evidence.judges import EMBEDDING_JUDGE, Contrast, Opinion
 from earwitness.evidence.measure import Listener, conclude
 from earwitness.evidence.ways.report import Table
@@ -242,6 +245,9 @@ def chosen() -> None:
         CriteriaEvidence(LONG_MODEL, ("a", "b"), objectives, ("vocal", "non-vocal"), 24, 60, part, (part,), NOW)
     )
     row = [f"{0.123456:.3f}"] * 9
+    some, likeness = np.zeros((1, 1, 1), np.float32), Likeness(123.456, 0.987)
+    like = GeneratorReport(LONG_MODEL.name, "conv5", 48, 9_999, 500, likeness, likeness, likeness, 0.5, some, some)
+    evaluate_generator._print(like, Path("out/samples.png"), False, Flaws())
     evaluate_ways._print((Table("svd-r1", ("way", *(f"figure {each}" for each in range(9))), (("walk", *row),)),))
 
 

@@ -3,6 +3,7 @@
 from earwitness.client.output.directory import check_free, new_directory
 from earwitness.client.output.folder import RUN_MARKS, write_run
 from earwitness.client.output.page import write_index
+from earwitness.client.output.pair import PAIR_MARKS, write_pair
 from earwitness.client.output.report import (
     Examples,
     Outcome,
@@ -15,6 +16,7 @@ from earwitness.client.output.run import Run, Scoring
 from earwitness.client.output.sweep import SWEEP_MARKS, SWEEPS_MARKS, write_sweep, write_sweeps
 
 __all__ = [
+    "PAIR_MARKS",
     "RUN_MARKS",
     "SWEEPS_MARKS",
     "SWEEP_MARKS",
@@ -29,6 +31,7 @@ __all__ = [
     "example_ranks",
     "new_directory",
     "write_index",
+    "write_pair",
     "write_run",
     "write_sweep",
     "write_sweeps",
