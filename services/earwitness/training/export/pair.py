@@ -23,6 +23,7 @@ from earwitness.training.export.discovery import (
 )
 from earwitness.training.export.errors import ExportError, ShapeError
 from earwitness.training.export.layers import LayerSpec, capturing, describe, layer_specs, units_of, with_output
+from earwitness.training.export.waveforms import fit_waveform
 
 Result = TypeVar("Result")
 Weights = Mapping[str, Mapping[str, Tensor]]
@@ -107,10 +108,11 @@ def make_pair(
     latent_size = latent_size_of(generator, latent_size)
     specs = None if layers is None else layer_specs(layers, classifier)
     generator, x = fit_latent(generator, latent_size)
+    generator, x = fit_waveform(generator, classifier, x)
     if x.ndim not in (3, 4) or x.shape[0] != 2 or (x.ndim == 4 and x.shape[1] != 1):
         raise ShapeError(
             f"generator: z [2, {latent_size}] became {list(x.shape)}, expected [2, 1, bands, frames] or "
-            "[2, bands, frames]"
+            "[2, bands, frames], of waveforms [2, 1, samples] or [2, samples]"
         )
     generator, x = fit_channel(generator, classifier, x)
     specs = specs or find_layers(classifier, x)
