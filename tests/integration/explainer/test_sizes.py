@@ -140,20 +140,22 @@ async def test_lists_come_in_pages_that_fit(explainer: Running, monkeypatch: pyt
     made = [await sweeping.create(sweep()) for _ in range(3)]
     for each in made:
         await sweeping.wait(each)
-    monkeypatch.setattr(pages, "PAGE_BYTES", 2000)
+    monkeypatch.setattr(pages, "PAGE_BYTES", 400)
     found: list[Any] = []
     request = operations_pb2.ListOperationsRequest()
     while True:
         page = await sweeping.operations.ListOperations(request)
-        assert page.ByteSize() < 4000
+        assert page.ByteSize() < 800
         found += page.operations
         request.page_token = page.next_page_token
         if not page.next_page_token:
             break
     assert [each.name for each in found] == [f"operations/{each}" for each in reversed(made)]
-    monkeypatch.setattr("earwitness.explainer.sweep.sizes.OPERATION_BYTES", 300)
-    (first, *_) = (await sweeping.operations.ListOperations(operations_pb2.ListOperationsRequest())).operations
     short = pb.Sweep()
+    assert found[0].response.Unpack(short)
+    assert short == pb.Sweep(name=f"sweeps/{made[-1]}"), "the rest of it is asked for by its name"
+    monkeypatch.setattr("earwitness.explainer.sweep.sizes.OPERATION_BYTES", 300)
+    first = await sweeping.operations.GetOperation(operations_pb2.GetOperationRequest(name=found[0].name))
     assert first.response.Unpack(short)
     assert short.grid
     assert not short.results

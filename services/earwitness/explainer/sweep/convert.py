@@ -146,6 +146,11 @@ def operation(record: SweepRecord, sweep: pb.Sweep | None) -> operations_pb2.Ope
     return message
 
 
+def listed(record: SweepRecord) -> operations_pb2.Operation:
+    """The operation of a sweep as one of many: of a sweep that succeeded the response says its name alone."""
+    return operation(record, pb.Sweep(name=f"{SWEEPS}/{record.sweep_id}"))
+
+
 def sweep(
     record: SweepRecord,
     request: SweepRequest,

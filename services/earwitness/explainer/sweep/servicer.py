@@ -117,7 +117,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
     async def ListOperations(  # noqa: N802
         self, request: operations_pb2.ListOperationsRequest, context: ServicerContext
     ) -> operations_pb2.ListOperationsResponse:
-        """Operations, the newest first; `name` is "operations" or empty, filters are not known."""
+        """Operations, the newest first, in short; `name` is "operations" or empty, filters are not known."""
         if request.name not in ("", convert.OPERATIONS):
             raise InvalidArgument("name", f"is {request.name!r}; must be {convert.OPERATIONS!r}")
         if request.filter:
@@ -125,7 +125,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         # Ids are of the second only, keys of the microsecond: of one second's sweeps, too, the newest is the first.
         page = page_request(request.page_size, request.page_token, filters=f"{convert.OPERATIONS} by key")
         found = await self._sweeps.page(int(page.after) if page.after else None, page.size + 1)
-        operations = [await _operation(self._sweeps, record) for record in found[: page.size]]
+        operations = [convert.listed(record) for record in found[: page.size]]
         count = fitting(operations)
         return operations_pb2.ListOperationsResponse(
             operations=operations[:count],
