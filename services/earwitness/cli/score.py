@@ -49,9 +49,9 @@ def score(
     """
     from earwitness.client.activations import load_activations
     from earwitness.client.fitting import comparison_misfit, selection_misfit
-    from earwitness.client.names import short
     from earwitness.client.output import Scoring
     from earwitness.client.output.folder import score_document
+    from earwitness.vocabulary.names import short
 
     batch = load_activations(activations)
     connection: Connection = context.obj

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from earwitness.client.names import short
 from earwitness.client.values import (
     Model,
     Nearness,
@@ -11,9 +10,10 @@ from earwitness.client.values import (
     Row,
     Search,
     Settings,
-    require_seeds,
 )
 from earwitness.errors import InvalidArgument
+from earwitness.vocabulary.names import short
+from earwitness.vocabulary.search import require_seeds
 
 ROWS = 256
 """Rows that a search has at most, unless its explainer is configured otherwise."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from earwitness.client.values import Criterion, Model, Reference
 from earwitness.errors import InvalidArgument
 from earwitness.inference.metadata import Layer
+from earwitness.vocabulary.limits import MAX_TENSOR_BYTES
 
-MAX_RANKED_BYTES, BYTES_OF_A_VALUE = 15 * 2**20, 4
-"""Of activations in one ranking, as scorer.proto says."""
+BYTES_OF_A_VALUE = 4
 FORMS = "unit, layer:NAME, layers:NAME,NAME, nearness, nearness:NAME,NAME"
 
 
@@ -73,7 +73,7 @@ def criterion_for(model: Model, references: Sequence[Reference], value_count: in
     if not kept or not all(layers.issuperset(criterion.layers) for layers in kept):
         return None
     widest = max(reference.width for reference in references)
-    return criterion if value_count * widest * BYTES_OF_A_VALUE <= MAX_RANKED_BYTES else None
+    return criterion if value_count * widest * BYTES_OF_A_VALUE <= MAX_TENSOR_BYTES else None
 
 
 def _refused(words: str, why: str) -> InvalidArgument:

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from earwitness.client import explainer_messages as messages
 from earwitness.client.channel import MAX_MESSAGE_BYTES, Tls
 from earwitness.client.errors import failures, malformed
-from earwitness.client.names import resource
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
 from earwitness.client.values import Artefact, Model, Progress, Search, SearchResult
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.v1 import explainer_pb2_grpc as rpc
+from earwitness.vocabulary.messages.enums import number
+from earwitness.vocabulary.messages.search import ARTEFACTS, progress_value, search_message
+from earwitness.vocabulary.names import resource
 
 ALL_ARTEFACTS: tuple[Artefact, ...] = ("audio", "picture", "trajectory")
 
@@ -79,8 +81,8 @@ class ExplainerClient(ServiceClient):
         With `on_progress` the search is streamed, and the function is called with every progress event. Cancelling the
         call stops the search within one step.
         """
-        wanted = [messages.artefact_value(artefact) for artefact in artefacts]
-        message = messages.search_message(search)
+        wanted = [number(ARTEFACTS, artefact) for artefact in artefacts]
+        message = search_message(search)
         if on_progress is not None:
             request = pb.StreamExplainRequest(search=message, artefacts=wanted, max_response_bytes=MAX_MESSAGE_BYTES)
             return await self._stream(request, on_progress, timeout_s)
@@ -99,7 +101,7 @@ class ExplainerClient(ServiceClient):
             async for event in self._stub.StreamExplain(request, timeout=timeout_s, metadata=self._metadata):
                 kind = event.WhichOneof("event")
                 if kind == "progress":
-                    on_progress(messages.progress_value(event.progress))
+                    on_progress(progress_value(event.progress))
                 elif kind == "explanation":
                     explanations.append(messages.explanation_value(event.explanation))
                 elif kind == "summary":

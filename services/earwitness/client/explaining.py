@@ -8,7 +8,6 @@ from earwitness.client.aiming import aimed
 from earwitness.client.errors import RpcFailure
 from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
 from earwitness.client.fitting import require_selection, require_source
-from earwitness.client.names import short
 from earwitness.client.output.run import Run, Scoring
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.values import (
@@ -24,6 +23,7 @@ from earwitness.client.values import (
     Settings,
 )
 from earwitness.errors import FailedPrecondition, InvalidArgument
+from earwitness.vocabulary.names import short
 
 STANDSTILL = 1e-12
 """Learning rate of a step that moves no latent as far as float32 can tell."""

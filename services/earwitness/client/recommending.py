@@ -8,7 +8,6 @@ import numpy as np
 
 from earwitness.client.criteria import default_criterion
 from earwitness.client.explainer import ExplainerClient
-from earwitness.client.names import short
 from earwitness.client.references import bundle_of, layers_activations
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.values import (
@@ -28,6 +27,7 @@ from earwitness.client.values import (
 from earwitness.errors import FailedPrecondition, InvalidArgument
 from earwitness.inference.backend import InferenceBackend
 from earwitness.inference.recommendation import Recommendation as StoredRecommendation
+from earwitness.vocabulary.names import short
 
 WHOLE = Target(0.0, 1.0, quantile=True)
 STORED_QUANTILES = (0.05, 0.95)

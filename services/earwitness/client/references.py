@@ -37,11 +37,9 @@ from earwitness.inference.agreement import ask_agreement
 from earwitness.inference.backend import InferenceBackend, ModelUnusable
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc.tensors import exact, wire_bytes
+from earwitness.vocabulary.limits import MAX_SHARD_BYTES, MAX_SHARD_ROWS
 
 BATCH_ROWS = 64
-MAX_SHARD_ROWS = 1_000_000
-MAX_SHARD_BYTES = 64 * 2**20
-"""What the scorer takes as one shard, 4 or 8 bytes a value."""
 ARRAY_SHARD_ROWS = 100_000
 """Rows of an array that go into one shard, if the scorer takes as many. References that are there were cut so, and the
 same array must make the same shards again."""

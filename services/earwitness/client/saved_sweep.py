@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from earwitness.client.criteria import criterion_name
 from earwitness.client.fitting import require_selection
-from earwitness.client.names import short
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.sweep_values import Sweep, SweepRanking
 from earwitness.client.values import Criterion, FloatArray, Model, Reference
 from earwitness.errors import FailedPrecondition, InvalidArgument
+from earwitness.vocabulary.names import short
 
 
 @dataclass(frozen=True, eq=False)

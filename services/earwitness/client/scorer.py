@@ -8,7 +8,6 @@ from typing import TypeVar
 from earwitness.client import scorer_messages as messages
 from earwitness.client.channel import Tls, open_channel
 from earwitness.client.errors import RpcFailure, answer_lost, failures, malformed
-from earwitness.client.names import resource
 from earwitness.client.partials import Partial, VersionStatistics
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
 from earwitness.client.values import (
@@ -28,6 +27,10 @@ from earwitness.rpc import tensors
 from earwitness.rpc.tensors import Numbers
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.scorer.v1 import scorer_pb2_grpc as rpc
+from earwitness.vocabulary.limits import MAX_TENSOR_BYTES
+from earwitness.vocabulary.messages.reference import reference_value, selection_message, version_value
+from earwitness.vocabulary.messages.score import criterion_message, ranked_value, score_value
+from earwitness.vocabulary.names import resource
 
 RANK_TIMEOUT_S = 120.0
 """Deadline of a ranking, which takes longer the more batches and units there are."""
@@ -101,14 +104,14 @@ class ScorerClient(ServiceClient):
                 layer=identity.layer,
                 unit_count=identity.unit_count,
                 feature_profile=identity.feature_profile,
-                selection=messages.selection_message(selection),
+                selection=selection_message(selection),
                 description=description,
                 kept_layers=[pb.KeptLayer(name=each.name, unit_count=each.unit_count) for each in kept_layers],
             ),
         )
         with failures(self.target):
             answer = await self._stub.CreateReference(request, timeout=timeout_s, metadata=self._metadata)
-        return messages.reference_value(answer.reference)
+        return reference_value(answer.reference)
 
     async def append_activations(
         self, reference: str, shard_id: str, activations: Numbers, *, timeout_s: float = DEFAULT_TIMEOUT_S
@@ -191,14 +194,14 @@ class ScorerClient(ServiceClient):
         stub = self._stub_once if etag else self._stub
         with failures(self.target):
             answer = await stub.FreezeReference(request, timeout=timeout_s, metadata=self._metadata)
-        return messages.version_value(answer.version)
+        return version_value(answer.version)
 
     async def get_reference(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Reference:
         """The reference of that name, with its versions."""
         request = pb.GetReferenceRequest(name=resource("references", name))
         with failures(self.target):
             answer = await self._stub.GetReference(request, timeout=timeout_s, metadata=self._metadata)
-        return messages.reference_value(answer.reference)
+        return reference_value(answer.reference)
 
     async def list_references(
         self, *, model: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
@@ -209,7 +212,7 @@ class ScorerClient(ServiceClient):
         while True:
             with failures(self.target):
                 answer = await self._stub.ListReferences(request, timeout=timeout_s, metadata=self._metadata)
-            references += map(messages.reference_value, answer.references)
+            references += map(reference_value, answer.references)
             request.page_token = answer.next_page_token
             if not request.page_token:
                 return references
@@ -248,7 +251,7 @@ class ScorerClient(ServiceClient):
         )
         with failures(self.target):
             answer = await self._stub.Score(request, timeout=timeout_s, metadata=self._metadata)
-        return ScoredBatch(messages.score_value(answer.score), messages.version_value(answer.version))
+        return ScoredBatch(score_value(answer.score), version_value(answer.version))
 
     async def rank(
         self,
@@ -282,11 +285,11 @@ class ScorerClient(ServiceClient):
             ],
             unit=unit,
             seed=seed,
-            criterion=None if criterion is None else messages.criterion_message(criterion),
+            criterion=None if criterion is None else criterion_message(criterion),
         )
         with failures(self.target):
             answer = await self._stub.Rank(request, timeout=timeout_s, metadata=self._metadata)
-        return Ranking(tuple(map(messages.ranked_value, answer.batches)), messages.version_value(answer.version))
+        return Ranking(tuple(map(ranked_value, answer.batches)), version_value(answer.version))
 
     async def measure_nearness(
         self,
@@ -339,6 +342,6 @@ def _exact(activations: Numbers) -> tensors.FloatTensor:
 def _compared(batches: Mapping[str, Numbers], unit: int | None) -> Mapping[str, Numbers]:
     """The column of `unit` alone where whole layers of many batches are too much for a message. All where there is no
     such column: the scorer says what is wrong."""
-    if unit is None or sum(rows.nbytes for rows in batches.values()) <= messages.MAX_TENSOR_BYTES:
+    if unit is None or sum(rows.nbytes for rows in batches.values()) <= MAX_TENSOR_BYTES:
         return batches
     return {each: rows[:, unit : unit + 1] if 0 <= unit < rows.shape[1] else rows for each, rows in batches.items()}

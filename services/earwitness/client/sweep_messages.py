@@ -1,19 +1,26 @@
 """The protobuf messages of sweeps to plain values and back."""
 
 from datetime import UTC
-from typing import cast
 
 import numpy as np
 from google.longrunning import operations_pb2
 
-from earwitness.client import explainer_messages, scorer_messages, values
 from earwitness.client import sweep_values as sweeps
-from earwitness.client.names import resource, short
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.rpc import tensors
 from earwitness.types.v1.tensor_pb2 import Tensor
-
-OPERATIONS = "operations"
+from earwitness.vocabulary.messages.enums import number, word
+from earwitness.vocabulary.messages.score import criterion_message, criterion_value, score_value
+from earwitness.vocabulary.messages.search import (
+    OPTIMISERS,
+    objective_message,
+    objective_value,
+    settings_message,
+    settings_value,
+)
+from earwitness.vocabulary.names import resource, short
+from earwitness.vocabulary.score import Criterion, RankedBatch
+from earwitness.vocabulary.search import FloatArray
 
 
 def sweep_message(plan: sweeps.SweepPlan) -> pb.Sweep:
@@ -26,7 +33,7 @@ def sweep_message(plan: sweeps.SweepPlan) -> pb.Sweep:
         keep_count=plan.keep_count,
     )
     if plan.criterion is not None:
-        message.criterion.CopyFrom(scorer_messages.criterion_message(plan.criterion))
+        message.criterion.CopyFrom(criterion_message(plan.criterion))
     if isinstance(plan.settings, sweeps.Grid):
         grid = plan.settings
         message.grid.CopyFrom(
@@ -34,11 +41,11 @@ def sweep_message(plan: sweeps.SweepPlan) -> pb.Sweep:
                 learning_rates=grid.learning_rates,
                 prior_weights=grid.prior_weights,
                 steps=grid.steps,
-                optimisers=[pb.Optimiser.Value(f"OPTIMISER_{each.upper()}") for each in grid.optimisers],
+                optimisers=[number(OPTIMISERS, each) for each in grid.optimisers],
             )
         )
     else:
-        settings = [explainer_messages.settings_message(each) for each in plan.settings]
+        settings = [settings_message(each) for each in plan.settings]
         message.settings_list.CopyFrom(pb.SettingsList(settings=settings))
     return message
 
@@ -55,7 +62,7 @@ def progress_value(message: pb.SweepMetadata, error: str | None = None) -> sweep
     return sweeps.SweepProgress(
         sweep_id=message.sweep.removeprefix("sweeps/"),
         model=short(message.model),
-        state=_state(message.state),
+        state=word(pb.SweepState.DESCRIPTOR, message.state, "state"),
         sequence=message.sequence,
         row_steps_done=message.row_steps_done,
         row_step_count=message.row_step_count,
@@ -81,7 +88,7 @@ def sweep_value(message: pb.Sweep) -> sweeps.Sweep:
         weights_sha256=message.weights_sha256,
         objectives=tuple(map(_objective_value, message.objectives)),
         seeds=range(message.first_seed, message.first_seed + message.seed_count),
-        state=_state(message.state),
+        state=word(pb.SweepState.DESCRIPTOR, message.state, "state"),
         results=tuple(_result_value(index, each) for index, each in enumerate(message.results)),
         rankings=tuple(map(ranking_value, message.rankings)),
         row_step_count=message.row_step_count,
@@ -100,10 +107,10 @@ def ranking_value(message: pb.SweepRanking) -> sweeps.SweepRanking:
         objective_index=message.objective_index,
         reference_version=short(message.reference_version),
         batches=tuple(
-            values.RankedBatch(
+            RankedBatch(
                 id=str(each.result_index),
                 rank=each.rank,
-                score=scorer_messages.score_value(each.score),
+                score=score_value(each.score),
                 probability_best=each.probability_best,
                 leaves_range=each.leaves_range,
                 criterion_value=each.criterion_value,
@@ -116,22 +123,22 @@ def ranking_value(message: pb.SweepRanking) -> sweeps.SweepRanking:
     )
 
 
-def _criterion_value(message: pb.Sweep | pb.SweepRanking) -> values.Criterion | None:
+def _criterion_value(message: pb.Sweep | pb.SweepRanking) -> Criterion | None:
     """None for the published distance, said or unsaid: a saved sweep that is ranked by it says nothing."""
-    criterion = scorer_messages.criterion_value(message.criterion)
-    return None if criterion == values.Criterion() else criterion
+    criterion = criterion_value(message.criterion)
+    return None if criterion == Criterion() else criterion
 
 
 def _objective_message(each: sweeps.SweepObjective) -> pb.SweepObjective:
     return pb.SweepObjective(
-        objective=explainer_messages.objective_message(each.objective),
+        objective=objective_message(each.objective),
         reference=resource("references", each.reference) if each.reference else "",
         whole_layer=each.whole_layer,
     )
 
 
 def _objective_value(message: pb.SweepObjective) -> sweeps.SweepObjective:
-    objective = explainer_messages.objective_value(message.objective)
+    objective = objective_value(message.objective)
     return sweeps.SweepObjective(objective, short(message.reference) or None, message.whole_layer)
 
 
@@ -139,7 +146,7 @@ def _result_value(index: int, message: pb.SweepResult) -> sweeps.SweepResult:
     return sweeps.SweepResult(
         index=index,
         objective_index=message.objective_index,
-        settings=explainer_messages.settings_value(message.settings),
+        settings=settings_value(message.settings),
         done=message.done,
         activations=np.array(message.activations, np.float32),
         best_steps=np.array(message.best_steps, np.int64),
@@ -151,9 +158,5 @@ def _result_value(index: int, message: pb.SweepResult) -> sweeps.SweepResult:
     )
 
 
-def _array(message: Tensor, field: str) -> values.FloatArray:
+def _array(message: Tensor, field: str) -> FloatArray:
     return np.asarray(tensors.decode(message, field, rank=2), np.float32)
-
-
-def _state(number: pb.SweepState.ValueType) -> sweeps.SweepState:
-    return cast(sweeps.SweepState, pb.SweepState.Name(number).removeprefix("SWEEP_STATE_").lower())

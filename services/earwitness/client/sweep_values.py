@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.client.values import Criterion, FloatArray, Objective, Optimiser, RankedBatch, Settings, require_seeds
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.score import Criterion, RankedBatch
+from earwitness.vocabulary.search import FloatArray, Optimiser, Settings, require_seeds
 
 SweepState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 OVER: tuple[SweepState, ...] = ("succeeded", "failed", "cancelled")

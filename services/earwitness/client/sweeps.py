@@ -8,15 +8,18 @@ import grpc
 import grpc.aio
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
-from earwitness.client import explainer_messages, scorer_messages, sweep_messages
+from earwitness.client import explainer_messages, sweep_messages
 from earwitness.client.channel import MAX_MESSAGE_BYTES, Tls
 from earwitness.client.errors import RpcFailure, failures
-from earwitness.client.names import resource
 from earwitness.client.service import DEFAULT_TIMEOUT_S, ServiceClient
 from earwitness.client.sweep_values import Sweep, SweepPlan, SweepProgress, SweepRanking, SweepResult
 from earwitness.client.values import Artefact, Criterion, Explanation
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.explainer.v1 import explainer_pb2_grpc as rpc
+from earwitness.vocabulary.messages.enums import number
+from earwitness.vocabulary.messages.score import criterion_message
+from earwitness.vocabulary.messages.search import ARTEFACTS
+from earwitness.vocabulary.names import OPERATIONS, resource
 
 REOPEN_S = 1.0
 """Between tries to open a watch again."""
@@ -91,7 +94,7 @@ class SweepClient(ServiceClient):
 
     async def progress(self, sweep_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> SweepProgress:
         """How a sweep goes, with the error that ended it."""
-        request = operations_pb2.GetOperationRequest(name=resource(sweep_messages.OPERATIONS, sweep_id))
+        request = operations_pb2.GetOperationRequest(name=resource(OPERATIONS, sweep_id))
         with failures(self.target):
             answer = await self._operations.GetOperation(request, timeout=timeout_s, metadata=self._metadata)
         return sweep_messages.operation_value(answer)
@@ -127,7 +130,7 @@ class SweepClient(ServiceClient):
     async def list(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> tuple[SweepProgress, ...]:
         """Every sweep, the newest first."""
         found: tuple[SweepProgress, ...] = ()
-        request = operations_pb2.ListOperationsRequest(name=sweep_messages.OPERATIONS)
+        request = operations_pb2.ListOperationsRequest(name=OPERATIONS)
         while True:
             with failures(self.target):
                 page = await self._operations.ListOperations(request, timeout=timeout_s, metadata=self._metadata)
@@ -138,13 +141,13 @@ class SweepClient(ServiceClient):
 
     async def cancel(self, sweep_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Ask that a sweep stops; what is done is kept."""
-        request = operations_pb2.CancelOperationRequest(name=resource(sweep_messages.OPERATIONS, sweep_id))
+        request = operations_pb2.CancelOperationRequest(name=resource(OPERATIONS, sweep_id))
         with failures(self.target):
             await self._operations.CancelOperation(request, timeout=timeout_s, metadata=self._metadata)
 
     async def delete(self, sweep_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Delete a sweep that is over, with all that it holds."""
-        request = operations_pb2.DeleteOperationRequest(name=resource(sweep_messages.OPERATIONS, sweep_id))
+        request = operations_pb2.DeleteOperationRequest(name=resource(OPERATIONS, sweep_id))
         with failures(self.target):
             await self._operations.DeleteOperation(request, timeout=timeout_s, metadata=self._metadata)
 
@@ -161,7 +164,7 @@ class SweepClient(ServiceClient):
         request = pb.StreamSweepExplanationsRequest(
             name=resource("sweeps", sweep_id),
             result_index=result_index,
-            artefacts=[explainer_messages.artefact_value(each) for each in artefacts],
+            artefacts=[number(ARTEFACTS, each) for each in artefacts],
             row_indices=rows,
             max_response_bytes=MAX_MESSAGE_BYTES,
         )
@@ -188,7 +191,7 @@ class SweepClient(ServiceClient):
             name=resource("sweeps", sweep_id),
             references=names,
             max_response_bytes=MAX_MESSAGE_BYTES,
-            criterion=None if criterion is None else scorer_messages.criterion_message(criterion),
+            criterion=None if criterion is None else criterion_message(criterion),
             keep_count=keep_count,
         )
         with failures(self.target):

@@ -9,7 +9,6 @@ import grpc
 from earwitness.client.errors import RpcFailure
 from earwitness.client.explainer import ALL_ARTEFACTS, ExplainerClient
 from earwitness.client.fitting import require_selection, require_source
-from earwitness.client.names import short
 from earwitness.client.output.report import RealExcerpt, SweepReport
 from earwitness.client.saved_sweep import SavedSweep
 from earwitness.client.scorer import ScorerClient
@@ -20,6 +19,7 @@ from earwitness.client.sweeps import SweepClient
 from earwitness.client.tuning_values import TuningPlan
 from earwitness.client.values import Explanation, FloatArray, SearchSummary, Settings
 from earwitness.errors import EarwitnessError, FailedPrecondition
+from earwitness.vocabulary.names import short
 
 Update = Callable[[SweepProgress, int], None]
 """Told how the sweep of a batch goes, and the trials done before it."""

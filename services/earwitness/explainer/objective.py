@@ -8,9 +8,7 @@ import numpy as np
 from earwitness.errors import InvalidArgument
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer
-
-MAX_WEIGHT = 1e6
-"""Of a direction. Far beyond it the square of the gradient leaves float32, and Adam stands still without a word."""
+from earwitness.vocabulary.limits import MAX_WEIGHT
 
 
 class Sense(Enum):

@@ -15,9 +15,10 @@ from earwitness.explainer.nearest import mean_places, nearest
 from earwitness.explainer.objective import Objective
 from earwitness.explainer.plan import Nearness, Plan, PlannedRow, Search, by_objective
 from earwitness.explainer.reference import KeptLayer, Reference, Source
-from earwitness.explainer.scorer_client import MAX_ACTIVATION_BYTES, ScorerClient
+from earwitness.explainer.scorer_client import ScorerClient
 from earwitness.explainer.search import Budget
 from earwitness.inference.backend import FloatArray
+from earwitness.vocabulary.limits import MAX_TENSOR_BYTES
 
 PATIENCE_S = 20.0
 """For a scorer that gives no answer once the search is over: it may be restarting."""
@@ -159,11 +160,11 @@ def check_nearness(reference: Reference, how: Nearness, field: str) -> None:
 def check_width(reference: Reference, rows: int, field: str) -> None:
     """Raises: InvalidArgument for more activations of one objective than the scorer takes at once."""
     byte_count = rows * reference.width * np.dtype(np.float32).itemsize
-    if byte_count > MAX_ACTIVATION_BYTES:
+    if byte_count > MAX_TENSOR_BYTES:
         raise InvalidArgument(
             field,
             f"{rows} rows × {reference.width} units that {reference.name} keeps are {byte_count} bytes of activations; "
-            f"nearness is measured over at most {MAX_ACTIVATION_BYTES}: search fewer rows",
+            f"nearness is measured over at most {MAX_TENSOR_BYTES}: search fewer rows",
         )
 
 

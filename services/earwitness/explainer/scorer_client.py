@@ -30,8 +30,6 @@ CHECK_TIMEOUT_S = 10.0
 NEARNESS_TIMEOUT_S = 60.0
 READ_TIMEOUT_S = 120.0
 RANK_TIMEOUT_S = 600.0
-MAX_ACTIVATION_BYTES = 15 * 2**20
-"""In one request, as scorer.proto says."""
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 REMEMBERED = 256
 """Distributions of objectives over the rows of versions; 40 kB each at most."""

@@ -28,10 +28,8 @@ from earwitness.scorer.statistics import Rows
 from earwitness.scorer.store import ReferenceStore
 from earwitness.scorer.threads import Threads
 from earwitness.scorer.uncertainty import NoiseFloor, noise_floor
+from earwitness.vocabulary.limits import MAX_TENSOR_BYTES
 
-MAX_TENSOR_BYTES = 15 * 2**20
-"""Of all numbers in a request or an answer: below what a message holds by default, so that the refusal can name the
-field."""
 _NOISE_FLOORS = 4096
 _KINDS = {"distance": "layer_distance", "nearness": "layer_nearness"}
 

@@ -8,7 +8,7 @@ from earwitness.errors import InvalidArgument
 from earwitness.rpc.tensors import decode
 from earwitness.rpc.times import timestamp
 from earwitness.rpc.validate import resource_id, sha256_hex, versioned_id
-from earwitness.scorer.comparing import MAX_TENSOR_BYTES, Batch, Batches, NearRows
+from earwitness.scorer.comparing import Batch, Batches, NearRows
 from earwitness.scorer.criteria import PUBLISHED, Criterion
 from earwitness.scorer.layers import KeptLayer
 from earwitness.scorer.partials import Form
@@ -27,6 +27,7 @@ from earwitness.scorer.score import Score
 from earwitness.scorer.selection import ALL, Selection
 from earwitness.scorer.statistics import Rows
 from earwitness.scorer.v1 import scorer_pb2 as pb
+from earwitness.vocabulary.limits import MAX_TENSOR_BYTES
 
 MAX_BATCHES = 1000
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.collect import FloatRows, collector
-from earwitness.scorer.references import LARGEST, MAX_CHUNK_BYTES, MAX_SHARD_BYTES, NewReference, Shard
+from earwitness.scorer.references import LARGEST, NewReference, Shard
+from earwitness.vocabulary.limits import MAX_CHUNK_BYTES, MAX_SHARD_BYTES
 
 _BLOCK_BYTES = 4 * 2**20
 """Contents are looked at once there are this many bytes of them: small chunks cost no more than large ones."""

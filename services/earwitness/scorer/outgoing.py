@@ -8,8 +8,9 @@ from zlib import crc32
 import numpy as np
 
 from earwitness.scorer.partials import ARRAYS, Form
-from earwitness.scorer.references import MAX_CHUNK_BYTES, Datatype
+from earwitness.scorer.references import Datatype
 from earwitness.storage.blobs import Frame, frames
+from earwitness.vocabulary.limits import MAX_CHUNK_BYTES
 
 Read = Callable[[int, int], bytes]
 """The bytes of a version's state from a place on, so many or, at its end, fewer."""

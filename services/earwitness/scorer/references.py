@@ -14,12 +14,9 @@ from earwitness.scorer.layers import KeptLayer, Layout
 from earwitness.scorer.selection import MAX_SELECTED, MIN_SELECTED, Selection
 
 MAX_UNITS = 4096
-MAX_SHARD_ROWS = 1_000_000
-MAX_SHARD_BYTES = 64 * 2**20
 MAX_PARTIAL_ROWS = 10**12
 MAX_PARTIAL_BYTES = 160 * 2**20
 """More than the statistics of any reference take: 10 000 rows of 4096 units have 156 MiB; FP64 ones twice that."""
-MAX_CHUNK_BYTES = 2**20
 MAX_NAME_CHARS = 200
 MAX_DESCRIPTION_CHARS = 1000
 LARGEST = float(np.finfo(np.float32).max)

@@ -25,7 +25,6 @@ from earwitness.scorer.ranking import Ranked
 from earwitness.scorer.reads import Reading, Reads
 from earwitness.scorer.references import (
     MAX_PARTIAL_ROWS,
-    MAX_SHARD_ROWS,
     NewReference,
     Reference,
     Shard,
@@ -36,6 +35,7 @@ from earwitness.scorer.references import (
 from earwitness.scorer.score import Score
 from earwitness.scorer.store import ReferenceStore
 from earwitness.scorer.threads import Threads
+from earwitness.vocabulary.limits import MAX_SHARD_ROWS
 
 
 @dataclass(frozen=True)

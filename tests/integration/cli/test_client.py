@@ -32,7 +32,6 @@ from earwitness.client.activations import ActivationBatch
 from earwitness.client.explaining import explain_and_score
 from earwitness.errors import InvalidArgument
 from earwitness.inference.local import LocalBackend
-from earwitness.scorer.references import MAX_SHARD_BYTES, MAX_SHARD_ROWS
 from tests.integration.cli.served import Served, write_recording
 
 STEPS = Settings(steps=15)
@@ -209,7 +208,6 @@ async def test_a_reference_keeps_all_layers_of_the_top_excerpts(stack: Served, t
 async def test_references_of_more_than_a_shard_holds(
     stack: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (references.MAX_SHARD_ROWS, references.MAX_SHARD_BYTES) == (MAX_SHARD_ROWS, MAX_SHARD_BYTES)
     rows = np.random.default_rng(0).standard_normal((65_537, 256), np.float32)
     identity = ReferenceIdentity("tiny", stack.tiny.metadata.weights_sha256, "fc7", 256, "log-mel-8-test@1")
     backend = LocalBackend(stack.tiny.repository, threads=1)

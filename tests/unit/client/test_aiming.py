@@ -6,7 +6,6 @@ import pytest
 
 from earwitness.client.aiming import aimed
 from earwitness.client.values import (
-    MAX_SEED,
     KeptLayer,
     Nearness,
     Objective,
@@ -19,6 +18,7 @@ from earwitness.client.values import (
     Target,
 )
 from earwitness.errors import InvalidArgument
+from earwitness.vocabulary.limits import MAX_SEED
 from tests.unit.client.runs import MODEL
 from tests.unit.client.sweeps import REFERENCE
 

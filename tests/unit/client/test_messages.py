@@ -10,12 +10,15 @@ from earwitness.client.values import Objective, Row, Search, Selection, Settings
 from earwitness.explainer.v1 import explainer_pb2
 from earwitness.rpc import tensors
 from earwitness.scorer.v1 import scorer_pb2
+from earwitness.vocabulary.limits import MAX_CHUNK_BYTES
+from earwitness.vocabulary.messages.reference import reference_value, selection_message
+from earwitness.vocabulary.messages.search import search_message, settings_message
 
 
 def test_what_is_not_set_stays_unset() -> None:
-    message = explainer_messages.settings_message(Settings())
+    message = settings_message(Settings())
     assert not message.ListFields()
-    message = explainer_messages.settings_message(Settings(prior_weight=0.0, steps=5))
+    message = settings_message(Settings(prior_weight=0.0, steps=5))
     assert message.HasField("prior_weight")
     assert not message.HasField("learning_rate")
 
@@ -23,7 +26,7 @@ def test_what_is_not_set_stays_unset() -> None:
 def test_rows_keep_their_own_objective_and_settings() -> None:
     direction = Objective("fc8", direction={2: 0.5, 0: -1.0}, sense="minimise")
     search = Search("m", (Row(1), Row(2, direction, Settings("sgd", steps=9))), Objective("fc9", 0))
-    message = explainer_messages.search_message(search)
+    message = search_message(search)
     assert message.model == "models/m"
     assert not message.rows[0].HasField("objective")
     assert not message.rows[0].HasField("settings")
@@ -56,8 +59,8 @@ def test_explanation_comes_back_with_the_numbers_people_wrote() -> None:
 
 @pytest.mark.parametrize("selection", [Selection(), Selection("top", 1, 50), Selection("bottom", 0, 2)])
 def test_selection_there_and_back(selection: Selection) -> None:
-    message = scorer_pb2.Reference(selection=scorer_messages.selection_message(selection))
-    assert scorer_messages.reference_value(message).selection == selection
+    message = scorer_pb2.Reference(selection=selection_message(selection))
+    assert reference_value(message).selection == selection
 
 
 @pytest.mark.parametrize(
@@ -70,10 +73,10 @@ def test_selection_there_and_back(selection: Selection) -> None:
 def test_shards_go_in_chunks_after_their_header(
     first: scorer_pb2.AppendActivationsRequest | scorer_pb2.MergeStatisticsRequest,
 ) -> None:
-    data = bytes(2 * scorer_messages.CHUNK_BYTES + 1)
+    data = bytes(2 * MAX_CHUNK_BYTES + 1)
     header, *chunks = scorer_messages.shard_messages(first, data)
     assert header is first
-    assert [len(part.chunk) for part in chunks] == [scorer_messages.CHUNK_BYTES, scorer_messages.CHUNK_BYTES, 1]
+    assert [len(part.chunk) for part in chunks] == [MAX_CHUNK_BYTES, MAX_CHUNK_BYTES, 1]
     assert b"".join(part.chunk for part in chunks) == data
 
 

@@ -14,7 +14,7 @@ from earwitness.explainer.nearest import mean_places, nearest
 from earwitness.explainer.plan import Nearness
 from earwitness.explainer.real import check_nearness, check_width, columns_of
 from earwitness.explainer.reference import Reference, Source
-from earwitness.explainer.scorer_client import MAX_ACTIVATION_BYTES, ScorerClient
+from earwitness.explainer.scorer_client import ScorerClient
 from earwitness.explainer.sweep.layout import Layout
 from earwitness.explainer.sweep.record import SweepRecord
 from earwitness.explainer.sweep.results import Tensors
@@ -23,6 +23,7 @@ from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.scorer.v1 import scorer_pb2
+from earwitness.vocabulary.limits import MAX_TENSOR_BYTES
 
 Activations = Callable[[SweepRecord, FloatArray, Sequence[str]], Awaitable[Mapping[str, FloatArray]]]
 """The activations [n, units] of layers for latents [n, Z], by the model of a sweep as it was swept.
@@ -82,12 +83,12 @@ def check_rank_size(layout: Layout, references: Mapping[int, Reference], how: Ho
         units = reference.width if how.over_layers else 1 if each.unit is not None else own.stop - own.start
         settings, rows = len(request.settings), how.keep_count or request.seed_count
         byte_count = settings * rows * units * np.dtype(np.float32).itemsize
-        if byte_count > MAX_ACTIVATION_BYTES:
+        if byte_count > MAX_TENSOR_BYTES:
             said = f"{rows} {'rows kept' if how.keep_count else 'seeds'}"
             raise InvalidArgument(
                 field.format(index),
                 f"{settings} settings × {said} × {units} units to compare are {byte_count} bytes of activations; a "
-                f"ranking takes at most {MAX_ACTIVATION_BYTES}: take fewer seeds or settings, or compare one unit",
+                f"ranking takes at most {MAX_TENSOR_BYTES}: take fewer seeds or settings, or compare one unit",
             )
 
 

@@ -1,12 +1,12 @@
 """Resource names, in full (`references/voices/versions/2`) and short, as people type them (`voices/versions/2`)."""
 
-COLLECTIONS = ("models/", "references/", "sweeps/", "operations/")
+MODELS, REFERENCES, SWEEPS, OPERATIONS = "models", "references", "sweeps", "operations"
 
 
 def short(name: str) -> str:
     """A name without its collection."""
-    for collection in COLLECTIONS:
-        name = name.removeprefix(collection)
+    for collection in (MODELS, REFERENCES, SWEEPS, OPERATIONS):
+        name = name.removeprefix(f"{collection}/")
     return name
 
 

@@ -1,0 +1,66 @@
+"""Scores, and what they are ranked by, as they travel."""
+
+from earwitness.scorer.v1 import scorer_pb2 as pb
+from earwitness.vocabulary.score import Criterion, RankedBatch, Score
+
+_SCORE = tuple(field.name for field in pb.Score.DESCRIPTOR.fields)
+"""The same on both sides."""
+
+
+def score_message(score: Score) -> pb.Score:
+    """A score, field by field."""
+    return pb.Score(**{name: getattr(score, name) for name in _SCORE})
+
+
+def score_value(message: pb.Score) -> Score:
+    """A score, field by field."""
+    return Score(**{name: getattr(message, name) for name in _SCORE})
+
+
+def ranked_message(ranked: RankedBatch) -> pb.RankedBatch:
+    """A batch with its place."""
+    return pb.RankedBatch(
+        id=ranked.id,
+        rank=ranked.rank,
+        score=score_message(ranked.score),
+        probability_best=ranked.probability_best,
+        leaves_range=ranked.leaves_range,
+        criterion_value=ranked.criterion_value,
+    )
+
+
+def ranked_value(message: pb.RankedBatch) -> RankedBatch:
+    """A batch with its place."""
+    return RankedBatch(
+        id=message.id,
+        rank=message.rank,
+        score=score_value(message.score),
+        probability_best=message.probability_best,
+        leaves_range=message.leaves_range,
+        criterion_value=message.criterion_value,
+    )
+
+
+def criterion_message(criterion: Criterion) -> pb.Criterion:
+    """The message of a criterion."""
+    message = pb.Criterion(outside_range_allowed=criterion.outside_range_allowed)
+    if criterion.kind == "distance":
+        message.layer_distance.CopyFrom(pb.Criterion.LayerDistance(layers=criterion.layers))
+    elif criterion.kind == "nearness":
+        message.layer_nearness.CopyFrom(
+            pb.Criterion.LayerNearness(layers=criterion.layers, neighbour_count=criterion.neighbour_count)
+        )
+    return message
+
+
+def criterion_value(message: pb.Criterion) -> Criterion:
+    """A criterion."""
+    allowed = message.outside_range_allowed
+    match message.WhichOneof("kind"):
+        case "layer_distance":
+            return Criterion("distance", tuple(message.layer_distance.layers), outside_range_allowed=allowed)
+        case "layer_nearness":
+            nearness = message.layer_nearness
+            return Criterion("nearness", tuple(nearness.layers), nearness.neighbour_count, allowed)
+        case _:
+            return Criterion(outside_range_allowed=allowed)
