@@ -14,11 +14,12 @@ from earwitness.explainer.errors import NoScorer, ScorerUnavailable
 from earwitness.explainer.nearest import mean_places, nearest
 from earwitness.explainer.objective import Objective
 from earwitness.explainer.plan import Nearness, Plan, PlannedRow, Search, by_objective
-from earwitness.explainer.reference import KeptLayer, Reference, Source
+from earwitness.explainer.reference import Reference, Source
 from earwitness.explainer.scorer_client import ScorerClient
 from earwitness.explainer.search import Budget
 from earwitness.inference.backend import FloatArray
 from earwitness.vocabulary.limits import MAX_TENSOR_BYTES
+from earwitness.vocabulary.reference import KeptLayer
 
 PATIENCE_S = 20.0
 """For a scorer that gives no answer once the search is over: it may be restarting."""

@@ -8,6 +8,7 @@ from earwitness.errors import InvalidArgument
 from earwitness.explainer.errors import ReferenceUnusable
 from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.inference.metadata import BundleMetadata
+from earwitness.vocabulary.reference import KeptLayer
 
 Kind = Literal["all", "top", "bottom"]
 
@@ -19,14 +20,6 @@ class Source:
     model: str
     weights_sha256: str
     layer: str
-
-
-@dataclass(frozen=True)
-class KeptLayer:
-    """A layer that the rows of a reference hold."""
-
-    name: str
-    unit_count: int
 
 
 @dataclass(frozen=True)

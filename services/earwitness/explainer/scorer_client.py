@@ -15,7 +15,7 @@ from earwitness import tracing
 from earwitness.errors import EarwitnessError, InvalidArgument, NotFound
 from earwitness.explainer.errors import ReferenceUnusable, ScorerUnavailable
 from earwitness.explainer.objective import Objective
-from earwitness.explainer.reference import KeptLayer, Reference, Source, Version
+from earwitness.explainer.reference import Reference, Source, Version
 from earwitness.inference.backend import FloatArray
 from earwitness.rpc import tensors
 from earwitness.rpc.channel import channel_options
@@ -25,6 +25,7 @@ from earwitness.rpc.files import Watched
 from earwitness.rpc.proxies import told
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.scorer.v1 import scorer_pb2_grpc
+from earwitness.vocabulary.reference import KeptLayer
 
 CHECK_TIMEOUT_S = 10.0
 NEARNESS_TIMEOUT_S = 60.0

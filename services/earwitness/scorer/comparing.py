@@ -14,21 +14,22 @@ from earwitness.errors import InvalidArgument
 from earwitness.rpc.validate import require_range
 from earwitness.scorer.cache import LruCache
 from earwitness.scorer.collect import Frozen
-from earwitness.scorer.criteria import Criterion, Measures, median_measures
+from earwitness.scorer.criteria import Measures, median_measures
 from earwitness.scorer.data_range import DataRange
 from earwitness.scorer.errors import KeepsNoRows
 from earwitness.scorer.frechet import MIN_ROWS
 from earwitness.scorer.layers import Layout
 from earwitness.scorer.loading import Loading
 from earwitness.scorer.nearness import neighbours
-from earwitness.scorer.ranking import Candidate, Ranked, Yardstick, distance_measures, rank
+from earwitness.scorer.ranking import Candidate, Yardstick, distance_measures, rank
 from earwitness.scorer.references import LARGEST, Reference, Source, Version, VersionKey
-from earwitness.scorer.score import Score, score_batch
+from earwitness.scorer.score import score_batch
 from earwitness.scorer.statistics import Rows
 from earwitness.scorer.store import ReferenceStore
 from earwitness.scorer.threads import Threads
 from earwitness.scorer.uncertainty import NoiseFloor, noise_floor
 from earwitness.vocabulary.limits import MAX_TENSOR_BYTES
+from earwitness.vocabulary.score import Criterion, RankedBatch, Score
 
 _NOISE_FLOORS = 4096
 _KINDS = {"distance": "layer_distance", "nearness": "layer_nearness"}
@@ -87,7 +88,7 @@ class Comparing:
         rows = _compared_columns(batch.rows, batch.unit, reference.content.layout)
         return await self._threads.compute(lambda: score_batch(rows, frozen, floor, batch.seed, data_range))
 
-    async def rank(self, reference: Reference, version: Version, batches: Batches) -> tuple[Ranked, ...]:
+    async def rank(self, reference: Reference, version: Version, batches: Batches) -> tuple[RankedBatch, ...]:
         """Batches that fit the reference, best first by their criterion.
 
         Raises: InvalidArgument for a criterion that the reference, or what the batches hold, does not allow;

@@ -9,10 +9,7 @@ from earwitness.rpc.tensors import decode
 from earwitness.rpc.times import timestamp
 from earwitness.rpc.validate import resource_id, sha256_hex, versioned_id
 from earwitness.scorer.comparing import Batch, Batches, NearRows
-from earwitness.scorer.criteria import PUBLISHED, Criterion
-from earwitness.scorer.layers import KeptLayer
 from earwitness.scorer.partials import Form
-from earwitness.scorer.ranking import Ranked
 from earwitness.scorer.reads import Reading
 from earwitness.scorer.references import (
     Datatype,
@@ -23,11 +20,13 @@ from earwitness.scorer.references import (
     Version,
     require_name,
 )
-from earwitness.scorer.score import Score
 from earwitness.scorer.selection import ALL, Selection
 from earwitness.scorer.statistics import Rows
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.vocabulary.limits import MAX_TENSOR_BYTES
+from earwitness.vocabulary.messages.reference import kept_layer_values
+from earwitness.vocabulary.messages.score import criterion_value
+from earwitness.vocabulary.score import PUBLISHED, Criterion
 
 MAX_BATCHES = 1000
 
@@ -69,7 +68,7 @@ def new_reference(request: pb.CreateReferenceRequest) -> NewReference:
         feature_profile=message.feature_profile,
         selection=_selection(message.selection),
         description=message.description,
-        kept_layers=_kept_layers(message),
+        kept_layers=kept_layer_values(message),
     )
 
 
@@ -222,37 +221,6 @@ async def statistics_messages(reading: Reading) -> AsyncIterator[pb.ReadStatisti
         yield pb.ReadStatisticsResponse(chunk=chunk)
 
 
-def score_message(score: Score) -> pb.Score:
-    """A score as callers see it."""
-    return pb.Score(
-        distance=score.distance.distance,
-        mean_term=score.distance.mean_term,
-        covariance_term=score.distance.covariance_term,
-        row_count=score.row_count,
-        reference_row_count=score.reference_row_count,
-        dimension_count=score.dimension_count,
-        rank=score.distance.rank,
-        rank_deficient=score.rank_deficient,
-        interval_low=score.interval.low,
-        interval_high=score.interval.high,
-        noise_floor=score.noise_floor.median,
-        noise_floor_high=score.noise_floor.high,
-        outside_range_ratio=score.outside_range_ratio,
-    )
-
-
-def ranked_message(ranked: Ranked) -> pb.RankedBatch:
-    """A ranked batch as callers see it."""
-    return pb.RankedBatch(
-        id=ranked.batch_id,
-        rank=ranked.rank,
-        score=score_message(ranked.score),
-        probability_best=ranked.probability_best,
-        leaves_range=ranked.leaves_range,
-        criterion_value=ranked.criterion_value,
-    )
-
-
 def _source(request: pb.ScoreRequest | pb.RankRequest, unit_count: int) -> Source:
     return Source(
         model=model_id(request.model, "model"),
@@ -262,26 +230,13 @@ def _source(request: pb.ScoreRequest | pb.RankRequest, unit_count: int) -> Sourc
     )
 
 
-def _kept_layers(message: pb.Reference) -> tuple[KeptLayer, ...]:
-    """As given; none where it is the layer alone, which is what none means."""
-    kept = tuple(KeptLayer(each.name, each.unit_count) for each in message.kept_layers)
-    return () if kept == (KeptLayer(message.layer, message.unit_count),) else kept
-
-
 def _criterion(request: pb.RankRequest) -> Criterion:
     if not request.HasField("criterion"):
         return PUBLISHED
-    message, allowed = request.criterion, request.criterion.outside_range_allowed
-    match message.WhichOneof("kind"):
-        case "layer_distance":
-            if not message.layer_distance.layers:
-                raise InvalidArgument("criterion.layer_distance.layers", "is empty; name one layer or more")
-            return Criterion("distance", tuple(message.layer_distance.layers), outside_range_allowed=allowed)
-        case "layer_nearness":
-            nearness = message.layer_nearness
-            return Criterion("nearness", tuple(nearness.layers), nearness.neighbour_count, allowed)
-        case _:
-            return Criterion(outside_range_allowed=allowed)
+    criterion = criterion_value(request.criterion)
+    if criterion.kind == "distance" and not criterion.layers:
+        raise InvalidArgument("criterion.layer_distance.layers", "is empty; name one layer or more")
+    return criterion
 
 
 def _selection(message: pb.Selection) -> Selection:

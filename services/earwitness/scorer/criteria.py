@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +12,6 @@ _BLOCK_VALUES = 2**20
 """Values drawn at once."""
 _MEDIAN_WORK = 100
 """What a row's part in a median costs, in multiplications."""
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """`unit` is the distance of the score; `distance` and `nearness` are over `layers`, over several the sum of the
-    places by each; nearness without layers is over all that the reference keeps, to `neighbour_count` rows (0: the
-    default). Batches that leave the real range come after the others unless `outside_range_allowed`.
-    """
-
-    kind: Literal["unit", "distance", "nearness"] = "unit"
-    layers: tuple[str, ...] = ()
-    neighbour_count: int = 0
-    outside_range_allowed: bool = False
-
-
-PUBLISHED = Criterion(outside_range_allowed=True)
-"""The order of the paper, and of requests without a criterion: the distance alone."""
 
 
 @dataclass(frozen=True, eq=False)

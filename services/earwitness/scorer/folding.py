@@ -21,9 +21,10 @@ from earwitness.processes import with_parent
 from earwitness.scorer.collect import Collector, Frozen, collector
 from earwitness.scorer.errors import FreezeTooLarge
 from earwitness.scorer.frozen_layers import joined_body
-from earwitness.scorer.layers import KeptLayer, Layout
+from earwitness.scorer.layers import Layout
 from earwitness.scorer.selection import Selection
 from earwitness.storage.errors import StoreDamaged
+from earwitness.vocabulary.reference import KeptLayer
 
 Body = tuple[int, Iterable[bytes]]
 """What a shard left: how many bytes, and these in pieces."""

@@ -5,14 +5,7 @@ from dataclasses import dataclass, replace
 
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.selection import Selection
-
-
-@dataclass(frozen=True)
-class KeptLayer:
-    """A layer of which rows hold all activations."""
-
-    name: str
-    unit_count: int
+from earwitness.vocabulary.reference import KeptLayer
 
 
 @dataclass(frozen=True)

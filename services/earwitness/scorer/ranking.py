@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.scorer.collect import Frozen
-from earwitness.scorer.criteria import PUBLISHED, Criterion, Measures, combined
+from earwitness.scorer.criteria import Measures, combined
 from earwitness.scorer.data_range import MOSTLY, DataRange
 from earwitness.scorer.frechet import centre, distance
-from earwitness.scorer.score import Score, score_resampled
+from earwitness.scorer.score import score_resampled
 from earwitness.scorer.statistics import Rows
 from earwitness.scorer.uncertainty import NoiseFloor, bootstrap_distances
+from earwitness.vocabulary.score import PUBLISHED, Criterion, RankedBatch, Score
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,23 +28,6 @@ class Candidate:
     def leaves_range(self) -> bool:
         """More than half of its rows are outside of the real range."""
         return self.score.outside_range_ratio > MOSTLY
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """A batch with its place: `rank` is 1 for the best by the criterion.
-
-    `probability_best`, 0 to 1, says how probable it is that no other batch is better in truth; `leaves_range` that more
-    than half of its rows are outside of the real range; `criterion_value` is what it was ranked by, the lower the
-    better.
-    """
-
-    batch_id: str
-    rank: int
-    score: Score
-    probability_best: float
-    leaves_range: bool
-    criterion_value: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +47,7 @@ class Yardstick:
         Raises: ValueError for fewer than two rows or another D.
         """
         score, distances = score_resampled(rows, self.frozen, self.data_range, self.floor, self.seed, self.batch_count)
-        return Candidate(batch_id, score, Measures(np.array([score.distance.distance]), distances[np.newaxis]))
+        return Candidate(batch_id, score, Measures(np.array([score.distance]), distances[np.newaxis]))
 
 
 def distance_measures(rows: Rows, frozen: Frozen, seed: int, batch_count: int) -> Measures:
@@ -78,7 +62,7 @@ def distance_measures(rows: Rows, frozen: Frozen, seed: int, batch_count: int) -
     )
 
 
-def rank(candidates: Sequence[Candidate], criterion: Criterion = PUBLISHED) -> tuple[Ranked, ...]:
+def rank(candidates: Sequence[Candidate], criterion: Criterion = PUBLISHED) -> tuple[RankedBatch, ...]:
     """All batches of one `Yardstick`, best first; equal ones in the order of ids.
 
     Unless the criterion allows it, batches that leave the real range come last, and none of them is the best for sure
@@ -91,7 +75,7 @@ def rank(candidates: Sequence[Candidate], criterion: Criterion = PUBLISHED) -> t
     found = zip(candidates, probability_lowest(resampled), values, last, strict=True)
     ordered = sorted(found, key=lambda each: (each[3], each[2], each[0].batch_id))
     return tuple(
-        Ranked(each.batch_id, place, each.score, float(probability), each.leaves_range, float(value))
+        RankedBatch(each.batch_id, place, each.score, float(probability), each.leaves_range, float(value))
         for place, (each, probability, value, _) in enumerate(ordered, 1)
     )
 

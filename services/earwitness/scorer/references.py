@@ -10,8 +10,9 @@ import numpy as np
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.validate import new_resource_id, require_range, require_text, sha256_hex
 from earwitness.scorer.errors import EtagMismatch, NotFrozen, ReferenceMismatch, VersionNotFound
-from earwitness.scorer.layers import KeptLayer, Layout
+from earwitness.scorer.layers import Layout
 from earwitness.scorer.selection import MAX_SELECTED, MIN_SELECTED, Selection
+from earwitness.vocabulary.reference import KeptLayer
 
 MAX_UNITS = 4096
 MAX_PARTIAL_ROWS = 10**12

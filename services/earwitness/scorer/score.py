@@ -1,33 +1,14 @@
 """The score of a batch: its Fréchet distance, and what is needed to judge it."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.scorer.collect import Frozen
 from earwitness.scorer.data_range import DataRange
-from earwitness.scorer.frechet import Distance, centre, distance
+from earwitness.scorer.frechet import centre, distance
 from earwitness.scorer.statistics import Rows
-from earwitness.scorer.uncertainty import Interval, NoiseFloor, bootstrap_distances, interval_of
-
-
-@dataclass(frozen=True)
-class Score:
-    """A distance never comes without its counts, its uncertainty and its noise floor.
-
-    `rank_deficient` says that the batch has too few rows to fill its dimensions: compare at equal `row_count` only.
-    `outside_range_ratio` is the share of rows outside of the real range, see `DataRange.outside_ratio`.
-    """
-
-    distance: Distance
-    row_count: int
-    reference_row_count: int
-    dimension_count: int
-    rank_deficient: bool
-    interval: Interval
-    noise_floor: NoiseFloor
-    outside_range_ratio: float
+from earwitness.scorer.uncertainty import NoiseFloor, bootstrap_distances, interval_of
+from earwitness.vocabulary.score import Score
 
 
 def score_batch(rows: Rows, frozen: Frozen, floor: NoiseFloor, seed: int, data_range: DataRange | None = None) -> Score:
@@ -51,14 +32,20 @@ def score_resampled(
     row_count, dimension_count = rows.shape
     estimate = distance(batch, frozen.gaussian)
     distances = bootstrap_distances(batch, frozen.gaussian, estimate.distance, seed, batch_count)
+    interval = interval_of(distances)
     score = Score(
-        distance=estimate,
+        distance=estimate.distance,
+        mean_term=estimate.mean_term,
+        covariance_term=estimate.covariance_term,
         row_count=row_count,
         reference_row_count=frozen.gaussian.count,
         dimension_count=dimension_count,
+        rank=estimate.rank,
         rank_deficient=row_count <= dimension_count,
-        interval=interval_of(distances),
-        noise_floor=floor,
+        interval_low=interval.low,
+        interval_high=interval.high,
+        noise_floor=floor.median,
+        noise_floor_high=floor.high,
         outside_range_ratio=data_range.outside_ratio(rows),
     )
     return score, distances

@@ -21,7 +21,6 @@ from earwitness.scorer.freezes import Freezes
 from earwitness.scorer.intake import Content, Intake, activations
 from earwitness.scorer.metrics import ScorerMetrics
 from earwitness.scorer.partials import Form, content_of
-from earwitness.scorer.ranking import Ranked
 from earwitness.scorer.reads import Reading, Reads
 from earwitness.scorer.references import (
     MAX_PARTIAL_ROWS,
@@ -32,10 +31,10 @@ from earwitness.scorer.references import (
     require_new_reference,
     require_shard,
 )
-from earwitness.scorer.score import Score
 from earwitness.scorer.store import ReferenceStore
 from earwitness.scorer.threads import Threads
 from earwitness.vocabulary.limits import MAX_SHARD_ROWS
+from earwitness.vocabulary.score import RankedBatch, Score
 
 
 @dataclass(frozen=True)
@@ -135,10 +134,12 @@ class Scorer:
         reference, version = await self._find(reference_id, number, batch)
         score = await self._comparing.score(reference, version, batch)
         self._metrics.score_seconds.observe(perf_counter() - start)
-        self._metrics.distance.observe(score.distance.distance)
+        self._metrics.distance.observe(score.distance)
         return score, version
 
-    async def rank(self, reference_id: str, number: int | None, batches: Batches) -> tuple[tuple[Ranked, ...], Version]:
+    async def rank(
+        self, reference_id: str, number: int | None, batches: Batches
+    ) -> tuple[tuple[RankedBatch, ...], Version]:
         """Batches of equal size, best first, against one version of a reference, the newest unless `number` names
         another.
 
@@ -151,7 +152,7 @@ class Scorer:
         ranked = await self._comparing.rank(reference, version, batches)
         self._metrics.rank_seconds.observe(perf_counter() - start)
         for each in ranked:
-            self._metrics.distance.observe(each.score.distance.distance)
+            self._metrics.distance.observe(each.score.distance)
         return ranked, version
 
     async def nearness(self, reference_id: str, number: int | None, near: NearRows) -> MeasuredNearness:

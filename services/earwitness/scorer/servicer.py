@@ -9,6 +9,7 @@ from earwitness.scorer import convert
 from earwitness.scorer.scorer import Scorer
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.scorer.v1 import scorer_pb2_grpc
+from earwitness.vocabulary.messages.score import ranked_message, score_message
 
 
 class ScorerServicer(scorer_pb2_grpc.ScorerServiceServicer):
@@ -92,16 +93,14 @@ class ScorerServicer(scorer_pb2_grpc.ScorerServiceServicer):
         """See the proto."""
         reference_id, number = convert.versioned_reference_id(request.reference, "reference")
         score, version = await self._scorer.score(reference_id, number, convert.batch(request))
-        return pb.ScoreResponse(
-            score=convert.score_message(score), version=convert.version_message(reference_id, version)
-        )
+        return pb.ScoreResponse(score=score_message(score), version=convert.version_message(reference_id, version))
 
     async def Rank(self, request: pb.RankRequest, context: ServicerContext) -> pb.RankResponse:  # noqa: N802
         """See the proto."""
         reference_id, number = convert.versioned_reference_id(request.reference, "reference")
         ranked, version = await self._scorer.rank(reference_id, number, convert.batches(request))
         return pb.RankResponse(
-            batches=map(convert.ranked_message, ranked), version=convert.version_message(reference_id, version)
+            batches=map(ranked_message, ranked), version=convert.version_message(reference_id, version)
         )
 
     async def MeasureNearness(  # noqa: N802

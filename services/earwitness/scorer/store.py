@@ -15,7 +15,6 @@ from sqlalchemy.exc import IntegrityError
 
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.errors import AlreadyFolded, ReferenceExists, ReferenceNotFound, ShardExists, VersionNotFound
-from earwitness.scorer.layers import KeptLayer
 from earwitness.scorer.plan import AT_ONCE, BYTES_AT_ONCE, FreezePlan, Segment, pages
 from earwitness.scorer.references import NewReference, Reference, Shard, Source, Version
 from earwitness.scorer.schema import reference, segment, version
@@ -24,6 +23,7 @@ from earwitness.storage.columns import microseconds, new_key, time_of
 from earwitness.storage.database import Database
 from earwitness.storage.errors import StoreDamaged
 from earwitness.storage.large import LargeValue
+from earwitness.vocabulary.reference import KeptLayer
 
 
 class ReferenceStore:

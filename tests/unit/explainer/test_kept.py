@@ -6,7 +6,7 @@ import pytest
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.plan import Limits, Nearness, Row, Search, plan_search
 from earwitness.explainer.real import kept_among
-from earwitness.explainer.reference import KeptLayer
+from earwitness.vocabulary.reference import KeptLayer
 from tests.unit.explainer.analytic import OUT_0, bundle
 
 LAYERS = (KeptLayer("a", 2), KeptLayer("b", 3))

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from earwitness.scorer.collect import Frozen, collector
-from earwitness.scorer.criteria import Criterion, Measures, combined, median_measures, places
+from earwitness.scorer.criteria import Measures, combined, median_measures, places
 from earwitness.scorer.data_range import DataRange
 from earwitness.scorer.ranking import Candidate, Yardstick, distance_measures, rank
 from earwitness.scorer.selection import ALL
 from earwitness.scorer.uncertainty import noise_floor
+from earwitness.vocabulary.score import Criterion
 
 ROWS = 40
 
@@ -81,15 +82,13 @@ def test_the_published_order_is_by_distance_alone_and_a_criterion_has_the_range_
     found = candidates({"inside": inside, "outside": outside, "far": outside + 90}, frozen)
     assert [each.leaves_range for each in found] == [False, True, True]
     published = rank(found)
-    assert [each.batch_id for each in published] == ["outside", "inside", "far"]
+    assert [each.id for each in published] == ["outside", "inside", "far"]
     assert published == rank(found, Criterion(outside_range_allowed=True))
     limited = rank(found, Criterion())
-    assert [(each.rank, each.batch_id) for each in limited] == [(1, "inside"), (2, "outside"), (3, "far")]
+    assert [(each.rank, each.id) for each in limited] == [(1, "inside"), (2, "outside"), (3, "far")]
     assert [each.probability_best for each in limited] == [1, 0, 0]
-    assert {each.batch_id: each.criterion_value for each in limited} == {
-        each.batch_id: each.score.distance.distance for each in published
-    }
-    assert [each.batch_id for each in rank(found[1:], Criterion())] == ["outside", "far"]
+    assert {each.id: each.criterion_value for each in limited} == {each.id: each.score.distance for each in published}
+    assert [each.id for each in rank(found[1:], Criterion())] == ["outside", "far"]
     assert rank(found[1:], Criterion())[0].probability_best == 1
 
 
@@ -98,6 +97,6 @@ def test_equal_ones_go_by_id_and_share_the_probability() -> None:
     found = candidates({"b": rows, "a": rows, "c": rows + 3}, frozen_of(drawn(200, seed=1)))
     measured = [replace(each, measures=Measures(np.ones(2), np.ones((2, 30)))) for each in found]
     ranked = rank(measured, Criterion("nearness"))
-    assert [each.batch_id for each in ranked] == ["a", "b", "c"]
+    assert [each.id for each in ranked] == ["a", "b", "c"]
     assert [each.probability_best for each in ranked] == pytest.approx([0.5, 0.5, 0])
     assert [each.criterion_value for each in ranked] == [4, 4, 4]

@@ -9,10 +9,11 @@ from earwitness.scorer.collect import Frozen, collector
 from earwitness.scorer.folding import Body, Folding, Stop, fold_apart, fold_here
 from earwitness.scorer.frechet import frechet_distance
 from earwitness.scorer.frozen_layers import joined_body, layer_body
-from earwitness.scorer.layers import KeptLayer, Layout
+from earwitness.scorer.layers import Layout
 from earwitness.scorer.selection import ALL, Selection
 from earwitness.storage import blobs
 from earwitness.storage.errors import StoreDamaged
+from earwitness.vocabulary.reference import KeptLayer
 
 LAYOUT = Layout((KeptLayer("conv1", 3), KeptLayer("fc2", 5), KeptLayer("fc3", 2)), own=1)
 SELECTIONS = [ALL, Selection("top", 2, 12), Selection("bottom", 0, 40)]

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from earwitness.scorer.layers import KeptLayer, Layout
+from earwitness.scorer.layers import Layout
 from earwitness.scorer.nearness import KeptRows, neighbours
+from earwitness.vocabulary.reference import KeptLayer
 
 LAYOUT = Layout((KeptLayer("conv1", 4), KeptLayer("fc2", 7), KeptLayer("fc3", 1)), own=2)
 ALL = range(3)

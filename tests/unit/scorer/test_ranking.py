@@ -6,10 +6,11 @@ import pytest
 from earwitness.scorer.collect import Frozen, collector
 from earwitness.scorer.data_range import DataRange
 from earwitness.scorer.frechet import frechet_distance
-from earwitness.scorer.ranking import Ranked, Yardstick, probability_lowest, rank
+from earwitness.scorer.ranking import Yardstick, probability_lowest, rank
 from earwitness.scorer.score import score_batch
 from earwitness.scorer.selection import ALL, Selection
 from earwitness.scorer.uncertainty import noise_floor
+from earwitness.vocabulary.score import RankedBatch
 
 ROWS = 50
 
@@ -24,14 +25,14 @@ def real(count: int = 400, units: int = 1, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((count, units))
 
 
-def ranked(batches: dict[str, np.ndarray], frozen: Frozen, seed: int = 0) -> dict[str, Ranked]:
+def ranked(batches: dict[str, np.ndarray], frozen: Frozen, seed: int = 0) -> dict[str, RankedBatch]:
     row_count = len(next(iter(batches.values())))
     floor = noise_floor(frozen.gaussian, row_count, seed)
     yardstick = Yardstick(frozen, DataRange.of(frozen, ALL), floor, seed, len(batches))
     found = rank([yardstick.measure(name, rows) for name, rows in batches.items()])
     assert [each.rank for each in found] == list(range(1, len(batches) + 1))
     assert sum(each.probability_best for each in found) == pytest.approx(1)
-    return {each.batch_id: each for each in found}
+    return {each.id: each for each in found}
 
 
 @pytest.mark.parametrize("units", [1, 8, 64])
@@ -67,7 +68,7 @@ def test_one_dimension_is_the_formula_of_the_paper() -> None:
     found = ranked({"one": rows}, frozen_of(reference))["one"]
     single = reference.astype(np.float32).astype(float)
     expected = (rows.mean() - single.mean()) ** 2 + (rows.std(ddof=1) - single.std(ddof=1)) ** 2
-    assert found.score.distance.distance == pytest.approx(expected)
+    assert found.score.distance == pytest.approx(expected)
     assert found.probability_best == 1
 
 
@@ -167,10 +168,10 @@ def test_a_ranking_has_one_word_for_the_range() -> None:
     yardstick = Yardstick(frozen, limits, floor, 0, 6)
     shifts = (-50, 0, 2, 3, 4, 50)
     found = rank([yardstick.measure(str(shift), real(ROWS, seed=1) + shift) for shift in shifts])
-    outside = {int(each.batch_id): each.score.outside_range_ratio for each in found}
+    outside = {int(each.id): each.score.outside_range_ratio for each in found}
     assert outside[-50] == outside[0] == 0
     assert 0 < outside[2] < 0.5 < outside[4] < outside[50] == 1
-    assert {int(each.batch_id): each.leaves_range for each in found} == {
+    assert {int(each.id): each.leaves_range for each in found} == {
         shift: share > 0.5 for shift, share in outside.items()
     }
 

@@ -8,10 +8,8 @@ import pytest
 
 from earwitness.errors import InvalidArgument
 from earwitness.scorer.errors import EtagMismatch, ReferenceMismatch, VersionNotFound
-from earwitness.scorer.layers import KeptLayer
 from earwitness.scorer.references import (
     MAX_PARTIAL_ROWS,
-    MAX_SHARD_ROWS,
     NewReference,
     Reference,
     Shard,
@@ -21,6 +19,8 @@ from earwitness.scorer.references import (
     require_shard,
 )
 from earwitness.scorer.selection import ALL, Selection
+from earwitness.vocabulary.limits import MAX_SHARD_ROWS
+from earwitness.vocabulary.reference import KeptLayer
 
 SOURCE = Source("svd-r1", "ab" * 32, "fc9", 64)
 NEW = NewReference("top-50", SOURCE, "log-mel-80@1", Selection("top", 63, 50), "real songs\nof 2026")

@@ -20,11 +20,13 @@ def test_all_parts(count: int, deficient: bool) -> None:
     rows = (generator.standard_normal((count, 4)) + 1).astype(np.float32)
     floor = noise_floor(frozen.gaussian, count, 0)
     score = score_batch(rows, frozen, floor, seed=0)
-    assert score.distance == frechet_distance(rows, frozen.gaussian)
+    found = frechet_distance(rows, frozen.gaussian)
+    assert (score.distance, score.mean_term) == (found.distance, found.mean_term)
+    assert (score.covariance_term, score.rank) == (found.covariance_term, found.rank)
     assert (score.row_count, score.reference_row_count, score.dimension_count) == (count, 200, 4)
     assert score.rank_deficient is deficient
-    assert score.noise_floor is floor
-    assert score.interval.low <= score.distance.distance <= score.interval.high
+    assert (score.noise_floor, score.noise_floor_high) == (floor.median, floor.high)
+    assert score.interval_low <= score.distance <= score.interval_high
 
 
 def test_rows_outside_of_the_range() -> None:

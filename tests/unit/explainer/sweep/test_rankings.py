@@ -6,11 +6,12 @@ import pytest
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.objective import Objective, Sense
-from earwitness.explainer.reference import KeptLayer, Reference, Source, Version
+from earwitness.explainer.reference import Reference, Source, Version
 from earwitness.explainer.sweep.layout import Layout
 from earwitness.explainer.sweep.rankings import How, check_rank_size
 from earwitness.explainer.sweep.values import Grid, SweepObjective, SweepRequest
 from earwitness.scorer.v1 import scorer_pb2
+from earwitness.vocabulary.reference import KeptLayer
 
 UNIT = SweepObjective(Objective("fc2", 1, Sense.MAXIMISE), "references/r")
 GRID = Grid((0.1, 0.01), (0.0,), (1, 2, 3))
