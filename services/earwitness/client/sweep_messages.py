@@ -1,65 +1,36 @@
 """The protobuf messages of sweeps to plain values and back."""
 
+from dataclasses import replace
 from datetime import UTC
 
 import numpy as np
 from google.longrunning import operations_pb2
 
-from earwitness.client import sweep_values as sweeps
+from earwitness.client.sweep_values import Sweep, SweepObjective, SweepProgress, SweepRanking, SweepResult
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.rpc import tensors
 from earwitness.types.v1.tensor_pb2 import Tensor
-from earwitness.vocabulary.messages.enums import number, word
-from earwitness.vocabulary.messages.score import criterion_message, criterion_value, score_value
+from earwitness.vocabulary.messages import sweep as codec
+from earwitness.vocabulary.messages.enums import word
+from earwitness.vocabulary.messages.score import criterion_value
 from earwitness.vocabulary.messages.search import (
-    OPTIMISERS,
-    objective_message,
-    objective_value,
-    settings_message,
     settings_value,
 )
-from earwitness.vocabulary.names import resource, short
-from earwitness.vocabulary.score import Criterion, RankedBatch
+from earwitness.vocabulary.names import short
+from earwitness.vocabulary.score import Criterion
 from earwitness.vocabulary.search import FloatArray
 
 
-def sweep_message(plan: sweeps.SweepPlan) -> pb.Sweep:
-    """The message of a plan."""
-    message = pb.Sweep(
-        model=resource("models", plan.model),
-        objectives=[_objective_message(each) for each in plan.objectives],
-        seed_count=plan.seed_count,
-        first_seed=plan.first_seed,
-        keep_count=plan.keep_count,
-    )
-    if plan.criterion is not None:
-        message.criterion.CopyFrom(criterion_message(plan.criterion))
-    if isinstance(plan.settings, sweeps.Grid):
-        grid = plan.settings
-        message.grid.CopyFrom(
-            pb.SweepGrid(
-                learning_rates=grid.learning_rates,
-                prior_weights=grid.prior_weights,
-                steps=grid.steps,
-                optimisers=[number(OPTIMISERS, each) for each in grid.optimisers],
-            )
-        )
-    else:
-        settings = [settings_message(each) for each in plan.settings]
-        message.settings_list.CopyFrom(pb.SettingsList(settings=settings))
-    return message
-
-
-def operation_value(message: operations_pb2.Operation) -> sweeps.SweepProgress:
+def operation_value(message: operations_pb2.Operation) -> SweepProgress:
     """How the sweep of an operation goes, with the error that ended it."""
     metadata = pb.SweepMetadata()
     message.metadata.Unpack(metadata)
     return progress_value(metadata, message.error.message if message.HasField("error") else None)
 
 
-def progress_value(message: pb.SweepMetadata, error: str | None = None) -> sweeps.SweepProgress:
+def progress_value(message: pb.SweepMetadata, error: str | None = None) -> SweepProgress:
     """How a sweep goes."""
-    return sweeps.SweepProgress(
+    return SweepProgress(
         sweep_id=message.sweep.removeprefix("sweeps/"),
         model=short(message.model),
         state=word(pb.SweepState.DESCRIPTOR, message.state, "state"),
@@ -80,9 +51,9 @@ def progress_value(message: pb.SweepMetadata, error: str | None = None) -> sweep
     )
 
 
-def sweep_value(message: pb.Sweep) -> sweeps.Sweep:
+def sweep_value(message: pb.Sweep) -> Sweep:
     """A sweep with its tensors as arrays."""
-    return sweeps.Sweep(
+    return Sweep(
         sweep_id=message.name.removeprefix("sweeps/"),
         model=short(message.model),
         weights_sha256=message.weights_sha256,
@@ -97,53 +68,29 @@ def sweep_value(message: pb.Sweep) -> sweeps.Sweep:
         end_time=message.end_time.ToDatetime(UTC) if message.HasField("end_time") else None,
         resumed_from=message.resumed_from.removeprefix("sweeps/") or None,
         keep_count=message.keep_count,
-        criterion=_criterion_value(message),
+        criterion=_criterion(message),
     )
 
 
-def ranking_value(message: pb.SweepRanking) -> sweeps.SweepRanking:
-    """The ranking of an objective."""
-    return sweeps.SweepRanking(
-        objective_index=message.objective_index,
-        reference_version=short(message.reference_version),
-        batches=tuple(
-            RankedBatch(
-                id=str(each.result_index),
-                rank=each.rank,
-                score=score_value(each.score),
-                probability_best=each.probability_best,
-                leaves_range=each.leaves_range,
-                criterion_value=each.criterion_value,
-                kept_rows=tuple(each.kept_rows),
-            )
-            for each in message.results
-        ),
-        error=message.error,
-        criterion=_criterion_value(message),
-    )
+def ranking_value(message: pb.SweepRanking) -> SweepRanking:
+    """The ranking of an objective, by short names."""
+    ranking = codec.ranking_value(message)
+    return replace(ranking, reference_version=short(ranking.reference_version), criterion=_criterion(message))
 
 
-def _criterion_value(message: pb.Sweep | pb.SweepRanking) -> Criterion | None:
+def _criterion(message: pb.Sweep | pb.SweepRanking) -> Criterion | None:
     """None for the published distance, said or unsaid: a saved sweep that is ranked by it says nothing."""
     criterion = criterion_value(message.criterion)
     return None if criterion == Criterion() else criterion
 
 
-def _objective_message(each: sweeps.SweepObjective) -> pb.SweepObjective:
-    return pb.SweepObjective(
-        objective=objective_message(each.objective),
-        reference=resource("references", each.reference) if each.reference else "",
-        whole_layer=each.whole_layer,
-    )
+def _objective_value(message: pb.SweepObjective) -> SweepObjective:
+    each = codec.sweep_objective_value(message)
+    return replace(each, reference=None if each.reference is None else short(each.reference))
 
 
-def _objective_value(message: pb.SweepObjective) -> sweeps.SweepObjective:
-    objective = objective_value(message.objective)
-    return sweeps.SweepObjective(objective, short(message.reference) or None, message.whole_layer)
-
-
-def _result_value(index: int, message: pb.SweepResult) -> sweeps.SweepResult:
-    return sweeps.SweepResult(
+def _result_value(index: int, message: pb.SweepResult) -> SweepResult:
+    return SweepResult(
         index=index,
         objective_index=message.objective_index,
         settings=settings_value(message.settings),

@@ -1,76 +1,14 @@
 """The plain values of sweeps: what goes into and comes out of `SweepClient`."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.vocabulary.objective import Objective
-from earwitness.vocabulary.score import Criterion, RankedBatch
-from earwitness.vocabulary.search import FloatArray, Optimiser, Settings, require_seeds
-
-SweepState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-OVER: tuple[SweepState, ...] = ("succeeded", "failed", "cancelled")
-"""States that do not change any more."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Every combination of the values."""
-
-    learning_rates: Sequence[float]
-    prior_weights: Sequence[float]
-    steps: Sequence[int]
-    optimisers: Sequence[Optimiser] = ("adam",)
-
-
-PAPER_GRID = Grid(learning_rates=(0.1, 0.01, 0.001), prior_weights=(0.1, 0.01, 0.001), steps=(100, 500, 1000))
-"""The 27 settings of the paper (arXiv:1904.09533)."""
-
-
-@dataclass(frozen=True)
-class SweepObjective:
-    """An objective, and the reference (`NAME` or `NAME/versions/N`) that its settings are ranked against.
-
-    With `whole_layer` all units of the layer are compared, without it the objective's unit alone, as in the paper.
-    """
-
-    objective: Objective
-    reference: str | None = None
-    whole_layer: bool = False
-
-
-@dataclass(frozen=True)
-class SweepPlan:
-    """What to sweep: each objective with each of the settings, a grid or one by one, over the same seeds.
-
-    Of the rows of each result the `keep_count` nearest to what its reference keeps are ranked, all where it is 0, by
-    the `criterion`, where there is none by the server's.
-    """
-
-    model: str
-    objectives: Sequence[SweepObjective]
-    settings: Grid | Sequence[Settings] = PAPER_GRID
-    seed_count: int = 50
-    first_seed: int = 0
-    keep_count: int = 0
-    criterion: Criterion | None = None
-
-    def __post_init__(self) -> None:
-        """Raises: InvalidArgument for seeds that there are not."""
-        require_seeds(self.first_seed, self.seed_count, "first_seed")
-
-    @property
-    def setting_count(self) -> int:
-        """Settings of each objective."""
-        if not isinstance(self.settings, Grid):
-            return len(self.settings)
-        grid = self.settings
-        return math.prod(map(len, (grid.learning_rates, grid.prior_weights, grid.steps, grid.optimisers)))
+from earwitness.vocabulary.score import Criterion
+from earwitness.vocabulary.search import FloatArray, Settings
+from earwitness.vocabulary.sweep import OVER, PAPER_GRID, Grid, SweepObjective, SweepPlan, SweepRanking, SweepState
 
 
 @dataclass(frozen=True)
@@ -105,6 +43,20 @@ class SweepProgress:
         return self.state in OVER
 
 
+__all__ = [
+    "OVER",
+    "PAPER_GRID",
+    "Grid",
+    "Sweep",
+    "SweepObjective",
+    "SweepPlan",
+    "SweepProgress",
+    "SweepRanking",
+    "SweepResult",
+    "SweepState",
+]
+
+
 @dataclass(frozen=True, eq=False)
 class SweepResult:
     """What one setting found for one objective, one entry a seed: `activations` float32 [S], `best_steps` and
@@ -128,18 +80,6 @@ class SweepResult:
         """One that is not done."""
         nothing = np.empty(0, np.int64)
         return cls(index, objective_index, settings, False, np.empty(0, np.float32), nothing, nothing)
-
-
-@dataclass(frozen=True)
-class SweepRanking:
-    """The done results of one objective, best first, their `id` being the result's index; or why there is none."""
-
-    objective_index: int
-    reference_version: str
-    batches: tuple[RankedBatch, ...]
-    error: str
-    criterion: Criterion | None = None
-    """What they were ranked by; None where that is the published distance."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from earwitness.explainer.v1 import explainer_pb2_grpc as rpc
 from earwitness.vocabulary.messages.enums import number
 from earwitness.vocabulary.messages.score import criterion_message
 from earwitness.vocabulary.messages.search import ARTEFACTS
+from earwitness.vocabulary.messages.sweep import plan_message
 from earwitness.vocabulary.names import OPERATIONS, resource
 
 REOPEN_S = 1.0
@@ -57,7 +58,7 @@ class SweepClient(ServiceClient):
         self, plan: SweepPlan, *, request_id: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> SweepProgress:
         """Start a sweep; with the `request_id` (a UUID4) of an earlier call, the sweep that it started."""
-        request = pb.CreateSweepRequest(request_id=request_id or str(uuid4()), sweep=sweep_messages.sweep_message(plan))
+        request = pb.CreateSweepRequest(request_id=request_id or str(uuid4()), sweep=plan_message(plan))
         with failures(self.target):
             answer = await self._stub.CreateSweep(request, timeout=timeout_s, metadata=self._metadata)
         return sweep_messages.operation_value(answer)

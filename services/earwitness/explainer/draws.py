@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.explainer.errors import NonFiniteModel, NothingSearchedYet
-from earwitness.explainer.objective import Objective
+from earwitness.explainer.objective import activations
 from earwitness.explainer.optimisers import Arrays, first_latent
 from earwitness.explainer.search import NEXT_STEP_FADES, SLOWEST_STEP_FADES, Budget, Classify
 from earwitness.explainer.state import StoppedBy
 from earwitness.inference.backend import FloatArray
+from earwitness.vocabulary.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Pool:
 
     def found(self, index: int) -> tuple[NDArray[np.int64], FloatArray]:
         """Seeds and activations of what is wanted, the most extreme first, [row_count] each; the pool is `filled`."""
-        sign = np.float32(self.wanted[index].objective.sense.value)
+        sign = np.float32(self.wanted[index].objective.sign)
         return self._seeds[index].copy(), self._best[index] * sign
 
     def save(self) -> Arrays:
@@ -93,7 +94,7 @@ class Pool:
 
     def _take(self, index: int, layer: FloatArray) -> None:
         objective = self.wanted[index].objective
-        found = objective.activations(layer) * np.float32(objective.sense.value)
+        found = activations(objective, layer) * np.float32(objective.sign)
         first = self.first_seed + self.drawn
         values = np.concatenate([self._best[index], found])
         seeds = np.concatenate([self._seeds[index], np.arange(first, first + len(found), dtype=np.int64)])

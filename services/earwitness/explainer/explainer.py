@@ -11,14 +11,12 @@ from earwitness.explainer.admission import Admission
 from earwitness.explainer.errors import ModelNotFound, UnknownFeatures
 from earwitness.explainer.explaining import Explaining, Explanation, Found
 from earwitness.explainer.metrics import ExplainerMetrics
-from earwitness.explainer.objective import Objective
 from earwitness.explainer.pacing import USABLE, Pacing
 from earwitness.explainer.plan import (
     Artefact,
     Limits,
     Plan,
     RowBytes,
-    Search,
     by_objective,
     check_limits,
     plan_search,
@@ -37,6 +35,8 @@ from earwitness.explainer.state import Outcome
 from earwitness.features import FeatureProfile, profile_from_dict
 from earwitness.inference.backend import InferenceBackend, ModelUnusable
 from earwitness.inference.metadata import BundleMetadata
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.search import Search
 
 UNSTATED = Room(STOCK_BYTES, STOCK_BYTES, whole=False)
 
@@ -153,7 +153,7 @@ class Explainer:
     async def check_gradients(self, plan: Plan, served: ServedBundle) -> None:
         """Raises: ZeroGradient, FrozenGradient, WrongGradient, InconsistentModel, NonFiniteModel when layers are unfit
         whose gradient some row of the plan needs."""
-        climbing = (index for index, row in enumerate(plan.rows) if row.settings.optimiser.needs_gradient)
+        climbing = (index for index, row in enumerate(plan.rows) if row.settings.needs_gradient)
         await self._probe.check(
             plan.bundle, plan.layers_of(climbing), served.evaluate, served.classify, generation=self._backend.generation
         )

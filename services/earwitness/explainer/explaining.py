@@ -7,14 +7,16 @@ from collections.abc import AsyncGenerator, Sequence, Set
 from dataclasses import dataclass
 from itertools import accumulate
 
+from earwitness.explainer.objective import words
 from earwitness.explainer.pacing import Pacing
 from earwitness.explainer.plan import ITERATE_BYTES, Artefact, Plan, PlannedRow, RowBytes
 from earwitness.explainer.render import Renderer
 from earwitness.explainer.room import Filling, Room
 from earwitness.explainer.search import Budget
-from earwitness.explainer.state import Outcome, Trajectory
+from earwitness.explainer.state import Outcome
 from earwitness.features import Audio, FeatureProfile
 from earwitness.inference.backend import FloatArray
+from earwitness.vocabulary.search import Trajectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +148,7 @@ class Explaining:
                     if artefact is Artefact.AUDIO:
                         audio = await self._renderer.audio(profile, spectrogram)
                     else:
-                        title = f"{found.plan.bundle.name}: {row.objective.sense.name.lower()} {row.objective}, "
+                        title = f"{found.plan.bundle.name}: {row.objective.sense} {words(row.objective)}, "
                         title += f"seed {row.seed}, activation {float(found.outcome.activations[index]):.3g}"
                         picture = await self._renderer.picture(profile, spectrogram, title)
             except TimeoutError:

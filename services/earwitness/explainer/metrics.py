@@ -3,9 +3,9 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from earwitness.explainer.admission import Admission
-from earwitness.explainer.objective import Sense
 from earwitness.explainer.search import Progress
 from earwitness.inference.metadata import Role
+from earwitness.vocabulary.objective import Sense
 
 ACTIVATIONS = (-1000, -300, -100, -30, -10, -3, -1, -0.3, 0, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 # From a tiny model in process to a full batch on a busy CPU.
@@ -85,7 +85,7 @@ class ExplainerMetrics:
 
     def explanation(self, model: str, sense: Sense, activation: float) -> None:
         """Count one row of a search that is over."""
-        self._best_activation.labels(model, sense.name.lower()).observe(activation)
+        self._best_activation.labels(model, sense).observe(activation)
 
     def sweep_over(self, state: str) -> None:
         """Count one sweep that is over."""

@@ -1,14 +1,16 @@
 """How a batch of latents moves, each row by its own settings: `Ascent` is the ask/tell face of the rules."""
 
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.explainer.optimisers import Adam, Arrays, Normalised, RowIndex, Rule, Sgd, column
 from earwitness.explainer.walk import Walk
-from earwitness.explainer.ways import OptimiserName, Settings
+from earwitness.explainer.ways import Resolved
 from earwitness.inference.backend import FloatArray
+from earwitness.vocabulary.search import Optimiser
 
 
 class ByRow:
@@ -80,26 +82,26 @@ class Ascent:
             self._latents[rows] = self._rule.move(rows, self._latents[rows], gradient) * self._kept[rows]
 
 
-def ascent(latents: FloatArray, settings: Sequence[Settings], seeds: Sequence[int], targets: FloatArray) -> Ascent:
+def ascent(latents: FloatArray, settings: Sequence[Resolved], seeds: Sequence[int], targets: FloatArray) -> Ascent:
     """An `Ascent` from `latents` [B, Z]; row i moves by `settings[i]`, has `seeds[i]`, and is to reach the activation
     `targets[i]`, float32, infinity where there is no target."""
     rules: list[Rule] = []
     members: list[RowIndex] = []
-    for name in OptimiserName:
-        rows = [row for row, each in enumerate(settings) if each.optimiser is name]
+    for name in get_args(Optimiser):
+        rows = [row for row, each in enumerate(settings) if each.optimiser == name]
         if rows:
             mine = [settings[row] for row in rows]
             rates = [row.learning_rate for row in mine]
             match name:
-                case OptimiserName.ADAM:
+                case "adam":
                     rules.append(Adam(rates, latents.shape[1]))
-                case OptimiserName.SGD:
+                case "sgd":
                     rules.append(Sgd(rates, [row.steps for row in mine]))
-                case OptimiserName.NORMALISED:
+                case "normalised":
                     rules.append(Normalised(rates))
-                case OptimiserName.WALK:
+                case "walk":
                     rules.append(Walk(rates, [seeds[row] for row in rows], targets[rows], latents.shape[1]))
-                case OptimiserName.DRAWS:
+                case "draws":
                     raise ValueError("draws from the prior do not move")
             members.append(np.array(rows))
     rule = rules[0] if len(rules) == 1 else ByRow(rules, members)

@@ -1,7 +1,6 @@
 """Which activation a search moves and which way, and its row of the search graph's `unit_weights`."""
 
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -9,45 +8,25 @@ from earwitness.errors import InvalidArgument
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer
 from earwitness.vocabulary.limits import MAX_WEIGHT
+from earwitness.vocabulary.objective import Objective
 
 
-class Sense(Enum):
-    """Which way a search goes; the value is the sign that turns it into an ascent."""
-
-    MAXIMISE = 1
-    MINIMISE = -1
-
-
-@dataclass(frozen=True)
-class Direction:
-    """A weighted sum of units of one layer; `weights[i]` belongs to `units[i]`."""
-
-    units: tuple[int, ...]
-    weights: tuple[float, ...]
+def activations(objective: Objective, layer: FloatArray) -> FloatArray:
+    """An objective's own [n] from all of its layer [n, units], float32."""
+    units, weights = list(objective.weights), as_sent(objective.weights.values()).astype(np.float64)
+    # Rows one after another in memory: then each is summed in one order, however many there are.
+    return np.asarray((np.take(layer, units, axis=1) * weights).sum(axis=1), np.float32)
 
 
-@dataclass(frozen=True)
-class Objective:
-    """One unit, or a direction over units, of the named layer, and the sense."""
+def as_sent(weights: Iterable[float]) -> FloatArray:
+    """Weights as their messages hold them."""
+    return np.array(list(weights), np.float32)
 
-    layer: str
-    target: int | Direction
-    sense: Sense
 
-    @property
-    def direction(self) -> Direction:
-        """The target as a weighted sum: one unit has the weight 1."""
-        return self.target if isinstance(self.target, Direction) else Direction((self.target,), (1.0,))
-
-    def activations(self, layer: FloatArray) -> FloatArray:
-        """Its own [n] from all of its layer [n, units], float32."""
-        weights = np.asarray(self.direction.weights, np.float64)
-        # Rows one after another in memory: then each is summed in one order, however many there are.
-        return np.asarray((np.take(layer, self.direction.units, axis=1) * weights).sum(axis=1), np.float32)
-
-    def __str__(self) -> str:
-        units = self.direction.units
-        return f"layer {self.layer!r} " + (f"unit {units[0]}" if len(units) == 1 else f"units {list(units)}")
+def words(objective: Objective) -> str:
+    """What an objective is of, in messages and pictures."""
+    units = list(objective.weights)
+    return f"layer {objective.layer!r} " + (f"unit {units[0]}" if len(units) == 1 else f"units {units}")
 
 
 def unit_weights(objective: Objective, bundle: BundleMetadata, field: str) -> FloatArray:
@@ -56,13 +35,13 @@ def unit_weights(objective: Objective, bundle: BundleMetadata, field: str) -> Fl
     Raises: InvalidArgument naming the part of `field` (the objective's path in the request) that does not fit.
     """
     layer = _layer(objective.layer, bundle, f"{field}.layer")
-    if isinstance(objective.target, Direction):
-        _check_direction(objective.target, layer, f"{field}.direction")
+    if objective.unit is not None:
+        _check_unit(objective.unit, layer, f"{field}.unit")
     else:
-        _check_unit(objective.target, layer, f"{field}.unit")
+        _check_direction(objective.weights, layer, f"{field}.direction")
     weights = np.zeros(bundle.unit_count, np.float32)
-    units = np.asarray(objective.direction.units)
-    weights[layer.first_unit + units] = np.asarray(objective.direction.weights, np.float32) * objective.sense.value
+    units = np.array(list(objective.weights))
+    weights[layer.first_unit + units] = as_sent(objective.weights.values()) * objective.sign
     return weights
 
 
@@ -79,22 +58,13 @@ def _check_unit(unit: int, layer: Layer, field: str) -> None:
         raise InvalidArgument(field, f"got {unit}; layer {layer.name!r} has units 0 to {layer.unit_count - 1}")
 
 
-def _check_direction(direction: Direction, layer: Layer, field: str) -> None:
-    units, weights = direction.units, direction.weights
-    if not units:
+def _check_direction(direction: Mapping[int, float], layer: Layer, field: str) -> None:
+    if not direction:
         raise InvalidArgument(f"{field}.units", "got none; give at least one unit")
-    if len(units) != len(weights):
-        raise InvalidArgument(
-            f"{field}.weights", f"got {len(weights)} weights for {len(units)} units; give one for each"
-        )
-    seen: set[int] = set()
-    for index, (unit, weight) in enumerate(zip(units, weights, strict=True)):
+    for index, (unit, weight) in enumerate(direction.items()):
         _check_unit(unit, layer, f"{field}.units[{index}]")
-        if unit in seen:
-            raise InvalidArgument(f"{field}.units[{index}]", f"unit {unit} is there twice; add its weights into one")
-        seen.add(unit)
         if not abs(weight) <= MAX_WEIGHT:
             allowed = f"finite numbers from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
             raise InvalidArgument(f"{field}.weights[{index}]", f"got {weight:g}; weights must be {allowed}")
-    if not any(weights):
+    if not any(direction.values()):
         raise InvalidArgument(f"{field}.weights", "all weights are 0; at least one must not be")

@@ -1,4 +1,4 @@
-"""A search as asked for, and the plan it becomes once every field of it is known to be right."""
+"""The plan that a search becomes once every field of it is known to be right."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.objective import Direction, Objective, unit_weights
+from earwitness.explainer.objective import activations, unit_weights, words
 from earwitness.explainer.optimisers import first_latent
 from earwitness.explainer.recommended import recommended
-from earwitness.explainer.ways import DEFAULTS, MAX_SEED, Given, OptimiserName, Settings, resolve
+from earwitness.explainer.ways import DEFAULTS, Resolved, resolve
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer
+from earwitness.vocabulary.limits import MAX_SEED
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.search import Search
 
 PNG_BYTES_MAX = 130_000
 """No picture of the shipped models is larger: of noise, the worst there is, it takes nearly this."""
@@ -33,42 +36,6 @@ class Artefact(Enum):
     AUDIO = "audio"
     PICTURE = "picture"
     TRAJECTORY = "trajectory"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row as asked for; what is None comes from the search."""
-
-    seed: int
-    objective: Objective | None = None
-    settings: Given | None = None
-    reference: str = ""
-
-
-@dataclass(frozen=True)
-class Nearness:
-    """In which `layers` nearness is measured, all that the reference keeps where there are none, and to how many of its
-    rows, 0 for the scorer's choice; `diversity` is what being unlike the other kept rows counts beside it, 0 to 1."""
-
-    layers: tuple[str, ...] = ()
-    neighbour_count: int = 0
-    diversity: float = 0.0
-
-
-@dataclass(frozen=True)
-class Search:
-    """A search as asked for; `model` is the bundle's name, `reference` a resource name or "".
-
-    Of the rows of each objective the `keep_count` nearest come back, all of them where it is 0.
-    """
-
-    model: str
-    objective: Objective | None
-    settings: Given | None
-    rows: tuple[Row, ...]
-    reference: str = ""
-    keep_count: int = 0
-    nearness: Nearness = Nearness()
 
 
 @dataclass(frozen=True)
@@ -103,7 +70,7 @@ class PlannedRow:
 
     seed: int
     objective: Objective
-    settings: Settings
+    settings: Resolved
     stops: tuple[int, ...] = ()
     reference: str = ""
     target: float | None = None
@@ -113,7 +80,7 @@ class PlannedRow:
         """Whether an activation, as the model gives it, is at the target or beyond; False without a target."""
         if self.target is None:
             return False
-        sign = self.objective.sense.value
+        sign = self.objective.sign
         return bool(np.float32(sign * activation) >= np.float32(sign * self.target))
 
 
@@ -141,7 +108,7 @@ class Plan:
     def targets(self) -> FloatArray:
         """The target of each row, turned so that all rows ascend: float32 [B], infinity where there is none."""
         return np.array(
-            [np.inf if row.target is None else row.objective.sense.value * row.target for row in self.rows], np.float32
+            [np.inf if row.target is None else row.objective.sign * row.target for row in self.rows], np.float32
         )
 
     @property
@@ -162,7 +129,7 @@ class Plan:
         for place, row in enumerate(rows):
             places.setdefault(self.rows[row].objective, []).append(place)
         for objective, mine in places.items():
-            found[mine] = objective.sense.value * objective.activations(units[objective.layer][mine])
+            found[mine] = objective.sign * activations(objective, units[objective.layer][mine])
         return found
 
     def row_bytes(self, artefacts: frozenset[Artefact], frames_per_second: float) -> list[RowBytes]:
@@ -180,8 +147,8 @@ class Plan:
         for row, steps in zip(self.rows, self.steps.tolist(), strict=True):
             own = {Artefact.TRAJECTORY: ITERATE_BYTES * (steps + 1)} if Artefact.TRAJECTORY in artefacts else {}
             tensors = MESSAGE_OVERHEAD_BYTES + 4 * (values + units[row.objective.layer])
-            if isinstance(row.objective.target, Direction):
-                tensors += DIRECTION_UNIT_BYTES * len(row.objective.target.units)
+            if row.objective.direction is not None:
+                tensors += DIRECTION_UNIT_BYTES * len(row.objective.direction)
             found.append(RowBytes(tensors, shared | own))
         return found
 
@@ -195,8 +162,6 @@ def check_limits(search: Search, limits: Limits) -> None:
         raise InvalidArgument("search.rows", f"got {len(search.rows)} rows; a search has 1 to {limits.max_rows}")
     for index, row in enumerate(search.rows):
         field = f"search.rows[{index}]"
-        if row.seed < 0:
-            raise InvalidArgument(f"{field}.seed", f"got {row.seed}; a seed is 0 to 2^63 - 1")
         if row.objective is None and search.objective is None:
             raise InvalidArgument(
                 f"{field}.objective", "neither the row nor the search has an objective; give search.objective"
@@ -218,12 +183,12 @@ def plan_search(search: Search, bundle: BundleMetadata, limits: Limits) -> Plan:
             weights.append(shared)
         objective = row.objective or search.objective
         assert objective is not None  # check_limits saw to it
-        reference = row.reference or search.reference
+        reference = row.reference or search.reference or ""
         own = row.settings is not None
         given = row.settings if own else search.settings
         default = recommended(bundle, objective)
         if default is None and not bundle.has_gradient:
-            default = DEFAULTS[OptimiserName.DRAWS]
+            default = DEFAULTS["draws"]
         settings = resolve(given, default, has_reference=bool(reference))
         field = f"search.rows[{index}].settings" if own else "search.settings"
         require_gradient(settings, bundle, f"{field}.optimiser")
@@ -250,7 +215,7 @@ def drawn_rows(rows: Sequence[PlannedRow]) -> dict[tuple[Objective, int], list[i
     """The places of the rows that are chosen among draws, by objective and number of draws."""
     found: dict[tuple[Objective, int], list[int]] = {}
     for index, row in enumerate(rows):
-        if row.settings.optimiser is OptimiserName.DRAWS:
+        if row.settings.optimiser == "draws":
             found.setdefault((row.objective, row.settings.draws), []).append(index)
     return found
 
@@ -262,7 +227,7 @@ def _check_draws(search: Search, rows: Sequence[PlannedRow]) -> None:
         if draws < len(of):
             field = f"search.rows[{of[0]}].settings" if search.rows[of[0]].settings is not None else "search.settings"
             raise InvalidArgument(
-                f"{field}.draws", f"got {draws} for the {len(of)} rows of {objective}; draw at least as many"
+                f"{field}.draws", f"got {draws} for the {len(of)} rows of {words(objective)}; draw at least as many"
             )
     if groups:
         first = min((row for of in groups.values() for row in of), key=lambda row: rows[row].seed)
@@ -296,22 +261,22 @@ def _check_kept(search: Search, rows: Sequence[PlannedRow]) -> None:
         if search.keep_count and not first:
             raise InvalidArgument(
                 "search.keep_count",
-                f"got {search.keep_count}, but {objective} has no reference whose excerpts rows could be near to; give "
-                "search.reference, of its top or bottom rows",
+                f"got {search.keep_count}, but {words(objective)} has no reference whose excerpts rows could be near "
+                "to; give search.reference, of its top or bottom rows",
             )
         if search.keep_count > len(of):
             raise InvalidArgument(
                 "search.keep_count",
-                f"got {search.keep_count} of the {len(of)} rows of {objective}; search more rows, or keep fewer",
+                f"got {search.keep_count} of the {len(of)} rows of {words(objective)}; search more rows, or keep fewer",
             )
 
 
-def require_gradient(settings: Settings, bundle: BundleMetadata, field: str) -> None:
+def require_gradient(settings: Resolved, bundle: BundleMetadata, field: str) -> None:
     """Raises: InvalidArgument where the way at `field` needs a gradient that the bundle does not have."""
-    if settings.optimiser.needs_gradient and not bundle.has_gradient:
+    if settings.needs_gradient and not bundle.has_gradient:
         raise InvalidArgument(
             field,
-            f"got {settings.optimiser.value}; models/{bundle.name} has no search graph and so no gradient: take "
+            f"got {settings.optimiser}; models/{bundle.name} has no search graph and so no gradient: take "
             "OPTIMISER_WALK or OPTIMISER_DRAWS",
         )
 

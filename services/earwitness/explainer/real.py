@@ -12,14 +12,16 @@ from earwitness.errors import InvalidArgument
 from earwitness.explainer.diversity import keep_diverse, scaled
 from earwitness.explainer.errors import NoScorer, ScorerUnavailable
 from earwitness.explainer.nearest import mean_places, nearest
-from earwitness.explainer.objective import Objective
-from earwitness.explainer.plan import Nearness, Plan, PlannedRow, Search, by_objective
+from earwitness.explainer.plan import Plan, PlannedRow, by_objective
 from earwitness.explainer.reference import Reference, Source
 from earwitness.explainer.scorer_client import ScorerClient
 from earwitness.explainer.search import Budget
+from earwitness.explainer.ways import aimed_activation
 from earwitness.inference.backend import FloatArray
 from earwitness.vocabulary.limits import MAX_TENSOR_BYTES
+from earwitness.vocabulary.objective import Objective
 from earwitness.vocabulary.reference import KeptLayer
+from earwitness.vocabulary.search import Nearness, Search
 
 PATIENCE_S = 20.0
 """For a scorer that gives no answer once the search is over: it may be restarting."""
@@ -88,7 +90,7 @@ class RealAudio:
                 reference = references[row.objective]
                 real = await self._scorer.distribution(reference, row.objective)
                 assert row.settings.target is not None
-                rows[index] = replace(row, target=row.settings.target.activation(row.seed, real))
+                rows[index] = replace(row, target=aimed_activation(row.settings.target, row.seed, real))
         return replace(plan, rows=tuple(rows))
 
     async def nearest(
@@ -144,7 +146,8 @@ def kept_among(
     if not search.nearness.diversity:
         return nearest(places, search.keep_count)
     alike = scaled(columns, [each.unit_count for each in layers])
-    return [int(row) for row in keep_diverse(alike, places, search.keep_count, search.nearness.diversity)]
+    diversity = float(np.float32(search.nearness.diversity))  # as it is sent
+    return [int(row) for row in keep_diverse(alike, places, search.keep_count, diversity)]
 
 
 def columns_of(reference: Reference, activations: Mapping[str, FloatArray], rows: Sequence[int]) -> FloatArray:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.errors import ReferenceUnusable
-from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.inference.metadata import BundleMetadata
+from earwitness.vocabulary.objective import Objective
 from earwitness.vocabulary.reference import KeptLayer
 
 Kind = Literal["all", "top", "bottom"]
@@ -69,13 +69,13 @@ class Reference:
                 f"{self.source.weights_sha256[:12]}), this is of {source.layer} of models/{source.model} (weights "
                 f"{source.weights_sha256[:12]}); name a reference of the same"
             )
-        if isinstance(objective.target, Direction) or self.kind == "all":
+        if objective.unit is None or self.kind == "all":
             return
-        wanted = "top" if objective.sense is Sense.MAXIMISE else "bottom"
-        if (self.kind, self.unit) != (wanted, objective.target):
+        wanted = "top" if objective.sense == "maximise" else "bottom"
+        if (self.kind, self.unit) != (wanted, objective.unit):
             raise ReferenceUnusable(
                 f"{field}: {self.name} holds the {self.kind} of unit {self.unit}, the objective is to "
-                f"{objective.sense.name.lower()} unit {objective.target}; name a reference of its {wanted}, or one of "
+                f"{objective.sense} unit {objective.unit}; name a reference of its {wanted}, or one of "
                 "all excerpts"
             )
 

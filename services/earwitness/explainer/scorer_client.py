@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from earwitness import tracing
 from earwitness.errors import EarwitnessError, InvalidArgument, NotFound
 from earwitness.explainer.errors import ReferenceUnusable, ScorerUnavailable
-from earwitness.explainer.objective import Objective
+from earwitness.explainer.objective import activations
 from earwitness.explainer.reference import Reference, Source, Version
 from earwitness.inference.backend import FloatArray
 from earwitness.rpc import tensors
@@ -25,7 +25,10 @@ from earwitness.rpc.files import Watched
 from earwitness.rpc.proxies import told
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.scorer.v1 import scorer_pb2_grpc
+from earwitness.vocabulary.messages.score import criterion_message, ranked_value
+from earwitness.vocabulary.objective import Objective
 from earwitness.vocabulary.reference import KeptLayer
+from earwitness.vocabulary.score import Criterion, RankedBatch
 
 CHECK_TIMEOUT_S = 10.0
 NEARNESS_TIMEOUT_S = 60.0
@@ -66,7 +69,7 @@ class ScorerClient:
         self._scorer: Dialled[scorer_pb2_grpc.ScorerServiceAsyncStub] = Dialled(
             address, scorer_pb2_grpc.ScorerServiceStub, options, tls
         )
-        self._remembered: OrderedDict[tuple[Version, tuple[int, ...], tuple[float, ...]], FloatArray] = OrderedDict()
+        self._remembered: OrderedDict[tuple[Version, tuple[tuple[int, float], ...]], FloatArray] = OrderedDict()
 
     async def find(self, name: str, field: str) -> Reference:
         """The reference of that resource name with the version it names, or its newest.
@@ -85,8 +88,7 @@ class ScorerClient:
 
         Raises: NotFound when the reference is gone.
         """
-        direction = objective.direction
-        key = (reference.version, direction.units, direction.weights)
+        key = (reference.version, tuple(objective.weights.items()))
         if key not in self._remembered:
             self._remembered[key] = np.sort(await self._read(reference, objective))
             while len(self._remembered) > REMEMBERED:
@@ -126,8 +128,8 @@ class ScorerClient:
         source: Source,
         unit: int | None,
         batches: Mapping[int, FloatArray],
-        criterion: pb.Criterion | None = None,
-    ) -> tuple[str, Sequence[pb.RankedBatch]]:
+        criterion: Criterion,
+    ) -> tuple[str, Sequence[RankedBatch]]:
         """The version ranked against and the batches, the best first; the id of each is its number. Of one `unit`,
         unless it is None, batches may be its column alone [S, 1].
 
@@ -143,14 +145,14 @@ class ScorerClient:
             batches=[
                 pb.Batch(id=f"{number:06d}", activations=tensors.encode(rows)) for number, rows in batches.items()
             ],
-            criterion=criterion,
+            criterion=criterion_message(criterion),
         )
         about = {"earwitness.batches": len(batches)}
         with self._failures(_gone, reference), tracing.call(SCORER, "Rank", about) as span:
             answer = await self._scorer.stub.Rank(
                 request, timeout=RANK_TIMEOUT_S, metadata=self._metadata(span.headers)
             )
-        return answer.version.name, answer.batches
+        return answer.version.name, tuple(map(ranked_value, answer.batches))
 
     async def close(self) -> None:
         """Release connections."""
@@ -177,7 +179,7 @@ class ScorerClient:
                 whole = len(left) // (row_bytes := dtype.itemsize * reference.width)
                 rows = np.frombuffer(left[: whole * row_bytes], dtype).reshape(whole, reference.width)
                 left = left[whole * row_bytes :]
-                found.append(objective.activations(rows[:, columns]))
+                found.append(activations(objective, rows[:, columns]))
         if header.form != pb.PARTIAL_FORM_ROWS or left or digest.hexdigest() != header.sha256 or not found:
             raise ReferenceUnusable(
                 f"the scorer at {self._address} gives no rows of {reference.version.name}; update it"

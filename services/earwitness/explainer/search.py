@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.explainer.errors import NonFiniteModel, NothingSearchedYet, ZeroGradient
+from earwitness.explainer.objective import words
 from earwitness.explainer.plan import Plan
 from earwitness.explainer.state import Outcome, SearchState, StoppedBy
 from earwitness.inference.backend import FloatArray
@@ -245,8 +246,8 @@ def _refuse_unsearchable(plan: Plan, finite: NDArray[np.bool_], zero_gradient: N
         if row.objective not in climbing:
             count = sum(other.objective == row.objective for other in plan.rows)
             raise ZeroGradient(
-                f"the gradient of {row.objective} of models/{plan.bundle.name} is exactly zero at the first latent of "
-                f"each of its {count} rows, so there is nothing to climb (a unit behind a ReLU may never fire); "
-                "choose another unit, a layer before the nonlinearity, or other seeds",
+                f"the gradient of {words(row.objective)} of models/{plan.bundle.name} is exactly zero at the first "
+                f"latent of each of its {count} rows, so there is nothing to climb (a unit behind a ReLU may never "
+                "fire); choose another unit, a layer before the nonlinearity, or other seeds",
                 metadata={"layer": row.objective.layer, "model": plan.bundle.name},
             )

@@ -12,8 +12,9 @@ import numpy as np
 from earwitness.explainer.draws import Drawn, Pool, Wanted, draw, latents_of
 from earwitness.explainer.plan import Plan, drawn_rows
 from earwitness.explainer.search import Budget, Classify, Progress
-from earwitness.explainer.state import Outcome, StoppedBy, Trajectory
+from earwitness.explainer.state import Outcome, StoppedBy
 from earwitness.inference.backend import FloatArray
+from earwitness.vocabulary.search import Trajectory
 
 ByRow = TypeVar("ByRow", Plan, Outcome)
 Search = Callable[[Plan], AsyncGenerator[Progress | Outcome]]

@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 from earwitness.explainer import convert
 from earwitness.explainer.explainer import Explainer
+from earwitness.explainer.plan import Artefact
 from earwitness.explainer.room import Room
 from earwitness.explainer.search import Progress
 from earwitness.explainer.settings import ExplainerSettings
@@ -15,7 +16,9 @@ from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.rpc.context import time_remaining_s
 from earwitness.rpc.interceptor import ServicerContext
 from earwitness.rpc.pages import fitting
-from earwitness.rpc.validate import page, page_request
+from earwitness.rpc.validate import page, page_request, resource_id
+from earwitness.vocabulary.messages.search import artefact_values, search_value
+from earwitness.vocabulary.names import MODELS
 
 
 class ExplainerServicer(SweepServicer):
@@ -44,14 +47,14 @@ class ExplainerServicer(SweepServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: ServicerContext) -> pb.GetModelResponse:  # noqa: N802
         """See the proto."""
-        bundle = await self._explainer.model(convert.model_id(request.name, "name"))
+        bundle = await self._explainer.model(resource_id(request.name, MODELS, "name"))
         return pb.GetModelResponse(model=convert.model_message(bundle))
 
     async def Explain(self, request: pb.ExplainRequest, context: ServicerContext) -> pb.ExplainResponse:  # noqa: N802
         """See the proto."""
         found = await self._explainer.search(
-            convert.search(request.search, self._explainer.max_rows),
-            convert.artefacts(request.artefacts),
+            search_value(request.search, self._explainer.max_rows),
+            frozenset(map(Artefact, artefact_values(request.artefacts))),
             time_left_s=time_remaining_s(context),
             room=Room.of(request.max_response_bytes, self._max_response_bytes, whole=True),
         )
@@ -73,8 +76,8 @@ class ExplainerServicer(SweepServicer):
 
         searching = asyncio.create_task(
             self._explainer.search(
-                convert.search(request.search, self._explainer.max_rows),
-                convert.artefacts(request.artefacts),
+                search_value(request.search, self._explainer.max_rows),
+                frozenset(map(Artefact, artefact_values(request.artefacts))),
                 time_left_s=time_remaining_s(context),
                 room=Room.of(request.max_response_bytes, self._max_response_bytes, whole=False),
                 on_progress=on_progress,

@@ -22,6 +22,7 @@ from earwitness.explainer.optimisers import Arrays, RowIndex
 from earwitness.explainer.plan import Plan
 from earwitness.explainer.starts import Starts
 from earwitness.inference.backend import FloatArray
+from earwitness.vocabulary.search import Trajectory
 
 FIRST_ITERATES = 256
 """There is room for in the curves at first."""
@@ -32,16 +33,6 @@ class StoppedBy(Enum):
 
     COMPLETED = "completed"
     DEADLINE = "deadline"
-
-
-@dataclass(frozen=True, eq=False)
-class Trajectory:
-    """What one row went through, float32 [iterates]: activation, ‖z‖ and ‖gradient‖, prior included; 0 of a row that
-    needs no gradient."""
-
-    activations: FloatArray
-    latent_norms: FloatArray
-    gradient_norms: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +67,8 @@ class SearchState:
         self._moving = ascent(
             plan.first_latents, [row.settings for row in plan.rows], [row.seed for row in plan.rows], self._targets
         )
-        self._climb = np.array([row.settings.optimiser.needs_gradient for row in plan.rows])
-        self.signs = np.array([row.objective.sense.value for row in plan.rows], np.float32)
+        self._climb = np.array([row.settings.needs_gradient for row in plan.rows])
+        self.signs = np.array([row.objective.sign for row in plan.rows], np.float32)
         """What turns the activations of each row so that it ascends, [B]."""
         self._stop_rows, self._stop_steps = np.array(stops, np.int64).T
         self._going: RowIndex = np.arange(count)

@@ -3,71 +3,46 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.errors import InvalidArgument
+from earwitness.vocabulary.search import Optimiser, Settings, Target
 
 MAX_LEARNING_RATE = 10.0
 MAX_PRIOR_WEIGHT = 1000.0
 MAX_START_DRAWS = 64
-MAX_SEED = 2**63 - 1
 GOLDEN = (math.sqrt(5) - 1) / 2
 """Multiples of it are the most evenly spread fractions there are, however many are taken."""
 
 
-class OptimiserName(Enum):
-    """How a row finds its latent."""
-
-    ADAM = "adam"
-    SGD = "sgd"
-    NORMALISED = "normalised"
-    WALK = "walk"
-    DRAWS = "draws"
-
-    @property
-    def needs_gradient(self) -> bool:
-        """Whether there must be a search graph; else generator and classifier do."""
-        return self in (OptimiserName.ADAM, OptimiserName.SGD, OptimiserName.NORMALISED)
+def aim(target: Target, seed: int) -> float:
+    """Where within the target's ends the row with that seed stops."""
+    # In whole numbers: the product of a seed of 63 bits has no fraction left in floating point.
+    fraction = (seed * round(GOLDEN * 2**64) % 2**64) / 2**64
+    return target.low + (target.high - target.low) * fraction
 
 
-@dataclass(frozen=True)
-class Target:
-    """The activation at which a row stops: `low` to `high`, spread over the rows by their seeds.
-
-    In activations of the objective, or with `quantile` in quantiles, 0 to 1, of those that the row's reference keeps.
-    """
-
-    low: float
-    high: float
-    quantile: bool = False
-
-    def of(self, seed: int) -> float:
-        """The target of the row with that seed."""
-        # In whole numbers: the product of a seed of 63 bits has no fraction left in floating point.
-        fraction = (seed * round(GOLDEN * 2**64) % 2**64) / 2**64
-        return self.low + (self.high - self.low) * fraction
-
-    def activation(self, seed: int, real: NDArray[np.float32] | None = None) -> float:
-        """The activation at which that row stops; `real` are those that a target in quantiles is of."""
-        if not self.quantile:
-            return self.of(seed)
-        assert real is not None  # a target in quantiles is refused without a reference
-        return float(np.quantile(real, self.of(seed)))
+def aimed_activation(target: Target, seed: int, real: NDArray[np.float32] | None = None) -> float:
+    """The activation at which that row stops; `real` are those that a target in quantiles is of."""
+    if not target.quantile:
+        return aim(target, seed)
+    assert real is not None  # a target in quantiles is refused without a reference
+    return float(np.quantile(real, aim(target, seed)))
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How one row is searched. What a way does not use is at the value that `check` takes for it.
+class Resolved:
+    """Settings with nothing left out: how one row is searched. What a way does not use is at the value that `check`
+    takes for it.
 
     Source: METHOD A.4, A.5 (arXiv:1904.09533) for Adam and SGD, whose defaults are those that the paper's selection
     chose for "vocal". `weight_decay` replaces the prior: z is multiplied by (1 − weight_decay) after every step (Nguyen
     et al. 2016). `learning_rate` of a walk is the b of its proposals.
     """
 
-    optimiser: OptimiserName = OptimiserName.ADAM
+    optimiser: Optimiser = "adam"
     learning_rate: float = 0.01
     prior_weight: float = 0.001
     steps: int = 100
@@ -76,13 +51,25 @@ class Settings:
     start_draws: int = 1
     draws: int = 0
 
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether there must be a search graph; else generator and classifier do."""
+        return self.optimiser in ("adam", "sgd", "normalised")
+
     def aim(self, seed: int) -> float | None:
         """The activation at which the row with that seed stops; None without a target, or where it is a quantile."""
-        return None if self.target is None or self.target.quantile else self.target.of(seed)
+        return None if self.target is None or self.target.quantile else aim(self.target, seed)
+
+    def said(self) -> Settings:
+        """As it is told: what the way has no use for is left out."""
+        if self.optimiser == "draws":
+            return Settings(self.optimiser, draws=self.draws)
+        used = {name: value for name, value in vars(self).items() if name != "draws"}
+        return Settings(**{**used, "start_draws": None if self.start_draws == 1 else self.start_draws})
 
     def check(self, field: str, max_steps: int, max_draws: int) -> None:
         """Raises: InvalidArgument naming the part of `field` (the path of the settings) that is out of range."""
-        if self.optimiser is OptimiserName.DRAWS:
+        if self.optimiser == "draws":
             self._check_draws(field, max_draws)
             return
         check_learning_rate(self.learning_rate, f"{field}.learning_rate", self.optimiser)
@@ -95,7 +82,7 @@ class Settings:
                 f"{field}.weight_decay",
                 f"got {self.weight_decay:g} beside a prior_weight of {self.prior_weight:g}; one of them must be 0",
             )
-        if self.optimiser is OptimiserName.WALK:
+        if self.optimiser == "walk":
             self._refuse_given(field, {"prior_weight": 0.0, "weight_decay": 0.0}, "a walk keeps the prior by itself")
         if not 1 <= self.start_draws <= MAX_START_DRAWS:
             _refuse(f"{field}.start_draws", self.start_draws, f"1 to {MAX_START_DRAWS}")
@@ -114,10 +101,10 @@ class Settings:
         for name, value in unused.items():
             if (got := getattr(self, name)) != value:
                 shown = f"{got:g}" if isinstance(got, int | float) else "a target"
-                raise InvalidArgument(f"{field}.{name}", f"got {shown} for {self.optimiser.value}; leave it out: {why}")
+                raise InvalidArgument(f"{field}.{name}", f"got {shown} for {self.optimiser}; leave it out: {why}")
 
 
-def as_sent(settings: Settings) -> Settings:
+def as_sent(settings: Resolved) -> Resolved:
     """The settings with all numbers such as float32 holds: what a message makes of them."""
     target = settings.target
     if target is not None:
@@ -135,35 +122,21 @@ def _single(value: float) -> float:
     return float(np.float32(value))
 
 
-DRAWS = Settings(OptimiserName.DRAWS, learning_rate=0.0, prior_weight=0.0, steps=0, draws=4000)
+DRAWS = Resolved("draws", learning_rate=0.0, prior_weight=0.0, steps=0, draws=4000)
 """Prior sampling: no latent moves."""
-DEFAULTS: Mapping[OptimiserName, Settings] = {
-    OptimiserName.ADAM: as_sent(Settings()),
-    OptimiserName.SGD: as_sent(Settings(OptimiserName.SGD)),
-    OptimiserName.NORMALISED: as_sent(Settings(OptimiserName.NORMALISED, learning_rate=0.2, prior_weight=0.0)),
-    OptimiserName.WALK: as_sent(Settings(OptimiserName.WALK, learning_rate=0.3, prior_weight=0.0, steps=200)),
-    OptimiserName.DRAWS: DRAWS,
+DEFAULTS: Mapping[Optimiser, Resolved] = {
+    "adam": as_sent(Resolved()),
+    "sgd": as_sent(Resolved("sgd")),
+    "normalised": as_sent(Resolved("normalised", learning_rate=0.2, prior_weight=0.0)),
+    "walk": as_sent(Resolved("walk", learning_rate=0.3, prior_weight=0.0, steps=200)),
+    "draws": DRAWS,
 }
 """What is used where nothing is given or recommended."""
-TOWARDS_REFERENCE = replace(DEFAULTS[OptimiserName.NORMALISED], target=Target(0.0, 1.0, quantile=True), start_draws=8)
+TOWARDS_REFERENCE = replace(DEFAULTS["normalised"], target=Target(0.0, 1.0, quantile=True), start_draws=8)
 """What is used where no settings are given or recommended, and a reference says which activations are real."""
 
 
-@dataclass(frozen=True)
-class Given:
-    """Settings as asked for; what is None is left to the server."""
-
-    optimiser: OptimiserName | None = None
-    learning_rate: float | None = None
-    prior_weight: float | None = None
-    steps: int | None = None
-    weight_decay: float | None = None
-    target: Target | None = None
-    start_draws: int | None = None
-    draws: int | None = None
-
-
-def resolve(given: Given | None, recommended: Settings | None = None, *, has_reference: bool = False) -> Settings:
+def resolve(given: Settings | None, recommended: Resolved | None = None, *, has_reference: bool = False) -> Resolved:
     """Settings with nothing left out: sent back, they give the same search.
 
     `recommended` are the model's for the objective; `has_reference` where there is one that quantiles can be of: then
@@ -171,22 +144,22 @@ def resolve(given: Given | None, recommended: Settings | None = None, *, has_ref
     """
     if has_reference and recommended is not None and recommended.target is not None:
         recommended = replace(recommended, target=TOWARDS_REFERENCE.target)
-    if given is None or given == Given():
-        return recommended or (TOWARDS_REFERENCE if has_reference else DEFAULTS[OptimiserName.ADAM])
+    if given is None or given == Settings():
+        return recommended or (TOWARDS_REFERENCE if has_reference else DEFAULTS["adam"])
     base = recommended
     if base is None or given.optimiser not in (None, base.optimiser):
-        base = DEFAULTS[given.optimiser or OptimiserName.ADAM]
+        base = DEFAULTS[given.optimiser or "adam"]
     named = {name: value for name, value in vars(given).items() if value is not None}
     if "weight_decay" in named and "prior_weight" not in named:
         named["prior_weight"] = 0.0
     elif named.get("prior_weight") and "weight_decay" not in named:
         named["weight_decay"] = 0.0
-    return replace(base, **named)
+    return as_sent(replace(base, **named))
 
 
-def check_learning_rate(value: float, field: str, optimiser: OptimiserName = OptimiserName.ADAM) -> None:
+def check_learning_rate(value: float, field: str, optimiser: Optimiser = "adam") -> None:
     """Raises: InvalidArgument unless it is a learning rate."""
-    most = 1.0 if optimiser is OptimiserName.WALK else MAX_LEARNING_RATE
+    most = 1.0 if optimiser == "walk" else MAX_LEARNING_RATE
     if not 0 < value <= most:
         _refuse(field, value, f"greater than 0 and at most {most:g}")
 

@@ -12,14 +12,13 @@ from prometheus_client import CollectorRegistry
 from earwitness.errors import FailedPrecondition, InvalidArgument
 from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.metrics import ExplainerMetrics
-from earwitness.explainer.objective import Objective, Sense
 from earwitness.explainer.optimisers import first_latent
-from earwitness.explainer.plan import Row, Search
 from earwitness.explainer.settings import ExplainerSettings
-from earwitness.explainer.ways import Given, OptimiserName
 from earwitness.inference.triton import TritonBackend
 from earwitness.inference.triton_install import TritonInstall
 from earwitness.inference.tritonserver import TritonServer
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.search import Row, Search, Settings
 from tests.helpers.tiny_bundle import TinyBundle, flip_a_bit, write_tiny_bundle
 from tests.unit.inference.test_repository import odd_folders
 
@@ -70,7 +69,7 @@ async def explainer(
 
 
 def search(model: str, layer: str = "fc3") -> Search:
-    return Search(model, Objective(layer, 0, Sense.MAXIMISE), Given(steps=3), (Row(0), Row(1)))
+    return Search(model, (Row(0), Row(1)), Objective(layer, 0), Settings(steps=3))
 
 
 async def test_triton_starts_with_what_can_be_served(explainer: Explainer) -> None:
@@ -88,7 +87,7 @@ async def test_what_is_right_is_explained(explainer: Explainer, model: str) -> N
 
 
 async def test_a_bundle_without_a_search_graph_is_drawn_from(explainer: Explainer) -> None:
-    found = await explainer.search(replace(search("forward"), settings=Given(draws=500)), frozenset())
+    found = await explainer.search(replace(search("forward"), settings=Settings(draws=500)), frozenset())
     (bundle,) = (each for each in await explainer.models() if each.name == "forward")
     assert not bundle.has_gradient
     latents = np.stack([first_latent(seed, bundle.latent_size) for seed in range(500)])
@@ -97,7 +96,7 @@ async def test_a_bundle_without_a_search_graph_is_drawn_from(explainer: Explaine
     assert [row.seed for row in found.plan.rows] == np.argsort(-values)[:2].tolist()
     np.testing.assert_allclose(found.outcome.activations, np.sort(values)[:-3:-1], rtol=1e-4)
     with pytest.raises(InvalidArgument, match="OPTIMISER_WALK or OPTIMISER_DRAWS"):
-        await explainer.search(replace(search("forward"), settings=Given(OptimiserName.ADAM)), frozenset())
+        await explainer.search(replace(search("forward"), settings=Settings("adam")), frozenset())
 
 
 @pytest.mark.parametrize("model", ["old-classifier", "old-flipped"])

@@ -7,12 +7,13 @@ import grpc
 import numpy as np
 import pytest
 
-from earwitness.explainer.objective import Direction, Objective, Sense
-from earwitness.explainer.plan import Limits, Row, Search, plan_search
+from earwitness.explainer.plan import Limits, plan_search
 from earwitness.explainer.real import RealAudio
 from earwitness.explainer.scorer_client import ScorerClient
 from earwitness.explainer.v1 import explainer_pb2 as pb
-from earwitness.explainer.ways import Given, OptimiserName, Target
+from earwitness.explainer.ways import aim
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.search import Row, Search, Settings, Target
 from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
 from tests.integration.explainer.references import build, selected
 from tests.integration.explainer.running import FC3_0, Running, failure, running, search, seeds
@@ -20,9 +21,9 @@ from tests.integration.explainer.sweeping import Sweeping, sweep
 from tests.integration.scorer import running as scorers
 
 LIMITS = Limits(256, 10_000, 100_000)
-TOP = Objective("fc3", 0, Sense.MAXIMISE)
-MIX = Objective("fc3", Direction((1, 0), (2.0, -1.0)), Sense.MAXIMISE)
-WITHIN = Given(OptimiserName.NORMALISED, target=Target(0.25, 0.75, quantile=True))
+TOP = Objective("fc3", 0, "maximise")
+MIX = Objective("fc3", None, "maximise", {1: 2.0, 0: -1.0})
+WITHIN = Settings("normalised", target=Target(0.25, 0.75, quantile=True))
 
 
 @pytest.fixture
@@ -42,9 +43,9 @@ async def test_each_row_has_its_quantile_of_the_kept_rows(scorer: scorers.Runnin
     client = ScorerClient(f"127.0.0.1:{scorer.port}")
     kept = rows[np.argsort(-rows[:, 0], kind="stable")[:60]]
     for objective, real in ((TOP, kept[:, 0]), (MIX, 2 * kept[:, 1] - kept[:, 0])):
-        asked = Search("tiny", objective, WITHIN, tuple(Row(seed) for seed in range(9)), reference="references/r")
+        asked = Search("tiny", tuple(Row(seed) for seed in range(9)), objective, WITHIN, reference="references/r")
         plan = await aimed(client, tiny, asked)
-        expected = [np.quantile(real, WITHIN.target.of(seed)) for seed in range(9)]
+        expected = [np.quantile(real, aim(WITHIN.target, seed)) for seed in range(9)]
         np.testing.assert_allclose([row.target for row in plan.rows], expected, rtol=1e-5)
     await client.close()
 
@@ -61,7 +62,7 @@ def reads(scorer: scorers.Running) -> float:
 async def test_a_version_is_read_once_and_one_made_again_anew(scorer: scorers.Running, tiny: TinyBundle) -> None:
     await build(scorer, tiny, "r")
     client = ScorerClient(f"127.0.0.1:{scorer.port}")
-    asked = Search("tiny", TOP, WITHIN, (Row(1),), reference="references/r/versions/1")
+    asked = Search("tiny", (Row(1),), TOP, WITHIN, reference="references/r/versions/1")
     first = await aimed(client, tiny, asked)
     seen = reads(scorer)
     assert (await aimed(client, tiny, asked)).rows == first.rows
@@ -143,7 +144,7 @@ async def test_rows_stop_at_their_quantiles(both: tuple[Running, scorers.Running
     asked.settings.target.quantile.high = 0.5
     answer = await explainer.explain(asked)
     for each in answer.explanations:
-        expected = np.quantile(kept, Target(0.0, 0.5, quantile=True).of(each.seed))
+        expected = np.quantile(kept, aim(Target(0.0, 0.5, quantile=True), each.seed))
         assert each.target == pytest.approx(expected, rel=1e-5)
         assert each.reached_target
         assert each.settings.target == asked.settings.target, "as asked for: sent back, it is the same search"
@@ -194,7 +195,7 @@ async def test_a_sweep_keeps_the_targets_that_it_began_with(
     found = await sweeping.explanations(resumed, 0)
     assert [each.seed for each in found] == [3, 4, 5]
     for each in found:
-        assert each.target == pytest.approx(np.quantile(kept, Target(0, 1, quantile=True).of(each.seed)), rel=1e-5)
+        assert each.target == pytest.approx(np.quantile(kept, aim(Target(0, 1, quantile=True), each.seed)), rel=1e-5)
     refused = await failure(sweeping.create(asked))
     assert refused.violations[0].field == "sweep.objectives[0].reference"
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from earwitness.explainer.objective import Objective, Sense
-from earwitness.explainer.plan import Limits, Plan, Row, Search, plan_search
+from earwitness.explainer.plan import Limits, Plan, plan_search
 from earwitness.explainer.search import Budget, Progress, search
 from earwitness.explainer.state import Outcome
-from earwitness.explainer.ways import Given
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata, Layer, UnitLabel
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.search import Row, Search, Settings
 
 Z = 5
 LIMITS = Limits(max_rows=256, max_steps=10_000, max_draws=100_000)
@@ -97,12 +97,12 @@ def waves() -> Model:
     return Model(lambda z: np.sin(z @ MATRIX.T), lambda z: np.cos(z @ MATRIX.T)[:, :, None] * MATRIX)
 
 
-OUT_0 = Objective("out", 0, Sense.MAXIMISE)
+OUT_0 = Objective("out", 0, "maximise")
 
 
-def plan_rows(rows: Sequence[Row], *, objective: Objective = OUT_0, settings: Given | None = None) -> Plan:
+def plan_rows(rows: Sequence[Row], *, objective: Objective = OUT_0, settings: Settings | None = None) -> Plan:
     """The plan of `rows` on `bundle()`."""
-    return plan_search(Search("analytic", objective, settings, tuple(rows)), bundle(), LIMITS)
+    return plan_search(Search("analytic", tuple(rows), objective, settings or Settings()), bundle(), LIMITS)
 
 
 async def run(plan: Plan, model: Model, budget: Budget | None = None) -> tuple[list[Progress], Outcome]:

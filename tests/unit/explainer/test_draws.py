@@ -8,15 +8,15 @@ import pytest
 
 from earwitness.explainer.draws import Drawn, Pool, Wanted, draw, latents_of
 from earwitness.explainer.errors import NothingSearchedYet
-from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.optimisers import first_latent
 from earwitness.explainer.search import Budget
 from earwitness.explainer.state import StoppedBy
 from earwitness.storage import blobs
+from earwitness.vocabulary.objective import Objective
 from tests.unit.explainer.analytic import MATRIX, OUT_0, Z, waves
 
-LEAST_0 = Objective("out", 0, Sense.MINIMISE)
-MIX = Objective("hidden", Direction((0, 1), (0.5, -1.5)), Sense.MAXIMISE)
+LEAST_0 = Objective("out", 0, "minimise")
+MIX = Objective("hidden", None, "maximise", {0: 0.5, 1: -1.5})
 WANTED = (Wanted(OUT_0, 500, 7), Wanted(LEAST_0, 500, 3), Wanted(MIX, 130, 4))
 FIRST = 40
 
@@ -43,7 +43,7 @@ async def test_the_most_extreme_of_the_draws_are_found_for_every_objective_at_on
     units = np.sin(latents_of(range(FIRST, FIRST + 500), Z) @ MATRIX.T)
     truth = [units[:, 2], units[:, 2], units[:130, 0] * 0.5 - units[:130, 1] * 1.5]
     for index, (wanted, values) in enumerate(zip(WANTED, truth, strict=True)):
-        order = np.argsort(-values * wanted.objective.sense.value)[: wanted.row_count]
+        order = np.argsort(-values * wanted.objective.sign)[: wanted.row_count]
         seeds, activations = pool.found(index)
         assert seeds.tolist() == (order + FIRST).tolist()
         np.testing.assert_allclose(activations, values[order], atol=1e-6)

@@ -15,21 +15,21 @@ from earwitness.errors import FailedPrecondition
 from earwitness.explainer.errors import ModelNotFound, NonFiniteModel, UnknownFeatures
 from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.metrics import ExplainerMetrics
-from earwitness.explainer.objective import Objective, Sense
-from earwitness.explainer.plan import Artefact, Row, Search
+from earwitness.explainer.plan import Artefact
 from earwitness.explainer.room import Room
 from earwitness.explainer.search import Budget
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.state import StoppedBy
-from earwitness.explainer.ways import Given
 from earwitness.features import Audio, FeatureProfile
 from earwitness.inference.backend import FloatArray, InferenceBackend
 from earwitness.inference.local import LocalBackend
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc.context import RETURN_MARGIN_S
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.search import Row, Search, Settings
 from tests.helpers.tiny_bundle import TinyBundle, write_tiny_bundle
 
-SEARCH = Search("tiny", Objective("fc3", 0, Sense.MAXIMISE), Given(steps=10), tuple(Row(seed) for seed in range(5)))
+SEARCH = Search("tiny", tuple(Row(seed) for seed in range(5)), Objective("fc3", 0, "maximise"), Settings(steps=10))
 NOTHING: frozenset[Artefact] = frozenset()
 
 
@@ -142,7 +142,7 @@ async def test_a_model_of_other_weights_is_refused(tmp_path: Path, role: str, di
 
 
 async def test_one_generator_and_one_classifier_call_serve_all_rows(tiny: TinyBundle) -> None:
-    rows = (Row(0), Row(1, Objective("conv1", 1, Sense.MINIMISE)), Row(2, Objective("fc2", 4, Sense.MAXIMISE)))
+    rows = (Row(0), Row(1, Objective("conv1", 1, "minimise")), Row(2, Objective("fc2", 4, "maximise")))
     async with opened(tiny) as (explainer, backend):
         await explainer.search(replace(SEARCH, rows=rows), NOTHING)  # probes the layers, too
         backend.calls.clear()
@@ -161,7 +161,7 @@ async def test_an_unknown_model_lists_the_known(tiny: TinyBundle) -> None:
 
 
 async def test_time_for_rendering_is_kept(tiny: TinyBundle) -> None:
-    long = replace(SEARCH, settings=Given(steps=10_000))
+    long = replace(SEARCH, settings=Settings(steps=10_000))
     async with opened(tiny) as (explainer, _):
         loop = asyncio.get_running_loop()
         await explainer.search(SEARCH, NOTHING)
@@ -258,8 +258,8 @@ async def test_the_passes_after_the_search_have_their_time(tiny: TinyBundle, tim
     """Wherever in a step the deadline falls, the best so far comes back."""
     backend = Slow(LocalBackend(tiny.repository, threads=1))
     explainer = Explainer(backend, ExplainerSettings(backend="local"), ExplainerMetrics(CollectorRegistry()))
-    request = replace(SEARCH, settings=Given(steps=1000))
-    await explainer.search(replace(request, settings=Given(steps=1)), NOTHING, time_left_s=None)  # loads the models
+    request = replace(SEARCH, settings=Settings(steps=1000))
+    await explainer.search(replace(request, settings=Settings(steps=1)), NOTHING, time_left_s=None)  # loads the models
     found = await explainer.search(request, NOTHING, time_left_s=time_left_s)
     assert found.outcome.stopped_by is StoppedBy.DEADLINE
     assert found.outcome.row_step_count > 0

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.plan import Limits, Nearness, Row, Search, plan_search
+from earwitness.explainer.plan import Limits, plan_search
 from earwitness.explainer.real import kept_among
 from earwitness.vocabulary.reference import KeptLayer
+from earwitness.vocabulary.search import Nearness, Row, Search, Settings
 from tests.unit.explainer.analytic import OUT_0, bundle
 
 LAYERS = (KeptLayer("a", 2), KeptLayer("b", 3))
@@ -17,7 +18,7 @@ PLACES = np.arange(1.0, 7.0)
 
 def search(diversity: float) -> Search:
     rows = tuple(Row(seed) for seed in range(6))
-    return Search("tiny", OUT_0, None, rows, "references/r", 3, Nearness(diversity=diversity))
+    return Search("tiny", rows, OUT_0, Settings(), "references/r", 3, Nearness(diversity=diversity))
 
 
 def test_without_diversity_the_nearest_come_back() -> None:

@@ -7,9 +7,9 @@ import torch
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.moving import ascent
 from earwitness.explainer.optimisers import first_latent
-from earwitness.explainer.ways import OptimiserName, Settings
+from earwitness.explainer.ways import Resolved
 
-ADAM, SGD, NORMALISED = OptimiserName.ADAM, OptimiserName.SGD, OptimiserName.NORMALISED
+ADAM, SGD, NORMALISED = "adam", "sgd", "normalised"
 
 
 def begun(latents, settings):
@@ -31,7 +31,7 @@ def climb(latents, settings, gradient_of, steps):
 def test_adam_by_hand() -> None:
     # With bias correction the first step is rate · g/|g|; the second from g = 1, then 3:
     # m̂ = (0.9·0.1 + 0.1·3)/0.19, v̂ = (0.999·0.001 + 0.001·9)/0.001999.
-    moving = begun(np.zeros((1, 1), np.float32), [Settings(ADAM, learning_rate=0.5)])
+    moving = begun(np.zeros((1, 1), np.float32), [Resolved(ADAM, learning_rate=0.5)])
     rows = np.array([0])
     moving.tell(rows, np.array([[1]], np.float32))
     assert moving.ask(rows)[0, 0] == pytest.approx(0.5, rel=1e-6)
@@ -57,13 +57,13 @@ def test_adam_walks_with_torch(learning_rate) -> None:
     def gradient(latents):
         return np.cos(latents @ matrix) @ matrix.T
 
-    path = climb(start, [Settings(ADAM, learning_rate=learning_rate)] * 3, gradient, 200)
+    path = climb(start, [Resolved(ADAM, learning_rate=learning_rate)] * 3, gradient, 200)
     np.testing.assert_allclose(path, np.stack(expected), rtol=0, atol=2e-3 * learning_rate + 1e-5)
 
 
 def test_adam_with_tiny_and_huge_gradients() -> None:
     start = np.zeros((2, 2), np.float32)
-    path = climb(start, [Settings(ADAM, learning_rate=0.1)] * 2, lambda z: np.array([[1e-30, 0], [1e30, -1e30]]), 3)
+    path = climb(start, [Resolved(ADAM, learning_rate=0.1)] * 2, lambda z: np.array([[1e-30, 0], [1e30, -1e30]]), 3)
     # Far below epsilon nothing moves; the square of 1e30 is beyond float32 and freezes the row, without a
     # warning: so the weights of directions have a bound.
     assert np.isfinite(path).all()
@@ -72,20 +72,20 @@ def test_adam_with_tiny_and_huge_gradients() -> None:
 
 def test_sgd_rate_falls_linearly_to_zero() -> None:
     path = climb(
-        np.zeros((1, 1), np.float32), [Settings(SGD, learning_rate=2.0, steps=4)], lambda z: np.ones((1, 1)), 5
+        np.zeros((1, 1), np.float32), [Resolved(SGD, learning_rate=2.0, steps=4)], lambda z: np.ones((1, 1)), 5
     )
     assert path[:, 0, 0].tolist() == [0, 2.0, 3.5, 4.5, 5.0, 5.0]
 
 
 def test_sgd_rows_have_their_own_length() -> None:
-    settings = [Settings(SGD, learning_rate=1.0, steps=2), Settings(SGD, learning_rate=1.0, steps=4)]
+    settings = [Resolved(SGD, learning_rate=1.0, steps=2), Resolved(SGD, learning_rate=1.0, steps=4)]
     path = climb(np.zeros((2, 1), np.float32), settings, lambda z: np.ones((2, 1)), 2)
     assert path[2, :, 0].tolist() == [1.5, 1.75]
 
 
 def test_normalised_steps_have_one_length() -> None:
     gradients = np.array([[3, 4], [0, 0], [3e-30, -4e-30], [1e30, 0]])
-    settings = [Settings(NORMALISED, learning_rate=rate) for rate in (0.5, 0.5, 0.5, 2.0)]
+    settings = [Resolved(NORMALISED, learning_rate=rate) for rate in (0.5, 0.5, 0.5, 2.0)]
     path = climb(np.ones((4, 2), np.float32), settings, lambda z: gradients, 2)
     steps = np.array([[0.3, 0.4], [0, 0], [0.3, -0.4], [2, 0]])
     np.testing.assert_allclose(np.diff(path, axis=0), [steps, steps], rtol=1e-6)
@@ -95,7 +95,7 @@ def test_normalised_steps_have_one_length() -> None:
 def test_weight_decay_multiplies_after_the_step(optimiser) -> None:
     start = np.full((2, 3), 2.0, np.float32)
     settings = [
-        Settings(optimiser, learning_rate=0.5, prior_weight=0, weight_decay=decay, steps=10) for decay in (0.25, 0.0)
+        Resolved(optimiser, learning_rate=0.5, prior_weight=0, weight_decay=decay, steps=10) for decay in (0.25, 0.0)
     ]
     path = climb(start, settings, lambda z: np.ones_like(z), 1)
     step = 0.5 / 3**0.5 if optimiser is NORMALISED else 0.5
@@ -110,7 +110,7 @@ def mixed(count):
     """`count` different settings of all optimisers that climb."""
     draw = np.random.default_rng(count)
     return [
-        Settings(
+        Resolved(
             (ADAM, SGD, NORMALISED)[row % 3],
             learning_rate=float(draw.uniform(0.001, 0.1)),
             prior_weight=0.0,
@@ -163,21 +163,21 @@ def test_first_latent_is_the_seeds_alone() -> None:
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
-        (Settings(learning_rate=0.0), "learning_rate"),
-        (Settings(learning_rate=-0.1), "learning_rate"),
-        (Settings(learning_rate=10.1), "learning_rate"),
-        (Settings(learning_rate=float("nan")), "learning_rate"),
-        (Settings(learning_rate=float("inf")), "learning_rate"),
-        (Settings(prior_weight=-1e-6), "prior_weight"),
-        (Settings(prior_weight=1001), "prior_weight"),
-        (Settings(prior_weight=float("nan")), "prior_weight"),
-        (Settings(steps=0), "steps"),
-        (Settings(steps=-5), "steps"),
-        (Settings(steps=1001), "steps"),
-        (Settings(prior_weight=0, weight_decay=1.0), "weight_decay"),
-        (Settings(prior_weight=0, weight_decay=-0.1), "weight_decay"),
-        (Settings(prior_weight=0, weight_decay=float("nan")), "weight_decay"),
-        (Settings(prior_weight=0.1, weight_decay=0.1), "weight_decay"),
+        (Resolved(learning_rate=0.0), "learning_rate"),
+        (Resolved(learning_rate=-0.1), "learning_rate"),
+        (Resolved(learning_rate=10.1), "learning_rate"),
+        (Resolved(learning_rate=float("nan")), "learning_rate"),
+        (Resolved(learning_rate=float("inf")), "learning_rate"),
+        (Resolved(prior_weight=-1e-6), "prior_weight"),
+        (Resolved(prior_weight=1001), "prior_weight"),
+        (Resolved(prior_weight=float("nan")), "prior_weight"),
+        (Resolved(steps=0), "steps"),
+        (Resolved(steps=-5), "steps"),
+        (Resolved(steps=1001), "steps"),
+        (Resolved(prior_weight=0, weight_decay=1.0), "weight_decay"),
+        (Resolved(prior_weight=0, weight_decay=-0.1), "weight_decay"),
+        (Resolved(prior_weight=0, weight_decay=float("nan")), "weight_decay"),
+        (Resolved(prior_weight=0.1, weight_decay=0.1), "weight_decay"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_field(settings, field) -> None:
@@ -189,10 +189,10 @@ def test_settings_out_of_range_are_refused_by_field(settings, field) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings(),
-        Settings(learning_rate=10.0, prior_weight=1000, steps=1000),
-        Settings(prior_weight=0, weight_decay=0.999, steps=1),
-        Settings(SGD, prior_weight=0),
+        Resolved(),
+        Resolved(learning_rate=10.0, prior_weight=1000, steps=1000),
+        Resolved(prior_weight=0, weight_decay=0.999, steps=1),
+        Resolved(SGD, prior_weight=0),
     ],
 )
 def test_settings_at_their_limits_are_taken(settings) -> None:

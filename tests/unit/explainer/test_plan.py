@@ -6,26 +6,18 @@ import numpy as np
 import pytest
 
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.objective import Direction, Objective, Sense
-from earwitness.explainer.plan import (
-    DIRECTION_UNIT_BYTES,
-    Artefact,
-    Limits,
-    Row,
-    RowBytes,
-    Search,
-    check_limits,
-    plan_search,
-)
-from earwitness.explainer.ways import DEFAULTS, Given, OptimiserName
+from earwitness.explainer.plan import DIRECTION_UNIT_BYTES, Artefact, Limits, RowBytes, check_limits, plan_search
+from earwitness.explainer.ways import DEFAULTS
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.search import Row, Search, Settings
 from tests.unit.explainer.analytic import OUT_0, UNITS, Z, bundle, plan_rows
 
 LIMITS = Limits(max_rows=4, max_steps=1000, max_draws=5000)
-HIDDEN_1 = Objective("hidden", 1, Sense.MINIMISE)
+HIDDEN_1 = Objective("hidden", 1, "minimise")
 
 
 def asked(*rows, objective=OUT_0, settings=None):
-    return Search("analytic", objective, settings, rows)
+    return Search("analytic", rows, objective, settings or Settings())
 
 
 def planned(search):
@@ -34,12 +26,12 @@ def planned(search):
 
 
 def test_rows_take_what_they_lack_from_the_search() -> None:
-    own = Given(OptimiserName.SGD, 0.5, prior_weight=0.25, steps=7)
+    own = Settings("sgd", 0.5, prior_weight=0.25, steps=7)
     plan = plan_search(asked(Row(3), Row(4, HIDDEN_1), Row(5, settings=own)), bundle(), LIMITS)
     assert [row.objective for row in plan.rows] == [OUT_0, HIDDEN_1, OUT_0]
-    paper = DEFAULTS[OptimiserName.ADAM]
+    paper = DEFAULTS["adam"]
     assert [row.settings for row in plan.rows] == [
-        paper, paper, replace(DEFAULTS[OptimiserName.SGD], learning_rate=0.5, prior_weight=0.25, steps=7)
+        paper, paper, replace(DEFAULTS["sgd"], learning_rate=0.5, prior_weight=0.25, steps=7)
     ]  # fmt: skip
     assert plan.unit_weights.tolist() == [[0, 0, 1, 0, 0], [0, -1, 0, 0, 0], [0, 0, 1, 0, 0]]
     np.testing.assert_allclose(plan.prior_weights, np.float32([[0.001], [0.001], [0.25]]))
@@ -60,9 +52,8 @@ def test_the_search_needs_no_objective_where_every_row_has_one() -> None:
     [
         (asked(), "search.rows"),
         (asked(*(Row(seed) for seed in range(5))), "search.rows"),
-        (asked(Row(0), Row(-1)), "search.rows[1].seed"),
-        (asked(Row(0), settings=Given(steps=0)), "search.settings.steps"),
-        (asked(Row(0), Row(1, settings=Given(steps=1001))), "search.rows[1].settings.steps"),
+        (asked(Row(0), settings=Settings(steps=0)), "search.settings.steps"),
+        (asked(Row(0), Row(1, settings=Settings(steps=1001))), "search.rows[1].settings.steps"),
         (asked(Row(0, OUT_0), Row(1), objective=None), "search.rows[1].objective"),
     ],
 )
@@ -75,10 +66,10 @@ def test_limits_are_refused_by_field(search, field) -> None:
 @pytest.mark.parametrize(
     ("search", "field"),
     [
-        (asked(Row(0), objective=Objective("out", UNITS, Sense.MAXIMISE)), "search.objective.unit"),
-        (asked(Row(0), Row(1, Objective("x", 0, Sense.MAXIMISE))), "search.rows[1].objective.layer"),
+        (asked(Row(0), objective=Objective("out", UNITS, "maximise")), "search.objective.unit"),
+        (asked(Row(0), Row(1, Objective("x", 0, "maximise"))), "search.rows[1].objective.layer"),
         # An objective that no row uses is still checked: it was meant for something.
-        (asked(Row(0, OUT_0), objective=Objective("x", 0, Sense.MAXIMISE)), "search.objective.layer"),
+        (asked(Row(0, OUT_0), objective=Objective("x", 0, "maximise")), "search.objective.layer"),
     ],
 )
 def test_objectives_are_refused_by_field(search, field) -> None:
@@ -88,8 +79,8 @@ def test_objectives_are_refused_by_field(search, field) -> None:
 
 
 def test_row_sizes_count_what_is_asked_for() -> None:
-    mixed = Objective("hidden", Direction((0, 1), (1.0, 2.0)), Sense.MAXIMISE)
-    plan = plan_rows([Row(0), Row(1, mixed, Given(steps=999))])
+    mixed = Objective("hidden", None, "maximise", {0: 1.0, 1: 2.0})
+    plan = plan_rows([Row(0), Row(1, mixed, Settings(steps=999))])
     first, second = plan.row_bytes(frozenset(Artefact), 10.0)
     assert second.tensors - first.tensors == 2 * DIRECTION_UNIT_BYTES + 4 * (2 - UNITS)
     assert (first.artefacts[Artefact.TRAJECTORY], second.artefacts[Artefact.TRAJECTORY]) == (12 * 101, 12 * 1000)

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from earwitness.explainer.objective import Direction, Objective, Sense
-from earwitness.explainer.plan import Limits, Row, Search, plan_search
+from earwitness.explainer.plan import Limits, plan_search
 from earwitness.explainer.recommended import recommended, settings_of
-from earwitness.explainer.ways import DEFAULTS, TOWARDS_REFERENCE, Given, OptimiserName, Settings, Target, as_sent
+from earwitness.explainer.ways import DEFAULTS, TOWARDS_REFERENCE, Resolved, as_sent
 from earwitness.inference.recommendation import Recommendation
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.search import Row, Search, Settings, Target
 from tests.unit.explainer.analytic import OUT_0, bundle
 
 LIMITS = Limits(max_rows=4, max_steps=1000, max_draws=5000)
@@ -22,40 +23,40 @@ STORED = Recommendation(
     0.5,
     50,
 )
-WALK = as_sent(replace(DEFAULTS[OptimiserName.WALK], learning_rate=0.1, start_draws=4, target=Target(4.0, 7.5)))
+WALK = as_sent(replace(DEFAULTS["walk"], learning_rate=0.1, start_draws=4, target=Target(4.0, 7.5)))
 QUANTILES = Target(0.0, 1.0, quantile=True)
 
 
-def planned(*rows: Row, settings: Given | None = None, reference: str = "") -> list[Settings]:
+def planned(*rows: Row, settings: Settings | None = None, reference: str = "") -> list[Resolved]:
     described = replace(bundle(), recommendations=(STORED,))
-    search = Search("analytic", OUT_0, settings, rows or (Row(0),), reference)
+    search = Search("analytic", rows or (Row(0),), OUT_0, settings or Settings(), reference)
     return [row.settings for row in plan_search(search, described, LIMITS).rows]
 
 
 def test_a_row_without_settings_has_those_of_its_objective() -> None:
-    other, direction = replace(OUT_0, target=1), replace(OUT_0, target=Direction((0,), (1.0,)))
-    least = replace(OUT_0, sense=Sense.MINIMISE)
+    other, direction = replace(OUT_0, unit=1), replace(OUT_0, unit=None, direction={0: 1.0})
+    least = replace(OUT_0, sense="minimise")
     rows = planned(Row(0), Row(1, other), Row(2, least), Row(3, direction))
-    adam = DEFAULTS[OptimiserName.ADAM]
+    adam = DEFAULTS["adam"]
     assert rows == [WALK, adam, adam, adam]
 
 
 def test_what_is_given_goes_before_what_is_recommended() -> None:
-    assert planned(settings=Given(steps=7)) == [replace(WALK, steps=7)]
-    assert planned(settings=Given(OptimiserName.WALK, steps=7)) == [replace(WALK, steps=7)]
-    assert planned(settings=Given(OptimiserName.SGD)) == [DEFAULTS[OptimiserName.SGD]]
-    assert planned(settings=Given(target=Target(1, 1))) == [replace(WALK, target=Target(1, 1))]
+    assert planned(settings=Settings(steps=7)) == [replace(WALK, steps=7)]
+    assert planned(settings=Settings("walk", steps=7)) == [replace(WALK, steps=7)]
+    assert planned(settings=Settings("sgd")) == [DEFAULTS["sgd"]]
+    assert planned(settings=Settings(target=Target(1, 1))) == [replace(WALK, target=Target(1, 1))]
 
 
 def test_a_reference_says_which_activations_are_real() -> None:
     assert planned(reference="references/top") == [replace(WALK, target=QUANTILES)]
-    assert planned(Row(0, replace(OUT_0, target=1)), reference="references/top") == [TOWARDS_REFERENCE]
-    assert planned(settings=Given(OptimiserName.SGD), reference="references/top") == [DEFAULTS[OptimiserName.SGD]]
+    assert planned(Row(0, replace(OUT_0, unit=1)), reference="references/top") == [TOWARDS_REFERENCE]
+    assert planned(settings=Settings("sgd"), reference="references/top") == [DEFAULTS["sgd"]]
 
 
-@pytest.mark.parametrize("objective", [OUT_0, Objective("hidden", 0, Sense.MAXIMISE)])
+@pytest.mark.parametrize("objective", [OUT_0, Objective("hidden", 0, "maximise")])
 def test_draws_are_recommended_as_well(objective: Objective) -> None:
     stored = replace(STORED, layer=objective.layer, settings={"optimiser": "draws", "draws": 900})
     described = replace(bundle(), recommendations=(stored,))
-    assert recommended(described, objective) == replace(DEFAULTS[OptimiserName.DRAWS], draws=900)
+    assert recommended(described, objective) == replace(DEFAULTS["draws"], draws=900)
     assert settings_of(stored).target is None

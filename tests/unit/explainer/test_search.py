@@ -7,39 +7,38 @@ import numpy as np
 import pytest
 
 from earwitness.explainer.errors import NonFiniteModel, NothingSearchedYet, ZeroGradient
-from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.optimisers import first_latent
-from earwitness.explainer.plan import Row
 from earwitness.explainer.search import Budget, search
 from earwitness.explainer.state import Outcome, StoppedBy
-from earwitness.explainer.ways import Given, OptimiserName, Target
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.search import Row, Settings, Target
 from tests.unit.explainer.analytic import CENTRES, MATRIX, OUT_0, UNITS, Model, Z, hills, linear, plan_rows, run, waves
 
-LEAST_0 = Objective("out", 0, Sense.MINIMISE)
-HIDDEN_1 = Objective("hidden", 1, Sense.MAXIMISE)
-MIX = Objective("out", Direction((0, 2), (0.5, -1.5)), Sense.MAXIMISE)
-WAYS = [OptimiserName.ADAM, OptimiserName.SGD, OptimiserName.NORMALISED, OptimiserName.WALK]
+LEAST_0 = Objective("out", 0, "minimise")
+HIDDEN_1 = Objective("hidden", 1, "maximise")
+MIX = Objective("out", None, "maximise", {0: 0.5, 2: -1.5})
+WAYS = ["adam", "sgd", "normalised", "walk"]
 
 
-@pytest.mark.parametrize("optimiser", [OptimiserName.ADAM, OptimiserName.SGD])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
 @pytest.mark.parametrize("objective", [OUT_0, LEAST_0, HIDDEN_1, MIX])
 async def test_reaches_the_closed_form_optimum(optimiser, objective) -> None:
     # maximise z·w − λ‖z‖² (or minimise z·w + λ‖z‖²): z = ±w/2λ
     prior = 0.5
-    rate = 0.05 if optimiser is OptimiserName.ADAM else 0.3
-    settings = Given(optimiser, rate, prior_weight=prior, steps=400)
+    rate = 0.05 if optimiser == "adam" else 0.3
+    settings = Settings(optimiser, rate, prior_weight=prior, steps=400)
     plan = plan_rows([Row(seed) for seed in range(4)], objective=objective, settings=settings)
     _, outcome = await run(plan, linear())
     optimum = plan.unit_weights[0] @ MATRIX / (2 * prior)
     last = [curve.latent_norms[-1] for curve in outcome.trajectories]
     np.testing.assert_allclose(last, np.linalg.norm(optimum), rtol=1e-3)
     ends = [curve.activations[-1] for curve in outcome.trajectories]
-    np.testing.assert_allclose(ends, objective.sense.value * plan.unit_weights[0] @ MATRIX @ optimum, rtol=1e-3)
+    np.testing.assert_allclose(ends, objective.sign * plan.unit_weights[0] @ MATRIX @ optimum, rtol=1e-3)
 
 
 @pytest.mark.parametrize(("objective", "unit"), [(OUT_0, 2), (HIDDEN_1, 1)])
 async def test_climbs_the_hill(objective, unit) -> None:
-    settings = Given(learning_rate=0.05, prior_weight=0, steps=500)
+    settings = Settings(learning_rate=0.05, prior_weight=0, steps=500)
     _, outcome = await run(plan_rows([Row(0), Row(1)], objective=objective, settings=settings), hills())
     np.testing.assert_allclose(outcome.latents, np.stack([CENTRES[unit]] * 2), atol=1e-2)
     np.testing.assert_allclose(outcome.activations, 0, atol=1e-3)
@@ -47,7 +46,7 @@ async def test_climbs_the_hill(objective, unit) -> None:
 
 async def test_keeps_the_best_iterate_not_the_last() -> None:
     # A rate this high jumps over the top and back for ever.
-    settings = Given(learning_rate=2.0, prior_weight=0, steps=40)
+    settings = Settings(learning_rate=2.0, prior_weight=0, steps=40)
     _, outcome = await run(plan_rows([Row(seed) for seed in range(8)], settings=settings), hills())
     for row, curve in enumerate(outcome.trajectories):
         best = outcome.best_steps[row]
@@ -59,7 +58,7 @@ async def test_keeps_the_best_iterate_not_the_last() -> None:
 
 
 async def test_minimising_keeps_the_lowest() -> None:
-    settings = Given(learning_rate=3.0, steps=30)
+    settings = Settings(learning_rate=3.0, steps=30)
     _, outcome = await run(plan_rows([Row(seed) for seed in range(5)], objective=LEAST_0, settings=settings), waves())
     for row, curve in enumerate(outcome.trajectories):
         assert outcome.activations[row] == curve.activations.min()
@@ -68,7 +67,7 @@ async def test_minimising_keeps_the_lowest() -> None:
 
 async def test_the_first_latent_can_be_the_best() -> None:
     # With nothing but the prior to gain, every step loses activation of a linear unit.
-    settings = Given(OptimiserName.SGD, 0.1, prior_weight=100.0, steps=5)
+    settings = Settings("sgd", 0.1, prior_weight=100.0, steps=5)
     seed = next(seed for seed in range(50) if first_latent(seed, Z) @ MATRIX[2] > 1)
     _, outcome = await run(plan_rows([Row(seed)], settings=settings), linear())
     curve = outcome.trajectories[0].activations
@@ -76,7 +75,7 @@ async def test_the_first_latent_can_be_the_best() -> None:
 
 
 async def test_trajectory_has_every_iterate() -> None:
-    plan = plan_rows([Row(3)], settings=Given(OptimiserName.SGD, 0.1, prior_weight=0.25, steps=2))
+    plan = plan_rows([Row(3)], settings=Settings("sgd", 0.1, prior_weight=0.25, steps=2))
     _, outcome = await run(plan, linear())
     curve = outcome.trajectories[0]
     z0 = plan.first_latents[0]
@@ -99,12 +98,12 @@ def many_rows():
         Row(
             int(draw.integers(2**40)),
             objectives[row % 5],
-            Given(
+            Settings(
                 WAYS[row % 4],
                 float(draw.uniform(0.001, 0.3)),
-                prior_weight=0.01 if row % 5 and WAYS[row % 4] is not OptimiserName.WALK else 0.0,
+                prior_weight=0.01 if row % 5 and WAYS[row % 4] != "walk" else 0.0,
                 steps=int(draw.integers(1, 40)),
-                weight_decay=0.1 if row % 5 == 0 and WAYS[row % 4] is not OptimiserName.WALK else 0.0,
+                weight_decay=0.1 if row % 5 == 0 and WAYS[row % 4] != "walk" else 0.0,
                 target=(None, Target(-0.5, 0.5))[row % 3 == 0],
                 start_draws=(1, 1, 6)[row % 3],
             ),
@@ -138,7 +137,7 @@ async def test_a_row_does_not_depend_on_the_others_bit_for_bit() -> None:
 
 
 async def test_the_first_step_may_take_all_the_time_there_is() -> None:
-    plan = plan_rows([Row(0, settings=Given(steps=50))])
+    plan = plan_rows([Row(0, settings=Settings(steps=50))])
     over, enough = Budget(time.monotonic() - 1), Budget(time.monotonic() + 60)
     with pytest.raises(NothingSearchedYet):
         [event async for event in search(plan, waves().evaluate, waves().activate, over)]
@@ -149,7 +148,7 @@ async def test_the_first_step_may_take_all_the_time_there_is() -> None:
 
 async def test_rows_leave_the_batch_when_they_are_done() -> None:
     model = waves()
-    plan = plan_rows([Row(0, settings=Given(steps=steps)) for steps in (1, 3, 3, 6)])
+    plan = plan_rows([Row(0, settings=Settings(steps=steps)) for steps in (1, 3, 3, 6)])
     progress, outcome = await run(plan, model)
     assert model.calls == [4, 4, 3, 3, 1, 1, 1]
     assert [len(curve.activations) for curve in outcome.trajectories] == [2, 4, 4, 7]
@@ -164,8 +163,8 @@ async def test_rows_leave_the_batch_when_they_are_done() -> None:
 
 async def test_fewer_adam_steps_are_a_prefix_of_more() -> None:
     rows = [Row(seed) for seed in range(6)]
-    _, short = await run(plan_rows(rows, settings=Given(learning_rate=0.1, steps=100)), waves())
-    _, long = await run(plan_rows(rows, settings=Given(learning_rate=0.1, steps=500)), waves())
+    _, short = await run(plan_rows(rows, settings=Settings(learning_rate=0.1, steps=100)), waves())
+    _, long = await run(plan_rows(rows, settings=Settings(learning_rate=0.1, steps=500)), waves())
     for few, many in zip(short.trajectories, long.trajectories, strict=True):
         assert (few.activations == many.activations[:101]).all()
         assert (few.gradient_norms == many.gradient_norms[:101]).all()
@@ -267,8 +266,8 @@ async def test_what_evaluate_raises_stops_the_search() -> None:
 
 async def test_a_row_that_diverges_stops_and_keeps_its_best() -> None:
     # Plain steps of this rate multiply the distance to the top by 1 − 2·10 = −19 each.
-    wild = Given(OptimiserName.SGD, 10.0, prior_weight=0, steps=60)
-    calm = Given(learning_rate=0.1, steps=60)
+    wild = Settings("sgd", 10.0, prior_weight=0, steps=60)
+    calm = Settings(learning_rate=0.1, steps=60)
     model = hills()
     progress, outcome = await run(plan_rows([Row(0, settings=wild), Row(1, settings=calm)]), model)
     step = outcome.diverged_steps[0]
@@ -288,7 +287,7 @@ async def test_a_row_that_diverges_stops_and_keeps_its_best() -> None:
 
 
 async def test_the_search_ends_when_every_row_has_diverged() -> None:
-    wild = Given(OptimiserName.SGD, 10.0, prior_weight=0, steps=1000)
+    wild = Settings("sgd", 10.0, prior_weight=0, steps=1000)
     progress, outcome = await run(plan_rows([Row(0), Row(1)], settings=wild), hills())
     assert outcome.stopped_by is StoppedBy.COMPLETED
     assert len(progress) < 100
@@ -313,7 +312,7 @@ async def test_an_objective_without_gradient_is_refused_by_name(prior) -> None:
     model = waves()
     slopes = model.slopes
     model.slopes = lambda z: slopes(z) * (np.arange(2 + UNITS) != 2)[:, None]  # out 0 is dead
-    settings = Given(prior_weight=prior)
+    settings = Settings(prior_weight=prior)
     with pytest.raises(ZeroGradient, match=r"layer 'out' unit 0 .* each of its 2 rows") as caught:
         await run(plan_rows([Row(0), Row(1, HIDDEN_1), Row(2)], settings=settings), model)
     assert caught.value.metadata == {"layer": "out", "model": "analytic"}
@@ -327,7 +326,7 @@ async def test_one_row_without_gradient_among_others_goes_on_and_is_counted() ->
     dead = first_latent(1, Z)
     slopes = model.slopes
     model.slopes = lambda z: slopes(z) * (z != dead).any(axis=1)[:, None, None]
-    settings = Given(OptimiserName.SGD, 0.1, prior_weight=0, steps=4)
+    settings = Settings("sgd", 0.1, prior_weight=0, steps=4)
     progress, outcome = await run(plan_rows([Row(0), Row(1)], settings=settings), model)
     assert [event.zero_gradient_count for event in progress] == [1] * 5
     assert (outcome.latents[1] == dead).all()

@@ -7,22 +7,21 @@ import numpy as np
 import pytest
 
 from earwitness.explainer.errors import NonFiniteModel
-from earwitness.explainer.objective import Direction, Objective, Sense
 from earwitness.explainer.optimisers import first_latent, start_latent
-from earwitness.explainer.plan import Row
 from earwitness.explainer.search import DRAWS_AT_ONCE, Budget, search
 from earwitness.explainer.starts import Starts
 from earwitness.explainer.state import Outcome, StoppedBy
-from earwitness.explainer.ways import Given, OptimiserName, Target
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.search import Row, Settings, Target
 from tests.unit.explainer.analytic import MATRIX, OUT_0, Model, Z, linear, plan_rows, run, waves
 
-LEAST_0 = Objective("out", 0, Sense.MINIMISE)
-HIDDEN = Objective("hidden", Direction((0, 1), (1.0, -2.0)), Sense.MAXIMISE)
+LEAST_0 = Objective("out", 0, "minimise")
+HIDDEN = Objective("hidden", None, "maximise", {0: 1.0, 1: -2.0})
 
 
-def best_of(draws: int, target: Target | None = None) -> Given:
+def best_of(draws: int, target: Target | None = None) -> Settings:
     """Normalised steps from the best of so many draws."""
-    return Given(OptimiserName.NORMALISED, steps=3, start_draws=draws, target=target)
+    return Settings("normalised", steps=3, start_draws=draws, target=target)
 
 
 def drawn(seed: int, count: int, slope=MATRIX[2]) -> np.ndarray:

@@ -6,20 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from earwitness.explainer.objective import Objective, Sense, unit_weights
+from earwitness.explainer.objective import unit_weights
 from earwitness.explainer.plan import Plan, PlannedRow, plan_rows
 from earwitness.explainer.search import Budget, search
 from earwitness.explainer.state import SearchState, StoppedBy
-from earwitness.explainer.ways import OptimiserName, Settings, Target
+from earwitness.explainer.ways import Resolved
 from earwitness.storage import blobs
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.search import Target
 from tests.unit.explainer.analytic import OUT_0, Model, bundle, hills, run, waves
 
-LEAST_1 = Objective("out", 1, Sense.MINIMISE)
+LEAST_1 = Objective("out", 1, "minimise")
 STOPS = (3, 10, 25)
 TARGET = Target(0.2, 0.9)
 
 
-def plan(rows: Sequence[tuple[Settings, tuple[int, ...]]], objective: Objective = OUT_0) -> Plan:
+def plan(rows: Sequence[tuple[Resolved, tuple[int, ...]]], objective: Objective = OUT_0) -> Plan:
     """A row of seed i for each settings and stops."""
     weights = [unit_weights(objective, bundle(), "objective")] * len(rows)
     planned = [
@@ -33,15 +35,15 @@ def mixed() -> Plan:
     """Rows of every rule, rate, prior, decay and length."""
     return plan(
         [
-            (Settings(OptimiserName.ADAM, 0.1, 0.01, 25), STOPS),
-            (Settings(OptimiserName.SGD, 0.05, 0.1, 12), (12,)),
-            (Settings(OptimiserName.ADAM, 2.0, 0.0, 10), (3, 10)),
-            (Settings(OptimiserName.ADAM, 0.01, 0.0, 25, weight_decay=0.01), (25,)),
-            (Settings(OptimiserName.SGD, 0.01, 0.0, 25, weight_decay=0.1), (25,)),
-            (Settings(OptimiserName.NORMALISED, 0.1, 0.0, 25), STOPS),
-            (Settings(OptimiserName.WALK, 0.3, 0.0, 25), STOPS),
-            (Settings(OptimiserName.NORMALISED, 0.02, 0.0, 25, target=TARGET, start_draws=5), STOPS),
-            (Settings(OptimiserName.WALK, 0.1, 0.0, 25, target=TARGET, start_draws=4), STOPS),
+            (Resolved("adam", 0.1, 0.01, 25), STOPS),
+            (Resolved("sgd", 0.05, 0.1, 12), (12,)),
+            (Resolved("adam", 2.0, 0.0, 10), (3, 10)),
+            (Resolved("adam", 0.01, 0.0, 25, weight_decay=0.01), (25,)),
+            (Resolved("sgd", 0.01, 0.0, 25, weight_decay=0.1), (25,)),
+            (Resolved("normalised", 0.1, 0.0, 25), STOPS),
+            (Resolved("walk", 0.3, 0.0, 25), STOPS),
+            (Resolved("normalised", 0.02, 0.0, 25, target=TARGET, start_draws=5), STOPS),
+            (Resolved("walk", 0.1, 0.0, 25, target=TARGET, start_draws=4), STOPS),
         ]
     )
 
@@ -50,15 +52,15 @@ def mixed() -> Plan:
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings(learning_rate=2.0, prior_weight=0.01),
-        Settings(learning_rate=0.05, prior_weight=0.01),
-        Settings(OptimiserName.NORMALISED, 0.1, 0.0, start_draws=3),
-        Settings(OptimiserName.NORMALISED, 0.05, 0.0, target=Target(-0.4, 0.4)),
-        Settings(OptimiserName.WALK, 0.3, 0.0),
-        Settings(OptimiserName.WALK, 0.1, 0.0, target=Target(-0.4, 0.4), start_draws=2),
+        Resolved(learning_rate=2.0, prior_weight=0.01),
+        Resolved(learning_rate=0.05, prior_weight=0.01),
+        Resolved("normalised", 0.1, 0.0, start_draws=3),
+        Resolved("normalised", 0.05, 0.0, target=Target(-0.4, 0.4)),
+        Resolved("walk", 0.3, 0.0),
+        Resolved("walk", 0.1, 0.0, target=Target(-0.4, 0.4), start_draws=2),
     ],
 )
-async def test_each_stop_is_a_search_of_its_own(objective: Objective, settings: Settings) -> None:
+async def test_each_stop_is_a_search_of_its_own(objective: Objective, settings: Resolved) -> None:
     longest = replace(settings, steps=STOPS[-1])
     _, whole = await run(plan([(longest, STOPS)] * 4, objective), waves())
     for place, steps in enumerate(STOPS):
@@ -78,7 +80,7 @@ async def test_a_row_that_diverges_keeps_its_best_at_every_stop() -> None:
         return spoiled
 
     model = Model(hills().units, hills().slopes, spoil)
-    settings = Settings(learning_rate=0.1, prior_weight=0, steps=STOPS[-1])
+    settings = Resolved(learning_rate=0.1, prior_weight=0, steps=STOPS[-1])
     _, outcome = await run(plan([(settings, STOPS)] * 2), model)
     assert outcome.diverged_steps == (5, None)
     assert list(outcome.best_steps[:3]) == [3, 4, 4]
@@ -87,7 +89,7 @@ async def test_a_row_that_diverges_keeps_its_best_at_every_stop() -> None:
 
 async def test_all_diverge_before_their_stops() -> None:
     model = Model(hills().units, hills().slopes, lambda gradient: gradient * (np.nan if len(model.calls) > 4 else 1))
-    settings = Settings(learning_rate=0.1, prior_weight=0, steps=STOPS[-1])
+    settings = Resolved(learning_rate=0.1, prior_weight=0, steps=STOPS[-1])
     state = SearchState(plan([(settings, STOPS)] * 2))
     events = [event async for event in search(state.plan, model.evaluate, model.activate, Budget(), state)]
     assert state.done
@@ -134,7 +136,7 @@ async def test_what_is_reached_grows_with_the_steps() -> None:
 
 
 async def test_the_stops_of_rows_that_reached_their_targets_are_reached() -> None:
-    near, far = (Settings(OptimiserName.NORMALISED, 0.1, 0.0, 25, target=Target(at, at)) for at in (-0.5, 2.0))
+    near, far = (Resolved("normalised", 0.1, 0.0, 25, target=Target(at, at)) for at in (-0.5, 2.0))
     state = SearchState(plan([(near, STOPS), (far, STOPS)]))
     seen = [
         state.reached().tolist()
@@ -150,15 +152,15 @@ def test_what_a_checkpoint_of_before_holds_is_enough() -> None:
     """Those that versions without targets, walks and draws left."""
     old = plan(
         [
-            (Settings(OptimiserName.ADAM, 0.1, 0.01, 25), STOPS),
-            (Settings(OptimiserName.SGD, 0.05, 0.1, 12), (12,)),
+            (Resolved("adam", 0.1, 0.01, 25), STOPS),
+            (Resolved("sgd", 0.05, 0.1, 12), (12,)),
         ]
     )
     record = {"step", "going", "best", "best_steps", "best_latents", "kept", "kept_steps", "kept_latents"}
     record |= {"iterates", "diverged", "latents"}
     adam = {"mean", "square", "mean_left", "square_left"}
     assert set(SearchState(old).save()) == record | {f"0{name}" for name in adam} | {"1done"}
-    assert set(SearchState(plan([(Settings(), STOPS)])).save()) == record | adam
+    assert set(SearchState(plan([(Resolved(), STOPS)])).save()) == record | adam
 
 
 async def test_a_search_that_could_not_go_on_goes_on_later() -> None:

@@ -7,22 +7,23 @@ from earwitness.explainer.errors import NonFiniteModel
 from earwitness.explainer.moving import ascent
 from earwitness.explainer.objective import unit_weights
 from earwitness.explainer.optimisers import first_latent
-from earwitness.explainer.plan import PlannedRow, Row, plan_rows
+from earwitness.explainer.plan import PlannedRow, plan_rows
 from earwitness.explainer.search import Budget, require_searchable
 from earwitness.explainer.state import StoppedBy
 from earwitness.explainer.walk import NARROWEST, WIDEST
-from earwitness.explainer.ways import Given, OptimiserName, Settings, Target
+from earwitness.explainer.ways import Resolved
+from earwitness.vocabulary.search import Row, Settings, Target
 from tests.unit.explainer import analytic
 from tests.unit.explainer.analytic import MATRIX, OUT_0, Model, Z, bundle, linear, run, waves
 
-WALK = Settings(OptimiserName.WALK, learning_rate=0.3, prior_weight=0.0, steps=50)
+WALK = Resolved("walk", learning_rate=0.3, prior_weight=0.0, steps=50)
 NONE = np.float32(np.inf)
 
 
 def walking(seeds, target=NONE, rate=0.3, size=4):
     """A walk from the first latents of the seeds, and these."""
     start = np.stack([first_latent(seed, size) for seed in seeds])
-    settings = [Settings(OptimiserName.WALK, rate, prior_weight=0.0)] * len(seeds)
+    settings = [Resolved("walk", rate, prior_weight=0.0)] * len(seeds)
     return ascent(start, settings, seeds, np.full(len(seeds), target, np.float32)), start
 
 
@@ -98,7 +99,7 @@ async def test_it_keeps_the_norms_of_the_prior() -> None:
 
 
 async def test_its_trajectory_is_where_it_stands_and_has_no_gradient() -> None:
-    plan = analytic.plan_rows([Row(4)], settings=Given(OptimiserName.WALK, steps=40))
+    plan = analytic.plan_rows([Row(4)], settings=Settings("walk", steps=40))
     model = linear()
     _, outcome = await run(plan, model)
     curve = outcome.trajectories[0]
@@ -116,7 +117,7 @@ async def no_gradient(*arrays, timeout_s=None):
 
 
 async def test_it_asks_for_no_gradient() -> None:
-    plan = analytic.plan_rows([Row(seed) for seed in range(3)], settings=Given(OptimiserName.WALK, steps=9))
+    plan = analytic.plan_rows([Row(seed) for seed in range(3)], settings=Settings("walk", steps=9))
     flat = Model(waves().units, lambda z: np.zeros((len(z), *MATRIX.shape), np.float32))
     await require_searchable(plan, no_gradient, flat.activate)
     found = [event async for event in analytic.search(plan, no_gradient, flat.activate, Budget())]
@@ -125,7 +126,7 @@ async def test_it_asks_for_no_gradient() -> None:
 
 
 async def test_a_model_that_is_not_finite_at_the_first_latent_is_refused() -> None:
-    plan = analytic.plan_rows([Row(7)], settings=Given(OptimiserName.WALK))
+    plan = analytic.plan_rows([Row(7)], settings=Settings("walk"))
     broken = Model(lambda z: waves().units(z) * np.nan, waves().slopes)
     with pytest.raises(NonFiniteModel, match=r"rows\[0\] \(seed 7\)"):
         await run(plan, broken)
@@ -141,7 +142,7 @@ async def test_a_proposal_that_is_not_finite_is_not_taken() -> None:
         return waves().units(z) * (np.nan if len(calls) % 2 == 0 else 1)
 
     model.units = units
-    plan = analytic.plan_rows([Row(0)], settings=Given(OptimiserName.WALK, steps=30))
+    plan = analytic.plan_rows([Row(0)], settings=Settings("walk", steps=30))
     _, outcome = await run(plan, model)
     assert outcome.diverged_steps == (None,)
     assert outcome.row_step_count == 30
@@ -151,11 +152,11 @@ async def test_a_proposal_that_is_not_finite_is_not_taken() -> None:
 async def test_rows_of_all_ways_go_side_by_side() -> None:
     target = Target(3.0, 5.0)
     ways = [
-        Given(OptimiserName.WALK, target=target),
-        Given(OptimiserName.ADAM, 0.1, steps=30),
-        Given(OptimiserName.NORMALISED, target=target, start_draws=8),
-        Given(OptimiserName.SGD, 0.1, steps=10),
-        Given(OptimiserName.WALK, steps=25, start_draws=3),
+        Settings("walk", target=target),
+        Settings("adam", 0.1, steps=30),
+        Settings("normalised", target=target, start_draws=8),
+        Settings("sgd", 0.1, steps=10),
+        Settings("walk", steps=25, start_draws=3),
     ]
     rows = [Row(seed, settings=way) for seed in range(4) for way in ways]
     _, together = await run(analytic.plan_rows(rows), linear())

@@ -11,8 +11,9 @@ from earwitness.client.values import Criterion
 from earwitness.inference.metadata import Layer
 from earwitness.scorer.criteria import places
 from earwitness.scorer.frechet import factor_rows, frechet_distance
-from earwitness.scorer.layers import KeptLayer, Layout
+from earwitness.scorer.layers import Layout
 from earwitness.scorer.nearness import KeptRows, neighbours
+from earwitness.vocabulary.reference import KeptLayer
 
 Rows = NDArray[np.float32]
 Values = NDArray[np.float64]

@@ -6,11 +6,12 @@ from collections.abc import Callable
 import numpy as np
 
 from earwitness.explainer.plan import Plan
-from earwitness.explainer.state import SearchState, Trajectory
+from earwitness.explainer.state import SearchState
 from earwitness.explainer.sweep.leases import Lease
 from earwitness.explainer.sweep.store import Checkpoint, SweepStore
 from earwitness.inference.backend import FloatArray
 from earwitness.storage import blobs
+from earwitness.vocabulary.search import Trajectory
 
 
 class BlockState:

@@ -17,10 +17,11 @@ from earwitness.errors import InvalidArgument
 from earwitness.explainer.draws import Wanted
 from earwitness.explainer.objective import unit_weights
 from earwitness.explainer.plan import Plan, PlannedRow, plan_rows, require_gradient
-from earwitness.explainer.sweep.values import Grid, SweepLimits, SweepRequest
-from earwitness.explainer.ways import OptimiserName, Settings
+from earwitness.explainer.sweep.values import SweepLimits, resolved
+from earwitness.explainer.ways import Resolved, aimed_activation
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata
+from earwitness.vocabulary.sweep import Grid, SweepPlan
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Run:
     """Rows of one path: `stops` are its step counts, rising, and `results` those that they belong to."""
 
     objective: int
-    settings: Settings
+    settings: Resolved
     stops: tuple[int, ...]
     results: tuple[int, ...]
 
@@ -47,20 +48,30 @@ class Layout:
     """The rows of a sweep in blocks of at most `block_rows`; `real` are the activations, rising, by objective that
     targets in quantiles are of."""
 
-    request: SweepRequest
+    plan: SweepPlan
     block_rows: int
     real: Mapping[int, FloatArray] = field(default_factory=dict, compare=False)
 
     @cached_property
+    def settings(self) -> tuple[Resolved, ...]:
+        """The settings that are compared, nothing left out."""
+        return resolved(self.plan)
+
+    @property
+    def by_quantile(self) -> bool:
+        """Whether some target is in quantiles."""
+        return any(each.target is not None and each.target.quantile for each in self.settings)
+
+    @cached_property
     def runs(self) -> tuple[Run, ...]:
         """All runs, in the order of their rows."""
-        settings = self.request.settings
-        members: dict[tuple[int, Settings], list[tuple[int, int]]] = {}
-        for objective in range(len(self.request.objectives)):
+        settings = self.settings
+        members: dict[tuple[int, Resolved], list[tuple[int, int]]] = {}
+        for objective in range(len(self.plan.objectives)):
             for index, each in enumerate(settings):
-                if each.optimiser is OptimiserName.DRAWS:
+                if each.optimiser == "draws":
                     continue
-                path = each if each.optimiser is OptimiserName.SGD else replace(each, steps=0)
+                path = each if each.optimiser == "sgd" else replace(each, steps=0)
                 result = objective * len(settings) + index
                 members.setdefault((objective, path), []).append((each.steps, result))
         runs = []
@@ -72,13 +83,13 @@ class Layout:
     @property
     def row_count(self) -> int:
         """Rows of all runs."""
-        return len(self.runs) * self.request.seed_count
+        return len(self.runs) * self.plan.seed_count
 
     @property
     def row_step_count(self) -> int:
         """Steps, summed over the rows, and draws."""
         drawn = max((each.draws for each in self.wanted), default=0)
-        return self.request.seed_count * sum(run.settings.steps for run in self.runs) + drawn
+        return self.plan.seed_count * sum(run.settings.steps for run in self.runs) + drawn
 
     @cached_property
     def blocks(self) -> tuple[range, ...]:
@@ -92,23 +103,23 @@ class Layout:
     @cached_property
     def drawn(self) -> tuple[int, ...]:
         """The results that are chosen among draws."""
-        settings = self.request.settings
+        settings = self.settings
         return tuple(
             objective * len(settings) + index
-            for objective in range(len(self.request.objectives))
+            for objective in range(len(self.plan.objectives))
             for index, each in enumerate(settings)
-            if each.optimiser is OptimiserName.DRAWS
+            if each.optimiser == "draws"
         )
 
     @cached_property
     def wanted(self) -> tuple[Wanted, ...]:
         """What each of them wants of the pool."""
-        objectives, settings = self.request.objectives, self.request.settings
+        objectives, settings = self.plan.objectives, self.settings
         return tuple(
             Wanted(
                 objectives[result // len(settings)].objective,
                 settings[result % len(settings)].draws,
-                self.request.seed_count,
+                self.plan.seed_count,
             )
             for result in self.drawn
         )
@@ -126,7 +137,7 @@ class Layout:
     @cached_property
     def places(self) -> tuple[tuple[Place, ...], ...]:
         """For each result, where its rows are, in the order of the seeds; of one that is drawn nowhere."""
-        places: list[list[Place]] = [[] for _ in range(self.request.result_count)]
+        places: list[list[Place]] = [[] for _ in range(self.plan.result_count)]
         for block, rows in enumerate(self.blocks):
             stop = 0
             for place, row in enumerate(rows):
@@ -144,19 +155,19 @@ class Layout:
     ) -> Plan:
         """The plan of a result alone, for some of its rows by their places among the seeds; `drawn` are its own seeds
         where it was drawn."""
-        request = self.request
-        objective, setting = divmod(result, len(request.settings))
-        settings = request.settings[setting]
+        plan = self.plan
+        objective, setting = divmod(result, len(self.settings))
+        settings = self.settings[setting]
         run = Run(objective, settings, (settings.steps,), (result,))
-        seeds = [request.first_seed + row if drawn is None else drawn[row] for row in rows]
+        seeds = [plan.first_seed + row if drawn is None else drawn[row] for row in rows]
         return self._plan([(run, seed) for seed in seeds], bundle)
 
     def plan_first(self, objective: int, bundle: BundleMetadata) -> Plan:
         """One row of an objective for each seed, at most a block of them: the latents that its rows begin with, and
         rows that need a gradient where some of the objective's do."""
         runs = [run for run in self.runs if run.objective == objective]
-        run = next((run for run in runs if run.settings.optimiser.needs_gradient), runs[0])
-        first, count = self.request.first_seed, min(self.request.seed_count, self.block_rows)
+        run = next((run for run in runs if run.settings.needs_gradient), runs[0])
+        first, count = self.plan.first_seed, min(self.plan.seed_count, self.block_rows)
         return self._plan([(run, seed) for seed in range(first, first + count)], bundle)
 
     @property
@@ -166,26 +177,26 @@ class Layout:
 
     def check_objectives(self, bundle: BundleMetadata) -> None:
         """Raises: InvalidArgument for an objective that the bundle does not have."""
-        for index, each in enumerate(self.request.objectives):
+        for index, each in enumerate(self.plan.objectives):
             unit_weights(each.objective, bundle, f"sweep.objectives[{index}].objective")
 
     def check_ways(self, bundle: BundleMetadata) -> None:
         """Raises: InvalidArgument for settings that need a gradient that the bundle does not have."""
-        for index, each in enumerate(self.request.settings):
+        for index, each in enumerate(self.settings):
             own = f"sweep.settings_list.settings[{index}].optimiser"
-            require_gradient(each, bundle, "sweep.grid.optimisers" if isinstance(self.request.plan, Grid) else own)
+            require_gradient(each, bundle, "sweep.grid.optimisers" if isinstance(self.plan.settings, Grid) else own)
 
     def results_of(self, objective: int) -> range:
         """The results of an objective."""
-        count = len(self.request.settings)
+        count = len(self.settings)
         return range(objective * count, (objective + 1) * count)
 
     def steps_of(self, result: int) -> int:
         """Steps of a result's rows."""
-        return self.request.settings[result % len(self.request.settings)].steps
+        return self.settings[result % len(self.settings)].steps
 
     def _plan(self, rows: list[tuple[Run, int]], bundle: BundleMetadata) -> Plan:
-        objectives = [each.objective for each in self.request.objectives]
+        objectives = [each.objective for each in self.plan.objectives]
         weights = {
             run.objective: unit_weights(
                 objectives[run.objective], bundle, f"sweep.objectives[{run.objective}].objective"
@@ -199,15 +210,15 @@ class Layout:
         )
 
     def _row(self, run: Run, seed: int) -> PlannedRow:
-        objective, target = self.request.objectives[run.objective].objective, run.settings.target
-        aim = None if target is None else target.activation(seed, self.real.get(run.objective))
+        objective, target = self.plan.objectives[run.objective].objective, run.settings.target
+        aim = None if target is None else aimed_activation(target, seed, self.real.get(run.objective))
         return PlannedRow(seed, objective, run.settings, run.stops, target=aim)
 
     def _run(self, row: int) -> Run:
-        return self.runs[row // self.request.seed_count]
+        return self.runs[row // self.plan.seed_count]
 
     def _seed(self, row: int) -> int:
-        return self.request.first_seed + row % self.request.seed_count
+        return self.plan.first_seed + row % self.plan.seed_count
 
 
 def check_layout(layout: Layout, limits: SweepLimits) -> None:
@@ -215,6 +226,6 @@ def check_layout(layout: Layout, limits: SweepLimits) -> None:
     if layout.row_step_count > limits.max_row_steps:
         raise InvalidArgument(
             "sweep",
-            f"{len(layout.runs)} runs × {layout.request.seed_count} seeds take {layout.row_step_count} row-steps; a "
+            f"{len(layout.runs)} runs × {layout.plan.seed_count} seeds take {layout.row_step_count} row-steps; a "
             f"sweep has at most {limits.max_row_steps}: take fewer steps, seeds or settings, or several sweeps",
         )

@@ -18,7 +18,7 @@ class PoolBlock:
     def __init__(self, layout: Layout, latent_size: int, checkpoint: Checkpoint) -> None:
         """As it was at its checkpoint, or with nothing drawn. Raises: StoreDamaged."""
         self.number = layout.pool_block
-        self.pool = Pool(layout.wanted, layout.request.first_seed, latent_size)
+        self.pool = Pool(layout.wanted, layout.plan.first_seed, latent_size)
         self._latent_size = latent_size
         if checkpoint.state is not None:
             self.pool.restore(blobs.decode(checkpoint.state))

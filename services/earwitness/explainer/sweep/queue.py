@@ -14,15 +14,14 @@ from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.metrics import ExplainerMetrics
 from earwitness.explainer.search import Budget
 from earwitness.explainer.settings import ExplainerSettings
-from earwitness.explainer.sweep import convert
 from earwitness.explainer.sweep.layout import Layout
 from earwitness.explainer.sweep.leases import Lease
-from earwitness.explainer.sweep.rankings import Rankings
+from earwitness.explainer.sweep.rankings import How, Rankings
 from earwitness.explainer.sweep.record import State, SweepRecord
 from earwitness.explainer.sweep.runner import Pace, SweepRunner
 from earwitness.explainer.sweep.store import SweepStore
+from earwitness.explainer.sweep.stored import failure_value
 from earwitness.explainer.sweep.watching import POLL_S, either
-from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray, ModelExchanged
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.rpc.errors import status_of
@@ -136,7 +135,7 @@ class SweepQueue:
         its checkpoints left.
         """
         runner: SweepRunner | None = None
-        state, error = State.FAILED, None
+        state, failure = State.FAILED, None
         try:
             bundle = await model_of(record, self._explainer)
             layout = await asyncio.to_thread(layout_with_real, record, self._store)
@@ -159,14 +158,14 @@ class SweepQueue:
             raise
         except EarwitnessError as err:
             _logger.warning("sweeps/%s failed: %s", record.sweep_id, err.message)
-            error = status_of(err, record.sweep_id).SerializeToString()
+            failure = failure_value(status_of(err, record.sweep_id))
         except Exception:
             _logger.exception("sweeps/%s failed", record.sweep_id)
-            error = status_of(Internal("unexpected"), record.sweep_id).SerializeToString()
+            failure = failure_value(status_of(Internal("unexpected"), record.sweep_id))
         finally:
             self._running = None
         progress = record.progress if runner is None else runner.progress
-        await asyncio.to_thread(self._store.finish, lease, state, error, progress)
+        await asyncio.to_thread(self._store.finish, lease, state, failure, progress)
         self._metrics.sweep_over(state.value)
         _logger.info("sweeps/%s %s in %.1f s", record.sweep_id, state.value, progress.search_s)
         self._on_change()
@@ -190,10 +189,9 @@ class SweepQueue:
                 await self._explainer.check_gradients(layout.plan_first(objective, bundle), served)
 
         async def rank() -> None:
-            names = [each.reference for each in layout.request.objectives]
+            names = [each.reference for each in layout.plan.objectives]
             if any(names):
-                how = convert.how(pb.Sweep.FromString(record.request))
-                await self._rankings.rank_at_the_end(record, layout, names, how)
+                await self._rankings.rank_at_the_end(record, layout, names, How.of(record.plan))
 
         return SweepRunner(
             self._store,
@@ -215,7 +213,7 @@ class SweepQueue:
 
 def layout_of(record: SweepRecord) -> Layout:
     """A sweep's rows in blocks, without what is needed to search them to targets in quantiles."""
-    return Layout(convert.sweep_request(pb.Sweep.FromString(record.request)), record.block_rows)
+    return Layout(record.plan, record.block_rows)
 
 
 def layout_with_real(record: SweepRecord, store: SweepStore) -> Layout:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +11,6 @@ import numpy as np
 from earwitness.errors import EarwitnessError, InvalidArgument
 from earwitness.explainer.errors import NoScorer, ResultNotDone
 from earwitness.explainer.nearest import mean_places, nearest
-from earwitness.explainer.plan import Nearness
 from earwitness.explainer.real import check_nearness, check_width, columns_of
 from earwitness.explainer.reference import Reference, Source
 from earwitness.explainer.scorer_client import ScorerClient
@@ -19,11 +18,12 @@ from earwitness.explainer.sweep.layout import Layout
 from earwitness.explainer.sweep.record import SweepRecord
 from earwitness.explainer.sweep.results import Tensors
 from earwitness.explainer.sweep.store import StoredResult, SweepStore
-from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray
 from earwitness.inference.metadata import BundleMetadata
-from earwitness.scorer.v1 import scorer_pb2
 from earwitness.vocabulary.limits import MAX_TENSOR_BYTES
+from earwitness.vocabulary.score import Criterion
+from earwitness.vocabulary.search import Nearness
+from earwitness.vocabulary.sweep import SweepPlan, SweepRanking
 
 Activations = Callable[[SweepRecord, FloatArray, Sequence[str]], Awaitable[Mapping[str, FloatArray]]]
 """The activations [n, units] of layers for latents [n, Z], by the model of a sweep as it was swept.
@@ -38,13 +38,19 @@ _logger = logging.getLogger(__name__)
 class How:
     """What results are ranked by, and how many of each one's rows, 0 for all of them."""
 
-    criterion: scorer_pb2.Criterion
+    criterion: Criterion
     keep_count: int = 0
+
+    @classmethod
+    def of(cls, plan: SweepPlan, criterion: Criterion | None = None, keep_count: int = 0) -> "How":
+        """What the plan asks for; `criterion` and `keep_count` take the place of its own."""
+        kept = keep_count or plan.keep_count
+        return cls(criterion or plan.criterion or Criterion(), 0 if kept == plan.seed_count else kept)
 
     @property
     def over_layers(self) -> bool:
         """Whether the scorer needs every layer that a reference keeps."""
-        return self.criterion.WhichOneof("kind") is not None
+        return self.criterion.kind != "unit"
 
     @property
     def needs_model(self) -> bool:
@@ -58,16 +64,15 @@ class How:
         """
         if bundle is not None:
             reference.require_model(bundle, field)
-        kind = self.criterion.WhichOneof("kind")
-        if kind == "layer_distance":
-            layers = self.criterion.layer_distance.layers
-            if not layers:
+        criterion = self.criterion
+        if criterion.kind == "distance":
+            if not criterion.layers:
                 raise InvalidArgument("criterion.layer_distance.layers", "got none; name one that the reference keeps")
-            reference.require_layers(layers, "criterion.layer_distance.layers")
-        if kind == "layer_nearness":
+            reference.require_layers(criterion.layers, "criterion.layer_distance.layers")
+        if criterion.kind == "nearness":
             reference.require_rows(field, "a criterion of nearness")
-            near = self.criterion.layer_nearness
-            check_nearness(reference, Nearness(tuple(near.layers), near.neighbour_count), "criterion.layer_nearness")
+            near = Nearness(criterion.layers, criterion.neighbour_count)
+            check_nearness(reference, near, "criterion.layer_nearness")
         if self.keep_count:
             reference.require_rows(field, "keep_count")
             check_width(reference, seed_count, field)
@@ -76,12 +81,12 @@ class How:
 def check_rank_size(layout: Layout, references: Mapping[int, Reference], how: How, field: str) -> None:
     """Refuse a sweep that could not be ranked when it is over; `references` are by objective, `field`, with {}, names
     each. Raises: InvalidArgument."""
-    request = layout.request
+    plan = layout.plan
     for index, reference in references.items():
-        each = request.objectives[index]
+        each = plan.objectives[index]
         own = reference.layer_columns
         units = reference.width if how.over_layers else 1 if each.unit is not None else own.stop - own.start
-        settings, rows = len(request.settings), how.keep_count or request.seed_count
+        settings, rows = plan.setting_count, how.keep_count or plan.seed_count
         byte_count = settings * rows * units * np.dtype(np.float32).itemsize
         if byte_count > MAX_TENSOR_BYTES:
             said = f"{rows} {'rows kept' if how.keep_count else 'seeds'}"
@@ -111,18 +116,18 @@ class Rankings:
         model: str,
         weights_sha256: str,
         layout: Layout,
-        references: Sequence[str],
+        references: Sequence[str | None],
         how: How,
         field: str,
         bundle: BundleMetadata | None,
     ) -> Mapping[int, Reference]:
-        """Refuse references, one for each objective or "", that do not fit it; `field`, with {}, names each. Those that
-        do, by objective. `bundle` is the model's where `how` needs it.
+        """Refuse references, one for each objective or None, that do not fit it; `field`, with {}, names each. Those
+        that do, by objective. `bundle` is the model's where `how` needs it.
 
         Raises: InvalidArgument, ReferenceUnusable, ScorerUnavailable.
         """
         found: dict[int, Reference] = {}
-        for index, (each, name) in enumerate(zip(layout.request.objectives, references, strict=True)):
+        for index, (each, name) in enumerate(zip(layout.plan.objectives, references, strict=True)):
             if name:
                 path = field.format(index)
                 if self._scorer is None:
@@ -130,7 +135,7 @@ class Rankings:
                 reference = await self._scorer.find(name, path)
                 source = Source(model, weights_sha256, each.objective.layer)
                 reference.require(source, each.objective, path)
-                how.check(reference, bundle, layout.request.seed_count, path)
+                how.check(reference, bundle, layout.plan.seed_count, path)
                 found[index] = reference
         check_rank_size(layout, found, how, field)
         return found
@@ -143,29 +148,27 @@ class Rankings:
         real = {}
         for index, reference in references.items():
             reference.require_rows(field.format(index), "a target in quantiles")
-            objective = layout.request.objectives[index].objective
+            objective = layout.plan.objectives[index].objective
             real[index] = await self.require_scorer().distribution(reference, objective)
         return real
 
-    async def rank(self, record: SweepRecord, layout: Layout, references: Sequence[str], how: How) -> None:
+    async def rank(self, record: SweepRecord, layout: Layout, references: Sequence[str | None], how: How) -> None:
         """Rank each objective that has a reference: all of them, or nothing that is stored changes.
 
         Raises: ResultNotDone; SweepNotFound; ModelChanged; InvalidArgument, NotFound, ReferenceUnusable,
         ScorerUnavailable; InferenceUnavailable.
         """
-        ranked = {
-            index: await self._ranking(record, layout, index, name, how)
-            for index, name in enumerate(references)
-            if name
-        }
-        await self._store_rankings(record, ranked)
+        ranked = [
+            await self._ranking(record, layout, index, name, how) for index, name in enumerate(references) if name
+        ]
+        await asyncio.to_thread(self._store.set_rankings, record, ranked)
 
-    async def rank_at_the_end(self, record: SweepRecord, layout: Layout, references: Sequence[str], how: How) -> None:
+    async def rank_at_the_end(
+        self, record: SweepRecord, layout: Layout, references: Sequence[str | None], how: How
+    ) -> None:
         """Rank what can be ranked of a sweep that has come to its end; why one could not be is stored in its place,
         unless it was ranked before."""
-        stored = [
-            pb.SweepRanking.FromString(body) for body in await asyncio.to_thread(self._store.rankings, record.key)
-        ]
+        stored = await asyncio.to_thread(self._store.rankings, record.key)
         before = {each.objective_index for each in stored if not each.error}
         for index, name in enumerate(references):
             if not name:
@@ -176,12 +179,12 @@ class Rankings:
                 _logger.warning("objective %d of sweeps/%s is not ranked: %s", index, record.sweep_id, err.message)
                 if index in before:
                     continue
-                ranking = pb.SweepRanking(objective_index=index, error=err.message)
-            await self._store_rankings(record, {index: ranking})
+                ranking = SweepRanking(index, "", (), err.message)
+            await asyncio.to_thread(self._store.set_rankings, record, [ranking])
 
-    async def _ranking(self, record: SweepRecord, layout: Layout, index: int, name: str, how: How) -> pb.SweepRanking:
+    async def _ranking(self, record: SweepRecord, layout: Layout, index: int, name: str, how: How) -> SweepRanking:
         """One objective's ranking. Raises: as `rank`."""
-        objective = layout.request.objectives[index]
+        objective = layout.plan.objectives[index]
         numbers = layout.results_of(index)
         stored = await asyncio.to_thread(partial(self._store.results, record.key, numbers, tensors=True))
         source = Source(record.model, record.weights_sha256, objective.objective.layer)
@@ -206,12 +209,9 @@ class Rankings:
             for number, each in compared.items():
                 batches[number] = _compared(Tensors.decode(each.tensors).layer_activations, objective.unit)
         version, ranked = await scorer.rank(name, source, objective.unit, batches, how.criterion)
-        return pb.SweepRanking(
-            objective_index=index,
-            reference_version=version,
-            results=[_result(each, kept.get(int(each.id), ())) for each in ranked],
-            criterion=how.criterion,
-        )
+        found = [(int(each.id), each) for each in ranked]
+        placed = [replace(each, id=str(number), kept_rows=tuple(kept.get(number, ()))) for number, each in found]
+        return SweepRanking(index, version, tuple(placed), "", how.criterion)
 
     async def _chosen(
         self, record: SweepRecord, stored: StoredResult, reference: Reference, how: How
@@ -228,23 +228,7 @@ class Rankings:
             rows = nearest(mean_places(distances), how.keep_count)
         return columns[rows], rows
 
-    async def _store_rankings(self, record: SweepRecord, rankings: Mapping[int, pb.SweepRanking]) -> None:
-        bodies = {index: ranking.SerializeToString() for index, ranking in rankings.items()}
-        await asyncio.to_thread(self._store.set_rankings, record, bodies)
-
 
 def _compared(rows: FloatArray, unit: int | None) -> FloatArray:
     """What the scorer needs of a layer's activations [S, units]."""
     return rows if unit is None else rows[:, unit : unit + 1]
-
-
-def _result(ranked: scorer_pb2.RankedBatch, kept: Sequence[int]) -> pb.RankedResult:
-    return pb.RankedResult(
-        result_index=int(ranked.id),
-        rank=ranked.rank,
-        score=ranked.score,
-        probability_best=ranked.probability_best,
-        leaves_range=ranked.leaves_range,
-        criterion_value=ranked.criterion_value,
-        kept_rows=kept,
-    )

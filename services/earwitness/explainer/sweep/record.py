@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+from earwitness.vocabulary.sweep import SweepPlan
+
 
 class State(Enum):
     """Where a sweep stands."""
@@ -34,14 +36,25 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why a sweep failed, as a caller is told: a canonical code, words, and details by the names of their types."""
+
+    code: int
+    message: str
+    details: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True)
 class NewSweep:
-    """A sweep to be stored; `request` is its message, the same bytes for the same sweep, and `traceparent` the span of
-    the call that brought it, "" where there is none; `real` are the real activations that the targets of its objectives
-    are quantiles of, float32 in a blob."""
+    """A sweep to be stored, which resumes `resumed_from`, "" for none.
+
+    `traceparent` is the span of the call that brought it, "" where there is none; `real` are the real activations that
+    the targets of its objectives are quantiles of, float32 in a blob.
+    """
 
     sweep_id: str
     request_id: str
-    request: bytes
+    plan: SweepPlan
     model: str
     weights_sha256: str
     block_rows: int
@@ -49,22 +62,23 @@ class NewSweep:
     row_step_count: int
     result_count: int
     traceparent: str = ""
+    resumed_from: str = ""
     real: Mapping[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """A stored sweep. `sequence` grows with every change; `error` is a google.rpc.Status."""
+    """A stored sweep. `sequence` grows with every change; `failure` is what ended one that failed."""
 
     key: int
     sweep_id: str
-    request: bytes
+    plan: SweepPlan
     model: str
     weights_sha256: str
     block_rows: int
     state: State
     cancelling: bool
-    error: bytes | None
+    failure: Failure | None
     sequence: int
     progress: Progress
     row_step_count: int
@@ -74,6 +88,7 @@ class SweepRecord:
     update_time: datetime
     end_time: datetime | None
     traceparent: str = ""
+    resumed_from: str = ""
 
     @property
     def time_left_s(self) -> float | None:

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.explainer.state import Outcome, SearchState, StoppedBy, Trajectory
+from earwitness.explainer.state import Outcome, SearchState, StoppedBy
 from earwitness.explainer.sweep.layout import Place
 from earwitness.explainer.sweep.store import StoredResult
 from earwitness.inference.backend import FloatArray
 from earwitness.storage import blobs
+from earwitness.vocabulary.search import Trajectory
 
 NEVER = -1
 """The diverged step of a row that did not diverge."""

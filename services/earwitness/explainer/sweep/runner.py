@@ -169,7 +169,7 @@ class SweepRunner:
         self._checkpoints = await asyncio.to_thread(self._store.checkpoints, key)
         self._row_steps = {number: each.row_steps_done for number, each in enumerate(self._checkpoints)}
         done = await asyncio.to_thread(self._store.results_done, key)
-        self._results_left = set(range(self._layout.request.result_count)) - done
+        self._results_left = set(range(self._layout.plan.result_count)) - done
         self._speed = Speed(sum(self._row_steps.values()))
         if self._layout.drawn:
             checkpoint = self._checkpoints[self._layout.pool_block]
@@ -263,7 +263,7 @@ class SweepRunner:
 
     async def _finish_results(self, *, patient: bool = True) -> None:
         """Store the results whose rows are complete."""
-        settings_count = len(self._layout.request.settings)
+        settings_count = self._layout.plan.setting_count
         for number in sorted(self._results_left):
             found = self._found(number)
             if found is None or number not in self._results_left:
@@ -271,7 +271,7 @@ class SweepRunner:
             self._results_left.discard(number)  # before the first await: it is this call's to store
             rows, latents = found
             try:
-                layer = self._layout.request.objectives[number // settings_count].objective.layer
+                layer = self._layout.plan.objectives[number // settings_count].objective.layer
                 ask = partial(self._layer_activations, latents, layer)
                 activations = await (self._patiently(ask) if patient else ask())
                 kept = results.stored(rows, latents, activations)

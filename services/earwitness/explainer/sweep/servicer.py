@@ -1,5 +1,6 @@
 """The gRPC face of sweeps: decode, call, encode."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -8,6 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer import convert as searches
+from earwitness.explainer.plan import Artefact
 from earwitness.explainer.room import Room, response_bytes
 from earwitness.explainer.sweep import convert, sizes
 from earwitness.explainer.sweep.record import State, SweepRecord
@@ -18,6 +20,10 @@ from earwitness.rpc.context import RETURN_MARGIN_S, time_remaining_s
 from earwitness.rpc.interceptor import ServicerContext
 from earwitness.rpc.pages import fitting
 from earwitness.rpc.validate import duration_s, page_request, uuid4
+from earwitness.vocabulary.messages.score import criterion_value
+from earwitness.vocabulary.messages.search import artefact_values
+from earwitness.vocabulary.messages.sweep import ranking_message
+from earwitness.vocabulary.names import OPERATIONS
 
 BASIC = View()
 
@@ -35,7 +41,8 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
         """See the proto."""
         request_id = uuid4(request.request_id, "request_id")
         if not request.resume_from:
-            return await _operation(self._sweeps, await self._sweeps.create(request_id, request.sweep))
+            plan = convert.plan(request.sweep, self._sweeps.max_settings)
+            return await _operation(self._sweeps, await self._sweeps.create(request_id, plan))
         if request.HasField("sweep"):
             raise InvalidArgument("sweep", "is set beside resume_from, which asks for what that sweep asked; give one")
         source = convert.sweep_id(request.resume_from, "resume_from")
@@ -50,9 +57,9 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
             numbers=request.result_indices or None,
         )
         limit = response_bytes(request.max_response_bytes, self._max_response_bytes)
-        response = pb.GetSweepResponse(sweep=await self._sweeps.message(record, view, limit))
-        held = sum(bool(result.activations) for result in response.sweep.results)
-        sizes.require_view(response.ByteSize(), limit, response.sweep, held)
+        held = await self._sweeps.held(record, view, limit)
+        response = pb.GetSweepResponse(sweep=await asyncio.to_thread(convert.sweep, record, held))
+        sizes.require_view(response.ByteSize(), limit, response.sweep, len(held.stored))
         return response
 
     async def WatchSweep(  # noqa: N802
@@ -71,7 +78,7 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
             convert.sweep_id(request.name),
             request.result_index,
             request.row_indices,
-            searches.artefacts(request.artefacts),
+            frozenset(map(Artefact, artefact_values(request.artefacts))),
             Room.of(request.max_response_bytes, self._max_response_bytes, whole=False),
         )
         async with aclosing(found) as explanations:
@@ -85,10 +92,10 @@ class SweepServicer(explainer_pb2_grpc.ExplainerServiceServicer):
             convert.sweep_id(request.name),
             list(request.references),
             limit,
-            request.criterion if request.HasField("criterion") else None,
+            criterion_value(request.criterion) if request.HasField("criterion") else None,
             request.keep_count,
         )
-        return pb.RankSweepResponse(rankings=rankings)
+        return pb.RankSweepResponse(rankings=map(ranking_message, rankings))
 
 
 class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignore[misc]
@@ -118,12 +125,12 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         self, request: operations_pb2.ListOperationsRequest, context: ServicerContext
     ) -> operations_pb2.ListOperationsResponse:
         """Operations, the newest first, in short; `name` is "operations" or empty, filters are not known."""
-        if request.name not in ("", convert.OPERATIONS):
-            raise InvalidArgument("name", f"is {request.name!r}; must be {convert.OPERATIONS!r}")
+        if request.name not in ("", OPERATIONS):
+            raise InvalidArgument("name", f"is {request.name!r}; must be {OPERATIONS!r}")
         if request.filter:
             raise InvalidArgument("filter", "is set; leave it empty, every operation is listed")
         # Ids are of the second only, keys of the microsecond: of one second's sweeps, too, the newest is the first.
-        page = page_request(request.page_size, request.page_token, filters=f"{convert.OPERATIONS} by key")
+        page = page_request(request.page_size, request.page_token, filters=f"{OPERATIONS} by key")
         found = await self._sweeps.page(int(page.after) if page.after else None, page.size + 1)
         operations = [convert.listed(record) for record in found[: page.size]]
         count = fitting(operations)
@@ -148,5 +155,6 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
 
 
 async def _operation(sweeps: Sweeps, record: SweepRecord) -> operations_pb2.Operation:
-    sweep = await sweeps.message(record, BASIC) if record.state is State.SUCCEEDED else None
-    return sizes.operation(record, sweep)
+    if record.state is not State.SUCCEEDED:
+        return sizes.operation(record, None)
+    return sizes.operation(record, convert.sweep(record, await sweeps.held(record, BASIC)))

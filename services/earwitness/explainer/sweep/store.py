@@ -4,7 +4,7 @@ Whoever runs a sweep holds its lease. What it writes names the lease and is refu
 process that was thought dead counts nothing a second time.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,14 @@ from sqlalchemy.exc import IntegrityError
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.errors import SweepNotFound, SweepNotOver, TooManySweeps
 from earwitness.explainer.sweep.leases import Lease, change, nobodys, over, until, us, write
-from earwitness.explainer.sweep.record import NewSweep, Progress, State, SweepRecord
+from earwitness.explainer.sweep.record import Failure, NewSweep, Progress, State, SweepRecord
 from earwitness.explainer.sweep.resuming import begin_with, require_resumable
 from earwitness.explainer.sweep.schema import block, curve, ranking, real, result, sweep
+from earwitness.explainer.sweep.stored import failure_bytes, failure_of, plan_bytes, plan_of, ranking_bytes, ranking_of
 from earwitness.storage.blobs import require_sound
 from earwitness.storage.columns import new_key, time_of
 from earwitness.storage.database import Database, now_us
+from earwitness.vocabulary.sweep import SweepRanking
 
 _PARAMETERS = 10_000
 """Of one statement: SQLite takes 32 766, PostgreSQL twice as many."""
@@ -56,8 +58,9 @@ class SweepStore:
     def _nobodys(self, connection: Connection) -> ColumnElement[bool]:
         return nobodys(connection, self._longest_lease_s)
 
-    def create(self, new: NewSweep, max_waiting: int, *, resume_from: str = "") -> SweepRecord:
-        """The new sweep, or the one that the same request made before; it begins with what `resume_from` left.
+    def create(self, new: NewSweep, max_waiting: int) -> SweepRecord:
+        """The new sweep, or the one that the same request made before; it begins with what
+        the sweep that it resumes left.
 
         Raises: InvalidArgument when the request id belongs to another request; TooManySweeps; SweepNotFound,
         SweepNotResumable.
@@ -66,7 +69,7 @@ class SweepStore:
             "key": new_key(),
             "sweep_id": new.sweep_id,
             "request_id": new.request_id,
-            "request": new.request,
+            "request": plan_bytes(new.plan, new.resumed_from),
             "model": new.model,
             "weights_sha256": new.weights_sha256,
             "block_rows": new.block_rows,
@@ -90,7 +93,7 @@ class SweepStore:
                 waiting = select(func.count()).select_from(sweep).where(sweep.c.state.in_(_WAITING))
                 if (count := int(connection.execute(waiting).scalar_one())) >= max_waiting:
                     raise TooManySweeps(count)
-                source = _get(connection, resume_from, lock=True) if resume_from else None
+                source = _get(connection, new.resumed_from, lock=True) if new.resumed_from else None
                 if source is not None:
                     require_resumable(connection, source)
                 now = now_us(connection)
@@ -228,7 +231,7 @@ class SweepStore:
                 connection.execute(insert(result).values(values))
                 change(connection, sweep.c.key == lease.key, results_done=sweep.c.results_done + 1)
 
-    def finish(self, lease: Lease, state: State, error: bytes | None, progress: Progress) -> None:
+    def finish(self, lease: Lease, state: State, failure: Failure | None, progress: Progress) -> None:
         """The sweep is over; what it needs to go on is dropped when it succeeded. Raises: LeaseLost."""
         with self._database.writing() as connection:
             write(
@@ -239,7 +242,7 @@ class SweepStore:
                 search_us=us(progress.search_s),
                 waiting_for="",
                 **over(connection, state),
-                error=error,
+                error=None if failure is None else failure_bytes(failure),
             )
             if state is State.SUCCEEDED:
                 connection.execute(update(block).where(block.c.sweep_key == lease.key).values(state=None))
@@ -250,11 +253,7 @@ class SweepStore:
             of = (sweep.c.key == lease.key) & (sweep.c.lease == lease.holder)
             change(connection, of, state=State.QUEUED.value, lease=None, lease_end_us=None, row_steps_per_second=0.0)
 
-    def set_ranking(self, record: SweepRecord, objective: int, body: bytes) -> None:
-        """As `set_rankings`, of one objective."""
-        self.set_rankings(record, {objective: body})
-
-    def set_rankings(self, record: SweepRecord, bodies: Mapping[int, bytes]) -> None:
+    def set_rankings(self, record: SweepRecord, rankings: Sequence[SweepRanking]) -> None:
         """Write the rankings of objectives in place of those before.
 
         Raises: SweepNotFound when the sweep was deleted meanwhile.
@@ -264,10 +263,11 @@ class SweepStore:
             # First, as it makes another writer wait: two at once must not both insert.
             if not change(connection, sweep.c.key == key):
                 raise SweepNotFound(record.sweep_id)
-            for objective, body in bodies.items():
-                of = (ranking.c.sweep_key == key) & (ranking.c.objective == objective)
+            for each in rankings:
+                values = {"sweep_key": key, "objective": each.objective_index, "body": ranking_bytes(each)}
+                of = (ranking.c.sweep_key == key) & (ranking.c.objective == each.objective_index)
                 connection.execute(delete(ranking).where(of))
-                connection.execute(insert(ranking).values(sweep_key=key, objective=objective, body=body))
+                connection.execute(insert(ranking).values(values))
 
     def checkpoints(self, key: int) -> list[Checkpoint]:
         """Every block of a sweep."""
@@ -334,11 +334,11 @@ class SweepStore:
         with self._database.reading() as connection:
             return frozenset(connection.execute(select(result.c.number).where(result.c.sweep_key == key)).scalars())
 
-    def rankings(self, key: int) -> list[bytes]:
+    def rankings(self, key: int) -> list[SweepRanking]:
         """The rankings, in the order of their objectives."""
         query = select(ranking.c.body).where(ranking.c.sweep_key == key).order_by(ranking.c.objective)
         with self._database.reading() as connection:
-            return list(connection.execute(query).scalars())
+            return list(map(ranking_of, connection.execute(query).scalars()))
 
     def count(self) -> int:
         """Sweeps that run or wait. Raises: StoreDamaged, too, once damage was seen."""
@@ -352,7 +352,7 @@ def _same_request(connection: Connection, new: NewSweep) -> SweepRecord | None:
     found = connection.execute(select(sweep).where(sweep.c.request_id == new.request_id)).one_or_none()
     if found is None:
         return None
-    if found.request != new.request:
+    if found.request != plan_bytes(new.plan, new.resumed_from):
         raise InvalidArgument(
             "request_id", f"was used for sweeps/{found.sweep_id} with other contents; take a new UUID4"
         )
@@ -368,16 +368,18 @@ def _get(connection: Connection, sweep_id: str, *, lock: bool = False) -> SweepR
 
 
 def _record(row: Row[Any]) -> SweepRecord:
+    plan, resumed_from = plan_of(row.request)
     return SweepRecord(
         key=row.key,
         sweep_id=row.sweep_id,
-        request=row.request,
+        plan=plan,
+        resumed_from=resumed_from,
         model=row.model,
         weights_sha256=row.weights_sha256,
         block_rows=row.block_rows,
         state=State(row.state),
         cancelling=row.cancelling,
-        error=row.error,
+        failure=None if row.error is None else failure_of(row.error),
         sequence=row.sequence,
         progress=Progress(row.row_steps_done, row.row_steps_per_second, row.search_us / 1e6, row.waiting_for),
         row_step_count=row.row_step_count,

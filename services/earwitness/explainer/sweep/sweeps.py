@@ -15,7 +15,6 @@ import numpy as np
 
 from earwitness import tracing
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.convert import reference
 from earwitness.explainer.errors import ResultNotDone, SweepNotOver
 from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.explaining import Explanation
@@ -26,8 +25,6 @@ from earwitness.explainer.scorer_client import ScorerClient
 from earwitness.explainer.search import Budget
 from earwitness.explainer.searching import single_iterates
 from earwitness.explainer.settings import ExplainerSettings
-from earwitness.explainer.state import Trajectory
-from earwitness.explainer.sweep import convert
 from earwitness.explainer.sweep.checkpoints import join_curves, trajectory
 from earwitness.explainer.sweep.layout import Layout, check_layout
 from earwitness.explainer.sweep.queue import SweepQueue, layout_of, layout_with_real, model_of
@@ -35,13 +32,15 @@ from earwitness.explainer.sweep.rankings import How, Rankings
 from earwitness.explainer.sweep.record import NewSweep, State, SweepRecord
 from earwitness.explainer.sweep.results import Rows, Tensors, outcome
 from earwitness.explainer.sweep.sizes import READ_AHEAD, require_rankings, require_view
-from earwitness.explainer.sweep.store import SweepStore
-from earwitness.explainer.sweep.values import SweepLimits, check_keep_count, check_request
+from earwitness.explainer.sweep.store import StoredResult, SweepStore
+from earwitness.explainer.sweep.values import SweepLimits, check_keep_count, check_plan
 from earwitness.explainer.sweep.watching import Watching
-from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.inference.backend import FloatArray
-from earwitness.scorer.v1 import scorer_pb2
 from earwitness.storage import blobs
+from earwitness.vocabulary.messages.search import reference_value
+from earwitness.vocabulary.score import Criterion
+from earwitness.vocabulary.search import Trajectory
+from earwitness.vocabulary.sweep import SweepPlan, SweepRanking
 
 DRAWN_AT_ONCE = 32
 """Explanations whose spectrograms are in memory at once."""
@@ -58,6 +57,16 @@ class View:
     rows: bool = False
     tensors: bool = False
     numbers: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What is stored of a sweep: the numbers of the results that are `done`, the rankings, and, of the results that a
+    view is of, what is `stored`."""
+
+    done: frozenset[int]
+    rankings: Sequence[SweepRanking]
+    stored: Mapping[int, StoredResult]
 
 
 class Sweeps:
@@ -88,6 +97,11 @@ class Sweeps:
         # Threads of their own: they may all be waiting for a lock that readers do not need.
         self._changes = ThreadPoolExecutor(CHANGES_AT_ONCE, "sweeps-write")
 
+    @property
+    def max_settings(self) -> int:
+        """Settings that a sweep may have, and objectives."""
+        return self._limits.max_settings
+
     async def start(self) -> None:
         """Run what waits, from now on."""
         self._queue.start()
@@ -106,38 +120,35 @@ class Sweeps:
         self._metrics.unfinished_sweeps.set(await asyncio.to_thread(self._store.count))
         return True
 
-    async def create(self, request_id: str, message: pb.Sweep) -> SweepRecord:
+    async def create(self, request_id: str, plan: SweepPlan) -> SweepRecord:
         """A new sweep, or the one that the same request made before.
 
         Raises: InvalidArgument; ModelNotFound; ReferenceUnusable; TooManySweeps; StoreUnavailable,
         InferenceUnavailable, ScorerUnavailable.
         """
-        asked = convert.canonical(message)
         made = await asyncio.to_thread(self._store.find_request, request_id)
-        if made is not None and made.request == asked:
+        if made is not None and (made.plan, made.resumed_from) == (plan, ""):
             return made
-        convert.check_lengths(message, self._limits)
-        request = convert.sweep_request(message)
-        check_request(request, self._limits)
-        layout = Layout(request, self._settings.sweep_rows)
+        check_plan(plan, self._limits)
+        layout = Layout(plan, self._settings.sweep_rows)
         check_layout(layout, self._limits)
-        bundle = await self._explainer.model(request.model)
+        bundle = await self._explainer.model(plan.model)
         layout.check_objectives(bundle)
         layout.check_ways(bundle)
-        references = [each.reference for each in request.objectives]
-        field, how = "sweep.objectives[{}].reference", convert.how(message)
+        references = [each.reference for each in plan.objectives]
+        field, how = "sweep.objectives[{}].reference", How.of(plan)
         found = await self._rankings.check(bundle.name, bundle.weights_sha256, layout, references, how, field, bundle)
-        real = await self._rankings.real(layout, found, field) if request.by_quantile else {}
+        real = await self._rankings.real(layout, found, field) if layout.by_quantile else {}
         new = NewSweep(
             sweep_id=_new_id(),
             request_id=request_id,
-            request=asked,
-            model=request.model,
+            plan=plan,
+            model=plan.model,
             weights_sha256=bundle.weights_sha256,
             block_rows=layout.block_rows,
             block_count=layout.block_count,
             row_step_count=layout.row_step_count,
-            result_count=request.result_count,
+            result_count=plan.result_count,
             traceparent=tracing.traceparent(),
             real={number: blobs.encode({"real": values}) for number, values in real.items()},
         )
@@ -152,14 +163,15 @@ class Sweeps:
         ModelChanged; TooManySweeps; StoreUnavailable, InferenceUnavailable.
         """
         made = await asyncio.to_thread(self._store.find_request, request_id)
-        if made is not None and convert.resumed_from(made) == sweep_id:
+        if made is not None and made.resumed_from == sweep_id:
             return made
         source = await self.get(sweep_id)
         await model_of(source, self._explainer)
         new = NewSweep(
             sweep_id=_new_id(),
             request_id=request_id,
-            request=convert.resuming(source),
+            plan=source.plan,
+            resumed_from=sweep_id,
             model=source.model,
             weights_sha256=source.weights_sha256,
             block_rows=source.block_rows,
@@ -168,8 +180,7 @@ class Sweeps:
             result_count=source.result_count,
             traceparent=tracing.traceparent(),
         )
-        create = partial(self._store.create, new, self._settings.max_waiting_sweeps, resume_from=sweep_id)
-        made = await self._change(create)
+        made = await self._change(lambda: self._store.create(new, self._settings.max_waiting_sweeps))
         self._queue.wake()
         return made
 
@@ -184,25 +195,23 @@ class Sweeps:
         """
         return await asyncio.to_thread(self._store.page, before, limit)
 
-    async def message(self, record: SweepRecord, view: View, limit: int | None = None) -> pb.Sweep:
-        """All that is known of a sweep.
+    async def held(self, record: SweepRecord, view: View, limit: int | None = None) -> Held:
+        """What is stored of a sweep.
 
         Raises: InvalidArgument for a result that there is not, and for what by far exceeds `limit` bytes;
         StoreUnavailable.
         """
-        request = layout_of(record).request
         if view.numbers is not None:
-            _require_indices(view.numbers, request.result_count, "result_indices")
+            _require_indices(view.numbers, record.plan.result_count, "result_indices")
 
-        def read() -> pb.Sweep:
+        def read() -> Held:
             key = record.key
             if view.rows and limit is not None:
                 held = self._store.result_bytes(key, view.numbers, tensors=view.tensors)
                 if sum(held) > READ_AHEAD * limit:
                     require_view(sum(held), limit, None, len(held))
             stored = self._store.results(key, view.numbers, tensors=view.tensors) if view.rows else {}
-            rankings = [pb.SweepRanking.FromString(body) for body in self._store.rankings(key)]
-            return convert.sweep(record, request, self._store.results_done(key), rankings, stored)
+            return Held(self._store.results_done(key), self._store.rankings(key), stored)
 
         return await asyncio.to_thread(read)
 
@@ -235,10 +244,9 @@ class Sweeps:
         """
         record = await self.get(sweep_id)
         layout = await asyncio.to_thread(layout_with_real, record, self._store)
-        request = layout.request
-        _require_index(number, request.result_count, "result_index")
-        _require_indices(rows, request.seed_count, "row_indices")
-        chosen = list(rows) or list(range(request.seed_count))
+        _require_index(number, layout.plan.result_count, "result_index")
+        _require_indices(rows, layout.plan.seed_count, "row_indices")
+        chosen = list(rows) or list(range(layout.plan.seed_count))
         if len(set(chosen)) < len(chosen):
             raise InvalidArgument("row_indices", "has a row twice; give each once")
         bundle = await model_of(record, self._explainer)
@@ -268,9 +276,9 @@ class Sweeps:
         sweep_id: str,
         references: Sequence[str],
         limit: int,
-        criterion: scorer_pb2.Criterion | None = None,
+        criterion: Criterion | None = None,
         keep_count: int = 0,
-    ) -> list[pb.SweepRanking]:
+    ) -> list[SweepRanking]:
         """Rank the results of a sweep that is over, against `references` or, when there are none, its own; the
         rankings that it has then, in at most `limit` bytes. `criterion` and `keep_count` take the place of its own.
 
@@ -279,32 +287,29 @@ class Sweeps:
         """
         record = await self.get(sweep_id)
         layout = layout_of(record)
-        objectives = layout.request.objectives
+        objectives = layout.plan.objectives
         if references and len(references) != len(objectives):
             raise InvalidArgument("references", f"got {len(references)}; the sweep has {len(objectives)} objectives")
         named = [
-            reference(name, f"references[{index}]")
+            reference_value(name or "", f"references[{index}]")
             for index, name in enumerate(references or [each.reference for each in objectives])
         ]
         if not any(named):
             empty = "leaves every objective out" if references else f"got none, and sweeps/{sweep_id} has none"
             own = ", or give none at all for the sweep's own" if any(each.reference for each in objectives) else ""
             raise InvalidArgument("references", f"{empty}; name a reference for each objective to rank{own}")
-        if layout.request.seed_count < 2:
+        if layout.plan.seed_count < 2:
             raise InvalidArgument("references", "a sweep of one seed has no spread to compare")
         if not record.state.over:
             raise SweepNotOver(sweep_id, record.state.value)
-        theirs = convert.how(pb.Sweep.FromString(record.request))
-        check_keep_count(keep_count, layout.request.seed_count, "keep_count")
-        kept = keep_count or theirs.keep_count
-        how = How(criterion or theirs.criterion, 0 if kept == layout.request.seed_count else kept)
-        require_rankings(layout.request.result_count, how.keep_count, limit)
+        check_keep_count(keep_count, record.plan.seed_count, "keep_count")
+        how = How.of(record.plan, criterion, keep_count)
+        require_rankings(record.plan.result_count, how.keep_count, limit)
         self._rankings.require_scorer()
         bundle = await model_of(record, self._explainer) if how.needs_model else None
         await self._rankings.check(record.model, record.weights_sha256, layout, named, how, "references[{}]", bundle)
         await self._rankings.rank(record, layout, named, how)
-        bodies = await asyncio.to_thread(self._store.rankings, record.key)
-        return [pb.SweepRanking.FromString(body) for body in bodies]
+        return await asyncio.to_thread(self._store.rankings, record.key)
 
     async def _activations(
         self, record: SweepRecord, latents: FloatArray, layers: Sequence[str]

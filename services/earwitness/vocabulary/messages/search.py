@@ -180,17 +180,6 @@ def artefact_values(numbers: Sequence[int]) -> frozenset[Artefact]:
     return frozenset(word(ARTEFACTS, value, f"artefacts[{index}]") for index, value in enumerate(numbers))
 
 
-def progress_message(progress: Progress) -> pb.Progress:
-    """The message of how far a search is."""
-    left_s = progress.time_left_s
-    return pb.Progress(
-        step=progress.step,
-        step_count=progress.step_count,
-        best_activations=progress.best_activations,
-        time_left=None if left_s is None else duration(left_s),
-    )
-
-
 def progress_value(message: pb.Progress) -> Progress:
     """How far a search is."""
     return Progress(

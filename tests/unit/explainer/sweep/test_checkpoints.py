@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
-from earwitness.explainer.plan import Row
 from earwitness.explainer.state import SearchState
 from earwitness.explainer.sweep.checkpoints import BlockState, to_the_end
 from earwitness.explainer.sweep.store import Checkpoint
 from earwitness.storage import blobs
+from earwitness.vocabulary.search import Row
 from tests.unit.explainer.analytic import plan_rows
 
 TURNS = 5

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 
 from earwitness.errors import InvalidArgument
-from earwitness.explainer.objective import Objective, Sense
 from earwitness.explainer.reference import Reference, Source, Version
 from earwitness.explainer.sweep.layout import Layout
 from earwitness.explainer.sweep.rankings import How, check_rank_size
-from earwitness.explainer.sweep.values import Grid, SweepObjective, SweepRequest
-from earwitness.scorer.v1 import scorer_pb2
+from earwitness.vocabulary.objective import Objective
 from earwitness.vocabulary.reference import KeptLayer
+from earwitness.vocabulary.score import Criterion
+from earwitness.vocabulary.sweep import Grid, SweepObjective, SweepPlan
 
-UNIT = SweepObjective(Objective("fc2", 1, Sense.MAXIMISE), "references/r")
+UNIT = SweepObjective(Objective("fc2", 1, "maximise"), "references/r")
 GRID = Grid((0.1, 0.01), (0.0,), (1, 2, 3))
 REFERENCE = Reference(
     "references/r",
@@ -23,12 +23,12 @@ REFERENCE = Reference(
     (KeptLayer("conv1", 3), KeptLayer("fc2", 5)),
     Version("references/r/versions/1", 1, 100),
 )
-UNIT_ALONE = scorer_pb2.Criterion()
-BY_LAYERS = scorer_pb2.Criterion(layer_distance=scorer_pb2.Criterion.LayerDistance(layers=["conv1"]))
+UNIT_ALONE = Criterion()
+BY_LAYERS = Criterion("distance", ("conv1",))
 
 
 def check(objective: SweepObjective, seed_count: int, criterion=UNIT_ALONE, keep_count: int = 0) -> None:
-    layout = Layout(SweepRequest("tiny", (objective,), GRID, seed_count), 128)
+    layout = Layout(SweepPlan("tiny", (objective,), GRID, seed_count), 128)
     references = {0: REFERENCE} if objective.reference else {}
     check_rank_size(layout, references, How(criterion, keep_count), "sweep.objectives[{}].reference")
 
@@ -38,7 +38,7 @@ def test_a_whole_layer_takes_more_than_a_unit() -> None:
     check(UNIT, most + 1)
     whole = replace(UNIT, whole_layer=True)
     check(whole, most)
-    check(replace(whole, reference=""), most + 1)
+    check(replace(whole, reference=None), most + 1)
     with pytest.raises(InvalidArgument, match=rf"6 settings × {most + 1} seeds × 5 units .* 15728640") as caught:
         check(whole, most + 1)
     assert caught.value.field == "sweep.objectives[0].reference"

@@ -17,15 +17,18 @@ from sqlalchemy import text
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.errors import LeaseLost, SweepNotFound, SweepNotOver, SweepNotResumable, TooManySweeps
 from earwitness.explainer.sweep.migration import SCHEMA
-from earwitness.explainer.sweep.record import NewSweep, Progress, State
+from earwitness.explainer.sweep.record import Failure, NewSweep, Progress, State
 from earwitness.explainer.sweep.schema import metadata
 from earwitness.explainer.sweep.store import Checkpoint, StoredResult, SweepStore
 from earwitness.scorer.migration import SCHEMA as SCORER_SCHEMA
 from earwitness.storage import blobs
 from earwitness.storage.database import Database
 from earwitness.storage.errors import SchemaOutdated
+from earwitness.vocabulary.objective import Objective
+from earwitness.vocabulary.sweep import PAPER_GRID, SweepObjective, SweepPlan, SweepRanking
 
 FOREVER, GONE = 3600.0, -1.0
+PLAN = SweepPlan("tiny", (SweepObjective(Objective("fc3", 0), "references/r"),), PAPER_GRID, 3, 2)
 
 
 def blob(text: str) -> bytes:
@@ -46,8 +49,13 @@ def store(database: Database) -> SweepStore:
     return SweepStore(database)
 
 
-def new(sweep_id: str = "s1", model: str = "tiny") -> NewSweep:
-    return NewSweep(sweep_id, str(uuid4()), b"request", model, "ab" * 32, 8, 2, 100, 3)
+def new(sweep_id: str = "s1", model: str = "tiny", resumed_from: str = "") -> NewSweep:
+    return NewSweep(sweep_id, str(uuid4()), PLAN, model, "ab" * 32, 8, 2, 100, 3, resumed_from=resumed_from)
+
+
+def ranking(words: str) -> SweepRanking:
+    """One of the first objective, told from others by its words."""
+    return SweepRanking(0, "", (), words)
 
 
 def test_migrations_make_the_schema(database: Database) -> None:
@@ -72,7 +80,7 @@ def test_what_targets_are_of_stays_with_a_sweep_and_those_that_go_on_from_it(sto
     made = store.create(replace(new(), real=kept), 5)
     assert store.real(made.key) == kept
     store.cancel("s1")
-    resumed = store.create(new("s2"), 5, resume_from="s1")
+    resumed = store.create(new("s2", resumed_from="s1"), 5)
     store.delete("s1")
     assert store.real(made.key) == {}
     assert store.real(resumed.key) == kept
@@ -92,7 +100,7 @@ def test_one_request_is_one_sweep(store: SweepStore) -> None:
     assert store.create(replace(asked, sweep_id="other"), 1) == made == store.get("s1")
     assert store.find_request(asked.request_id) == made
     with pytest.raises(InvalidArgument, match="request_id: was used for sweeps/s1 with other contents"):
-        store.create(replace(asked, request=b"changed"), 1)
+        store.create(replace(asked, plan=replace(PLAN, first_seed=3)), 1)
     with pytest.raises(TooManySweeps):
         store.create(new("s2"), 1)
     assert [each.sweep_id for each in store.page(None, 10)] == ["s1"]
@@ -145,8 +153,8 @@ def test_results_are_counted_once_and_states_go_with_the_end(store: SweepStore) 
     store.checkpoint(lease, 1, 60, blob("state"), 0, blob("curve"))
     for _ in range(2):
         store.add_result(lease, 2, StoredResult(blob("rows"), blob("tensors")))
-    store.set_ranking(record, 0, blob("first"))
-    store.set_ranking(record, 0, blob("second"))
+    store.set_rankings(record, [ranking("first")])
+    store.set_rankings(record, [ranking("second")])
     store.finish(lease, State.SUCCEEDED, None, Progress(100, 9.0, 2.0))
     ended = store.get("s1")
     assert (ended.state, ended.results_done, ended.progress.row_steps_done) == (State.SUCCEEDED, 1, 100)
@@ -156,7 +164,7 @@ def test_results_are_counted_once_and_states_go_with_the_end(store: SweepStore) 
     assert store.results(record.key, [2], tensors=True) == {2: StoredResult(blob("rows"), blob("tensors"))}
     assert store.results(record.key, [0]) == {}
     assert list(store.results(record.key, range(100_000))) == [2], "more than a database takes in one statement"
-    assert store.rankings(record.key) == [blob("second")]
+    assert store.rankings(record.key) == [ranking("second")]
     assert store.result_bytes(record.key) == [len(blob("rows"))]
     assert store.result_bytes(record.key, [0, 2], tensors=True) == [len(blob("rows") + blob("tensors"))]
     assert [each.state for each in store.checkpoints(record.key)] == [None, None]
@@ -170,17 +178,19 @@ def test_one_that_failed_is_gone_on_with(database: Database, store: SweepStore) 
     assert taken is not None
     record, lease = taken
     with pytest.raises(SweepNotResumable, match="s1 is running: it goes on by itself"):
-        store.create(new("s2"), 2, resume_from="s1")
+        store.create(new("s2", resumed_from="s1"), 2)
     for step, piece in ((0, blob("curve 0")), (5, blob("curve 5"))):
         store.checkpoint(lease, 0, 40, blob("state"), step, piece)
     store.add_result(lease, 2, StoredResult(blob("rows"), blob("tensors")))
-    store.finish(lease, State.FAILED, b"why", Progress(40, 9.0, 2.0))
+    why = Failure(9, "why", (("type.googleapis.com/google.rpc.ErrorInfo", b"\n\x03WHY"),))
+    store.finish(lease, State.FAILED, why, Progress(40, 9.0, 2.0))
+    assert store.get("s1").failure == why
     assert [each.state for each in store.checkpoints(record.key)] == [blob("state"), None]
 
-    asked = new("s2")
-    made = store.create(asked, 1, resume_from="s1")
-    assert store.create(asked, 1, resume_from="s1") == made
-    assert (made.state, made.error, made.results_done, made.sequence) == (State.QUEUED, None, 1, 1)
+    asked = new("s2", resumed_from="s1")
+    made = store.create(asked, 1)
+    assert store.create(asked, 1) == made
+    assert (made.state, made.failure, made.results_done, made.sequence) == (State.QUEUED, None, 1, 1)
     assert (made.progress.row_steps_done, made.progress.search_s) == (40, 2.0)
     store.delete("s1")  # nothing is shared
     assert store.checkpoints(made.key) == [Checkpoint(40, blob("state")), Checkpoint(0, None)]
@@ -188,13 +198,13 @@ def test_one_that_failed_is_gone_on_with(database: Database, store: SweepStore) 
     assert store.results(made.key, tensors=True) == {2: StoredResult(blob("rows"), blob("tensors"))}
 
     assert store.cancel("s2")  # while it waits, with checkpoints
-    assert store.create(new("s3"), 1, resume_from="s2").progress.row_steps_done == 40
+    assert store.create(new("s3", resumed_from="s2"), 1).progress.row_steps_done == 40
     with database.writing() as connection:
         connection.execute(text("UPDATE sweep_block SET state = NULL"))  # as an earlier version left it
     with pytest.raises(SweepNotResumable, match="s2 ended in an earlier version, which kept no checkpoints"):
-        store.create(new("s4"), 9, resume_from="s2")
+        store.create(new("s4", resumed_from="s2"), 9)
     with pytest.raises(SweepNotFound):
-        store.create(new("s4"), 9, resume_from="s1")
+        store.create(new("s4", resumed_from="s1"), 9)
     assert [each.sweep_id for each in store.page(None, 10)] == ["s3", "s2"]
 
 
@@ -219,7 +229,7 @@ def test_cancelled_where_it_stands(store: SweepStore) -> None:
     with pytest.raises(SweepNotFound):
         store.get("s1")
     with pytest.raises(SweepNotFound):
-        store.set_ranking(taken[0], 0, b"of a sweep that was deleted meanwhile")
+        store.set_rankings(taken[0], [ranking("of a sweep that was deleted meanwhile")])
 
 
 def test_one_whose_holder_is_gone_is_cancelled_though_nobody_can_run_it(store: SweepStore) -> None:
@@ -306,7 +316,7 @@ def test_deleted_with_all_that_it_holds(database: Database, store: SweepStore) -
     assert taken is not None
     store.checkpoint(taken[1], 0, 1, blob("state"), 0, blob("curve"))
     store.add_result(taken[1], 0, StoredResult(blob("rows"), blob("tensors")))
-    store.set_ranking(taken[0], 0, b"ranking")
+    store.set_rankings(taken[0], [ranking("ranking")])
     store.finish(taken[1], State.SUCCEEDED, None, Progress())
     store.delete("s1")
     with database.reading() as connection:
@@ -321,10 +331,10 @@ def test_servers_at_once_claim_each_sweep_once_and_rank_it(database: Database, s
         claimed = list(pool.map(lambda number: store.claim(f"holder {number}", FOREVER, ["tiny"]), range(16)))
         taken = [each[0] for each in claimed if each is not None]
         assert sorted(record.sweep_id for record in taken) == sorted(f"s{number}" for number in range(12))
-        bodies = [f"{number}".encode() for number in range(16)]
-        list(pool.map(lambda body: store.set_ranking(taken[0], 0, body), bodies))
+        rankings = [ranking(f"{number}") for number in range(16)]
+        list(pool.map(lambda each: store.set_rankings(taken[0], [each]), rankings))
     assert len(store.rankings(taken[0].key)) == 1
-    assert store.rankings(taken[0].key)[0] in bodies
+    assert store.rankings(taken[0].key)[0] in rankings
 
 
 def test_released_sweeps_are_claimed_again(store: SweepStore) -> None:
