@@ -28,12 +28,12 @@ from earwitness.client.values import Selection
 from earwitness.scorer.collect import collector
 from earwitness.scorer.migration import SCHEMA
 from earwitness.scorer.schema import segment
-from earwitness.scorer.selection import ALL
 from earwitness.scorer.store import ReferenceStore
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.scorer.v1 import scorer_pb2_grpc
 from earwitness.storage.columns import new_key
 from earwitness.storage.database import Database
+from earwitness.vocabulary.reference import ALL
 from tests.helpers.machine import machine
 from tests.helpers.services import Service, service
 from tests.integration.scorer.running import creation, partial_parts, parts, scoring

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.scorer.frechet import Factored, eigenvalues_of, factor_rows, factor_statistics
-from earwitness.scorer.selection import SelectedRows, Selection, merge, select
+from earwitness.scorer.selection import SelectedRows, merge, select
 from earwitness.scorer.statistics import (
     Accumulator,
     Statistics,
@@ -21,6 +21,7 @@ from earwitness.scorer.statistics import (
     upper_triangle,
 )
 from earwitness.storage import blobs
+from earwitness.vocabulary.reference import Selection
 
 FloatRows = NDArray[np.float32] | NDArray[np.float64]
 """Rows as they were sent. Of both kinds together float64 ones are made, which hold either exactly."""
@@ -241,7 +242,7 @@ class ExtremeRows:
         self._parts.append(part)
         self._row_count += len(part.rows)
         # Merging only now and then keeps the work per row constant, and the rows held not far above k.
-        if self._row_count > self._selection.k + max(self._selection.k // 4, _HELD_ROWS):
+        if self._row_count > self._selection.count + max(self._selection.count // 4, _HELD_ROWS):
             self._merged()
 
     def _merged(self) -> SelectedRows:

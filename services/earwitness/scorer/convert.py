@@ -6,7 +6,6 @@ from typing import TypeVar, get_args
 
 from earwitness.errors import InvalidArgument
 from earwitness.rpc.tensors import decode
-from earwitness.rpc.times import timestamp
 from earwitness.rpc.validate import resource_id, sha256_hex, versioned_id
 from earwitness.scorer.comparing import Batch, Batches, NearRows
 from earwitness.scorer.partials import Form
@@ -20,11 +19,12 @@ from earwitness.scorer.references import (
     Version,
     require_name,
 )
-from earwitness.scorer.selection import ALL, Selection
 from earwitness.scorer.statistics import Rows
 from earwitness.scorer.v1 import scorer_pb2 as pb
+from earwitness.vocabulary import reference as vocabulary
 from earwitness.vocabulary.limits import MAX_TENSOR_BYTES
-from earwitness.vocabulary.messages.reference import kept_layer_values
+from earwitness.vocabulary.messages import reference as codec
+from earwitness.vocabulary.messages.reference import kept_layer_values, selection_value
 from earwitness.vocabulary.messages.score import criterion_value
 from earwitness.vocabulary.score import PUBLISHED, Criterion
 
@@ -57,6 +57,8 @@ def model_id(name: str, field: str) -> str:
 def new_reference(request: pb.CreateReferenceRequest) -> NewReference:
     """Raises: InvalidArgument for a model that is no resource name or a selection that is none."""
     message = request.reference
+    if message.selection.WhichOneof("kind") is None:
+        raise InvalidArgument("reference.selection", "is not set; must be one of all, top or bottom")
     return NewReference(
         reference_id=request.reference_id,
         source=Source(
@@ -66,7 +68,7 @@ def new_reference(request: pb.CreateReferenceRequest) -> NewReference:
             unit_count=message.unit_count,
         ),
         feature_profile=message.feature_profile,
-        selection=_selection(message.selection),
+        selection=selection_value(message.selection),
         description=message.description,
         kept_layers=kept_layer_values(message),
     )
@@ -175,32 +177,37 @@ async def chunks(parts: AsyncIterator[_ShardPart]) -> AsyncIterator[bytes]:
 
 def reference_message(reference: Reference) -> pb.Reference:
     """The reference as callers see it."""
-    content = reference.content
-    return pb.Reference(
-        name=f"references/{reference.reference_id}",
-        model=f"models/{content.source.model}",
-        weights_sha256=content.source.weights_sha256,
-        layer=content.source.layer,
-        unit_count=content.source.unit_count,
-        feature_profile=content.feature_profile,
-        selection=_selection_message(content.selection),
-        description=content.description,
-        row_count=reference.row_count,
-        shard_count=reference.shard_count,
-        versions=[version_message(reference.reference_id, version) for version in reference.versions],
-        etag=reference.etag,
-        create_time=timestamp(reference.create_time),
-        kept_layers=[pb.KeptLayer(name=each.name, unit_count=each.unit_count) for each in content.kept_layers],
+    content, name = reference.content, reference.reference_id
+    source = content.source
+    return codec.reference_message(
+        vocabulary.Reference(
+            name=name,
+            identity=vocabulary.ReferenceIdentity(
+                source.model, source.weights_sha256, source.layer, source.unit_count, content.feature_profile
+            ),
+            selection=content.selection,
+            description=content.description,
+            row_count=reference.row_count,
+            shard_count=reference.shard_count,
+            versions=tuple(_told(name, version) for version in reference.versions),
+            etag=reference.etag,
+            create_time=reference.create_time,
+            kept_layers=content.kept_layers,
+        )
     )
 
 
 def version_message(of_reference_id: str, version: Version) -> pb.ReferenceVersion:
     """A version as callers see it."""
-    return pb.ReferenceVersion(
+    return codec.version_message(_told(of_reference_id, version))
+
+
+def _told(of_reference_id: str, version: Version) -> vocabulary.ReferenceVersion:
+    return vocabulary.ReferenceVersion(
         name=f"references/{of_reference_id}/versions/{version.number}",
         row_count=version.row_count,
         selected_count=version.selected_count,
-        create_time=timestamp(version.create_time),
+        create_time=version.create_time,
         unit_minimum=version.unit_minimum,
         unit_maximum=version.unit_maximum,
     )
@@ -237,26 +244,3 @@ def _criterion(request: pb.RankRequest) -> Criterion:
     if criterion.kind == "distance" and not criterion.layers:
         raise InvalidArgument("criterion.layer_distance.layers", "is empty; name one layer or more")
     return criterion
-
-
-def _selection(message: pb.Selection) -> Selection:
-    match message.WhichOneof("kind"):
-        case "all":
-            return ALL
-        case "top":
-            return Selection("top", message.top.unit, message.top.k)
-        case "bottom":
-            return Selection("bottom", message.bottom.unit, message.bottom.k)
-        case _:
-            raise InvalidArgument("reference.selection", "is not set; must be one of all, top or bottom")
-
-
-def _selection_message(selection: Selection) -> pb.Selection:
-    extreme = pb.Selection.Extreme(unit=selection.unit, k=selection.k)
-    match selection.kind:
-        case "all":
-            return pb.Selection(all=pb.Selection.All())
-        case "top":
-            return pb.Selection(top=extreme)
-        case "bottom":
-            return pb.Selection(bottom=extreme)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.scorer.collect import Frozen
-from earwitness.scorer.selection import ALL, Selection
 from earwitness.scorer.statistics import Rows
+from earwitness.vocabulary.reference import ALL, Selection
 
 MOSTLY = 0.5
 """A batch leaves the range when more than this share of it lies outside."""
@@ -31,9 +31,9 @@ class DataRange:
             return cls(frozen.minimum, frozen.maximum)
         minimum, maximum = np.full_like(frozen.minimum, -np.inf), np.full_like(frozen.maximum, np.inf)
         if selection.kind == "top":
-            maximum[selection.unit] = frozen.maximum[selection.unit]
+            maximum[selection.column] = frozen.maximum[selection.column]
         else:
-            minimum[selection.unit] = frozen.minimum[selection.unit]
+            minimum[selection.column] = frozen.minimum[selection.column]
         return cls(minimum, maximum)
 
     def unit(self, index: int) -> "DataRange":

@@ -22,9 +22,8 @@ from earwitness.scorer.collect import Collector, Frozen, collector
 from earwitness.scorer.errors import FreezeTooLarge
 from earwitness.scorer.frozen_layers import joined_body
 from earwitness.scorer.layers import Layout
-from earwitness.scorer.selection import Selection
 from earwitness.storage.errors import StoreDamaged
-from earwitness.vocabulary.reference import KeptLayer
+from earwitness.vocabulary.reference import KeptLayer, Selection
 
 Body = tuple[int, Iterable[bytes]]
 """What a shard left: how many bytes, and these in pieces."""
@@ -171,8 +170,8 @@ def _frozen(collected: Collector, selection: Selection, layout: Layout) -> tuple
 def _told(frozen: Frozen, selection: Selection) -> dict[str, Any]:
     return {
         "selected_count": frozen.gaussian.count,
-        "unit_minimum": float(frozen.minimum[selection.unit]),
-        "unit_maximum": float(frozen.maximum[selection.unit]),
+        "unit_minimum": float(frozen.minimum[selection.column]),
+        "unit_maximum": float(frozen.maximum[selection.column]),
     }
 
 

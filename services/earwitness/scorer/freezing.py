@@ -40,7 +40,7 @@ def is_needed(plan: FreezePlan) -> bool:
     if reference.versions and not plan.segments:
         return False
     selection = reference.content.selection
-    needed = MIN_ROWS if selection.kind == "all" else selection.k
+    needed = MIN_ROWS if selection.kind == "all" else selection.count
     if reference.row_count < needed:
         raise TooFewRows(reference.reference_id, reference.row_count, needed, selection.kind)
     return True
@@ -49,7 +49,7 @@ def is_needed(plan: FreezePlan) -> bool:
 def is_heavy(plan: FreezePlan) -> bool:
     """Whether making the plan's version is long work, which is done apart."""
     content = plan.reference.content
-    row_count = plan.reference.row_count if content.selection.kind == "all" else content.selection.k
+    row_count = plan.reference.row_count if content.selection.kind == "all" else content.selection.count
     return (
         min(row_count, content.layout.width) > LIGHT_UNITS
         or len(plan.segments) > LIGHT_SHARDS

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from earwitness.errors import InvalidArgument
-from earwitness.scorer.selection import Selection
-from earwitness.vocabulary.reference import KeptLayer
+from earwitness.vocabulary.reference import KeptLayer, Selection
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,9 @@ class Layout:
 
     def in_rows(self, selection: Selection) -> Selection:
         """A selection by a unit of the reference's layer as one by a column of the row."""
-        return replace(selection, unit=self.columns(self.own).start + selection.unit)
+        if selection.kind == "all":
+            return selection
+        return replace(selection, unit=self.columns(self.own).start + selection.column)
 
     def words(self, column: int) -> str:
         """What a column of the row is."""

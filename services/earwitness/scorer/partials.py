@@ -40,7 +40,7 @@ def content_of(form: Form, shard: Shard, of: NewReference) -> Content:
         if selection.kind != "all":
             raise InvalidArgument("header.form", f"is moments; a reference of {selection.kind} rows is made of rows")
         return Moments(shard.row_count, of.layout)
-    row_count = shard.row_count if selection.kind == "all" else min(shard.row_count, selection.k)
+    row_count = shard.row_count if selection.kind == "all" else min(shard.row_count, selection.count)
     byte_count = row_count * unit_count * shard.dtype.itemsize
     most = MAX_PARTIAL_BYTES * shard.dtype.itemsize // 4
     if byte_count > most:
@@ -71,7 +71,7 @@ class SortedRows(ShardRows):
         keys = np.concatenate([self._last_key, sort_keys(rows, self._selection)])
         (misplaced,) = np.nonzero(keys[1:] < keys[:-1])
         if misplaced.size:
-            unit = self._layout.words(self._selection.unit)
+            unit = self._layout.words(self._selection.column)
             raise InvalidArgument(
                 "chunk",
                 f"row {first_row + misplaced[0]} is more extreme in {unit} than the one before; the most "

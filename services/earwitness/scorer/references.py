@@ -11,8 +11,8 @@ from earwitness.errors import InvalidArgument
 from earwitness.rpc.validate import new_resource_id, require_range, require_text, sha256_hex
 from earwitness.scorer.errors import EtagMismatch, NotFrozen, ReferenceMismatch, VersionNotFound
 from earwitness.scorer.layers import Layout
-from earwitness.scorer.selection import MAX_SELECTED, MIN_SELECTED, Selection
-from earwitness.vocabulary.reference import KeptLayer
+from earwitness.scorer.selection import MAX_SELECTED, MIN_SELECTED
+from earwitness.vocabulary.reference import KeptLayer, Selection
 
 MAX_UNITS = 4096
 MAX_PARTIAL_ROWS = 10**12
@@ -193,8 +193,8 @@ def require_new_reference(new: NewReference) -> None:
     require_text(new.description, "reference.description", max_chars=MAX_DESCRIPTION_CHARS)
     if new.selection.kind != "all":
         field = f"reference.selection.{new.selection.kind}"
-        require_range(new.selection.unit, f"{field}.unit", at_least=0, at_most=new.source.unit_count - 1)
-        require_range(new.selection.k, f"{field}.k", at_least=MIN_SELECTED, at_most=MAX_SELECTED)
+        require_range(new.selection.column, f"{field}.unit", at_least=0, at_most=new.source.unit_count - 1)
+        require_range(new.selection.count, f"{field}.k", at_least=MIN_SELECTED, at_most=MAX_SELECTED)
 
 
 def _require_kept_layers(new: NewReference) -> None:

@@ -2,27 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["all", "top", "bottom"]
+from earwitness.vocabulary.reference import Selection
 
 MIN_SELECTED = 2
 MAX_SELECTED = 10_000
-
-
-@dataclass(frozen=True)
-class Selection:
-    """`all` has neither unit nor k; `top` and `bottom` keep the `k` rows most extreme in `unit`."""
-
-    kind: Kind
-    unit: int = 0
-    k: int = 0
-
-
-ALL = Selection("all")
 
 
 @dataclass(frozen=True)
@@ -44,9 +31,9 @@ def select(
     """The extreme rows of `rows` [N, D], which begin at row `first_row` of shard `shard_id`."""
     keys = sort_keys(rows, selection)
     candidates = np.arange(len(rows), dtype=np.int64)
-    if len(rows) > selection.k:
-        candidates = np.flatnonzero(keys <= np.partition(keys, selection.k - 1)[selection.k - 1])
-    order = candidates[np.argsort(keys[candidates], kind="stable")[: selection.k]]
+    if len(rows) > selection.count:
+        candidates = np.flatnonzero(keys <= np.partition(keys, selection.count - 1)[selection.count - 1])
+    order = candidates[np.argsort(keys[candidates], kind="stable")[: selection.count]]
     return SelectedRows(rows[order], (shard_id,) * len(order), order + first_row)
 
 
@@ -55,11 +42,11 @@ def merge(parts: Sequence[SelectedRows], selection: Selection) -> SelectedRows:
     rows = np.concatenate([part.rows for part in parts])
     row_indices = np.concatenate([part.row_indices for part in parts])
     shard_ids = [shard_id for part in parts for shard_id in part.shard_ids]
-    order = np.lexsort((row_indices, np.array(shard_ids, dtype=np.str_), sort_keys(rows, selection)))[: selection.k]
+    order = np.lexsort((row_indices, np.array(shard_ids, dtype=np.str_), sort_keys(rows, selection)))[: selection.count]
     return SelectedRows(rows[order], tuple(shard_ids[index] for index in order), row_indices[order])
 
 
 def sort_keys(rows: NDArray[np.floating], selection: Selection) -> NDArray[np.floating]:
     """[N] sort key of each of `rows` [N, D]: the most extreme has the lowest."""
-    values: NDArray[np.floating] = rows[:, selection.unit]
+    values: NDArray[np.floating] = rows[:, selection.column]
     return -values if selection.kind == "top" else values

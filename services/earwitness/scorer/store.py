@@ -18,12 +18,11 @@ from earwitness.scorer.errors import AlreadyFolded, ReferenceExists, ReferenceNo
 from earwitness.scorer.plan import AT_ONCE, BYTES_AT_ONCE, FreezePlan, Segment, pages
 from earwitness.scorer.references import NewReference, Reference, Shard, Source, Version
 from earwitness.scorer.schema import reference, segment, version
-from earwitness.scorer.selection import Kind, Selection
 from earwitness.storage.columns import microseconds, new_key, time_of
 from earwitness.storage.database import Database
 from earwitness.storage.errors import StoreDamaged
 from earwitness.storage.large import LargeValue
-from earwitness.vocabulary.reference import KeptLayer
+from earwitness.vocabulary.reference import ALL, KeptLayer, Selection
 
 
 class ReferenceStore:
@@ -53,8 +52,8 @@ class ReferenceStore:
             "unit_count": new.source.unit_count,
             "feature_profile": new.feature_profile,
             "selection": new.selection.kind,
-            "unit": new.selection.unit,
-            "k": new.selection.k,
+            "unit": new.selection.column,
+            "k": new.selection.count,
             "description": new.description,
             "create_time_us": microseconds(datetime.now(UTC)),
             "kept_layers": _layers_text(new.kept_layers),
@@ -255,7 +254,7 @@ def _reference(row: Row[Any], versions: Sequence[Version]) -> Reference:
             reference_id=row.reference_id,
             source=Source(row.model, row.weights_sha256, row.layer, row.unit_count),
             feature_profile=row.feature_profile,
-            selection=Selection(cast(Kind, row.selection), row.unit, row.k),
+            selection=ALL if row.selection == ALL.kind else Selection(row.selection, row.unit, row.k),
             description=row.description,
             kept_layers=_layers_of(row.kept_layers),
         ),

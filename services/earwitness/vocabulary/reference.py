@@ -23,8 +23,21 @@ class Selection:
         if given == (self.kind == "all"):
             raise InvalidArgument("selection", f"{self.kind!r} needs {'no' if given else 'a'} unit and k")
 
+    @property
+    def column(self) -> int:
+        """The unit; 0 of all rows, where none selects."""
+        return self.unit or 0
+
+    @property
+    def count(self) -> int:
+        """Rows that are kept at most; 0 of all rows, where there is no limit."""
+        return self.k or 0
+
     def __str__(self) -> str:
         return "all" if self.kind == "all" else f"{self.kind}-{self.k} of unit {self.unit}"
+
+
+ALL = Selection()
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ async def refused(backend: Slowed, times: int) -> None:
 async def test_models_that_only_fail_fail_the_sweep(tiny: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("earwitness.explainer.sweep.patience.FIRST_PAUSE_S", 0.01)
     async with running(tiny) as started:
+        started.backend.step_s = 0.005  # it must not end before its models begin to fail
         sweeping = Sweeping.of(started.channel)
         sweep_id = await sweeping.create(sweep(grid=SLOW))
         await sweeping.until(sweep_id, 30)

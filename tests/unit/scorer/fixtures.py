@@ -6,7 +6,7 @@ import numpy as np
 
 from earwitness.scorer.collect import collector
 from earwitness.scorer.references import NewReference, Shard, Source
-from earwitness.scorer.selection import ALL, Selection
+from earwitness.vocabulary.reference import ALL, Selection
 
 UNITS = 3
 

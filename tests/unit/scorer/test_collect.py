@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from earwitness.scorer.collect import Collector, Frozen, collector, statistics_body
 from earwitness.scorer.frechet import frechet_distance
-from earwitness.scorer.selection import ALL, Selection
 from earwitness.scorer.statistics import from_rows
 from earwitness.scorer.uncertainty import NoiseFloor, noise_floor
 from earwitness.storage import blobs
 from earwitness.storage.errors import StoreDamaged
+from earwitness.vocabulary.reference import ALL, Selection
 
 
 def rows_of(count: int, units: int, seed: int = 0) -> np.ndarray:

@@ -9,8 +9,8 @@ from earwitness.scorer.collect import Frozen, collector
 from earwitness.scorer.criteria import Measures, combined, median_measures, places
 from earwitness.scorer.data_range import DataRange
 from earwitness.scorer.ranking import Candidate, Yardstick, distance_measures, rank
-from earwitness.scorer.selection import ALL
 from earwitness.scorer.uncertainty import noise_floor
+from earwitness.vocabulary.reference import ALL
 from earwitness.vocabulary.score import Criterion
 
 ROWS = 40

@@ -9,8 +9,8 @@ from earwitness.errors import InvalidArgument
 from earwitness.scorer.collect import collector
 from earwitness.scorer.intake import Intake, activations
 from earwitness.scorer.references import NewReference, Shard, Source
-from earwitness.scorer.selection import ALL, Selection
 from earwitness.vocabulary.limits import MAX_CHUNK_BYTES, MAX_SHARD_BYTES
+from earwitness.vocabulary.reference import ALL, Selection
 
 UNITS = 5
 

@@ -10,10 +10,9 @@ from earwitness.scorer.folding import Body, Folding, Stop, fold_apart, fold_here
 from earwitness.scorer.frechet import frechet_distance
 from earwitness.scorer.frozen_layers import joined_body, layer_body
 from earwitness.scorer.layers import Layout
-from earwitness.scorer.selection import ALL, Selection
 from earwitness.storage import blobs
 from earwitness.storage.errors import StoreDamaged
-from earwitness.vocabulary.reference import KeptLayer
+from earwitness.vocabulary.reference import ALL, KeptLayer, Selection
 
 LAYOUT = Layout((KeptLayer("conv1", 3), KeptLayer("fc2", 5), KeptLayer("fc3", 2)), own=1)
 SELECTIONS = [ALL, Selection("top", 2, 12), Selection("bottom", 0, 40)]
@@ -63,7 +62,7 @@ def test_the_layer_that_is_selected_by_is_frozen_as_in_a_reference_of_its_own(se
 def test_the_other_layers_are_those_of_the_same_rows(selection: Selection) -> None:
     rows = rows_of(60)
     whole = folded({"a": rows[:25], "b": rows[25:]}, selection, LAYOUT)
-    keys = rows[:, 3 + selection.unit] * (-1 if selection.kind == "top" else 1)
+    keys = rows[:, 3 + selection.column] * (-1 if selection.kind == "top" else 1)
     chosen = rows if selection == ALL else rows[np.argsort(keys)[: selection.k]]
     for layer in range(3):
         columns = LAYOUT.columns(layer)

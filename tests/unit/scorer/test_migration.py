@@ -18,11 +18,11 @@ from earwitness.scorer.collect import Frozen
 from earwitness.scorer.freezing import freeze
 from earwitness.scorer.migration import SCHEMA
 from earwitness.scorer.schema import metadata
-from earwitness.scorer.selection import ALL, Selection
 from earwitness.scorer.store import ReferenceStore
 from earwitness.storage import blobs
 from earwitness.storage.database import Database
 from earwitness.storage.errors import SchemaOutdated, SchemaUnknown, StoreUnusable
+from earwitness.vocabulary.reference import ALL, Selection
 from tests.unit.scorer.fixtures import new_reference, rows_of_shard, shard_of
 
 

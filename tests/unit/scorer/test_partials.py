@@ -13,8 +13,9 @@ from earwitness.scorer.layers import Layout
 from earwitness.scorer.outgoing import Outgoing
 from earwitness.scorer.partials import Form, content_of, require_possible
 from earwitness.scorer.references import MAX_PARTIAL_BYTES, MAX_UNITS, NewReference, Shard, Source
-from earwitness.scorer.selection import ALL, MAX_SELECTED, Selection
+from earwitness.scorer.selection import MAX_SELECTED
 from earwitness.scorer.statistics import Statistics, from_rows
+from earwitness.vocabulary.reference import ALL, Selection
 
 UNITS = 5
 LAYOUT = Layout.of("l", UNITS)

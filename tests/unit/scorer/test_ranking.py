@@ -8,8 +8,8 @@ from earwitness.scorer.data_range import DataRange
 from earwitness.scorer.frechet import frechet_distance
 from earwitness.scorer.ranking import Yardstick, probability_lowest, rank
 from earwitness.scorer.score import score_batch
-from earwitness.scorer.selection import ALL, Selection
 from earwitness.scorer.uncertainty import noise_floor
+from earwitness.vocabulary.reference import ALL, Selection
 from earwitness.vocabulary.score import RankedBatch
 
 ROWS = 50

@@ -18,9 +18,8 @@ from earwitness.scorer.references import (
     require_new_reference,
     require_shard,
 )
-from earwitness.scorer.selection import ALL, Selection
 from earwitness.vocabulary.limits import MAX_SHARD_ROWS
-from earwitness.vocabulary.reference import KeptLayer
+from earwitness.vocabulary.reference import ALL, KeptLayer, Selection
 
 SOURCE = Source("svd-r1", "ab" * 32, "fc9", 64)
 NEW = NewReference("top-50", SOURCE, "log-mel-80@1", Selection("top", 63, 50), "real songs\nof 2026")

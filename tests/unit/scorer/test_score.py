@@ -7,8 +7,8 @@ from earwitness.scorer.collect import collector
 from earwitness.scorer.data_range import DataRange
 from earwitness.scorer.frechet import frechet_distance
 from earwitness.scorer.score import score_batch
-from earwitness.scorer.selection import ALL
 from earwitness.scorer.uncertainty import noise_floor
+from earwitness.vocabulary.reference import ALL
 
 
 @pytest.mark.parametrize(("count", "deficient"), [(3, True), (4, True), (5, False), (30, False)])

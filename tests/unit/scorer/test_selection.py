@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness.scorer.selection import SelectedRows, Selection, merge, select
+from earwitness.scorer.selection import SelectedRows, merge, select
+from earwitness.vocabulary.reference import Selection
 
 
 def sorted_at_once(shards: dict[str, np.ndarray], selection: Selection) -> list[tuple[str, int]]:

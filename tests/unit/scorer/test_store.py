@@ -28,10 +28,9 @@ from earwitness.scorer.folding import Stop
 from earwitness.scorer.freezing import freeze, make
 from earwitness.scorer.frozen_layers import layer_body
 from earwitness.scorer.references import Reference, Shard
-from earwitness.scorer.selection import Selection
 from earwitness.scorer.store import ReferenceStore
 from earwitness.storage.database import Database
-from earwitness.vocabulary.reference import KeptLayer
+from earwitness.vocabulary.reference import KeptLayer, Selection
 from tests.unit.scorer.fixtures import UNITS, new_reference, rows_of_shard, shard_of
 
 ROOT = Path(__file__).parents[3]
