@@ -125,6 +125,7 @@ async def _explain(
                     await explain_and_score(
                         explainer,
                         search,
+                        model=model,
                         scorer=scorer,
                         reference=reference,
                         on_progress=lambda event: update(*steps_done(event)),

@@ -168,6 +168,7 @@ def explain(
                 run = await explain_and_score(
                     client,
                     Search.of(model, objective, row_count=count, seed=seed, settings=settings),
+                    model=described,
                     scorer=scoring,
                     reference=reference,
                     oversampling=oversample,

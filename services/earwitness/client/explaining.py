@@ -35,6 +35,7 @@ async def explain_and_score(
     explainer: ExplainerClient,
     search: Search,
     *,
+    model: Model | None = None,
     scorer: ScorerClient | None = None,
     reference: str | None = None,
     oversampling: int | None = None,
@@ -46,6 +47,8 @@ async def explain_and_score(
     start_count: int = 0,
 ) -> Run:
     """Run a search that has one objective, and score it against `reference`.
+
+    `model` is the search's, where the caller has asked for it already.
 
     `reference` is `NAME` or `NAME/versions/N` and needs `scorer`; the objective's unit alone is compared, as a sweep
     compares it, or with `whole_layer`, and for a direction, all units of its layer. What cannot be scored is refused
@@ -64,7 +67,7 @@ async def explain_and_score(
     objective = search.objective
     if objective is None:
         raise InvalidArgument("search.objective", "is needed: one objective for all rows")
-    model = await explainer.get_model(search.model)
+    model = model or await explainer.get_model(search.model)
     check_objective(model, objective)
     found = None
     if reference is not None:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from earwitness import tracing
@@ -39,6 +39,17 @@ from earwitness.vocabulary.objective import Objective
 from earwitness.vocabulary.search import Search
 
 UNSTATED = Room(STOCK_BYTES, STOCK_BYTES, whole=False)
+LOOK_S = 2.0
+"""Seconds for which a look at a model serves the search that follows it."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A bundle as the inference server described it at a time, over one of its connections."""
+
+    begun_s: float
+    generation: int
+    bundle: BundleMetadata
 
 
 class Explainer:
@@ -61,6 +72,8 @@ class Explainer:
         self._pacing = Pacing()
         self._explaining = Explaining(self._renderer, self._pacing)
         self._real = RealAudio(scorer)
+        self._looks: dict[str, Look] = {}
+        """Those that no search has used, by model: as many as there are models."""
         self._metrics = metrics
         metrics.watch(self._admission)
 
@@ -79,6 +92,22 @@ class Explainer:
 
     async def model(self, name: str) -> BundleMetadata:
         """The bundle of that name. Raises: ModelNotFound, ModelUnusable, InferenceUnavailable."""
+        begun_s, generation = time.monotonic(), self._backend.generation
+        bundle = await self._find(name)
+        self._looks[name] = Look(begun_s, generation, bundle)
+        return bundle
+
+    async def _looked_at(self, name: str) -> BundleMetadata:
+        """As `model`, which callers who ask what to search have asked just before: that look serves one search.
+
+        What runs says by its weights if it was exchanged meanwhile, and the next search looks again.
+        """
+        look = self._looks.pop(name, None)
+        if look is None or look.generation != self._backend.generation or time.monotonic() - look.begun_s > LOOK_S:
+            return await self._find(name)
+        return look.bundle
+
+    async def _find(self, name: str) -> BundleMetadata:
         bundles = await self._backend.bundles()
         for bundle in bundles:
             if bundle.name == name:
@@ -109,7 +138,7 @@ class Explainer:
         """
         end_s = math.inf if time_left_s is None else time.monotonic() + USABLE * time_left_s
         check_limits(request, self._limits)
-        bundle = await self.model(request.model)
+        bundle = await self._looked_at(request.model)
         plan = plan_search(request, bundle, self._limits)
         profile = _profile(bundle, artefacts)
         row_bytes = _most_kept(plan, _row_bytes(plan, artefacts, profile), request.keep_count)
