@@ -12,8 +12,8 @@ import numpy as np
 
 from earwitness.client.output.words import number, percent, settings_line
 from earwitness.client.sweep_archive import read_archive
-from earwitness.client.sweep_values import RankedBatch, SweepResult
-from earwitness.client.values import Settings
+from earwitness.client.sweep_values import SweepResult
+from earwitness.client.values import RankedBatch, Settings
 from earwitness.evidence.ways.report import tables
 from tests.deploy.chart import ROOT
 

@@ -7,10 +7,9 @@ from google.rpc import status_pb2
 
 from earwitness.errors import InvalidArgument
 from earwitness.explainer.sweep.record import State, SweepRecord
-from earwitness.explainer.sweep.results import Rows, Tensors
+from earwitness.explainer.sweep.results import Held, Rows, Tensors
 from earwitness.explainer.sweep.store import StoredResult
 from earwitness.explainer.sweep.stored import failure_message
-from earwitness.explainer.sweep.sweeps import Held
 from earwitness.explainer.sweep.values import resolved
 from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.rpc import tensors

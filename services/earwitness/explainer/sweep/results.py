@@ -1,5 +1,6 @@
 """What a result holds: the best iterates of one setting for one objective, and its bytes in the database."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from earwitness.explainer.sweep.store import StoredResult
 from earwitness.inference.backend import FloatArray
 from earwitness.storage import blobs
 from earwitness.vocabulary.search import Trajectory
+from earwitness.vocabulary.sweep import SweepRanking
 
 NEVER = -1
 """The diverged step of a row that did not diverge."""
@@ -97,6 +99,16 @@ def gather(places: tuple[Place, ...], steps: int, findings: dict[int, BlockFindi
         diverged_steps=np.where(diverged <= steps, diverged, NEVER),  # a longer run of the same path may go wrong later
     )
     return rows, np.stack([block.latents[place.stop] for block, place in found])
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What is stored of a sweep: the numbers of the results that are `done`, the rankings, and, of the results that a
+    view is of, what is `stored`."""
+
+    done: frozenset[int]
+    rankings: Sequence[SweepRanking]
+    stored: Mapping[int, StoredResult]
 
 
 def stored(rows: Rows, latents: FloatArray, layer_activations: FloatArray) -> StoredResult:

@@ -30,9 +30,9 @@ from earwitness.explainer.sweep.layout import Layout, check_layout
 from earwitness.explainer.sweep.queue import SweepQueue, layout_of, layout_with_real, model_of
 from earwitness.explainer.sweep.rankings import How, Rankings
 from earwitness.explainer.sweep.record import NewSweep, State, SweepRecord
-from earwitness.explainer.sweep.results import Rows, Tensors, outcome
+from earwitness.explainer.sweep.results import Held, Rows, Tensors, outcome
 from earwitness.explainer.sweep.sizes import READ_AHEAD, require_rankings, require_view
-from earwitness.explainer.sweep.store import StoredResult, SweepStore
+from earwitness.explainer.sweep.store import SweepStore
 from earwitness.explainer.sweep.values import SweepLimits, check_keep_count, check_plan
 from earwitness.explainer.sweep.watching import Watching
 from earwitness.inference.backend import FloatArray
@@ -57,16 +57,6 @@ class View:
     rows: bool = False
     tensors: bool = False
     numbers: Sequence[int] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """What is stored of a sweep: the numbers of the results that are `done`, the rankings, and, of the results that a
-    view is of, what is `stored`."""
-
-    done: frozenset[int]
-    rankings: Sequence[SweepRanking]
-    stored: Mapping[int, StoredResult]
 
 
 class Sweeps:
