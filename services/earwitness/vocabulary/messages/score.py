@@ -1,10 +1,13 @@
 """Scores, and what they are ranked by, as they travel."""
 
+from typing import Any
+
 from earwitness.scorer.v1 import scorer_pb2 as pb
 from earwitness.vocabulary.score import Criterion, RankedBatch, Score
 
 _SCORE = tuple(field.name for field in pb.Score.DESCRIPTOR.fields)
 """The same on both sides."""
+_PLACE = ("rank", "probability_best", "leaves_range", "criterion_value")
 
 
 def score_message(score: Score) -> pb.Score:
@@ -17,28 +20,19 @@ def score_value(message: pb.Score) -> Score:
     return Score(**{name: getattr(message, name) for name in _SCORE})
 
 
+def place(ranked: Any) -> dict[str, Any]:
+    """What is said of a batch's place by those names on both sides: all but the batch and its score."""
+    return {name: getattr(ranked, name) for name in _PLACE}
+
+
 def ranked_message(ranked: RankedBatch) -> pb.RankedBatch:
     """A batch with its place."""
-    return pb.RankedBatch(
-        id=ranked.id,
-        rank=ranked.rank,
-        score=score_message(ranked.score),
-        probability_best=ranked.probability_best,
-        leaves_range=ranked.leaves_range,
-        criterion_value=ranked.criterion_value,
-    )
+    return pb.RankedBatch(id=ranked.id, score=score_message(ranked.score), **place(ranked))
 
 
 def ranked_value(message: pb.RankedBatch) -> RankedBatch:
     """A batch with its place."""
-    return RankedBatch(
-        id=message.id,
-        rank=message.rank,
-        score=score_value(message.score),
-        probability_best=message.probability_best,
-        leaves_range=message.leaves_range,
-        criterion_value=message.criterion_value,
-    )
+    return RankedBatch(id=message.id, score=score_value(message.score), **place(message))
 
 
 def criterion_message(criterion: Criterion) -> pb.Criterion:

@@ -5,7 +5,7 @@ from earwitness.explainer.v1 import explainer_pb2 as pb
 from earwitness.rpc.validate import resource_id
 from earwitness.vocabulary.limits import MAX_SEED
 from earwitness.vocabulary.messages.enums import count, number, word
-from earwitness.vocabulary.messages.score import criterion_message, criterion_value, score_message, score_value
+from earwitness.vocabulary.messages.score import criterion_message, criterion_value, place, score_message, score_value
 from earwitness.vocabulary.messages.search import (
     OPTIMISERS,
     objective_message,
@@ -111,13 +111,7 @@ def ranking_message(ranking: SweepRanking) -> pb.SweepRanking:
         reference_version=ranking.reference_version,
         results=[
             pb.RankedResult(
-                result_index=int(each.id),
-                rank=each.rank,
-                score=score_message(each.score),
-                probability_best=each.probability_best,
-                leaves_range=each.leaves_range,
-                criterion_value=each.criterion_value,
-                kept_rows=each.kept_rows,
+                result_index=int(each.id), score=score_message(each.score), kept_rows=each.kept_rows, **place(each)
             )
             for each in ranking.batches
         ],
@@ -134,12 +128,9 @@ def ranking_value(message: pb.SweepRanking) -> SweepRanking:
         batches=tuple(
             RankedBatch(
                 id=str(each.result_index),
-                rank=each.rank,
                 score=score_value(each.score),
-                probability_best=each.probability_best,
-                leaves_range=each.leaves_range,
-                criterion_value=each.criterion_value,
                 kept_rows=tuple(each.kept_rows),
+                **place(each),
             )
             for each in message.results
         ),

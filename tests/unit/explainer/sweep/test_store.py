@@ -20,6 +20,7 @@ from earwitness.explainer.sweep.migration import SCHEMA
 from earwitness.explainer.sweep.record import Failure, NewSweep, Progress, State
 from earwitness.explainer.sweep.schema import metadata
 from earwitness.explainer.sweep.store import Checkpoint, StoredResult, SweepStore
+from earwitness.explainer.sweep.stored import plan_of
 from earwitness.scorer.migration import SCHEMA as SCORER_SCHEMA
 from earwitness.storage import blobs
 from earwitness.storage.database import Database
@@ -104,6 +105,18 @@ def test_one_request_is_one_sweep(store: SweepStore) -> None:
     with pytest.raises(TooManySweeps):
         store.create(new("s2"), 1)
     assert [each.sweep_id for each in store.page(None, 10)] == ["s1"]
+
+
+def test_a_plan_that_was_read_lately_is_not_decoded_again(store: SweepStore) -> None:
+    """It was, at every look of everyone who watched it."""
+    made = store.create(new(), 1)
+    decoded = plan_of.cache_info().misses
+    for _ in range(3):
+        assert store.get("s1").plan == store.page(None, 10)[0].plan == made.plan == PLAN
+    taken = store.claim("a", FOREVER, ["tiny"])
+    assert taken is not None
+    assert taken[0].plan == PLAN
+    assert plan_of.cache_info().misses == decoded
 
 
 def test_the_oldest_of_the_models_served_is_claimed_once(store: SweepStore) -> None:
