@@ -97,8 +97,8 @@ def operation(record: SweepRecord, sweep: pb.Sweep | None) -> operations_pb2.Ope
 
 
 def listed(record: SweepRecord) -> operations_pb2.Operation:
-    """The operation of a sweep as one of many: of a sweep that succeeded the response says its name alone."""
-    return operation(record, pb.Sweep(name=f"{SWEEPS}/{record.sweep_id}"))
+    """The operation of a sweep as one of many: of a sweep that succeeded the response is there, and empty."""
+    return operation(record, pb.Sweep())
 
 
 def sweep(record: SweepRecord, held: Held) -> pb.Sweep:

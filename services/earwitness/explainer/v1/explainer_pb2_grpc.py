@@ -168,8 +168,8 @@ class ExplainerServiceServicer:
         restart. The operation's name is "operations/{sweep}": a sweep has one operation, so they share their id. It is
         served by google.longrunning.Operations: get, wait, list, cancel (what is done is kept) and delete (deletes the
         sweep with it). Its metadata are a SweepMetadata, its response a Sweep in SWEEP_VIEW_BASIC, without `results` and
-        `rankings` where they take more than 1 MiB: GetSweep has them. In a list the response holds the sweep's name alone:
-        GetOperation has the rest. A failed or cancelled operation has an error and stays done; its sweep still holds what
+        `rankings` where they take more than 1 MiB: GetSweep has them. In a list the response is an empty Sweep: GetOperation
+        has it whole. A failed or cancelled operation has an error and stays done; its sweep still holds what
         was done, and a new one resumes it where `resume_from` names it.
         Codes of Operations: OK, INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (delete: the sweep runs or waits),
         UNAVAILABLE.
