@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from earwitness.client.names import short
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.values import Model, Objective, Reference
 from earwitness.errors import InvalidArgument
+from earwitness.vocabulary.names import short
 
 
 def require_source(reference: Reference, model: str, weights_sha256: str, layer: str) -> None:
