@@ -12,12 +12,18 @@ EarwitnessError
 ├── DeadlineExceeded       the caller's time ran out before there was anything to return
 └── Internal               a defect of ours
 
+What stays on this machine is of the tree as well: DatasetError, CheckpointError, ExportError and Diverged (training),
+AudioError and FeatureError (features), UndefinedEer and BrokenScores (detection), MetadataError and RepositoryError
+(inference). All of these are somebody's mistake or misfortune, and their message is for whoever can do something about
+it. A plain ValueError (KeyError, TypeError ...) is a defect of ours wherever it surfaces: the command line shows its
+traceback, a server logs it and answers INTERNAL.
+
 Services subclass these with their own UPPER_SNAKE `reason`; `rpc/errors.py` maps them to statuses with google.rpc
 details. This module knows the status code by name only, so pure computation may raise without importing grpc.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class EarwitnessError(Exception):
@@ -30,6 +36,16 @@ class EarwitnessError(Exception):
         super().__init__(message)
         self.message = message
         self.metadata = dict(metadata or {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Worker processes hand exceptions over; Python would call the class with the message alone."""
+        return _rebuilt, (type(self), self.args, vars(self))
+
+
+def _rebuilt(kind: type[EarwitnessError], args: tuple[Any, ...], state: Mapping[str, Any]) -> EarwitnessError:
+    err = kind.__new__(kind, *args)
+    vars(err).update(state)
+    return err
 
 
 class InvalidArgument(EarwitnessError):

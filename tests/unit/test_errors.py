@@ -1,26 +1,33 @@
 """What every refusal of the services has: a reason of its own, and resources that are named as in protos/."""
 
 import importlib
+import pickle
 import pkgutil
 import re
 from collections import Counter
 from collections.abc import Iterator
 
-from earwitness.errors import EarwitnessError
+import pytest
+
+from earwitness.detection.errors import BrokenScores
+from earwitness.errors import EarwitnessError, InvalidArgument
 from earwitness.explainer.errors import ModelNotFound, SweepNotFound
 from earwitness.explainer.v1 import explainer_pb2
+from earwitness.features import AudioError
 from earwitness.scorer.errors import ReferenceExists, ReferenceNotFound, ShardExists, VersionNotFound
 from earwitness.scorer.v1 import scorer_pb2
 
 ROOMS = tuple(f"earwitness.{room}." for room in ("explainer", "scorer", "inference", "rpc", "storage"))
 
 
-def own_classes(of: type[EarwitnessError] = EarwitnessError) -> Iterator[type[EarwitnessError]]:
-    """Those that the rooms of the services define."""
+def own_classes(
+    of: type[EarwitnessError] = EarwitnessError, rooms: tuple[str, ...] = ROOMS
+) -> Iterator[type[EarwitnessError]]:
+    """Those that the rooms define, of the services unless told others."""
     for each in of.__subclasses__():
-        if each.__module__.startswith(ROOMS):
+        if each.__module__.startswith(rooms):
             yield each
-        yield from own_classes(each)
+        yield from own_classes(each, rooms)
 
 
 def test_every_class_has_a_reason_of_its_own() -> None:
@@ -55,3 +62,27 @@ def test_resource_types_are_messages_of_the_contract() -> None:
         ShardExists("r", "s"),
     ):
         assert error.resource_type in messages, error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidArgument("steps", "is 0; give at least 1", metadata={"limit": "1"}),
+        SweepNotFound("s"),
+        BrokenScores(["a.txt: empty", "b.txt: empty"]),
+        AudioError("a.wav: holds no samples"),
+    ],
+)
+def test_errors_of_worker_processes_arrive_whole(error: EarwitnessError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
+def test_nothing_of_the_tree_passes_for_a_defect() -> None:
+    for room in ("training.export.errors", "training.datasets.problems", "training.run_folder", "detection.eer"):
+        importlib.import_module(f"earwitness.{room}")
+    tree = list(own_classes(rooms=("earwitness.",)))
+    assert len(tree) > 70
+    assert not [each.__name__ for each in tree if issubclass(each, ValueError | KeyError | TypeError)]

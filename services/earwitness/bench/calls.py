@@ -28,6 +28,7 @@ from earwitness.client import (
     SweepProgress,
 )
 from earwitness.client.channel import Tls
+from earwitness.client.refusals import SweepNotFound, SweepNotOver
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.inference.triton import TritonBackend
 
@@ -202,10 +203,10 @@ class Calls:
                         sweep_id = begun.sweep_id or (await self._created(begun)).sweep_id
                         await self._sweeps.delete(sweep_id)
                         self._left.discard(begun)
+                    except SweepNotFound:  # an earlier try did it, and its answer was lost
+                        self._left.discard(begun)
                     except RpcFailure as failure:
-                        if failure.reason == "SWEEP_NOT_FOUND":  # an earlier try did it, and its answer was lost
-                            self._left.discard(begun)
-                        elif failure.reason == "SWEEP_NOT_OVER" and begun.sweep_id is not None:
+                        if isinstance(failure, SweepNotOver) and begun.sweep_id is not None:
                             with suppress(RpcFailure):
                                 await self._sweeps.cancel(begun.sweep_id)
                         await asyncio.sleep(RETRY_S)

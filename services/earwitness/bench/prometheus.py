@@ -52,7 +52,11 @@ class Prometheus:
         """Raises: BenchError for an address that is none of HTTP."""
         self.url = url.rstrip("/")
         self._labels = labels
-        if urlsplit(self.url).scheme not in ("http", "https"):
+        try:
+            scheme = urlsplit(self.url).scheme
+        except ValueError:  # a bracket without its other
+            scheme = ""
+        if scheme not in ("http", "https"):
             raise BenchError(f"prometheus_url: got {url!r}; give http://HOST:PORT")
 
     async def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:

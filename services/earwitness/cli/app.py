@@ -1,11 +1,11 @@
-"""Puts the commands together, and turns every failure into one line and a status other than 0."""
+"""Puts the commands together; a failure is one line and status 1, a defect has its traceback and status 70."""
 
 import inspect
 import sys
 import traceback
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 import typer
 from typer.core import TyperCommand
@@ -39,15 +39,21 @@ from earwitness.errors import EarwitnessError, InvalidArgument
 if TYPE_CHECKING:
     from earwitness.rpc.errors import RpcFailure
 
-EXPECTED = (EarwitnessError, OSError, ValueError, TimeoutError, FloatingPointError)
-"""Failures whose message says it all: wrong input, files, neighbours that do not answer."""
+EXPECTED = (EarwitnessError, OSError, TimeoutError)
+"""Failures whose message says it all: wrong input, files, neighbours that do not answer. Whatever else is raised, a
+plain ValueError too, is a defect."""
+FAILURE_STATUS, DEFECT_STATUS = 1, 70
+"""Exit statuses; 70 is EX_SOFTWARE of sysexits.h."""
 
 
 class Command(TyperCommand):
-    """A command that fails with one line on stderr and status 1; `earwitness --debug` adds the traceback."""
+    """A command that fails with one line on stderr and FAILURE_STATUS; `earwitness --debug` adds the traceback.
+
+    A defect has its traceback in any case, and DEFECT_STATUS.
+    """
 
     def invoke(self, ctx: Any) -> Any:
-        """Raises: typer.Exit with status 1 for whatever the command raises."""
+        """Raises: typer.Exit for whatever the command raises."""
         try:
             return super().invoke(ctx)
         except (typer.Abort, BrokenPipeError):
@@ -55,21 +61,32 @@ class Command(TyperCommand):
         except Exception as err:
             if hasattr(err, "exit_code"):  # typer's own: usage errors and exits
                 raise
-            if ctx.find_root().params.get("debug"):
+            expected = is_expected(err)
+            if not expected or ctx.find_root().params.get("debug"):
                 traceback.print_exception(err)
             typer.echo(f"error: {describe(err, options_of(ctx))}", err=True)
-            raise typer.Exit(1) from err
+            raise typer.Exit(FAILURE_STATUS if expected else DEFECT_STATUS) from err
+
+
+def is_expected(err: BaseException) -> bool:
+    """False for a defect of ours, and for a group that holds one."""
+    if isinstance(err, BaseExceptionGroup):
+        return all(map(is_expected, err.exceptions))
+    return isinstance(err, EXPECTED) or _is_rpc_failure(err)
+
+
+def _is_rpc_failure(err: BaseException) -> "TypeGuard[RpcFailure]":
+    """Without importing grpc where nothing has."""
+    errors = sys.modules.get("earwitness.rpc.errors")
+    return errors is not None and isinstance(err, errors.RpcFailure)
 
 
 def describe(err: BaseException, options: Options = MappingProxyType({})) -> str:
     """One line for a person, who typed `options`: what failed and what to do."""
-    if isinstance(err, BaseExceptionGroup):
-        return describe(err.exceptions[0], options)
-    if "earwitness.rpc.errors" in sys.modules:
-        from earwitness.rpc.errors import RpcFailure
-
-        if isinstance(err, RpcFailure):
-            return _describe_failure(err, options)
+    if isinstance(err, BaseExceptionGroup):  # a defect first: the traceback is of all of them
+        return describe(min(err.exceptions, key=is_expected), options)
+    if _is_rpc_failure(err):
+        return _describe_failure(err, options)
     if isinstance(err, InvalidArgument):
         return violation(err.field, " ".join(err.description.split()), options)
     if isinstance(err, OSError) and err.filename:
@@ -77,7 +94,7 @@ def describe(err: BaseException, options: Options = MappingProxyType({})) -> str
     text = " ".join(str(err).split())
     if isinstance(err, EXPECTED):
         return translated(text, options) or type(err).__name__
-    return f"unexpected {type(err).__name__}: {text}; --debug before the command shows where"
+    return f"unexpected {type(err).__name__}: {text}; a defect of earwitness, please report it with the lines above"
 
 
 def _describe_failure(failure: "RpcFailure", options: Options) -> str:

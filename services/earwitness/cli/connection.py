@@ -87,11 +87,14 @@ class Connection:
     def token(self) -> str | None:
         """The token in `token_file`.
 
-        Raises: OSError; InvalidArgument for an empty file.
+        Raises: OSError; InvalidArgument for an empty file, and one that is no text.
         """
         if self.token_file is None:
             return None
-        token = self.token_file.read_text(encoding="utf-8").strip()
+        try:
+            token = self.token_file.read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError as err:
+            raise InvalidArgument("token_file", f"{self.token_file} is no text; give a file with one token") from err
         if not token:
             raise InvalidArgument("token_file", f"{self.token_file} is empty; put one token in it")
         return token

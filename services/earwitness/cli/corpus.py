@@ -10,6 +10,7 @@ import typer
 from earwitness.cli import console
 from earwitness.cli.extra import extra
 from earwitness.cli.options import Json
+from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from earwitness.training.corpus import Corpus
@@ -77,7 +78,7 @@ def build(
 
 
 def _shares(given: Sequence[str]) -> dict[str, Any]:
-    """Fields of CorpusConfig by what --share gives. Raises: ValueError naming what cannot be read."""
+    """Fields of CorpusConfig by what --share gives. Raises: InvalidArgument naming what cannot be read."""
     from earwitness.training.corpus.config import KIND_SHARES
 
     known = [name.removesuffix("_share") for name in KIND_SHARES]
@@ -85,11 +86,13 @@ def _shares(given: Sequence[str]) -> dict[str, Any]:
     for each in given:
         name, _, share = each.partition("=")
         if name not in known:
-            raise ValueError(f"--share {each!r} names no kind; give one of {', '.join(known)}, such as rapped=0.2")
+            raise InvalidArgument(
+                "shares", f"{each!r} names no kind; give one of {', '.join(known)}, such as rapped=0.2"
+            )
         try:
             found[f"{name}_share"] = float(share)
         except ValueError:
-            raise ValueError(f"--share {each!r} has no number after the '='; give a share from 0 to 1") from None
+            raise InvalidArgument("shares", f"{each!r} has no number after the '='; give a share from 0 to 1") from None
     return found
 
 

@@ -154,13 +154,22 @@ async def _gather(
     return found
 
 
+def _backend_of(folder: Path) -> str:
+    """What computed the explanations in `folder`. Raises: InvalidArgument for a sweep.json that says nothing of it."""
+    path = folder / "sweep.json"
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["summary"]["backend"])
+    except (ValueError, KeyError, TypeError) as err:
+        raise InvalidArgument("sources", f"{path} is not what `earwitness sweep --out` writes ({err!r})") from err
+
+
 def _two_folders(folders: Sequence[Path], sources: Sequence[str]) -> tuple[Path, Path]:
     """Raises: InvalidArgument for anything else than two folders of explanations."""
     for folder in folders:
         if holds_archive(folder):
             raise InvalidArgument("sources", f"{folder} holds a sweep, others do not; give sweeps alone")
         if (folder / "sweep.json").is_file():
-            backend = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["summary"]["backend"]
+            backend = _backend_of(folder)
             whole = "give its id, the explainer has all of them"
             if holds_archive(folder.absolute().parent):
                 whole = f"give {folder.parent}, which holds all of them"

@@ -87,10 +87,10 @@ def _print_recommendations(model: "Model") -> None:
 
 def hears(model: "Model") -> str:
     """What it does in a few words, e.g. `tells vocal from non-vocal in 1.6 s of sound at 22050 Hz`."""
-    from earwitness.features import profile_from_dict
+    from earwitness.features import FeatureError, profile_from_dict
 
     sound = f"sound at {model.sample_rate_hz} Hz"
-    with suppress(ValueError):  # a kind of features that only a newer version knows
+    with suppress(FeatureError):  # a kind of features that only a newer version knows
         samples = profile_from_dict(model.features).sample_count(model.frame_count)
         sound = f"{samples / model.sample_rate_hz:.2g} s of {sound}"
     if not model.labels:

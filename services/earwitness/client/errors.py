@@ -1,10 +1,11 @@
-"""Failures of calls: gRPC's exceptions become `RpcFailure`, which says what the server said."""
+"""Failures of calls: gRPC's exceptions become `RpcFailure`, or the class of `refusals` for the server's reason."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc
 
+from earwitness.client.refusals import BY_REASON
 from earwitness.rpc.errors import RpcFailure, error_from_rpc
 from earwitness.rpc.proxies import told
 
@@ -23,7 +24,7 @@ def failures(target: str) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as err:
-        failure = error_from_rpc(err)
+        failure = error_from_rpc(err, BY_REASON)
         if failure.code is grpc.StatusCode.UNAVAILABLE and not failure.reason:
             failure.message = f"{target} cannot be reached ({failure.message.rsplit(': ', 1)[-1]}){told(target)}"
         elif failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and not failure.reason:

@@ -15,6 +15,7 @@ from earwitness.client.sweeps import SweepClient
 from earwitness.client.values import Artefact, Explanation, FloatArray, Model, Reference
 from earwitness.errors import FailedPrecondition, InvalidArgument
 from earwitness.features import FeatureProfile, profile_from_dict, render_audio, render_picture
+from earwitness.features.parameters import FeatureError
 from earwitness.inference.backend import InferenceBackend
 
 
@@ -161,7 +162,7 @@ def profile_of(model: Model) -> FeatureProfile:
     """What makes sound of the model's spectrograms. Raises: InvalidArgument for features that cannot be heard."""
     try:
         return profile_from_dict(model.features)
-    except ValueError as err:
+    except FeatureError as err:
         raise InvalidArgument("model", f"{model.name} has no features that can be heard ({err})") from err
 
 

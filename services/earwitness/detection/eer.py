@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from earwitness.errors import EarwitnessError
+
 Counts = NDArray[np.float64]
 
 SHOWN = 5e-5
@@ -57,8 +59,11 @@ class Ties:
     spoofs_first: float
 
 
-class UndefinedEer(ValueError):
+class UndefinedEer(EarwitnessError):
     """There is no equal error rate: one class is missing, or a score is no number."""
+
+    code = "INVALID_ARGUMENT"
+    reason = "UNDEFINED_EER"
 
 
 def equal_error_rate(scores: ArrayLike, genuine: ArrayLike) -> Eer:

@@ -12,6 +12,7 @@ from earwitness.detection.eer import Eer, RankedTrials, UndefinedEer, equal_erro
 from earwitness.detection.intervals import RESAMPLES, SEED, Interval
 from earwitness.detection.keys import Trial
 from earwitness.detection.tables import FACTS, Fact
+from earwitness.errors import InvalidArgument
 
 OF_SPOOFS: frozenset[Fact] = frozenset({
     "playback", "recording", "attack", "vocoder", "task", "team", "attack_tag", "distance",
@@ -93,7 +94,7 @@ def evaluate_systems(
 
     Groups without one of the classes have no EER and say so. No `resamples`: no intervals.
 
-    Raises: UndefinedEer when all trials are of one class; ValueError when no trial has a fact that is asked for.
+    Raises: UndefinedEer when all trials are of one class; InvalidArgument when no trial has a fact that is asked for.
     """
     genuine = np.array([bool(trial.genuine) for trial in trials], bool)
     speakers = numbered([trial.speaker for trial in trials])
@@ -151,9 +152,10 @@ def _groups(trials: Sequence[Trial], genuine: NDArray[np.bool_], fact: Fact) -> 
     names = sorted({value for value in values if value is not None})
     if not names:
         known = ", ".join(each for each in FACTS if any(getattr(trial, each) is not None for trial in trials))
-        raise ValueError(
+        raise InvalidArgument(
+            "by",
             f"no trial says its {fact}; the key tells {known or 'nothing but the class'}; give a key or --meta file "
-            "that does".replace("_", "-")
+            "that does".replace("_", "-"),
         )
     of_spoofs = fact in OF_SPOOFS or not (genuine & (places >= 0)).any()
     found = {}

@@ -166,11 +166,11 @@ def write_scores(path: Path, scores: Mapping[str, float]) -> None:
     Where a name holds a blank, or another character that means something in `tables`, tabs part the columns; where one
     looks like a comment, cells are quoted.
 
-    Raises: ValueError when a score is not finite.
+    Raises: BrokenScores when a score is not finite.
     """
     wrong = [name for name, score in scores.items() if not np.isfinite(score)]
     if wrong:
-        raise ValueError(f"{path}: {len(wrong)} scores are not finite: {listed(wrong)}")
+        raise BrokenScores([f"{path}: {len(wrong)} scores are not finite: {listed(wrong)}"])
     partial = path.with_name(f"{path.name}.partial")
     mark = "\t" if any(re.search(r'[\s,;"]', file) for file in scores) else " "
     with partial.open("w", newline="", encoding="utf-8") as file:

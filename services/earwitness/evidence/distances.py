@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.errors import InvalidArgument
+
 Rows = NDArray[np.float32] | NDArray[np.float64]
 
 MIN_ROWS = 2
@@ -104,7 +106,7 @@ def diversity(spectrograms: Rows, real: Rows) -> Diversity:
     )
     usual = float(apart_real[np.triu_indices(len(real), 1)].mean())
     if not usual > 0:
-        raise ValueError("the real excerpts are all the same; give other recordings")
+        raise InvalidArgument("recordings", "their excerpts are all the same; give other recordings")
     np.fill_diagonal(apart, np.inf)
     ratio = float(apart[np.triu_indices(len(apart), 1)].mean()) / usual
     return Diversity(ratio, int((apart.min(axis=1) < NEAR * usual).sum()), len(apart))

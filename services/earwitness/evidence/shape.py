@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from earwitness.client.output.words import number, settings_line
 from earwitness.client.values import Settings
+from earwitness.errors import InvalidArgument
 
 GENTLEST, MOST_AGGRESSIVE = 1.0, 100.0
 """Rate × steps of what was published to win, and of the other end of the published grid: what a grid must reach to both
@@ -212,12 +213,12 @@ class Likeness:
 def shape_of(scored: Sequence[Scored], published: Published | None) -> Shape:
     """The shape of an objective's distances.
 
-    Raises: ValueError for fewer than two settings.
+    Raises: InvalidArgument for fewer than two settings.
     """
     import numpy as np
 
     if len(scored) < 2:
-        raise ValueError(f"a shape needs at least two settings, got {len(scored)}")
+        raise InvalidArgument("sweep", f"has {len(scored)} scored settings; a shape needs at least two settings")
     ordered = sorted(scored, key=lambda each: each.distance)
     force = [each.aggressiveness for each in ordered]
     low, high = (float(np.quantile(force, share, method="nearest")) for share in (1 / 3, 2 / 3))

@@ -33,6 +33,7 @@ from earwitness.explainer.served import ServedBundle
 from earwitness.explainer.settings import ExplainerSettings
 from earwitness.explainer.state import Outcome
 from earwitness.features import FeatureProfile, profile_from_dict
+from earwitness.features.parameters import FeatureError
 from earwitness.inference.backend import InferenceBackend, ModelUnusable
 from earwitness.inference.metadata import BundleMetadata
 from earwitness.vocabulary.objective import Objective
@@ -295,9 +296,9 @@ def _profile(bundle: BundleMetadata, artefacts: frozenset[Artefact]) -> FeatureP
     try:
         profile = profile_from_dict(bundle.features)
         if profile.excerpt_shape != bundle.spectrogram_shape:
-            raise ValueError(f"their excerpts are {profile.excerpt_shape}, the model's {bundle.spectrogram_shape}")
+            raise FeatureError(f"their excerpts are {profile.excerpt_shape}, the model's {bundle.spectrogram_shape}")
         return profile
-    except ValueError as err:
+    except FeatureError as err:
         raise UnknownFeatures(
             f"models/{bundle.name} has features that cannot be rendered: {err}; ask for no audio and no picture"
         ) from err

@@ -5,6 +5,7 @@ from earwitness.features.constant_q import ConstantQProfile
 from earwitness.features.decoding import check_audio, decode_audio, load_audio
 from earwitness.features.inversion import InvertedAudio
 from earwitness.features.mel import MelProfile
+from earwitness.features.parameters import FeatureError
 from earwitness.features.picture import render_picture
 from earwitness.features.power import PowerProfile
 from earwitness.features.profile import (
@@ -28,6 +29,7 @@ __all__ = [
     "AudioError",
     "ConstantQProfile",
     "Decoded",
+    "FeatureError",
     "FeatureProfile",
     "Flaw",
     "InvertedAudio",

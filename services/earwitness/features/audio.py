@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.errors import EarwitnessError
+
 logger = logging.getLogger(__name__)
 
 PCM16_PEAK = 32767
@@ -17,8 +19,11 @@ FlawKind = Literal["left-out", "cut-off", "remark"]
 """Nothing of the file is used; it breaks off, and what is there is used; something else worth knowing."""
 
 
-class AudioError(ValueError):
+class AudioError(EarwitnessError):
     """An audio file cannot be used; the message names the file and the way out."""
+
+    code = "INVALID_ARGUMENT"
+    reason = "AUDIO_UNUSABLE"
 
 
 @dataclass(frozen=True)

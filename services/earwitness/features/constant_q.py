@@ -88,7 +88,7 @@ class ConstantQProfile:
     def spectrogram(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """`waveform` `[samples]` → `[frames, bands]`, float32.
 
-        Raises: ValueError when the waveform is not one-dimensional or empty.
+        Raises: FeatureError when the waveform is not one-dimensional or empty.
         """
         require_waveform(self, waveform)
         power = np.empty((1 + (len(waveform) - 1) // self.hop_length, self.band_count), np.float32)
@@ -139,7 +139,7 @@ class ConstantQProfile:
     def from_dict(cls, parameters: Mapping[str, Any]) -> "ConstantQProfile":
         """The profile that `to_dict`, or a person, described.
 
-        Raises: ValueError naming the parameter that is missing, unknown or wrong.
+        Raises: FeatureError naming the parameter that is missing, unknown or wrong.
         """
         return from_parameters(cls, parameters)
 

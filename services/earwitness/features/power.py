@@ -80,7 +80,7 @@ class PowerProfile:
     def spectrogram(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """`waveform` `[samples]` → `[frames, bands]`, float32.
 
-        Raises: ValueError when the waveform is not one-dimensional or too short for a frame.
+        Raises: FeatureError when the waveform is not one-dimensional or too short for a frame.
         """
         require_waveform(self, waveform)
         waveform = padded(waveform, self.frame_length, self.padding)
@@ -110,6 +110,6 @@ class PowerProfile:
     def from_dict(cls, parameters: Mapping[str, Any]) -> "PowerProfile":
         """The profile that `to_dict`, or a person, described.
 
-        Raises: ValueError naming the parameter that is missing, unknown or wrong.
+        Raises: FeatureError naming the parameter that is missing, unknown or wrong.
         """
         return from_parameters(cls, parameters)

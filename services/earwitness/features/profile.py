@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from earwitness.features.constant_q import ConstantQProfile
 from earwitness.features.mel import MelProfile
-from earwitness.features.parameters import require_waveform
+from earwitness.features.parameters import FeatureError, require_waveform
 from earwitness.features.power import PowerProfile
 from earwitness.features.spectral import band_edges_hz, excerpts_of, magnitude_blocks, triangles
 from earwitness.features.waveform import WaveformProfile
@@ -109,17 +109,17 @@ class LogMelProfile:
 
     def __post_init__(self) -> None:
         if not 0 <= self.low_hz < self.high_hz <= self.sample_rate_hz / 2:
-            raise ValueError(
+            raise FeatureError(
                 f"profile {self.name!r}: bands from {self.low_hz} to {self.high_hz} Hz do not fit below half of "
                 f"sample_rate_hz {self.sample_rate_hz}; choose 0 <= low_hz < high_hz <= {self.sample_rate_hz / 2}"
             )
         if min(self.hop_length, self.band_count, self.excerpt_frames) < 1 or self.frame_length < self.hop_length:
-            raise ValueError(
+            raise FeatureError(
                 f"profile {self.name!r}: frame_length {self.frame_length}, hop_length {self.hop_length}, band_count "
                 f"{self.band_count}, excerpt_frames {self.excerpt_frames}: all must be positive and hop <= frame"
             )
         if not self.floor > 0:
-            raise ValueError(f"profile {self.name!r}: floor {self.floor} must be positive, its logarithm is taken")
+            raise FeatureError(f"profile {self.name!r}: floor {self.floor} must be positive, its logarithm is taken")
 
     @property
     def frames_per_second(self) -> float:
@@ -168,7 +168,7 @@ class LogMelProfile:
     def spectrogram(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log-mel `[frames, bands]`, float32, of `waveform` `[samples]`.
 
-        Raises: ValueError when the waveform is not one-dimensional or shorter than one frame.
+        Raises: FeatureError when the waveform is not one-dimensional or shorter than one frame.
         """
         require_waveform(self, waveform)
         filterbank = self.filterbank()
@@ -201,19 +201,19 @@ class LogMelProfile:
     def from_dict(cls, parameters: Mapping[str, Any]) -> "LogMelProfile":
         """The profile that `to_dict`, or a person without a checksum, described.
 
-        Raises: ValueError when a parameter is missing or unknown, or when the filterbank built here is not the one
+        Raises: FeatureError when a parameter is missing or unknown, or when the filterbank built here is not the one
         that was written.
         """
         fields = dict(parameters)
         kind, checksum = fields.pop("kind", None), fields.pop("filterbank_sha256", None)
         if kind != cls.kind:
-            raise ValueError(f"feature kind is {kind!r}; this reader takes {cls.kind!r}")
+            raise FeatureError(f"feature kind is {kind!r}; this reader takes {cls.kind!r}")
         try:
             profile = cls(**fields)
         except TypeError as err:
-            raise ValueError(f"feature parameters {sorted(fields)} do not fit {cls.__name__}: {err}") from err
+            raise FeatureError(f"feature parameters {sorted(fields)} do not fit {cls.__name__}: {err}") from err
         if checksum is not None and checksum != profile.filterbank_checksum():
-            raise ValueError(
+            raise FeatureError(
                 f"profile {profile.name!r}: filterbank checksum is {checksum}, these parameters give "
                 f"{profile.filterbank_checksum()}; the features were written by another version, export them again"
             )
@@ -226,7 +226,7 @@ def _mel_filterbank(profile: LogMelProfile) -> NDArray[np.float32]:
     weights = triangles(edges, profile.sample_rate_hz, profile.frame_length)
     totals = weights.sum(axis=0)
     if not totals.all():
-        raise ValueError(
+        raise FeatureError(
             f"profile {profile.name!r}: band {int(np.argmin(totals))} covers no STFT bin; "
             f"use fewer bands than {profile.band_count} or a frame longer than {profile.frame_length}"
         )
@@ -272,14 +272,14 @@ _EXCERPT_MARK = re.compile(r"-(\d+)f(?=@|$)")
 def get_profile(name: str) -> FeatureProfile:
     """The profile of that name: a registered one, or as `with_excerpt_frames` names it.
 
-    Raises: ValueError naming the profiles there are.
+    Raises: FeatureError naming the profiles there are.
     """
     if name in PROFILES:
         return PROFILES[name]
     mark = _EXCERPT_MARK.search(name)
     base = _EXCERPT_MARK.sub("", name)
     if mark is None or base not in PROFILES:
-        raise ValueError(
+        raise FeatureError(
             f"feature profile {name!r} is unknown; known: {', '.join(sorted(PROFILES))}, each also with another number "
             "of frames in an excerpt, such as log-power-512-200f@1"
         )
@@ -289,7 +289,7 @@ def get_profile(name: str) -> FeatureProfile:
 def with_excerpt_frames(profile: FeatureProfile, excerpt_frames: int) -> FeatureProfile:
     """The same front end with longer or shorter excerpts: `log-power-512@1` of 200 frames is `log-power-512-200f@1`.
 
-    Raises: ValueError when `excerpt_frames` is not positive.
+    Raises: FeatureError when `excerpt_frames` is not positive.
     """
     if excerpt_frames == profile.excerpt_shape[1]:
         return profile
@@ -304,9 +304,9 @@ def with_excerpt_frames(profile: FeatureProfile, excerpt_frames: int) -> Feature
 def profile_from_dict(parameters: Mapping[str, Any]) -> FeatureProfile:
     """The profile that some `to_dict` described, registered or not, e.g. from a bundle's metadata.
 
-    Raises: ValueError when its kind is unknown or its parameters do not fit.
+    Raises: FeatureError when its kind is unknown or its parameters do not fit.
     """
     kind = str(parameters.get("kind"))
     if kind not in _KINDS:
-        raise ValueError(f"feature kind is {kind!r}; known: {', '.join(sorted(_KINDS))}")
+        raise FeatureError(f"feature kind is {kind!r}; known: {', '.join(sorted(_KINDS))}")
     return _KINDS[kind].from_dict(parameters)

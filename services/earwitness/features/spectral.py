@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.errors import InvalidArgument
+
 BLOCK_SAMPLES = 1 << 22
 """Samples of the frames transformed at once: bounds the memory of an hour-long recording to tens of megabytes."""
 
@@ -61,10 +63,10 @@ def excerpts_of(
 ) -> NDArray[np.float32]:
     """Every `hop_frames`-th excerpt `[N, bands, excerpt frames]`, a read-only view of `[frames, bands]`; N may be 0.
 
-    Raises: ValueError when `hop_frames` is not positive.
+    Raises: InvalidArgument when `hop_frames` is not positive.
     """
     if hop_frames < 1:
-        raise ValueError(f"hop_frames is {hop_frames}; give at least 1")
+        raise InvalidArgument("hop_frames", f"is {hop_frames}; give at least 1")
     if len(spectrogram) < excerpt_shape[1]:
         return np.empty((0, *excerpt_shape), np.float32)
     return np.lib.stride_tricks.sliding_window_view(spectrogram, excerpt_shape[1], axis=0)[::hop_frames]

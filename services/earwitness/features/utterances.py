@@ -13,7 +13,7 @@ Value = TypeVar("Value", np.float16, np.float32)
 def utterance_spectrogram(profile: FeatureProfile, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Spectrogram `[frames, bands]` of an utterance `[samples]`, repeated as a whole when shorter than one frame.
 
-    Raises: ValueError when the waveform is empty or has several channels.
+    Raises: FeatureError when the waveform is empty or has several channels.
     """
     if waveform.ndim == 1 and 0 < len(waveform) < profile.sample_count(1):
         waveform = np.resize(waveform, profile.sample_count(1))

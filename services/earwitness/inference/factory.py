@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+from earwitness.errors import InvalidArgument
 from earwitness.inference.backend import InferenceBackend
 from earwitness.rpc.dialled import ClientTls
 
@@ -19,7 +20,7 @@ def open_backend(
 ) -> InferenceBackend:
     """The backend of that kind: `triton` at `triton_url`, or `local` on the folder `model_repository`.
 
-    Raises: RepositoryError when the folder cannot be served; ValueError when `local` is given none;
+    Raises: RepositoryError when the folder cannot be served; InvalidArgument when `local` is given none;
     FailedPrecondition, OSError for TLS files that cannot be used.
     """
     # Imported here: a service on Triton should not load ONNX Runtime.
@@ -28,7 +29,9 @@ def open_backend(
 
         return TritonBackend(triton_url, triton_tls)
     if model_repository is None:
-        raise ValueError("the local backend needs model_repository, the folder that holds the models")
+        raise InvalidArgument(
+            "model_repository", "is not given; the local backend needs the folder that holds the models"
+        )
     from earwitness.inference.local import LocalBackend
 
     return LocalBackend(model_repository, threads)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
+from earwitness.errors import EarwitnessError
 from earwitness.inference.recommendation import Recommendation, flaw
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,11 @@ LayerKind = Literal["dense", "conv", "output"]
 LAYER_KINDS: tuple[LayerKind, ...] = get_args(LayerKind)
 
 
-class MetadataError(ValueError):
+class MetadataError(EarwitnessError):
     """The parameters of a served model do not describe an earwitness bundle."""
+
+    code = "FAILED_PRECONDITION"
+    reason = "METADATA_INVALID"
 
 
 @dataclass(frozen=True)
@@ -135,8 +139,6 @@ class BundleMetadata:
                 has_gradient=body.get("has_gradient", True),
             )
         except (KeyError, TypeError, ValueError) as err:
-            if isinstance(err, MetadataError):
-                raise
             raise MetadataError(f"parameter {BUNDLE_PARAMETER!r} is missing or malformed: {err!r}") from err
         _check(metadata)
         return metadata

@@ -1,9 +1,10 @@
-"""Exceptions to google.rpc statuses on the server, and back to one `RpcFailure` in the client."""
+"""Exceptions to google.rpc statuses on the server, and back to an `RpcFailure` in the client."""
 
 import logging
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, cast
 
 import grpc
@@ -176,7 +177,7 @@ class FieldViolation:
 
 @dataclass(eq=False)
 class RpcFailure(Exception):
-    """A call that failed, in the client. Treat as read-only."""
+    """A call that failed, in the client; `client.refusals` has a class for each reason. Treat as read-only."""
 
     code: grpc.StatusCode
     message: str
@@ -194,8 +195,14 @@ class RpcFailure(Exception):
         return f"{self.code.name}: {self.message}"
 
 
-def error_from_rpc(error: grpc.RpcError) -> RpcFailure:
-    """All that the status of a failed call says; works for errors without details, too (no connection, a proxy)."""
+_PLAIN: Mapping[str, type[RpcFailure]] = MappingProxyType({})
+
+
+def error_from_rpc(error: grpc.RpcError, kinds: Mapping[str, type[RpcFailure]] = _PLAIN) -> RpcFailure:
+    """All that the status of a failed call says; works for errors without details, too (no connection, a proxy).
+
+    It is of the class that `kinds` has for its reason.
+    """
     trailers: Iterable[tuple[str, str | bytes]] = cast(Any, error.trailing_metadata()) or ()
     try:
         status = rpc_status.from_call(error)
@@ -205,10 +212,19 @@ def error_from_rpc(error: grpc.RpcError) -> RpcFailure:
     if code is grpc.StatusCode.CANCELLED:
         # Not by us, whose cancelled calls raise no RpcError: gRPC's answer to a call that arrives as its server stops.
         code, message = grpc.StatusCode.UNAVAILABLE, "the server ended the call, as it does when it stops; try again"
-    failure = RpcFailure(code, message, request_id=str(dict(trailers).get(REQUEST_ID_KEY, "")))
-    for packed in status.details if status else ():
+    details = tuple(status.details) if status else ()
+    failure = kinds.get(_reason(details), RpcFailure)(
+        code, message, request_id=str(dict(trailers).get(REQUEST_ID_KEY, ""))
+    )
+    for packed in details:
         _unpack(packed, failure)
     return failure
+
+
+def _reason(details: Iterable[AnyMessage]) -> str:
+    """The reason among the details, if it is one of ours."""
+    info = error_details_pb2.ErrorInfo()
+    return next((info.reason for packed in details if packed.Unpack(info) and info.domain == DOMAIN), "")
 
 
 def _unpack(packed: AnyMessage, failure: RpcFailure) -> None:

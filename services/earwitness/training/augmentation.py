@@ -6,6 +6,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.errors import InvalidArgument
+
 DB = float(np.log(10.0) / 20.0)
 """One decibel of magnitude in natural-log units."""
 
@@ -40,8 +42,9 @@ class AugmentationConfig:
 
     def __post_init__(self) -> None:
         if not (0 <= self.stretch < 1 and 0 <= self.shift < 1 and 0 <= self.mix_share <= 1):
-            raise ValueError(
-                f"stretch {self.stretch}, shift {self.shift} and mix_share {self.mix_share} must be shares from 0 to 1"
+            raise InvalidArgument(
+                "augmentation",
+                f"stretch {self.stretch}, shift {self.shift} and mix_share {self.mix_share} must be shares from 0 to 1",
             )
 
     def source_frames(self, frame_count: int) -> int:

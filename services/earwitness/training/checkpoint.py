@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from earwitness.errors import EarwitnessError, InvalidArgument
 from earwitness.features import FeatureProfile, profile_from_dict
 from earwitness.training.networks import ReplayNetwork, SVDNet, make_generator
 
@@ -24,8 +25,11 @@ DETECTORS: Final = ("svdnet", "replay")
 """The architectures that can be explained."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(EarwitnessError):
     """A checkpoint cannot be used; the message names the file and the reason."""
+
+    code = "INVALID_ARGUMENT"
+    reason = "CHECKPOINT_UNUSABLE"
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def load_checkpoint(path: Path, *architectures: str) -> tuple[nn.Module, Checkpo
     try:
         module = ARCHITECTURES[meta.architecture](**meta.arguments)
         module.load_state_dict(weights)
-    except (TypeError, ValueError, RuntimeError) as err:
+    except (TypeError, InvalidArgument, RuntimeError) as err:
         raise CheckpointError(f"{path}: its weights or arguments do not fit {meta.architecture!r}: {err}") from err
     for name, value in module.state_dict().items():
         if not value.isfinite().all():

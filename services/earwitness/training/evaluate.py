@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from earwitness.features import profile_from_dict
 from earwitness.training.checkpoint import load_checkpoint, other_corpus, require_features
-from earwitness.training.corpus import Clip, LabelledSpectrograms, open_corpus
+from earwitness.training.corpus import Clip, DatasetError, LabelledSpectrograms, open_corpus
 from earwitness.training.corpus.config import IMITATING
 from earwitness.training.datasets import load_recordings
 from earwitness.training.intervals import Intervals, bootstrap
@@ -124,7 +124,7 @@ def evaluate_classifier(
 ) -> ClassifierReport:
     """Figures of a trained SVDNet on a corpus and, apart, on real songs (see `datasets.load_recordings`).
 
-    Raises: CheckpointError or DatasetError when an input cannot be used; ValueError when the validation split holds
+    Raises: CheckpointError or DatasetError when an input cannot be used; DatasetError when the validation split holds
     one class only, which no threshold can part.
     """
     module, meta = load_checkpoint(checkpoint, "svdnet")
@@ -142,7 +142,7 @@ def evaluate_classifier(
     smoothed = {part: [each.smoothed() for each in clips] for part, clips in scored.items()}
     validation = Scored.joined(smoothed["validation"])
     if validation.labels.all() or not validation.labels.any():
-        raise ValueError(f"{corpus}: its validation split holds one class only; no threshold can be chosen on it")
+        raise DatasetError(f"{corpus}: its validation split holds one class only; no threshold can be chosen on it")
     threshold = best_threshold(validation)
     files = tuple(
         FileFigures(part, _name(clip, number), figures([each], threshold))
@@ -208,7 +208,7 @@ def frame_scores(network: SVDNet, data: LabelledSpectrograms, clip: int) -> Scor
 
     The network is left in eval mode.
 
-    Raises: ValueError when the clip is shorter than an excerpt.
+    Raises: InvalidArgument when the clip is shorter than an excerpt.
     """
     network.eval()
     length = network.frame_count

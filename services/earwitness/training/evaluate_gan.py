@@ -18,10 +18,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.errors import InvalidArgument
 from earwitness.features import profile_from_dict
 from earwitness.scorer.frechet import Factored, factor_rows, frechet_distance
 from earwitness.training.checkpoint import (
     DETECTORS,
+    CheckpointError,
     CheckpointMeta,
     file_sha256,
     lineage,
@@ -49,12 +51,13 @@ class RealExcerpts:
 
     @classmethod
     def draw(cls, data: ExcerptSource, network: Detector, count: int, seed: int) -> "RealExcerpts":
-        """Raises: ValueError for so few that a distance would tell of their number."""
+        """Raises: InvalidArgument for so few that a distance would tell of their number."""
         units = unit_count(network, data.profile.excerpt_shape)
         if count <= 2 * units:
-            raise ValueError(
-                f"excerpts: got {count}, expected more than {2 * units}: twice the {units} units of "
-                f"{network.layer_names[-2]}, over which distances are taken"
+            raise InvalidArgument(
+                "excerpts",
+                f"got {count}, expected more than {2 * units}: twice the {units} units of "
+                f"{network.layer_names[-2]}, over which distances are taken",
             )
         measured = measure(network, drawn(data, count, seed))
         return cls(measured, factor_rows(measured.embedding))
@@ -122,8 +125,8 @@ def evaluate_generator(
 
     `cache` is the folder of the spectrograms of a corpus of recordings; it defaults to the one of the generator's run.
 
-    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used; ValueError for too few excerpts,
-    or a classifier that the generator was trained against.
+    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used; InvalidArgument for too few
+    excerpts, or a classifier that the generator was trained against.
     """
     judge, judge_meta = load_checkpoint(classifier, *DETECTORS)
     network = cast(Detector, judge)
@@ -177,12 +180,12 @@ def choose_checkpoint(
     neighbours. Scores are kept in fid.json (and fid.csv): a second call with the same classifier and corpus scores only
     what is new. `cache` is the folder of the spectrograms of a corpus of recordings; it defaults to the run's own.
 
-    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used; ValueError without checkpoints,
-    and as `evaluate_generator`.
+    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used, CheckpointError without
+    checkpoints, and as `evaluate_generator`.
     """
     paths = checkpoints(run_folder)
     if not paths:
-        raise ValueError(f"{run_folder}: holds no generator checkpoints; train a generator there first")
+        raise CheckpointError(f"{run_folder}: holds no generator checkpoints; train a generator there first")
     judge, judge_meta = load_checkpoint(classifier, *DETECTORS)
     network = cast(Detector, judge)
     keep_freed_memory()
@@ -250,15 +253,18 @@ def _save_best(source: Path, target: Path, score: CheckpointScore) -> None:
 
 
 def refuse_own_judge(generator: Path, classifier: Path) -> None:
-    """Raises: ValueError when the generator, or what it began with, was trained against this classifier's layers."""
+    """Raises: InvalidArgument when the generator, or what it began with, was trained against this classifier's
+    layers.
+    """
     _, meta = load_checkpoint(generator, "generator")
     judge = file_sha256(classifier)
     for age, run in enumerate(lineage(meta.training)):
         if run.get("detector", {}).get("sha256") == judge:
             what = f"what {generator} began with" if age else generator
-            raise ValueError(
-                f"classifier: {classifier} is the detector that {what} was trained against; its distance says little "
-                "there, give a classifier from another seed"
+            raise InvalidArgument(
+                "classifier",
+                f"{classifier} is the detector that {what} was trained against; its distance says little "
+                "there, give a classifier from another seed",
             )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from earwitness.errors import EarwitnessError, InvalidArgument
 from earwitness.training.checkpoint import CheckpointError, write_atomically
 from earwitness.training.pictures import draw_curves
 
@@ -154,10 +155,17 @@ def best_checkpoint(run_folder: Path) -> Path:
     return run_folder / "best.pt"
 
 
+class Diverged(EarwitnessError):
+    """A loss became NaN or infinite; the message says what to change. What was saved before is kept."""
+
+    code = "FAILED_PRECONDITION"
+    reason = "TRAINING_DIVERGED"
+
+
 def require_finite(loss: torch.Tensor, update: int) -> None:
-    """Raises: FloatingPointError when the loss of that update is NaN or infinite."""
+    """Raises: Diverged when the loss of that update is NaN or infinite."""
     if not torch.isfinite(loss):
-        raise FloatingPointError(
+        raise Diverged(
             f"update {update}: the loss is {loss.item()}; the state of the last epoch is kept, lower the learning rate"
         )
 
@@ -165,11 +173,11 @@ def require_finite(loss: torch.Tensor, update: int) -> None:
 def training_device(name: DeviceName) -> torch.device:
     """Where to train; "auto" is a GPU where there is one.
 
-    Raises: ValueError for "cuda" without one.
+    Raises: InvalidArgument for "cuda" without one.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise ValueError("device: got cuda, but torch finds no CUDA device here; use cpu, or auto")
+        raise InvalidArgument("device", "got cuda, but torch finds no CUDA device here; use cpu, or auto")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.augmentation import AugmentationConfig, Augmenter
 from earwitness.training.corpus import LabelledSpectrograms
 from earwitness.training.prepared import Batch, prepared
@@ -46,7 +47,7 @@ class SegmentSampler:
         batch_size: int,
         seed: int,
     ) -> None:
-        """Raises: ValueError when no clip holds one segment, stretched to its longest."""
+        """Raises: InvalidArgument when no clip holds one segment, stretched to its longest."""
         self._data = data
         self._shape = shape
         self._augmenter = Augmenter(augmentation, data.profile.band_frequencies_hz(), data.profile.floor_value)
@@ -55,9 +56,10 @@ class SegmentSampler:
         self._length = augmentation.source_frames(shape.frames)
         longest = max(clip.frame_count for clip in data.clips)
         if longest < self._length:
-            raise ValueError(
-                f"corpus: its longest clip has {longest} frames, a segment needs {self._length}; use longer clips, "
-                "fewer excerpts per segment or less stretch"
+            raise InvalidArgument(
+                "corpus",
+                f"its longest clip has {longest} frames, a segment needs {self._length}; use longer clips, "
+                "fewer excerpts per segment or less stretch",
             )
         self._starts = np.concatenate(
             [

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from earwitness.errors import InvalidArgument
 from earwitness.features import get_profile
 from earwitness.training.averaging import average_into, kept_share
 from earwitness.training.checkpoint import DETECTORS, CheckpointMeta, file_sha256, load_checkpoint, save_checkpoint
@@ -21,6 +22,7 @@ from earwitness.training.gan_losses import Labelled, Loss, gradient_penalty, los
 from earwitness.training.networks import Arch, Critic, Detector, make_generator
 from earwitness.training.run_folder import (
     DeviceName,
+    Diverged,
     Progress,
     RunFolder,
     plain,
@@ -90,11 +92,15 @@ class GanTrainingConfig:
             get_profile(self.features)
         for name in ("updates", "batch_size", "penalty_interval", "checkpoint_interval"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
+                raise InvalidArgument(name, f"got {getattr(self, name)}, expected at least 1")
         if self.penalty <= 0:
-            raise ValueError(f"penalty: got {self.penalty}, expected above 0; the critic needs a gradient penalty")
+            raise InvalidArgument(
+                "penalty", f"got {self.penalty}, expected above 0; the critic needs a gradient penalty"
+            )
         if self.detector is not None and self.loss == "wasserstein":
-            raise ValueError("loss: got wasserstein, whose penalty knows pixels only; use logistic with a detector")
+            raise InvalidArgument(
+                "loss", "got wasserstein, whose penalty knows pixels only; use logistic with a detector"
+            )
 
 
 class _Gan:
@@ -212,10 +218,12 @@ class _Start:
 
     @classmethod
     def load(cls, config: GanTrainingConfig, features: Mapping[str, Any]) -> Self:
-        """Raises: CheckpointError when a file cannot be used; ValueError when it does not fit this run."""
+        """Raises: CheckpointError when a file cannot be used; InvalidArgument when it does not fit this run."""
         for field, path in (("detector", config.detector), ("init", config.init)):
             if path is not None and path.resolve().is_relative_to(config.run_folder.resolve()):
-                raise ValueError(f"{field}: {path} lies in the run's own folder; give another folder, or move it out")
+                raise InvalidArgument(
+                    field, f"{path} lies in the run's own folder; give another folder, or move it out"
+                )
         detector, weights, record = None, None, dict[str, Any]()
         if config.detector is not None:
             network, meta = load_checkpoint(config.detector, *DETECTORS)
@@ -228,7 +236,9 @@ class _Start:
             _require_same(config.init, "init", {name: meta.arguments[name] for name in own}, own)
             arch = meta.arguments.get("arch", "paper")
             if arch not in ("paper", config.arch):
-                raise ValueError(f"init: {config.init} has the layout {arch}, this run {config.arch}; give another")
+                raise InvalidArgument(
+                    "init", f"{config.init} has the layout {arch}, this run {config.arch}; give another"
+                )
             _require_same(config.init, "init", dict(meta.features), dict(features))
             weights = network.state_dict()
             record["init"] = {"sha256": file_sha256(config.init), "training": dict(meta.training)}
@@ -238,7 +248,7 @@ class _Start:
 def _require_same(path: Path, field: str, got: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     for name in expected:
         if got.get(name) != expected[name]:
-            raise ValueError(f"{field}: {path} has {name} {got.get(name)}, this run {expected[name]}; give another")
+            raise InvalidArgument(field, f"{path} has {name} {got.get(name)}, this run {expected[name]}; give another")
 
 
 def open_training_corpus(config: GanTrainingConfig, progress: Progress = silent) -> ExcerptCorpus:
@@ -255,14 +265,16 @@ def train_gan(config: GanTrainingConfig, progress: Progress = silent, corpus: Ex
 
     `corpus` is what `open_training_corpus` gave, where it was asked before.
 
-    Raises: DatasetError, BrokenData or AudioError without a usable corpus; ValueError when its features are others;
-    CheckpointError or ValueError when a file to begin from cannot be used, CheckpointError when the folder holds
-    another run.
+    Raises: DatasetError, BrokenData or AudioError without a usable corpus; InvalidArgument when its features are
+    others; CheckpointError or InvalidArgument when a file to begin from cannot be used, CheckpointError when the folder
+    holds another run.
     """
     corpus = corpus or open_training_corpus(config, progress)
     train = corpus.open("train")
     if config.features not in (None, train.profile.name):
-        raise ValueError(f"features: got {config.features}, but {config.corpus} has {train.profile.name}; leave it out")
+        raise InvalidArgument(
+            "features", f"got {config.features}, but {config.corpus} has {train.profile.name}; leave it out"
+        )
     record = {"corpus": corpus.fingerprint, "sources": list(corpus.sources)}
     return train_on_source(train, record, config, progress)
 
@@ -313,7 +325,7 @@ def train_on_source(
             penalise = update % config.penalty_interval == 0
             critic_loss, generator_loss, penalty = gan.update(*real_batch(source, config, update), penalise)
             if not np.isfinite((critic_loss, generator_loss, penalty)).all():
-                raise FloatingPointError(
+                raise Diverged(
                     f"update {update + 1}: the losses are {critic_loss}, {generator_loss} and {penalty}; the last "
                     "checkpoint is kept, lower the learning rate or raise the penalty"
                 )

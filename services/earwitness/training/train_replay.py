@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from earwitness.detection.eer import equal_error_rate
+from earwitness.errors import InvalidArgument
 from earwitness.features import FeatureProfile, get_profile, with_excerpt_frames
 from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
 from earwitness.training.networks.replay import ACTIVATIONS, LABELS, Activation, ReplayNetwork, network_spec
@@ -81,11 +82,11 @@ class ReplayTrainingConfig:
         network_spec(self.network)
         for name in ("window_hop", "epochs", "patience", "batch_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
+                raise InvalidArgument(name, f"got {getattr(self, name)}, expected at least 1")
         if self.activation is not None and self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation: got {self.activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+            raise InvalidArgument("activation", f"got {self.activation!r}, expected one of {', '.join(ACTIVATIONS)}")
         if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate: got {self.learning_rate}, expected a positive number")
+            raise InvalidArgument("learning_rate", f"got {self.learning_rate}, expected a positive number")
 
     @property
     def profile(self) -> FeatureProfile:
@@ -112,8 +113,8 @@ def train_replay(
     After every epoch the state is saved: a run that was killed (or ended by `stop_after_epochs`) continues, on a CPU to
     the very weights an uninterrupted run reaches.
 
-    Raises: ValueError when the network cannot be built or a split holds one class only; AudioError naming files that
-    cannot be used; CheckpointError when the folder holds another run.
+    Raises: InvalidArgument when the network cannot be built or a split holds one class only; AudioError naming files
+    that cannot be used; CheckpointError when the folder holds another run.
     """
     profile = config.profile
     bands, frames = profile.excerpt_shape
@@ -232,9 +233,10 @@ def _open(
     utterances = corpus.utterances(split)
     genuine = sum(utterance.genuine for utterance in utterances)
     if genuine in (0, len(utterances)):
-        raise ValueError(
-            f"corpus: of the {len(utterances)} utterances of split {split!r} {genuine} are genuine; both classes are "
-            "needed to learn and to stop"
+        raise InvalidArgument(
+            "corpus",
+            f"of the {len(utterances)} utterances of split {split!r} {genuine} are genuine; both classes are "
+            "needed to learn and to stop",
         )
     return stored_spectrograms(
         utterances,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.augmentation import AugmentationConfig
 from earwitness.training.averaging import average_into, kept_share
 from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
@@ -101,13 +102,13 @@ class SvdTrainingConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "updates_per_epoch", "batch_size", "excerpts_per_segment", "validation_clips"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
+                raise InvalidArgument(name, f"got {getattr(self, name)}, expected at least 1")
         if self.optimiser not in ("adam", "nesterov"):
-            raise ValueError(f"optimiser: got {self.optimiser!r}, expected adam or nesterov")
+            raise InvalidArgument("optimiser", f"got {self.optimiser!r}, expected adam or nesterov")
         if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision: got {self.precision!r}, expected float32 or bfloat16")
+            raise InvalidArgument("precision", f"got {self.precision!r}, expected float32 or bfloat16")
         if self.variant not in LABELS:
-            raise ValueError(f"variant: got {self.variant!r}, expected one of {', '.join(LABELS)}")
+            raise InvalidArgument("variant", f"got {self.variant!r}, expected one of {', '.join(LABELS)}")
 
 
 def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after_epochs: int | None = None) -> Path:
@@ -116,16 +117,16 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
     After every epoch the state is saved: a run that was killed (or ended by `stop_after_epochs`) continues, on a CPU to
     the very weights an uninterrupted run reaches.
 
-    Raises: DatasetError without a complete corpus, ValueError when it cannot train or validate, CheckpointError when
-    the folder holds another run.
+    Raises: DatasetError without a complete corpus, InvalidArgument when it cannot train or validate, CheckpointError
+    when the folder holds another run.
     """
     corpus = open_corpus(config.corpus)
     train, valid = corpus.open("train"), corpus.open("valid")
     bands, frames = train.profile.excerpt_shape
     # All that can be wrong is told before the run has a folder.
     if train.labels.all() or not train.labels.any():
-        raise ValueError(
-            f"corpus: its training clips are all {_class_of(train.labels)}, nothing can be learnt; add the other kind"
+        raise InvalidArgument(
+            "corpus", f"its training clips are all {_class_of(train.labels)}, nothing can be learnt; add the other kind"
         )
     validation = spread_clips(valid, config.validation_clips)
     shape = SegmentShape(frames, config.excerpts_per_segment)
@@ -206,7 +207,7 @@ def loss_of(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
 def spread_clips(data: LabelledSpectrograms, count: int) -> list[int]:
     """At most `count` clips, and VALIDATION_FRAMES, of a split, spread evenly over it; one at least.
 
-    Raises: ValueError when one is shorter than an excerpt, or their labels hold one class only, which no AUROC can
+    Raises: InvalidArgument when one is shorter than an excerpt, or their labels hold one class only, which no AUROC can
     rank.
     """
     for number in range(min(count, len(data.clips)), 0, -1):
@@ -216,15 +217,17 @@ def spread_clips(data: LabelledSpectrograms, count: int) -> list[int]:
     _, length = data.profile.excerpt_shape
     shortest = min(data.clips[clip].frame_count for clip in clips)
     if shortest < length:
-        raise ValueError(
-            f"corpus: a validation clip has {shortest} frames, an excerpt {length}; leave short clips out of the corpus"
+        raise InvalidArgument(
+            "corpus",
+            f"a validation clip has {shortest} frames, an excerpt {length}; leave short clips out of the corpus",
         )
     centres = slice(length // 2, length // 2 - length + 1)
     labels = np.concatenate([data.clip_labels(clip)[centres] for clip in clips])
     if labels.all() or not labels.any():
-        raise ValueError(
-            f"corpus: the {len(clips)} validation clips are all {_class_of(labels)}; give a corpus with more "
-            "validation clips of the other kind"
+        raise InvalidArgument(
+            "corpus",
+            f"the {len(clips)} validation clips are all {_class_of(labels)}; give a corpus with more "
+            "validation clips of the other kind",
         )
     return [int(clip) for clip in clips]
 

@@ -30,6 +30,7 @@ from earwitness.client import (
 )
 from earwitness.client.activations import ActivationBatch
 from earwitness.client.explaining import explain_and_score
+from earwitness.client.refusals import InvalidField, ModelNotFound, ReferenceMismatch, ReferenceNotFrozen
 from earwitness.errors import InvalidArgument
 from earwitness.inference.local import LocalBackend
 from tests.integration.cli.served import Served, write_recording
@@ -94,10 +95,10 @@ async def test_artefacts(stack: Served) -> None:
 
 async def test_refusals_say_what_the_server_says(stack: Served) -> None:
     async with ExplainerClient(stack.explainer) as explainer:
-        with pytest.raises(RpcFailure) as missing:
+        with pytest.raises(ModelNotFound) as missing:
             await explainer.get_model("none")
         search = Search.of("tiny", Objective("fc3", 0), row_count=1, settings=Settings(steps=0))
-        with pytest.raises(RpcFailure) as wrong:
+        with pytest.raises(InvalidField) as wrong:
             await explainer.explain(search, on_progress=lambda progress: None)
     assert (missing.value.code, missing.value.reason) == (grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND")
     assert wrong.value.code is grpc.StatusCode.INVALID_ARGUMENT
@@ -251,8 +252,14 @@ async def test_large_shards_and_paged_lists(stack: Served) -> None:
         assert await scorer.list_references(model="other") == []
         assert await scorer.append_activations("paged-00", "big", rows)
         assert not await scorer.append_activations("paged-00", "big", rows)
+        unfit = {"model": "tiny", "weights_sha256": identity.weights_sha256, "layer": "fc2"}
+        with pytest.raises(ReferenceNotFrozen):
+            await scorer.score(rows[:50], reference="paged-00", **{**unfit, "layer": "fc3"})
         version = await scorer.freeze_reference("paged-00")
         assert version.row_count == len(rows)
+        with pytest.raises(ReferenceMismatch, match="FAILED_PRECONDITION: layer of the batch is fc2") as mismatch:
+            await scorer.score(rows[:50], reference="paged-00", **unfit)
+        assert (mismatch.value.metadata or {})["field"] == "layer"
         scored = await scorer.score(
             rows[:500], reference="paged-00", model="tiny", weights_sha256=identity.weights_sha256, layer="fc3"
         )

@@ -53,9 +53,9 @@ def test_finished_corpus_is_left_as_it_is(run: Run, corpus: Path) -> None:
 @pytest.mark.parametrize(
     ("share", "said"),
     [
-        ("rap=0.2", "--share 'rap=0.2' names no kind; give one of rapped, spoken, chopped, layered, imitation, beat"),
-        ("rapped=many", "--share 'rapped=many' has no number after the '='"),
-        ("beat=1.5", "beat_share is 1.5; give a share from 0 to 1"),
+        ("rap=0.2", "--share: 'rap=0.2' names no kind; give one of rapped, spoken, chopped, layered, imitation, beat"),
+        ("rapped=many", "--share: 'rapped=many' has no number after the '='"),
+        ("beat=1.5", "beat_share: is 1.5; give a share from 0 to 1"),
     ],
 )
 def test_shares_of_kinds_are_refused_before_anything_is_made(run: Run, tmp_path: Path, share: str, said: str) -> None:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from earwitness.cli import console
 from earwitness.cli.app import app, describe, flowing
-from earwitness.errors import InvalidArgument
+from earwitness.errors import InvalidArgument, NotFound
 from earwitness.rpc.errors import RpcFailure
 
 COMMANDS = {
@@ -72,8 +72,8 @@ def test_version() -> None:
         (InvalidArgument("unit", "got 7;\n  at most 3"), "unit: got 7; at most 3"),
         (FileNotFoundError(2, "No such file or directory", "a.wav"), "a.wav: No such file or directory"),
         (TimeoutError(), "TimeoutError"),
-        (KeyError("x"), "unexpected KeyError: 'x'; --debug before the command shows where"),
-        (ExceptionGroup("tasks", [ValueError("inner")]), "inner"),
+        (KeyError("x"), "unexpected KeyError: 'x'; a defect of earwitness, please report it with the lines above"),
+        (ExceptionGroup("tasks", [NotFound("thing", "inner", "give another")]), "inner does not exist; give another"),
         (RpcFailure(grpc.StatusCode.NOT_FOUND, "models/x does not exist"), "models/x does not exist"),
         (RpcFailure(grpc.StatusCode.UNAVAILABLE, "the store is away", reason="STORE_UNAVAILABLE"), "the store is away"),
     ],

@@ -6,6 +6,7 @@ import pytest
 from earwitness.detection.eer import UndefinedEer, equal_error_rate
 from earwitness.detection.keys import Trial
 from earwitness.detection.report import evaluate_systems
+from earwitness.errors import InvalidArgument
 from tests.helpers.trials import made_scores, made_trials
 
 TRIALS = made_trials()
@@ -55,7 +56,7 @@ def test_a_group_of_one_class_says_so() -> None:
 def test_without_both_classes_or_the_fact_there_is_nothing_to_say() -> None:
     with pytest.raises(UndefinedEer, match="all 2 trials are spoofs"):
         evaluate_systems([Trial("a", False), Trial("b", False)], {"a": np.zeros(2)})
-    with pytest.raises(ValueError, match="no trial says its attack"):
+    with pytest.raises(InvalidArgument, match="no trial says its attack"):
         evaluate_systems(TRIALS, {"a": SCORES}, ["attack"])
 
 

@@ -175,7 +175,7 @@ def test_written_scores_come_back_to_the_last_bit(tmp_path: Path) -> None:
     write_scores(tmp_path / "s.txt", dict(zip((trial.file for trial in TRIALS), values, strict=True)))
     assert (tmp_path / "s.txt").read_text().splitlines()[0] == f"E_1000001.wav {values.tolist()[0]}"
     assert match_scores(TRIALS, read_scores(tmp_path / "s.txt", KNOWN)).tolist() == values.tolist()
-    with pytest.raises(ValueError, match="1 scores are not finite: b"):
+    with pytest.raises(BrokenScores, match="1 scores are not finite: b"):
         write_scores(tmp_path / "t.txt", {"a": 1.0, "b": float("nan")})
     assert [path.name for path in tmp_path.iterdir()] == ["s.txt"]
 

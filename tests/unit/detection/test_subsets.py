@@ -108,5 +108,5 @@ def test_distances_of_2021_pa_are_the_talkers_or_the_devices() -> None:
 def test_a_fact_that_a_key_lacks_names_those_that_it_has() -> None:
     key = read_key(CASES / "pa21_key.txt")
     scores = {"s": np.arange(len(key.trials), dtype=np.float64)}
-    with pytest.raises(ValueError, match=r"says its attack; the key tells speaker, room, .*attack-distance, trim"):
+    with pytest.raises(InvalidArgument, match=r"says its attack; the key tells speaker, room, .*attack-distance, trim"):
         evaluate_systems(key.trials, scores, ["attack"], resamples=0)

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from earwitness.errors import InvalidArgument
 from earwitness.evidence.distances import NEAR, diversity, kernel_distance, measure_kernel_distance
 
 RNG = np.random.default_rng(0)
@@ -115,5 +116,5 @@ def test_too_few_or_alike_is_refused() -> None:
         kernel_distance(rows[:, :2], rows)
     with pytest.raises(ValueError, match="at least 4 real rows, got 3"):
         measure_kernel_distance(rows, rows[:3], 0)
-    with pytest.raises(ValueError, match="all the same"):
+    with pytest.raises(InvalidArgument, match="all the same"):
         diversity(RNG.standard_normal((3, 2, 2)), np.ones((3, 2, 2)))

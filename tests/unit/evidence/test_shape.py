@@ -3,6 +3,7 @@ from itertools import product
 import pytest
 
 from earwitness.client.values import Settings
+from earwitness.errors import InvalidArgument
 from earwitness.evidence.shape import PUBLISHED, Published, Scored, likeness, shape_of
 
 SETTINGS = [
@@ -137,7 +138,7 @@ def test_equally_aggressive_settings_have_no_correlation() -> None:
 
 
 def test_one_setting_has_no_shape() -> None:
-    with pytest.raises(ValueError, match="at least two settings, got 1"):
+    with pytest.raises(InvalidArgument, match="has 1 scored settings; a shape needs at least two"):
         shape_of(grid(gentle)[:1], None)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from earwitness.features import ConstantQProfile, get_profile, profile_from_dict
+from earwitness.features.parameters import FeatureError
 from tests.helpers.speech import voice_like
 
 PROFILE = get_profile("log-cqt-84@1")
@@ -112,7 +113,7 @@ def test_travels_as_json():
     ],
 )
 def test_refusals_name_the_parameter(changes, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(FeatureError, match=said):
         profile_from_dict(PROFILE.to_dict() | changes)
-    with pytest.raises(ValueError, match="at least 1 samples"):
+    with pytest.raises(FeatureError, match="at least 1 samples"):
         ConstantQProfile("x@1", excerpt_frames=1).spectrogram(np.zeros(0, np.float32))

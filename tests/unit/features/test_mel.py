@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from earwitness.features import MelProfile, profile_from_dict
+from earwitness.features.parameters import FeatureError
 
 PROFILE = MelProfile(
     "birds@1", sample_rate_hz=16_000, frame_length=512, hop_length=160, band_count=64, excerpt_frames=96
@@ -106,12 +107,12 @@ def test_travels_as_json():
     ],
 )
 def test_refusals_name_the_parameter(changes, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(FeatureError, match=said):
         profile_from_dict(PROFILE.to_dict() | changes)
 
 
 def test_missing_parameters_and_short_sounds_are_refused():
-    with pytest.raises(ValueError, match="band_count, excerpt_frames, frame_length, hop_length are missing"):
+    with pytest.raises(FeatureError, match="band_count, excerpt_frames, frame_length, hop_length are missing"):
         profile_from_dict({"kind": "mel", "name": "x@1", "sample_rate_hz": 16_000})
-    with pytest.raises(ValueError, match="at least 257 samples"):
+    with pytest.raises(FeatureError, match="at least 257 samples"):
         PROFILE.spectrogram(np.zeros(256, np.float32))

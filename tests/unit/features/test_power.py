@@ -10,6 +10,7 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 from earwitness.features import PowerProfile, get_profile, profile_from_dict
+from earwitness.features.parameters import FeatureError
 from tests.helpers.speech import voice_like
 
 NAMES = ["log-power-256@1", "log-power-512@1", "log-power-2048@1"]
@@ -91,13 +92,13 @@ def test_travels_as_json():
     ],
 )
 def test_refusals_name_the_parameter(changes, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(FeatureError, match=said):
         profile_from_dict(get_profile("log-power-512@1").to_dict() | changes)
 
 
 def test_missing_parameters_short_and_multichannel_sounds_are_refused():
-    with pytest.raises(ValueError, match="excerpt_frames, frame_length are missing; kind 'power'"):
+    with pytest.raises(FeatureError, match="excerpt_frames, frame_length are missing; kind 'power'"):
         profile_from_dict({"kind": "power", "name": "x@1"})
     for shape in ((256,), (2, 1_000)):
-        with pytest.raises(ValueError, match="one channel of at least 257 samples"):
+        with pytest.raises(FeatureError, match="one channel of at least 257 samples"):
             get_profile("log-power-512@1").spectrogram(np.zeros(shape, np.float32))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from earwitness.features import cut_or_repeat, get_profile, utterance_spectrogram
+from earwitness.features.parameters import FeatureError
 
 COUNTING = np.arange(10, dtype=np.float32)[:, None] + np.array([0.0, 100.0], np.float32)
 """Ten frames of two bands; a value says its frame and band."""
@@ -25,5 +26,5 @@ def test_even_one_sample_has_a_spectrogram_and_none_has_not(name):
     assert spectrogram.shape == (len(spectrogram), profile.excerpt_shape[0])
     assert len(spectrogram) >= 1
     for nothing in (np.zeros(0, np.float32), np.zeros((2, 9_000), np.float32)):
-        with pytest.raises(ValueError, match="one channel of at least"):
+        with pytest.raises(FeatureError, match="one channel of at least"):
             utterance_spectrogram(profile, nothing)

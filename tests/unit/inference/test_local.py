@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from earwitness.errors import InvalidArgument
 from earwitness.inference.backend import (
     InferenceBackend,
     InferenceFailed,
@@ -167,7 +168,7 @@ def test_a_repository_that_cannot_be_served_is_refused_at_once(tmp_path: Path):
     write_probe_model(tmp_path, micro_batch="many")
     with pytest.raises(RepositoryError, match="model 'probe': parameter 'micro_batch'"):
         LocalBackend(tmp_path)
-    with pytest.raises(ValueError, match="model_repository"):
+    with pytest.raises(InvalidArgument, match="model_repository"):
         open_backend("local")
 
 

@@ -100,7 +100,7 @@ def test_validation_of_one_class_chooses_no_threshold(easy_corpus: Path, checkpo
     corpus = Path(shutil.copytree(easy_corpus, tmp_path / "corpus"))
     labels = np.load(corpus / "valid/labels.npy")
     np.save(corpus / "valid/labels.npy", np.zeros_like(labels))
-    with pytest.raises(ValueError, match="validation split holds one class only"):
+    with pytest.raises(DatasetError, match="validation split holds one class only"):
         evaluate_classifier(checkpoint, corpus)
     with pytest.raises(DatasetError, match="gone: no such folder"):
         evaluate_classifier(checkpoint, easy_corpus, tmp_path / "gone")

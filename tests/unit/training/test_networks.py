@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.networks import (
     Arch,
     BandStandardise,
@@ -50,13 +51,13 @@ def test_frames_and_segments_equal_separate_excerpts() -> None:
 
 
 def test_short_recordings_and_wrong_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="114 frames, expected at least 115"):
+    with pytest.raises(InvalidArgument, match="114 frames, expected at least 115"):
         SVDNet().frame_logits(torch.zeros(80, 114))
-    with pytest.raises(ValueError, match="output_count: got 3"):
+    with pytest.raises(InvalidArgument, match="output_count: got 3"):
         SVDNet(3)
-    with pytest.raises(ValueError, match="channels: got 24"):
+    with pytest.raises(InvalidArgument, match="channels: got 24"):
         Generator(channels=24)
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(InvalidArgument, match="above 0"):
         BandStandardise(2).set_statistics(torch.zeros(2), torch.tensor([1.0, 0.0]))
 
 
@@ -102,7 +103,7 @@ def test_refined_generator_adds_at_most_half_to_a_row_step() -> None:
 def test_layouts_have_names() -> None:
     assert type(make_generator()) is type(make_generator("paper")) is Generator
     assert type(make_generator("refined")) is RefinedGenerator
-    with pytest.raises(ValueError, match="arch: got 'big', expected one of paper, refined"):
+    with pytest.raises(InvalidArgument, match="arch: got 'big', expected one of paper, refined"):
         make_generator("big")  # type: ignore[arg-type]
 
 
@@ -132,9 +133,9 @@ def test_the_singing_sizes_are_those_of_older_checkpoints() -> None:
     assert (generator.size, generator.crop) == ((80, 115), (0, 6))
     assert Critic(16).pixels.read.in_features == 128 * 5 * 7
     assert Critic(4, size=(257, 100)).pixels(torch.zeros(2, 1, 257, 100)).shape == (2, 2)
-    with pytest.raises(ValueError, match="size: got 80 × 15, expected at least 16 × 16"):
+    with pytest.raises(InvalidArgument, match="size: got 80 × 15, expected at least 16 × 16"):
         Critic(4, size=(80, 15))
-    with pytest.raises(ValueError, match="band_count: got 0"):
+    with pytest.raises(InvalidArgument, match="band_count: got 0"):
         Generator(band_count=0)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from earwitness.errors import InvalidArgument
 from earwitness.training import train_svd as svd_training
 from earwitness.training.checkpoint import (
     CheckpointError,
@@ -92,7 +93,7 @@ def test_a_detector_is_not_begun_on_data_it_cannot_learn_from(
     corpus: Path, tmp_path: Path, spoil: Callable[[Path], None], said: str
 ) -> None:
     spoil(corpus)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(InvalidArgument, match=said):
         train_svd(svd_config(corpus, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
@@ -185,7 +186,7 @@ def test_comparisons_are_looked_at_before_hours_are_spent(
     network, meta = load_checkpoint(gan, "generator")
     training = {"detector": {"sha256": file_sha256(svd), "training": {}}}
     save_checkpoint(gan, network, replace(meta, training=training))
-    with pytest.raises(ValueError, match=r"svd\.pt is the detector that .*gan\.pt was trained against"):
+    with pytest.raises(InvalidArgument, match=r"svd\.pt is the detector that .*gan\.pt was trained against"):
         evaluate_pair(gan, svd, easy_corpus)
 
 
@@ -204,7 +205,7 @@ def test_no_generator_is_measured_by_what_it_was_trained_to_please(
         lambda: evaluate_generator(pleasing, svd, easy_corpus, excerpts=130),
         lambda: choose_checkpoint(tmp_path / "run", svd, easy_corpus, excerpts=130),
     ):
-        with pytest.raises(ValueError, match=r"svd\.pt is the detector that .*was trained against"):
+        with pytest.raises(InvalidArgument, match=r"svd\.pt is the detector that .*was trained against"):
             measure()
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.augmentation import AugmentationConfig, Augmenter
 from earwitness.training.checkpoint import CheckpointError, load_checkpoint
 from earwitness.training.corpus import open_corpus
 from earwitness.training.evaluate_gan import best_index, choose_checkpoint, evaluate_generator
 from earwitness.training.networks import RefinedGenerator
-from earwitness.training.run_folder import RunFolder, plain
+from earwitness.training.run_folder import Diverged, RunFolder, plain
 from earwitness.training.segments import SegmentSampler, SegmentShape
 from earwitness.training.train_gan import GanTrainingConfig, checkpoints, train_gan, train_on_source
 from earwitness.training.train_svd import SvdTrainingConfig, train_svd
@@ -135,7 +136,7 @@ def test_gan_in_two_parts_equals_one_and_is_scored(easy_corpus: Path, tmp_path: 
     )  # an untrained generator is farther from the test data than training data
     assert report.fid_real_halves > 0
     assert report.warnings == ()
-    with pytest.raises(ValueError, match="excerpts: got 128, expected more than 128: twice the 64 units of fc8"):
+    with pytest.raises(InvalidArgument, match="excerpts: got 128, expected more than 128: twice the 64 units of fc8"):
         evaluate_generator(best, classifier, easy_corpus, excerpts=128)
     assert load_checkpoint(best, "generator")[1].training["score"]["fid"] > 0
 
@@ -144,7 +145,7 @@ def test_gan_in_two_parts_equals_one_and_is_scored(easy_corpus: Path, tmp_path: 
     with pytest.raises(CheckpointError, match=r"holds best\.pt, checkpoints, fid\.json, fid\.csv, and no state\.pt"):
         train_gan(whole)
     for given in ({"init": best}, {"detector": best}):
-        with pytest.raises(ValueError, match="lies in the run's own folder"):
+        with pytest.raises(InvalidArgument, match="lies in the run's own folder"):
             train_gan(replace(whole, **given))
     assert files_of(whole.run_folder) == left
 
@@ -176,11 +177,11 @@ def test_gan_against_a_detectors_layers(easy_corpus: Path, tmp_path: Path) -> No
         lambda: evaluate_generator(last, detector, easy_corpus, excerpts=130),
         lambda: choose_checkpoint(whole.run_folder, detector, easy_corpus, excerpts=130),
     ):
-        with pytest.raises(ValueError, match=r"is the detector that .* was trained against"):
+        with pytest.raises(InvalidArgument, match=r"is the detector that .* was trained against"):
             judge()
-    with pytest.raises(ValueError, match="loss: got wasserstein"):
+    with pytest.raises(InvalidArgument, match="loss: got wasserstein"):
         replace(whole, loss="wasserstein")
-    with pytest.raises(ValueError, match=r"init: .* has channels 16, this run 32"):
+    with pytest.raises(InvalidArgument, match=r"init: .* has channels 16, this run 32"):
         train_gan(replace(whole, run_folder=tmp_path / "other", generator_channels=32))
     with pytest.raises(CheckpointError, match="another configuration or corpus"):
         train_gan(replace(whole, init=checkpoints(parts.run_folder)[-1]))
@@ -207,7 +208,7 @@ def test_a_refined_generator_goes_on_from_a_published_one_and_not_the_other_way(
     train_on_source(*arguments, stop_after=2)
     train_on_source(*arguments)
     assert_same(weights(last, "generator"), weights(checkpoints(parts.run_folder)[-1], "generator"))
-    with pytest.raises(ValueError, match=r"init: .* has the layout refined, this run paper"):
+    with pytest.raises(InvalidArgument, match=r"init: .* has the layout refined, this run paper"):
         train_gan(replace(paper, run_folder=tmp_path / "back", init=last))
 
 
@@ -244,7 +245,7 @@ def test_a_run_ended_before_its_first_state_goes_on_and_leaves_nothing_to_anothe
 
 def test_a_run_that_diverges_keeps_its_last_state(easy_corpus: Path, tmp_path: Path) -> None:
     config = replace(svd_config(easy_corpus, tmp_path), optimiser="nesterov", batch_norm=False, learning_rate=1e30)
-    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+    with pytest.raises(Diverged, match="lower the learning rate"):
         train_svd(config)
     assert not (tmp_path / "best.pt").exists()
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from earwitness.errors import InvalidArgument
 from earwitness.features import get_profile
 from earwitness.training.checkpoint import CheckpointError, load_checkpoint
 from earwitness.training.networks.replay import NETWORKS, ReplayNetwork
 from earwitness.training.replay.sampling import utterance_scores
 from earwitness.training.replay.spectrograms import stored_spectrograms
 from earwitness.training.replay.windows import window_starts
+from earwitness.training.run_folder import Diverged
 from earwitness.training.train_replay import (
     VALUES_AT_ONCE,
     ReplayTrainingConfig,
@@ -128,9 +130,11 @@ def test_stops_when_the_dev_loss_no_longer_falls(dull_replays: ListedCorpus, tmp
 def test_refusals(dull_replays: ListedCorpus, tmp_path: Path) -> None:
     genuine = [each for each in dull_replays.utterances("dev") if each.genuine]
     one_class = replace(dull_replays, splits={**dull_replays.splits, "dev": genuine})
-    with pytest.raises(ValueError, match="of the 4 utterances of split 'dev' 4 are genuine; both classes are needed"):
+    with pytest.raises(
+        InvalidArgument, match="of the 4 utterances of split 'dev' 4 are genuine; both classes are needed"
+    ):
         train_replay(config_in(tmp_path), one_class)
-    with pytest.raises(ValueError, match="84 × 30, of which layer conv8 leaves nothing"):
+    with pytest.raises(InvalidArgument, match="84 × 30, of which layer conv8 leaves nothing"):
         train_replay(replace(config_in(tmp_path), network="sparrow", features="log-cqt-84-30f@1"), dull_replays)
     for changes, said in (
         ({"network": "tiny"}, "network: got 'tiny'"),
@@ -138,9 +142,9 @@ def test_refusals(dull_replays: ListedCorpus, tmp_path: Path) -> None:
         ({"activation": "relu"}, "activation: got 'relu'"),
         ({"learning_rate": 0.0}, r"learning_rate: got 0\.0"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(InvalidArgument, match=said):
             replace(config_in(tmp_path), **changes)
-    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+    with pytest.raises(Diverged, match="lower the learning rate"):
         train_replay(replace(config_in(tmp_path / "wild"), learning_rate=1e30), dull_replays)
 
 

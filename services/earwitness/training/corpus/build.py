@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from earwitness.arrays import load
+from earwitness.errors import InvalidArgument
 from earwitness.training.corpus.clip import render_clip
 from earwitness.training.corpus.config import SPLITS, CorpusConfig
 from earwitness.training.corpus.dataset import Clip, LabelledSpectrograms, Quantisation
@@ -58,10 +59,11 @@ def build_corpus(
     An interrupted build goes on where it was. The bytes do not depend on `workers`. With `force` a corpus of another
     configuration is replaced; those who have it open keep what they opened.
 
-    Raises: ValueError when `workers` is not positive; DatasetError when `out` holds another corpus, or something else.
+    Raises: InvalidArgument when `workers` is not positive; DatasetError when `out` holds another corpus, or something
+    else.
     """
     if workers < 1:
-        raise ValueError(f"workers is {workers}; give at least 1")
+        raise InvalidArgument("workers", f"is {workers}; give at least 1")
     out = Path(out)
     fingerprint = config.fingerprint()
     there = finished_corpus(out, fingerprint, force=force)

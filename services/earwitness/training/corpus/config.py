@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
+from earwitness.errors import InvalidArgument
 from earwitness.features import LogMelProfile, get_profile
 
 RECIPE_VERSION = 2
@@ -69,19 +70,22 @@ class CorpusConfig:
     def __post_init__(self) -> None:
         for name in ("vocal_share", "lead_share", *KIND_SHARES):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
+                raise InvalidArgument(name, f"is {getattr(self, name)}; give a share from 0 to 1")
         if self.voice_shares["sung"] < -1e-9:
-            raise ValueError(
+            raise InvalidArgument(
+                "shares",
                 f"rapped, spoken, chopped and layered shares add up to {1 - self.voice_shares['sung']:.3g}; give at "
-                "most 1 in all, the other clips with a voice are sung"
+                "most 1 in all, the other clips with a voice are sung",
             )
         for split in SPLITS:
-            if self.clip_count(split) < 1 or self.speaker_count(split) < 1:
-                raise ValueError(f"{split}_clips and {split}_speakers must be at least 1")
+            for name in (f"{split}_clips", f"{split}_speakers"):
+                if getattr(self, name) < 1:
+                    raise InvalidArgument(name, f"is {getattr(self, name)}; give at least 1")
         if self.clip_seconds < self.profile.excerpt_seconds:
-            raise ValueError(
-                f"clip_seconds is {self.clip_seconds}; one excerpt of {self.profile_name} takes "
-                f"{self.profile.excerpt_seconds:.2f} s, give at least that"
+            raise InvalidArgument(
+                "clip_seconds",
+                f"is {self.clip_seconds}; one excerpt of {self.profile_name} takes "
+                f"{self.profile.excerpt_seconds:.2f} s, give at least that",
             )
 
     @classmethod
@@ -110,7 +114,7 @@ class CorpusConfig:
     def profile(self) -> LogMelProfile:
         profile = get_profile(self.profile_name)
         if not isinstance(profile, LogMelProfile):
-            raise ValueError(f"profile_name is {self.profile_name!r}; the singing corpus is stored as log-mel")
+            raise InvalidArgument("profile_name", f"is {self.profile_name!r}; the singing corpus is stored as log-mel")
         return profile
 
     @property

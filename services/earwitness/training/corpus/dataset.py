@@ -17,8 +17,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.arrays import load
+from earwitness.arrays import DAMAGED, load
+from earwitness.errors import EarwitnessError
 from earwitness.features import FeatureProfile, profile_from_dict
+from earwitness.features.parameters import FeatureError
 
 LEVELS = 256
 HIGHEST_LOG_MEL = 6.0
@@ -27,8 +29,11 @@ COUNTED_FRAMES = 1 << 16
 """Frames whose levels are counted at once."""
 
 
-class DatasetError(ValueError):
+class DatasetError(EarwitnessError):
     """A folder does not hold labelled spectrograms, or arrays do not fit each other."""
+
+    code = "INVALID_ARGUMENT"
+    reason = "DATASET_UNUSABLE"
 
 
 @dataclass(frozen=True)
@@ -99,12 +104,12 @@ class LabelledSpectrograms:
             raise DatasetError(
                 f"{folder} holds no labelled spectrograms ({err.filename} is missing); build it"
             ) from err
-        except (OSError, ValueError, EOFError) as err:
+        except (OSError, *DAMAGED) as err:
             raise DatasetError(f"{folder}: its files cannot be read ({err}); build the data again") from err
         try:
             clips = tuple(Clip(**clip) for clip in stored["clips"])
             profile, quantisation = profile_from_dict(stored["features"]), Quantisation(**stored["quantisation"])
-        except (KeyError, TypeError, ValueError) as err:
+        except (KeyError, TypeError, FeatureError) as err:
             raise DatasetError(
                 f"{folder / 'clips.json'} does not describe such data ({err!r}); build the data again"
             ) from err

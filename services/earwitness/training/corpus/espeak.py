@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.errors import InvalidArgument
+
 AUDIO_OUTPUT_SYNCHRONOUS = 2
 PARAMETER_RATE, PARAMETER_PITCH_RANGE = 1, 4
 CHARS_UTF8 = 1
@@ -26,7 +28,7 @@ def speak(
 
     Once per process. `pitch_range` is espeak-ng's, from 0 (flat) to 100; 50 is how it speaks by itself.
 
-    Raises: ValueError when espeak-ng does not know the voice, RuntimeError when it fails or has spoken before.
+    Raises: InvalidArgument when espeak-ng does not know the voice, RuntimeError when it fails or has spoken before.
     """
     global _spoken
     import espeakng_loader
@@ -51,7 +53,7 @@ def speak(
     callback = callback_type(collect)
     library.espeak_SetSynthCallback(callback)
     if library.espeak_SetVoiceByName(voice.encode()) != 0:
-        raise ValueError(f"espeak-ng has no voice {voice!r}")
+        raise InvalidArgument("voice", f"espeak-ng has no voice {voice!r}")
     library.espeak_SetParameter(PARAMETER_RATE, words_per_minute, 0)
     library.espeak_SetParameter(PARAMETER_PITCH_RANGE, pitch_range, 0)
     said = []

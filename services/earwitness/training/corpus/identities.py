@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.corpus.config import SPLITS, Split
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ def speakers(split: Split, count: int) -> list[str]:
     languages = divide(LANGUAGES, split, "languages")
     pairs = [f"{language}+{variant}" for language in languages for variant in variants]
     if count > len(pairs):
-        raise ValueError(f"{split}_speakers is {count}; espeak-ng gives this split {len(pairs)}")
+        raise InvalidArgument(f"{split}_speakers", f"is {count}; espeak-ng gives this split {len(pairs)}")
     rng = np.random.default_rng([PARTITION_SEED, SPLITS.index(split)])
     return [pairs[int(place)] for place in rng.permutation(len(pairs))[:count]]
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.arrays import load
+from earwitness.errors import InvalidArgument
 from earwitness.training.corpus import espeak
 from earwitness.training.corpus.native import extension
 from earwitness.training.corpus.score import Melody, PitchStyle, midi_to_hz, pitch_contour
@@ -40,7 +41,7 @@ class SpokenVoice:
     def of_speaker(cls, speaker: str) -> Self:
         """Lets an espeak-ng speaker say made-up words, chosen by its name, and analyses them. Once per process.
 
-        Raises: ValueError when the speech holds fewer than three usable syllables.
+        Raises: InvalidArgument when the speech holds fewer than three usable syllables.
         """
         world = _world()
         rng = np.random.default_rng(list(speaker.encode()))
@@ -52,7 +53,9 @@ class SpokenVoice:
         energy_db = 10 * np.log10(power[:, speech_band].sum(axis=1) + 1e-12)
         syllables = find_syllables(energy_db, f0 > 0, ANALYSIS_FRAME_MS / 1000)
         if len(syllables) < 3:
-            raise ValueError(f"speaker {speaker!r} has {len(syllables)} usable syllables; at least 3 are needed")
+            raise InvalidArgument(
+                "speaker", f"{speaker!r} has {len(syllables)} usable syllables; at least 3 are needed"
+            )
         return cls(speaker, rate_hz, np.log(power + SMALLEST_POWER).astype(np.float32), f0 > 0, tuple(syllables))
 
     def save(self, path: Path) -> None:

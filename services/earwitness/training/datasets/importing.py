@@ -98,8 +98,8 @@ def load_recordings(
 ) -> LabelledSpectrograms:
     """All recordings of a folder in memory, whatever their split, in the order of their names.
 
-    Raises: BrokenData naming every file that cannot be used; DatasetError when `path` is no folder; ValueError when the
-    profile is no log-mel profile.
+    Raises: BrokenData naming every file that cannot be used; DatasetError when `path` is no folder; InvalidArgument
+    when the profile is no log-mel profile.
     """
     surveyed = survey(path, profile, config or DataConfig(), workers, progress)
     with tempfile.TemporaryDirectory() as folder:

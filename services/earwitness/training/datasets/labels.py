@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.errors import InvalidArgument
 from earwitness.text import plain_text
 from earwitness.training.datasets.problems import Findings, Problem
 
@@ -36,10 +37,12 @@ class Vocabulary:
 
     @classmethod
     def of(cls, vocal: Iterable[str] = (), other: Iterable[str] = ()) -> "Vocabulary":
-        """Raises: ValueError for a word that would mean both."""
+        """Raises: InvalidArgument for a word that would mean both."""
         given = (frozenset(map(str.lower, vocal)), frozenset(map(str.lower, other)))
         if both := given[0] & given[1]:
-            raise ValueError(f"label words: {', '.join(sorted(both))} cannot mean both; give each word once")
+            raise InvalidArgument(
+                "vocal", f"{', '.join(sorted(both))} cannot mean both, vocal and other; give each word once"
+            )
         return cls((VOCAL_WORDS | given[0]) - given[1], (OTHER_WORDS | given[1]) - given[0])
 
 

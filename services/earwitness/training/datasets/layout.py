@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from earwitness.errors import InvalidArgument
 from earwitness.features import AUDIO_SUFFIXES, Flaw, visible_files
 from earwitness.text import plain_text
 from earwitness.training.corpus import SPLITS, DatasetError, Split
@@ -75,8 +76,9 @@ class SeededSplit:
 
     def __post_init__(self) -> None:
         if not (0 < self.valid_share < 1 and 0 < self.test_share < 1 and self.valid_share + self.test_share < 1):
-            raise ValueError(
-                f"valid_share {self.valid_share} and test_share {self.test_share} must be shares that leave some of 1"
+            raise InvalidArgument(
+                "valid_share",
+                f"is {self.valid_share} and test_share {self.test_share}; give shares that leave some of 1",
             )
 
     def of(self, names: Iterable[str]) -> dict[str, Split]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from earwitness.errors import InvalidArgument
 from earwitness.features import FeatureProfile, LogMelProfile
 from earwitness.training.corpus import DatasetError
 from earwitness.training.corpus.parallel import Progress, run_all, silent, worker_pool
@@ -42,7 +43,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance_s < np.inf:
-            raise ValueError(f"tolerance_s is {self.tolerance_s}; give seconds from 0")
+            raise InvalidArgument("tolerance_s", f"is {self.tolerance_s}; give seconds from 0")
         Vocabulary.of(self.vocal, self.other)
 
     @property
@@ -92,11 +93,13 @@ def survey(
 ) -> Survey:
     """Finds the recordings, reads their labels and the content of all files.
 
-    Raises: DatasetError when `path` is no folder, or its labels are not intervals; ValueError when the profile is no
-    log-mel profile.
+    Raises: DatasetError when `path` is no folder, or its labels are not intervals; InvalidArgument when the profile is
+    no log-mel profile.
     """
     if not isinstance(profile, LogMelProfile):
-        raise ValueError(f"profile {profile.name!r}: recordings are labelled on a log-mel frame axis")
+        raise InvalidArgument(
+            "profile", f"{profile.name!r} is not log-mel: recordings are labelled on a log-mel frame axis"
+        )
     if is_spoofing_corpus(path, config.kind):
         raise DatasetError(
             f"{path}: recordings with one label each, genuine or spoof, make no corpus of labelled frames; training of "

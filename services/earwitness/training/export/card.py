@@ -92,8 +92,8 @@ def evaluate_pair(
 
     `cache` is the folder of the spectrograms of a corpus of recordings; it defaults to the one of the generator's run.
 
-    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used; ValueError when the generator was
-    trained against a detector that is to measure it.
+    Raises: CheckpointError, DatasetError or AudioError when an input cannot be used; InvalidArgument when the generator
+    was trained against a detector that is to measure it.
     """
     module, meta = load_checkpoint(generator, "generator")
     architecture = load_checkpoint(classifier, *DETECTORS)[1].architecture

@@ -8,6 +8,7 @@ from typing import Final
 
 from earwitness.detection.intervals import Interval
 from earwitness.detection.report import Figures as ErrorRates
+from earwitness.errors import InvalidArgument
 from earwitness.training.corpus.config import IMITATING
 from earwitness.training.datasets import open_spoofing_corpus
 from earwitness.training.evaluate import ClassifierReport, Figures, evaluate_classifier
@@ -75,7 +76,7 @@ def measure_replays(
 ) -> DetectorFigures:
     """Equal error rates of a replay detector, and of `others` by name; see `evaluate_replay`.
 
-    Raises: ValueError with songs, which are neither genuine nor replayed.
+    Raises: InvalidArgument with songs, which are neither genuine nor replayed.
     """
     if material.songs is not None:
         require_songs_measurable("replay")
@@ -93,9 +94,9 @@ MEASURES: Final[Mapping[str, Measure]] = {"svdnet": measure_singing, "replay": m
 
 
 def require_songs_measurable(architecture: str) -> None:
-    """Raises: ValueError for a detector that songs say nothing of."""
+    """Raises: InvalidArgument for a detector that songs say nothing of."""
     if architecture != "svdnet":
-        raise ValueError("songs: are for a singing-voice detector; leave them out")
+        raise InvalidArgument("songs", "are for a singing-voice detector; leave them out")
 
 
 def singing_figures(report: ClassifierReport, others: Mapping[str, ClassifierReport]) -> DetectorFigures:

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.export.errors import ExportError, LayerError, ShapeError
 from earwitness.training.export.layers import OUTPUT_NAME, RESERVED_NAMES, LayerSpec
 
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AssertionError)
-"""What a forward pass raises that does not work."""
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AssertionError, InvalidArgument)
+"""What a forward pass raises that does not work; the last by networks of ours."""
 LATENT_ATTRIBUTES = ("latent_size", "latent_dim", "z_dim", "nz")
 SOFTENING = (nn.Softmax, nn.Sigmoid, nn.LogSigmoid)
 """What turns logits into something else; LogSoftmax does not, for the softmax of its result is that of the logits."""

@@ -1,4 +1,4 @@
-"""Why an export is refused. All are ValueErrors: the networks or the names given do not allow what was asked.
+"""Why an export is refused: the networks or the names given do not allow what was asked.
 
 ExportError
 ├── UnsupportedOperator   an operator has no ONNX translation or no gradient rule
@@ -10,9 +10,14 @@ ExportError
 └── SourceError           an import path or a checkpoint does not give a network
 """
 
+from earwitness.errors import EarwitnessError
 
-class ExportError(ValueError):
+
+class ExportError(EarwitnessError):
     """Base of all refusals of an export."""
+
+    code = "INVALID_ARGUMENT"
+    reason = "EXPORT_REFUSED"
 
 
 class UnsupportedOperator(ExportError):

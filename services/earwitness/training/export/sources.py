@@ -38,7 +38,7 @@ def export_checkpoints(
     figures go into the model card, beside those of the `comparisons`. `cache` is a folder of a corpus' spectrograms.
 
     Raises: SourceError when a file is no such checkpoint, or the two were trained on different features;
-    CheckpointError, DatasetError, AudioError or ValueError when they cannot be evaluated; and as `export_bundle`.
+    CheckpointError, DatasetError, AudioError or InvalidArgument when they cannot be evaluated; and as `export_bundle`.
     """
     try:
         generator, generator_meta = load_checkpoint(gan_checkpoint, "generator")

@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.networks.detector import Detector, rows_at_once
 from earwitness.training.networks.initialise import LEAKY_SLOPE, he_normal
 from earwitness.training.networks.standardise import BandStandardise
@@ -66,12 +67,12 @@ class PixelCritic(nn.Module):
     def __init__(self, channels: int, size: tuple[int, int] = SINGING_EXCERPT) -> None:
         """`size` is (bands, frames) of the input.
 
-        Raises: ValueError when it is smaller than 16 × 16.
+        Raises: InvalidArgument when it is smaller than 16 × 16.
         """
         super().__init__()
         bands, frames = size
         if min(size) < 16:
-            raise ValueError(f"size: got {bands} × {frames}, expected at least 16 × 16, halved four times")
+            raise InvalidArgument("size", f"got {bands} × {frames}, expected at least 16 × 16, halved four times")
         self.standardise = BandStandardise(bands)
         widths = [channels, *(channels << step for step in (1, 2, 3, 3))]
         self.first = nn.Conv2d(1, channels, 3, padding=1)

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor, nn
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.networks.initialise import LEAKY_SLOPE, he_normal
 from earwitness.training.networks.standardise import BandStandardise
 
@@ -37,10 +38,10 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         if channels % 16 or channels < 16:
-            raise ValueError(f"channels: got {channels}, expected a multiple of 16, halved four times")
+            raise InvalidArgument("channels", f"got {channels}, expected a multiple of 16, halved four times")
         for name, count in (("band_count", band_count), ("frame_count", frame_count)):
             if count < 1:
-                raise ValueError(f"{name}: got {count}, expected at least 1")
+                raise InvalidArgument(name, f"got {count}, expected at least 1")
         self.latent_size = latent_size
         self.channels = channels
         self.size = (band_count, frame_count)
@@ -142,8 +143,8 @@ GENERATORS: Final[Mapping[Arch, type[Generator]]] = {"paper": Generator, "refine
 def make_generator(arch: Arch = "paper", **arguments: Any) -> Generator:
     """A generator of one of GENERATORS' layouts; checkpoints that name none hold the published one.
 
-    Raises: ValueError for another layout, or for arguments that it cannot have.
+    Raises: InvalidArgument for another layout, or for arguments that it cannot have.
     """
     if arch not in GENERATORS:
-        raise ValueError(f"arch: got {arch!r}, expected one of {', '.join(GENERATORS)}")
+        raise InvalidArgument("arch", f"got {arch!r}, expected one of {', '.join(GENERATORS)}")
     return GENERATORS[arch](**arguments)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from earwitness.errors import InvalidArgument
+
 
 class BandStandardise(nn.Module):
     """`(x − mean) / std` per band of a batch of spectrograms `[B, 1, bands, frames]`.
@@ -21,14 +23,14 @@ class BandStandardise(nn.Module):
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Takes the training set's statistics, both `[bands]`.
 
-        Raises: ValueError when a shape is another or a standard deviation is not positive.
+        Raises: InvalidArgument when a standard deviation is not positive; ValueError when a shape is another.
         """
         bands = self.mean.shape[2]
         for name, values in (("mean", mean), ("std", std)):
             if values.shape != (bands,):
                 raise ValueError(f"{name}: got shape {tuple(values.shape)}, expected ({bands},), one value per band")
         if not bool((std > 0).all()):
-            raise ValueError(f"std: got {float(std.min())} in band {int(std.argmin())}, expected values above 0")
+            raise InvalidArgument("std", f"got {float(std.min())} in band {int(std.argmin())}, expected values above 0")
         self.mean.copy_(mean.reshape(1, 1, bands, 1))
         self.std.copy_(std.reshape(1, 1, bands, 1))
 

@@ -5,6 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.networks.detector import Detector
 from earwitness.training.networks.standardise import BandStandardise
 
@@ -38,14 +39,14 @@ class SVDNet(Detector):
     def __init__(self, output_count: int = 1, band_count: int = 80, frame_count: int = 115) -> None:
         super().__init__()
         if output_count not in (1, 2):
-            raise ValueError(f"output_count: got {output_count}, expected 1 (sigmoid) or 2 (softmax)")
+            raise InvalidArgument("output_count", f"got {output_count}, expected 1 (sigmoid) or 2 (softmax)")
         self.output_count = output_count
         self.frame_count = frame_count
         self.pooled_shape = (64, _valid_size(band_count), _valid_size(frame_count))
         if min(self.pooled_shape) < 1:
-            raise ValueError(
-                f"band_count, frame_count: got {band_count} × {frame_count}, too small for two 3×3 poolings; "
-                "use at least 25 × 25"
+            raise InvalidArgument(
+                "band_count, frame_count",
+                f"got {band_count} × {frame_count}, too small for two 3×3 poolings; use at least 25 × 25",
             )
         self.standardise = BandStandardise(band_count)
         self.conv1 = _conv(1, 64)
@@ -111,10 +112,10 @@ class SVDNet(Detector):
         The convolutions run once for all excerpts: pooling with stride 3 is replaced by stride 1 and the taps after it
         are spread by 3 and then 9 (the same numbers at a fraction of the cost). Call it in eval mode.
 
-        Raises: ValueError when the recording is shorter than an excerpt.
+        Raises: InvalidArgument when the recording is shorter than an excerpt.
         """
         if x.shape[1] < self.frame_count:
-            raise ValueError(f"x: got {x.shape[1]} frames, expected at least {self.frame_count}, one excerpt")
+            raise InvalidArgument("x", f"got {x.shape[1]} frames, expected at least {self.frame_count}, one excerpt")
         channels, rows, columns = self.pooled_shape
         x = self.standardise(x[None, None])
         x = _pool_every_frame(self.conv2(self.conv1(x)), spread=1)

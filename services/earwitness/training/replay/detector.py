@@ -32,8 +32,8 @@ class ReplayDetector:
     def load(cls, path: Path, device: DeviceName = "auto") -> Self:
         """The detector of a checkpoint, on `device`.
 
-        Raises: CheckpointError when the file is no checkpoint of a replay detector; ValueError for a device that is not
-        there.
+        Raises: CheckpointError when the file is no checkpoint of a replay detector; InvalidArgument for a device that
+        is not there.
         """
         module, meta = load_checkpoint(path, "replay")
         keep_freed_memory()

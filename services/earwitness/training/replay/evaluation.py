@@ -138,7 +138,7 @@ def evaluate_replay(
 
     A split of one class has scores and no EER, and says so.
 
-    Raises: ValueError when a split is empty; AudioError naming files that cannot be used.
+    Raises: InvalidArgument when a split is empty; AudioError naming files that cannot be used.
     """
     reports: dict[UtteranceSplit, SplitReport] = {}
     with tempfile.TemporaryDirectory() as scratch:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.errors import InvalidArgument
 from earwitness.features import AudioError, FeatureProfile, load_audio, utterance_spectrogram
 from earwitness.training.corpus.parallel import worker_pool
 from earwitness.training.corpus.storage import remove_orphans, whole_file
@@ -76,10 +77,10 @@ def stored_spectrograms(
     Only the first `kept_frames` of each are kept, where given. `alteration` names a change of `ALTERATIONS` that the
     waveforms go through first. `workers` processes compute the spectrograms, 0 this one.
 
-    Raises: ValueError when there are no utterances; AudioError naming the files that cannot be used.
+    Raises: InvalidArgument when there are no utterances; AudioError naming the files that cannot be used.
     """
     if not utterances:
-        raise ValueError("utterances: got none; the split is empty")
+        raise InvalidArgument("utterances", "got none; the split is empty")
     tasks = [_Task(utterance.path, profile, kept_frames, alteration) for utterance in utterances]
     key = _key(utterances, profile, kept_frames, alteration)
     index, data = folder / f"{key}.json", folder / f"{key}.f16"

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from earwitness.errors import InvalidArgument
+
 
 def window_starts(frame_count: int, window_frames: int, hop_frames: int | None) -> NDArray[np.int64]:
     """First frames `[N]`, N at least 1, of the windows over an utterance of `frame_count` frames.
@@ -10,11 +12,11 @@ def window_starts(frame_count: int, window_frames: int, hop_frames: int | None) 
     Without a hop there is one window, at the beginning. With one there is a window every `hop_frames`, and a last one
     that ends with the utterance, so that every frame is seen; an utterance no longer than a window has one.
 
-    Raises: ValueError when a count is not positive.
+    Raises: InvalidArgument when a count is not positive.
     """
     for name, value in (("frame_count", frame_count), ("window_frames", window_frames), ("hop_frames", hop_frames)):
         if value is not None and value < 1:
-            raise ValueError(f"{name}: got {value}, expected at least 1")
+            raise InvalidArgument(name, f"got {value}, expected at least 1")
     last = max(0, frame_count - window_frames)
     if hop_frames is None or last == 0:
         return np.zeros(1, np.int64)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.corpus import SPLITS, CorpusConfig, DatasetError, build_corpus, open_corpus
 
 
@@ -67,7 +68,7 @@ def test_labels_follow_the_voice(small_corpus):
 
 
 def test_workers_must_be_positive(tmp_path):
-    with pytest.raises(ValueError, match="workers is 0"):
+    with pytest.raises(InvalidArgument, match="workers: is 0"):
         build_corpus(CorpusConfig.small(), tmp_path, workers=0)
 
 

@@ -4,6 +4,7 @@ from itertools import chain, combinations
 
 import pytest
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.corpus import SPLITS, CorpusConfig
 from earwitness.training.corpus.config import ENGINE_SHARES
 from earwitness.training.corpus.identities import CHORD_INSTRUMENTS, LEADS, divide, programs, speakers
@@ -39,7 +40,7 @@ def test_divide_is_a_partition(count):
 
 
 def test_more_speakers_than_there_are_is_refused():
-    with pytest.raises(ValueError, match="test_speakers is 100000"):
+    with pytest.raises(InvalidArgument, match="test_speakers: is 100000"):
         speakers("test", 100_000)
 
 
@@ -71,13 +72,13 @@ def test_another_seed_gives_other_songs_but_the_same_division():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"vocal_share": 1.5}, "vocal_share is 1.5"),
+        ({"vocal_share": 1.5}, "vocal_share: is 1.5"),
         ({"test_clips": 0}, "test_clips"),
         ({"clip_seconds": 1.0}, "1.68 s"),
     ],
 )
 def test_impossible_configurations_are_refused(change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InvalidArgument, match=message):
         CorpusConfig(**change)
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.corpus import SPLITS, CorpusConfig
 from earwitness.training.corpus.audio import render_clips
 from earwitness.training.corpus.beats import play_beat
@@ -207,11 +208,11 @@ def test_labels_of_chops_are_where_the_slices_sound(clips):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rapped_share": -0.1}, "rapped_share is -0.1"),
-        ({"beat_share": float("nan")}, "beat_share is nan"),
+        ({"rapped_share": -0.1}, "rapped_share: is -0.1"),
+        ({"beat_share": float("nan")}, "beat_share: is nan"),
         ({"rapped_share": 0.8, "layered_share": 0.3}, "shares add up to 1.1"),
     ],
 )
 def test_impossible_shares_are_refused(change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InvalidArgument, match=message):
         CorpusConfig(**change)

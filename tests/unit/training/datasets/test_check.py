@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from earwitness.errors import InvalidArgument
 from earwitness.features import get_profile
 from earwitness.training.datasets import DataConfig, DataReport, check_data, sorted_problems
 from tests.helpers.odd_audio import written
@@ -178,7 +179,7 @@ def test_workers_find_the_same(tmp_path: Path) -> None:
 
 
 def test_a_configuration_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="tolerance_s is -1"):
+    with pytest.raises(InvalidArgument, match="tolerance_s: is -1"):
         DataConfig(tolerance_s=-1)
-    with pytest.raises(ValueError, match="cannot mean both"):
+    with pytest.raises(InvalidArgument, match="cannot mean both"):
         DataConfig(vocal=("la",), other=("la",))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.datasets.labels import Labelling, Vocabulary, looks_like_intervals, read_intervals, read_words
 
 WORDS = Vocabulary.of()
@@ -100,7 +101,7 @@ def test_words_can_be_given(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labelling.vocal, [[0.0, 1.0]])
     turned = Vocabulary.of(["instrumental"])
     assert "instrumental" in turned.vocal - turned.other
-    with pytest.raises(ValueError, match="solo cannot mean both"):
+    with pytest.raises(InvalidArgument, match="solo cannot mean both"):
         Vocabulary.of(["solo"], ["Solo"])
 
 

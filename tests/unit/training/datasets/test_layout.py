@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.corpus import DatasetError
 from earwitness.training.datasets.layout import Layout, SeededSplit, detect_kind, find_recordings
 
@@ -210,5 +211,5 @@ def test_seeded_split_is_a_fair_draw_of_its_own() -> None:
         for shares in ((0.01, 0.98), (0.98, 0.01)):
             assert set(SeededSplit(0, *shares).of(names[:count]).values()) == {"train", "valid", "test"}
     assert set(SEEDED.of(names[:2]).values()) == {"train"}
-    with pytest.raises(ValueError, match="shares that leave some of 1"):
+    with pytest.raises(InvalidArgument, match="shares that leave some of 1"):
         SeededSplit(0, 0.5, 0.5)

@@ -9,6 +9,7 @@ from earwitness.detection.bootstrap import EerIntervals
 from earwitness.detection.eer import Eer
 from earwitness.detection.intervals import Interval
 from earwitness.detection.report import Figures
+from earwitness.errors import InvalidArgument
 from earwitness.training.export.detector_figures import MEASURES, Material, Splits, replay_figures
 from earwitness.training.replay.evaluation import SplitReport
 from earwitness.training.run_folder import silent
@@ -46,5 +47,5 @@ def test_rates_of_splits_and_kinds_and_of_other_detectors_beside() -> None:
 
 
 def test_songs_are_refused_for_replay_detectors(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="songs"):
+    with pytest.raises(InvalidArgument, match="songs"):
         MEASURES["replay"](tmp_path / "best.pt", {}, Material(tmp_path, tmp_path / "songs", tmp_path), silent)

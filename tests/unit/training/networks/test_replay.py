@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from earwitness.errors import InvalidArgument
 from earwitness.features import PROFILES
 from earwitness.training.networks.replay import (
     ACTIVATIONS,
@@ -156,5 +157,5 @@ def test_input_is_standardised_and_dropout_is_of_training_only() -> None:
     ],
 )
 def test_refusals(arguments: tuple, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(InvalidArgument, match=said):
         ReplayNetwork(*arguments)

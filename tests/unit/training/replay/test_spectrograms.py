@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from earwitness.errors import InvalidArgument
 from earwitness.features import PROFILES, AudioError, get_profile, load_audio
 from earwitness.training.replay.spectrograms import stored_spectrograms
 from earwitness.training.replay.utterances import Utterance
@@ -78,5 +79,5 @@ def test_broken_files_are_named_all_at_once_and_nothing_is_left(dull_replays: Li
     with pytest.raises(AudioError, match=said):
         stored_spectrograms(dev, PROFILE, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
-    with pytest.raises(ValueError, match="utterances: got none"):
+    with pytest.raises(InvalidArgument, match="utterances: got none"):
         stored_spectrograms([], PROFILE, tmp_path / "cache")

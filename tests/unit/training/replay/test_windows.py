@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.replay.windows import BandStatistics, mean_over_windows, window_starts
 from tests.unit.training.replay.slow import windows
 
@@ -37,7 +38,7 @@ def test_windows_are_in_the_networks_layout():
 
 @pytest.mark.parametrize("changes", [{"frame_count": 0}, {"window_frames": 0}, {"hop_frames": 0}])
 def test_counts_are_positive(changes):
-    with pytest.raises(ValueError, match=f"{next(iter(changes))}: got 0, expected at least 1"):
+    with pytest.raises(InvalidArgument, match=f"{next(iter(changes))}: got 0, expected at least 1"):
         window_starts(**{"frame_count": 5, "window_frames": 2, "hop_frames": 1, **changes})
 
 

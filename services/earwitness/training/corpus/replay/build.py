@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.corpus.parallel import Progress, run_all, silent, worker_pool
 from earwitness.training.corpus.replay.channel import render_trial
 from earwitness.training.corpus.replay.config import (
@@ -82,11 +83,11 @@ def build_replay_corpus(
     goes on where it was. The bytes do not depend on `workers`. With `force` a corpus of another configuration is
     replaced.
 
-    Raises: ValueError when `workers` is not positive; DatasetError when `out` holds another corpus, or something else,
-        or `speech` cannot be used; OSError when `out` cannot be written.
+    Raises: InvalidArgument when `workers` is not positive; DatasetError when `out` holds another corpus, or something
+        else, or `speech` cannot be used; OSError when `out` cannot be written.
     """
     if workers < 1:
-        raise ValueError(f"workers is {workers}; give at least 1")
+        raise InvalidArgument("workers", f"is {workers}; give at least 1")
     out = Path(out)
     catalogue = _catalogue(config)
     talkers = voices(config) if speech is None else recorded_talkers(speech, config)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from math import ceil, sqrt
 from typing import Any, Literal, Self
 
+from earwitness.errors import InvalidArgument
+
 RECIPE_VERSION = 2
 """Raised with every change that alters a sample or a name; part of the fingerprint, so caches never go stale."""
 
@@ -57,29 +59,29 @@ class ReplayConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.phrases <= PHRASE_COUNT:
-            raise ValueError(f"phrases is {self.phrases}; give 1 to {PHRASE_COUNT}")
+            raise InvalidArgument("phrases", f"is {self.phrases}; give 1 to {PHRASE_COUNT}")
         for split in REPLAY_SPLITS:
             for name, value in asdict(self.size(split)).items():
                 if name == "borrowed_share":
                     if not 0 <= value <= 1:
-                        raise ValueError(f"{split}.{name} is {value}; give a share from 0 to 1")
+                        raise InvalidArgument(f"{split}.{name}", f"is {value}; give a share from 0 to 1")
                 elif value < 1:
-                    raise ValueError(f"{split}.{name} is {value}; give at least 1")
+                    raise InvalidArgument(f"{split}.{name}", f"is {value}; give at least 1")
         if self.train.borrowed_share:
-            raise ValueError("train.borrowed_share must be 0: the others borrow from it")
+            raise InvalidArgument("train.borrowed_share", "must be 0: the others borrow from it")
 
     @classmethod
     def of_size(cls, size: str, seed: int = 0) -> Self:
         """By the name of its size: "small", "full", or about how many trials.
 
-        Raises: ValueError for any other word, and for too few trials.
+        Raises: InvalidArgument for any other word, and for too few trials.
         """
         if size == "small":
             return cls.small(seed)
         if size == "full":
             return cls(seed)
         if not size.isdecimal():
-            raise ValueError(f"size is {size!r}; give small, full, or a number of trials")
+            raise InvalidArgument("size", f"is {size!r}; give small, full, or a number of trials")
         return cls(seed).scaled(int(size))
 
     @classmethod
@@ -96,13 +98,15 @@ class ReplayConfig:
     def scaled(self, trials: int) -> Self:
         """The same recipe with about `trials` trials: other numbers of speakers, rooms and devices, the same phrases.
 
-        Raises: ValueError when that leaves a split fewer than two speakers.
+        Raises: InvalidArgument when that leaves a split fewer than two speakers.
         """
         sizes = {split: self.size(split) for split in REPLAY_SPLITS}
         total = sum(map(self.trial_count, REPLAY_SPLITS))
         least = ceil(2 * total / min(size.speakers for size in sizes.values()))
         if trials < least:
-            raise ValueError(f"{trials} trials are too few: give at least {least}, so that each split has two speakers")
+            raise InvalidArgument(
+                "size", f"{trials} trials are too few: give at least {least}, so that each split has two speakers"
+            )
         scaled = {split: size.scaled(trials / total) for split, size in sizes.items()}
         return replace(self, train=scaled["train"], dev=scaled["dev"], eval=scaled["eval"])
 

@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from earwitness.errors import InvalidArgument
 from earwitness.features import get_profile
 from earwitness.training.networks.detector import Detector
 from earwitness.training.networks.replay.stack import ACTIVATIONS, Activation, Stack
@@ -39,15 +40,15 @@ class ReplayNetwork(Detector):
     ) -> None:
         """`network` is a name of `NETWORKS`; `activation` defaults to the one of its row.
 
-        Raises: ValueError when a name is unknown, `dropout` no share, or the input too small for the network.
+        Raises: InvalidArgument when a name is unknown, `dropout` no share, or the input too small for the network.
         """
         super().__init__()
         spec = network_spec(network)
         self.activation = activation or spec.activation
         if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation: got {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+            raise InvalidArgument("activation", f"got {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout: got {dropout}, expected a share from 0 up to, not including, 1")
+            raise InvalidArgument("dropout", f"got {dropout}, expected a share from 0 up to, not including, 1")
         stack = Stack(band_count, frame_count, self.activation, dropout)
         spec.add_layers(stack)
         assert stack.shape == (OUTPUTS,)

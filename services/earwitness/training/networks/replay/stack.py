@@ -7,6 +7,8 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from earwitness.errors import InvalidArgument
+
 Activation = Literal["mfm", "elu"]
 ACTIVATIONS: Final[tuple[Activation, ...]] = get_args(Activation)
 
@@ -35,7 +37,7 @@ class Stack:
     windows are (bands, frames), as the input is laid out: the paper writes them the other way round, time × frequency.
     Poolings take maxima and drop what does not fill a window. Layers are named by kind and position: conv1, pool2, fc3.
 
-    Raises (from every layer): ValueError when nothing of the input is left.
+    Raises (from every layer): InvalidArgument when nothing of the input is left.
     """
 
     def __init__(self, bands: int, frames: int, activation: Activation, dropout: float) -> None:
@@ -109,8 +111,9 @@ class Stack:
         _, *size = self.shape
         bands, frames = ((n + 2 * p - w) // s + 1 for n, w, p, s in zip(size, window, padding, stride, strict=True))
         if min(bands, frames) < 1:
-            raise ValueError(
-                f"bands, frames: got {self._input[0]} × {self._input[1]}, of which layer {next(reversed(self.layers))} "
-                f"leaves nothing ({size[0]} × {size[1]} come in); give a larger input"
+            raise InvalidArgument(
+                "bands, frames",
+                f"got {self._input[0]} × {self._input[1]}, of which layer {next(reversed(self.layers))} "
+                f"leaves nothing ({size[0]} × {size[1]} come in); give a larger input",
             )
         self.shape = (channels, bands, frames)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.networks.replay.stack import Activation, Stack
 
 OUTPUTS = 2
@@ -93,8 +94,8 @@ NETWORKS: Mapping[str, NetworkSpec] = {
 def network_spec(name: str) -> NetworkSpec:
     """The network of that name.
 
-    Raises: ValueError naming those there are.
+    Raises: InvalidArgument naming those there are.
     """
     if name not in NETWORKS:
-        raise ValueError(f"network: got {name!r}, expected one of {', '.join(NETWORKS)}")
+        raise InvalidArgument("network", f"got {name!r}, expected one of {', '.join(NETWORKS)}")
     return NETWORKS[name]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.networks.replay import NETWORKS, network_spec
 from earwitness.training.run_folder import DeviceName
 from earwitness.training.train_replay import ReplayTrainingConfig
@@ -54,11 +55,11 @@ class StudyConfig:
     def __post_init__(self) -> None:
         for name in ("networks", "more_data"):
             if not getattr(self, name):
-                raise ValueError(f"{name}: got none, expected at least one")
+                raise InvalidArgument(name, "got none, expected at least one")
         for network in self.networks:
             network_spec(network)
         if self.seeds < 1:
-            raise ValueError(f"seeds: got {self.seeds}, expected at least 1")
+            raise InvalidArgument("seeds", f"got {self.seeds}, expected at least 1")
         self.training(Cell(self.networks[0], False), 0)
 
     @property
@@ -80,7 +81,7 @@ class StudyConfig:
     def training(self, cell: Cell, seed: int) -> ReplayTrainingConfig:
         """The run of a cell with a seed.
 
-        Raises: ValueError naming a setting that is out of its range.
+        Raises: InvalidArgument naming a setting that is out of its range.
         """
         names = ("epochs", "patience", "batch_size", "learning_rate", "dropout")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}

@@ -23,7 +23,7 @@ from earwitness.training.replay.rates import Estimate, eer_estimate, part_seed
 from earwitness.training.replay.study.config import Cell, StudyConfig
 from earwitness.training.replay.study.results import Row, Run, Study
 from earwitness.training.replay.utterances import UtteranceSplit
-from earwitness.training.run_folder import Progress, best_checkpoint, plain, silent, training_machine
+from earwitness.training.run_folder import Diverged, Progress, best_checkpoint, plain, silent, training_machine
 from earwitness.training.train_replay import ReplayTrainingConfig, replay_run_ended, train_replay
 
 UNFINISHED = "is not trained to the end"
@@ -45,7 +45,7 @@ def run_study(
     Runs that are finished are kept, others go on where they were; without `train` they are left out. A run whose loss
     is no number is told in `Study.pending`, and the others go on. `other` is scored as a whole.
 
-    Raises: ValueError when train or dev holds one class only; AudioError naming files that cannot be used;
+    Raises: InvalidArgument when train or dev holds one class only; AudioError naming files that cannot be used;
     CheckpointError when a run folder holds a run of another configuration or corpus.
     """
     trials = _trials_of(corpus, other)
@@ -62,7 +62,7 @@ def run_study(
             if train:
                 train_replay(training, corpus, own)
             finished = replay_run_ended(training, corpus)
-        except FloatingPointError as err:
+        except Diverged as err:
             pending[name] = str(err)
         else:
             if finished:

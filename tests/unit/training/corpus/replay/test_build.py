@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.corpus import DatasetError, open_corpus
 from earwitness.training.corpus.replay import ReplayConfig, SplitSize, build_replay_corpus
 from earwitness.training.corpus.replay.difficulty import measure_difficulty
@@ -140,5 +141,5 @@ def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
 
 
 def test_workers_must_be_positive(tmp_path):
-    with pytest.raises(ValueError, match="workers is 0"):
+    with pytest.raises(InvalidArgument, match="workers: is 0"):
         build_replay_corpus(TINY, tmp_path, workers=0)

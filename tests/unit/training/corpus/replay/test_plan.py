@@ -5,6 +5,7 @@ from itertools import combinations
 
 import pytest
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.corpus.replay import REPLAY_SPLITS, ReplayConfig, SplitSize
 from earwitness.training.corpus.replay.codecs import CODECS
 from earwitness.training.corpus.replay.devices import LOUDSPEAKER_KINDS, MICROPHONE_KINDS
@@ -143,22 +144,22 @@ def test_a_split_of_one_device_of_each_kind_has_four_kinds_of_loudspeaker():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ReplayConfig(phrases=11), "phrases is 11; give 1 to 10"),
-        (lambda: ReplayConfig(dev=SplitSize(0, 1, 1, 1)), "dev.speakers is 0; give at least 1"),
-        (lambda: ReplayConfig(dev=SplitSize(1, 1, 1, 1, borrowed_share=2)), "dev.borrowed_share is 2"),
-        (lambda: ReplayConfig(train=SplitSize(1, 1, 1, 1, borrowed_share=0.5)), "train.borrowed_share must be 0"),
+        (lambda: ReplayConfig(phrases=11), "phrases: is 11; give 1 to 10"),
+        (lambda: ReplayConfig(dev=SplitSize(0, 1, 1, 1)), "dev.speakers: is 0; give at least 1"),
+        (lambda: ReplayConfig(dev=SplitSize(1, 1, 1, 1, borrowed_share=2)), "dev.borrowed_share: is 2"),
+        (lambda: ReplayConfig(train=SplitSize(1, 1, 1, 1, borrowed_share=0.5)), "train.borrowed_share: must be 0"),
         (lambda: ReplayConfig.of_size("10"), "10 trials are too few: give at least 464"),
-        (lambda: ReplayConfig.of_size("medium"), "size is 'medium'; give small, full, or a number"),
-        (lambda: ReplayConfig.of_size("-5"), "size is '-5'"),
+        (lambda: ReplayConfig.of_size("medium"), "size: is 'medium'; give small, full, or a number"),
+        (lambda: ReplayConfig.of_size("-5"), "size: is '-5'"),
     ],
 )
 def test_impossible_sizes_are_refused(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InvalidArgument, match=message):
         make()
 
 
 def test_more_speakers_than_espeak_has_are_refused():
-    with pytest.raises(ValueError, match="valid_speakers is 10000; espeak-ng gives this split"):
+    with pytest.raises(InvalidArgument, match="valid_speakers: is 10000; espeak-ng gives this split"):
         voices(ReplayConfig(dev=SplitSize(10_000, 1, 1, 1)))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from earwitness.errors import InvalidArgument
 from earwitness.training.datasets import SpoofingCorpus
 from earwitness.training.replay.detector import ReplayDetector
 from earwitness.training.replay.study import StudyConfig, run_study
@@ -67,5 +68,5 @@ def test_runs_are_named_and_ordered(tmp_path: Path) -> None:
     ],
 )
 def test_settings_out_of_range_are_refused(tmp_path: Path, settings: dict, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(InvalidArgument, match=said):
         StudyConfig(tmp_path, **settings)
