@@ -18,6 +18,7 @@ from earwitness.features import get_profile
 from earwitness.training.averaging import average_into, kept_share
 from earwitness.training.checkpoint import DETECTORS, CheckpointMeta, file_sha256, load_checkpoint, save_checkpoint
 from earwitness.training.excerpts import ExcerptCorpus, ExcerptSource, open_excerpts
+from earwitness.training.fitting import Learner, Schedule, fit
 from earwitness.training.gan_losses import Labelled, Loss, gradient_penalty, loss_of_critic, loss_of_generator
 from earwitness.training.networks import Arch, Critic, Detector, make_generator
 from earwitness.training.run_folder import (
@@ -26,8 +27,6 @@ from earwitness.training.run_folder import (
     Progress,
     RunFolder,
     plain,
-    random_state,
-    restore_random_state,
     silent,
     training_device,
     training_machine,
@@ -300,57 +299,74 @@ def train_on_source(
     weights an uninterrupted run reaches.
     """
     profile = source.profile
-    features = profile.to_dict()
-    start_from = _Start.load(config, features)
+    start_from = _Start.load(config, profile.to_dict())
     sources = [str(data_record["corpus"]), *(f"{name} {of['sha256']}" for name, of in start_from.record.items())]
     folder = RunFolder(config.run_folder, config, " ".join(sources))
     with folder.in_use(), training_machine(config.threads, config.seed):
         mean, std = map(torch.from_numpy, source.band_statistics())
         gan = _Gan(config, start_from, mean, std, profile.excerpt_shape, profile.floor_value, source.label_share)
-        curves: list[dict[str, float]] = []
-        start = 0
-        saved = folder.resume()
-        if saved is not None:
-            start, curves = saved["update"], saved["curves"]
-            gan.load_state(saved["gan"])
-            restore_random_state(saved["random"])
-            logger.info("continuing at update %d of %d", start, config.updates)
-        elif gan.critic.layers is not None:
-            excerpts, _ = source.random_excerpts(np.random.default_rng((config.seed, config.updates)), STATISTICS)
+        learner = _Players(gan, source, folder.path, {**data_record, **start_from.record}, progress)
+        fit(folder, learner, Schedule("update", config.updates, config.checkpoint_interval), stop_after)
+    return checkpoints(config.run_folder)[-1]
+
+
+class _Players(Learner):
+    """Both networks and their data; every checkpoint of the averaged generator is kept."""
+
+    def __init__(
+        self, gan: _Gan, source: ExcerptSource, folder: Path, record: Mapping[str, Any], progress: Progress
+    ) -> None:
+        """`record` is what a checkpoint says of the data, and of what the run began from."""
+        self._gan = gan
+        self._source = source
+        self._folder = folder
+        self._record = record
+        self._progress = progress
+
+    def begin(self) -> None:
+        """Takes the scale of the detector's layers, where there is one, from real excerpts."""
+        gan, config = self._gan, self._gan.config
+        if gan.critic.layers is not None:
+            excerpts, _ = self._source.random_excerpts(np.random.default_rng((config.seed, config.updates)), STATISTICS)
             gan.critic.layers.set_statistics(torch.from_numpy(excerpts)[:, None].to(gan.device))
+
+    def train(self, first: int, last: int) -> dict[str, float]:
+        gan, config = self._gan, self._gan.config
         began = time.monotonic()
-        window: list[tuple[float, float, float]] = []
-        for update in range(start, min(config.updates, start + (stop_after or config.updates))):
+        losses: list[tuple[float, float, float]] = []
+        for update in range(first, last):
             gan.set_rate(update)
             penalise = update % config.penalty_interval == 0
-            critic_loss, generator_loss, penalty = gan.update(*real_batch(source, config, update), penalise)
+            critic_loss, generator_loss, penalty = gan.update(*real_batch(self._source, config, update), penalise)
             if not np.isfinite((critic_loss, generator_loss, penalty)).all():
                 raise Diverged(
                     f"update {update + 1}: the losses are {critic_loss}, {generator_loss} and {penalty}; the last "
                     "checkpoint is kept, lower the learning rate or raise the penalty"
                 )
             gan.update_average(update)
-            window.append((critic_loss, generator_loss, penalty * config.penalty_interval))
-            done = update + 1
-            progress(done, config.updates, f"critic {critic_loss:.3f} generator {generator_loss:.3f}")
-            if done % config.checkpoint_interval == 0 or done == config.updates:
-                means = np.mean(window, axis=0)
-                rate = (done - start) / (time.monotonic() - began)
-                window = []
-                row = dict(zip(("critic_loss", "generator_loss", "penalty"), map(float, means), strict=True))
-                curves.append({"update": float(done), **row})
-                logger.info("update %d: %s, %.2f updates/s", done, row, rate)
-                record = {
-                    **data_record,
-                    **start_from.record,
-                    "seed": config.seed,
-                    "updates": done,
-                    "config": plain(config),
-                }
-                _save_average(folder, gan, features, record, done)
-                folder.write_curves(curves)
-                folder.save_state({"update": done, "curves": curves, "gan": gan.state(), "random": random_state()})
-    return checkpoints(config.run_folder)[-1]
+            losses.append((critic_loss, generator_loss, penalty * config.penalty_interval))
+            self._progress(update + 1, config.updates, f"critic {critic_loss:.3f} generator {generator_loss:.3f}")
+        logger.info("%.2f updates/s", (last - first) / (time.monotonic() - began))
+        return dict(zip(("critic_loss", "generator_loss", "penalty"), map(float, np.mean(losses, axis=0)), strict=True))
+
+    def keep(self, figures: Mapping[str, float], done: int) -> None:
+        gan, config = self._gan, self._gan.config
+        record = {**self._record, "seed": config.seed, "updates": done, "config": plain(config)}
+        arguments = {
+            "arch": config.arch,
+            "latent_size": config.latent_size,
+            "channels": config.generator_channels,
+            "log_floor": gan.average.log_floor,
+            **dict(zip(("band_count", "frame_count"), gan.average.size, strict=True)),
+        }
+        meta = CheckpointMeta("generator", arguments, self._source.profile.to_dict(), training=record)
+        save_checkpoint(self._folder / "checkpoints" / f"generator-{done:07d}.pt", gan.average, meta)
+
+    def state(self) -> dict[str, Any]:
+        return {"gan": self._gan.state()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._gan.load_state(state["gan"])
 
 
 def spectrograms_of(run_folder: Path) -> Path:
@@ -366,17 +382,3 @@ def run_of(checkpoint: Path) -> Path:
 def checkpoints(run_folder: Path) -> list[Path]:
     """All saved averaged generators of a run, oldest first."""
     return sorted((run_folder / "checkpoints").glob("generator-*.pt"))
-
-
-def _save_average(
-    folder: RunFolder, gan: _Gan, features: Mapping[str, Any], record: Mapping[str, Any], done: int
-) -> None:
-    arguments = {
-        "arch": gan.config.arch,
-        "latent_size": gan.config.latent_size,
-        "channels": gan.config.generator_channels,
-        "log_floor": gan.average.log_floor,
-        **dict(zip(("band_count", "frame_count"), gan.average.size, strict=True)),
-    }
-    meta = CheckpointMeta("generator", arguments, features, training=record)
-    save_checkpoint(folder.path / "checkpoints" / f"generator-{done:07d}.pt", gan.average, meta)

@@ -1,9 +1,8 @@
 """Trains a detector of replayed speech, early stopped on the dev split."""
 
-import logging
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from earwitness.detection.eer import equal_error_rate
 from earwitness.errors import InvalidArgument
 from earwitness.features import FeatureProfile, get_profile, with_excerpt_frames
 from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
+from earwitness.training.fitting import Learner, Schedule, fit, mean_loss
 from earwitness.training.networks.replay import ACTIVATIONS, LABELS, Activation, ReplayNetwork, network_spec
 from earwitness.training.prepared import Batch
 from earwitness.training.replay.sampling import WindowSampler, loss_and_scores
@@ -28,15 +28,11 @@ from earwitness.training.run_folder import (
     RunFolder,
     best_checkpoint,
     plain,
-    random_state,
     require_finite,
-    restore_random_state,
     silent,
     training_device,
     training_machine,
 )
-
-logger = logging.getLogger(__name__)
 
 SLIDING_WINDOW_S = 1.0
 """Four seconds hold most utterances as a whole: windows of that length would hardly be more than one of each."""
@@ -138,63 +134,93 @@ def train_replay(
         network.to(device)
         if device.type == "cpu":  # convolutions and poolings are faster so: tests/benchmarks/bench_replay_updates.py
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimiser = torch.optim.Adam(network.parameters(), config.learning_rate)
-        sampler = WindowSampler(train, frames, config.hop_frames, config.batch_size, config.seed)
-        first_epoch, curves, best = 0, list[dict[str, float]](), Best()
-        if saved is not None:
-            first_epoch, curves, best = saved["epoch"], saved["curves"], Best(**saved["best"])
-            network.load_state_dict(saved["network"])
-            optimiser.load_state_dict(saved["optimiser"])
-            restore_random_state(saved["random"])
-            logger.info("continuing at epoch %d of %d", first_epoch, config.epochs)
-        last_epoch = min(config.epochs, first_epoch + (stop_after_epochs or config.epochs))
-        for epoch in range(first_epoch, last_epoch):
-            if _has_ended(config, epoch, best):
-                logger.info("no lower dev loss since epoch %d: stopped", best.epoch)
-                break
-            began = time.monotonic()
-            total = config.epochs * sampler.batches_per_epoch
-            batches = sampler.epoch(epoch, config.workers)
-            loss = _train_epoch(network, optimiser, batches, epoch * sampler.batches_per_epoch, total, progress)
-            dev_loss, scores = loss_and_scores(network, dev, frames, config.hop_frames, config.workers)
-            require_finite(torch.tensor(dev_loss), (epoch + 1) * sampler.batches_per_epoch)
-            row = {
-                "epoch": epoch + 1.0,
-                "loss": loss,
-                "dev_loss": dev_loss,
-                "dev_error": balanced_error(scores, dev.genuine),
-                "dev_eer": equal_error_rate(scores, dev.genuine).convex_hull,
-                "seconds": time.monotonic() - began,
-            }
-            curves.append(row)
-            logger.info("epoch %d: %s", epoch + 1, row)
-            if dev_loss < best.dev_loss:
-                best = Best(epoch + 1, dev_loss)
-                record = {
-                    "corpus": corpus.fingerprint,
-                    "sources": list(corpus.sources),
-                    "seed": config.seed,
-                    "updates": (epoch + 1) * sampler.batches_per_epoch,
-                    "dev_loss": dev_loss,
-                    "dev_error": row["dev_error"],
-                    "dev_eer": row["dev_eer"],
-                    "window_hop": config.hop_frames,
-                    "config": plain(config),
-                }
-                meta = CheckpointMeta("replay", arguments, profile.to_dict(), LABELS, record)
-                save_checkpoint(best_checkpoint(config.run_folder), network, meta)
-            folder.write_curves(curves)
-            folder.save_state(
-                {
-                    "epoch": epoch + 1,
-                    "curves": curves,
-                    "best": {"epoch": best.epoch, "dev_loss": best.dev_loss},
-                    "network": network.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "random": random_state(),
-                }
-            )
+        facts = {"corpus": corpus.fingerprint, "sources": list(corpus.sources)}
+        learner = _Detector(config, network, arguments, train, dev, facts, progress)
+        fit(folder, learner, Schedule("epoch", config.epochs), stop_after_epochs)
     return best_checkpoint(config.run_folder)
+
+
+class _Detector(Learner):
+    """The network and its optimiser; the one with the lowest loss on the dev split so far is kept."""
+
+    def __init__(
+        self,
+        config: ReplayTrainingConfig,
+        network: ReplayNetwork,
+        arguments: Mapping[str, Any],
+        train: UtteranceSpectrograms,
+        dev: UtteranceSpectrograms,
+        corpus: Mapping[str, Any],
+        progress: Progress,
+    ) -> None:
+        """`arguments` rebuild the network; `corpus` is what a checkpoint's record says of the data."""
+        self._config = config
+        self._network = network
+        self._arguments = arguments
+        self._frames = config.profile.excerpt_shape[1]
+        self._dev = dev
+        self._corpus = corpus
+        self._progress = progress
+        self._optimiser = torch.optim.Adam(network.parameters(), config.learning_rate)
+        self._sampler = WindowSampler(train, self._frames, config.hop_frames, config.batch_size, config.seed)
+        self._best = Best()
+
+    def train(self, first: int, last: int) -> dict[str, float]:
+        """The loss of each epoch's updates, and the figures on the dev split after the last one."""
+        config, network, each = self._config, self._network, self._sampler.batches_per_epoch
+        began = time.monotonic()
+
+        def update(batch: Batch, number: int) -> float:
+            self._optimiser.zero_grad(set_to_none=True)
+            loss = add_gradient(network, *batch)
+            require_finite(loss, number + 1)
+            self._optimiser.step()
+            return loss.item()
+
+        for epoch in range(first, last):
+            network.train()
+            batches = self._sampler.epoch(epoch, config.workers)
+            loss = mean_loss(batches, update, epoch * each, config.epochs * each, self._progress)
+        dev_loss, scores = loss_and_scores(network, self._dev, self._frames, config.hop_frames, config.workers)
+        require_finite(torch.tensor(dev_loss), last * each)
+        return {
+            "loss": loss,
+            "dev_loss": dev_loss,
+            "dev_error": balanced_error(scores, self._dev.genuine),
+            "dev_eer": equal_error_rate(scores, self._dev.genuine).convex_hull,
+            "seconds": time.monotonic() - began,
+        }
+
+    def keep(self, figures: Mapping[str, float], done: int) -> None:
+        config = self._config
+        if not figures["dev_loss"] < self._best.dev_loss:
+            return
+        self._best = Best(done, figures["dev_loss"])
+        record = {
+            **self._corpus,
+            "seed": config.seed,
+            "updates": done * self._sampler.batches_per_epoch,
+            **{name: figures[name] for name in ("dev_loss", "dev_error", "dev_eer")},
+            "window_hop": config.hop_frames,
+            "config": plain(config),
+        }
+        meta = CheckpointMeta("replay", self._arguments, config.profile.to_dict(), LABELS, record)
+        save_checkpoint(best_checkpoint(config.run_folder), self._network, meta)
+
+    def ended(self, done: int) -> bool:
+        return _has_ended(self._config, done, self._best)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "best": asdict(self._best),
+            "network": self._network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._best = Best(**state["best"])
+        self._network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
 
 
 @dataclass(frozen=True)
@@ -246,27 +272,6 @@ def _open(
         workers=config.workers,
         progress=progress,
     )
-
-
-def _train_epoch(
-    network: ReplayNetwork,
-    optimiser: torch.optim.Optimizer,
-    batches: Iterable[Batch],
-    first: int,
-    total: int,
-    progress: Progress,
-) -> float:
-    """One pass over `batches`; the mean loss."""
-    network.train()
-    losses: list[float] = []
-    for windows, labels in batches:
-        optimiser.zero_grad(set_to_none=True)
-        loss = add_gradient(network, windows, labels)
-        require_finite(loss, first + len(losses) + 1)
-        optimiser.step()
-        losses.append(loss.item())
-        progress(first + len(losses), total, f"loss {np.mean(losses[-50:]):.3f}")
-    return float(np.mean(losses))
 
 
 def add_gradient(network: ReplayNetwork, windows: Tensor, labels: Tensor) -> Tensor:

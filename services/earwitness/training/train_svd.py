@@ -3,10 +3,10 @@
 import copy
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from earwitness.training.averaging import average_into, kept_share
 from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
 from earwitness.training.corpus import LabelledSpectrograms, open_corpus
 from earwitness.training.evaluate import Scored, frame_scores
+from earwitness.training.fitting import Learner, Schedule, fit, mean_loss
 from earwitness.training.networks import NormalisedSVDNet, SVDNet
 from earwitness.training.prepared import Batch
 from earwitness.training.run_folder import (
@@ -28,9 +29,7 @@ from earwitness.training.run_folder import (
     RunFolder,
     best_checkpoint,
     plain,
-    random_state,
     require_finite,
-    restore_random_state,
     silent,
     training_device,
     training_machine,
@@ -137,63 +136,122 @@ def train_svd(config: SvdTrainingConfig, progress: Progress = silent, stop_after
         network = SVDNet(output_count=len(LABELS[config.variant]), band_count=bands, frame_count=frames)
         network.standardise.set_statistics(*map(torch.from_numpy, train.band_statistics()))
         network.initialise(torch.Generator().manual_seed(config.seed))
-        learner = (NormalisedSVDNet(network) if config.batch_norm else network).to(device)
-        optimiser = _optimiser(config, learner)
-        average = copy.deepcopy(learner).requires_grad_(False) if config.ema_updates else None
-        first_epoch, curves, best = 0, list[dict[str, float]](), 0.0
-        saved = folder.resume()
-        if saved is not None:
-            first_epoch, curves, best = saved["epoch"], saved["curves"], saved["best"]
-            learner.load_state_dict(saved["learner"])
-            if average is not None:
-                average.load_state_dict(saved["average"])
-            optimiser.load_state_dict(saved["optimiser"])
-            restore_random_state(saved["random"])
-            logger.info("continuing at epoch %d of %d", first_epoch, config.epochs)
-        last_epoch = min(config.epochs, first_epoch + (stop_after_epochs or config.epochs))
-        for epoch in range(first_epoch, last_epoch):
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * config.rate_decay**epoch
-            began = time.monotonic()
-            first = epoch * config.updates_per_epoch
-            batches = sampler.batches(first, first + config.updates_per_epoch, config.workers)
-            loss = _train_epoch(learner, optimiser, average, config, batches, first, progress)
-            seconds = time.monotonic() - began
-            trained = _plain_network(copy.deepcopy(learner if average is None else average).cpu())
-            auc = validation_auc(trained, valid, validation)
-            curves.append({"epoch": epoch + 1.0, "loss": loss, "valid_auc": auc, "seconds": seconds})
-            logger.info("epoch %d: loss %.4f, validation AUROC %.4f, %.0f s", epoch + 1, loss, auc, seconds)
-            if auc > best:
-                best = auc
-                record = {
-                    "corpus": corpus.manifest["fingerprint"],
-                    "sources": list(corpus.manifest["sources"]),
-                    "seed": config.seed,
-                    "updates": (epoch + 1) * config.updates_per_epoch,
-                    "valid_auc": auc,
-                    "config": plain(config),
-                }
-                meta = CheckpointMeta(
-                    "svdnet",
-                    {"output_count": network.output_count, "band_count": bands, "frame_count": frames},
-                    train.profile.to_dict(),
-                    LABELS[config.variant],
-                    record,
-                )
-                save_checkpoint(best_checkpoint(config.run_folder), trained, meta)
-            folder.write_curves(curves)
-            folder.save_state(
-                {
-                    "epoch": epoch + 1,
-                    "curves": curves,
-                    "best": best,
-                    "learner": learner.state_dict(),
-                    "average": average.state_dict() if average is not None else {},
-                    "optimiser": optimiser.state_dict(),
-                    "random": random_state(),
-                }
-            )
+        facts = {"corpus": corpus.manifest["fingerprint"], "sources": list(corpus.manifest["sources"])}
+        learner = _Detector(config, network, sampler, (valid, validation), facts, device, progress)
+        fit(folder, learner, Schedule("epoch", config.epochs), stop_after_epochs)
     return best_checkpoint(config.run_folder)
+
+
+class _Detector(Learner):
+    """The network that is trained, its average and its optimiser; the one with the best AUROC so far is kept."""
+
+    def __init__(
+        self,
+        config: SvdTrainingConfig,
+        network: SVDNet,
+        sampler: SegmentSampler,
+        validation: tuple[LabelledSpectrograms, Sequence[int]],
+        corpus: Mapping[str, Any],
+        device: torch.device,
+        progress: Progress,
+    ) -> None:
+        """`validation` is a split and its clips; `corpus` what a checkpoint's record says of the data."""
+        self._config = config
+        self._sampler = sampler
+        self._validation = validation
+        self._corpus = corpus
+        self._progress = progress
+        self._arguments = {
+            "output_count": network.output_count,
+            **dict(zip(("band_count", "frame_count"), validation[0].profile.excerpt_shape, strict=True)),
+        }
+        self._learner: SVDNet | NormalisedSVDNet = NormalisedSVDNet(network) if config.batch_norm else network
+        self._learner.to(device)
+        self._optimiser = _optimiser(config, self._learner)
+        self._average = copy.deepcopy(self._learner).requires_grad_(False) if config.ema_updates else None
+        self._trained = network
+        """As it was validated last."""
+        self._best = 0.0
+
+    def train(self, first: int, last: int) -> dict[str, float]:
+        """The loss of each epoch's updates, and the AUROC over the validation clips after the last one."""
+        config = self._config
+        began = time.monotonic()
+        for epoch in range(first, last):
+            for group in self._optimiser.param_groups:
+                group["lr"] = config.learning_rate * config.rate_decay**epoch
+            loss = self._train_epoch(epoch)
+        seconds = time.monotonic() - began
+        self._trained = self._plain_network()
+        auc = validation_auc(self._trained, *self._validation)
+        return {"loss": loss, "valid_auc": auc, "seconds": seconds}
+
+    def keep(self, figures: Mapping[str, float], done: int) -> None:
+        auc = figures["valid_auc"]
+        if not auc > self._best:
+            return
+        self._best = auc
+        record = {
+            **self._corpus,
+            "seed": self._config.seed,
+            "updates": done * self._config.updates_per_epoch,
+            "valid_auc": auc,
+            "config": plain(self._config),
+        }
+        profile = self._validation[0].profile
+        meta = CheckpointMeta("svdnet", self._arguments, profile.to_dict(), LABELS[self._config.variant], record)
+        save_checkpoint(best_checkpoint(self._config.run_folder), self._trained, meta)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "best": self._best,
+            "learner": self._learner.state_dict(),
+            "average": self._average.state_dict() if self._average is not None else {},
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._best = state["best"]
+        self._learner.load_state_dict(state["learner"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+    def _train_epoch(self, epoch: int) -> float:
+        """The mean loss."""
+        config, learner = self._config, self._learner
+        learner.train()
+        device = next(learner.parameters()).device
+        short = config.precision == "bfloat16"
+        # bfloat16 convolutions are fast with the channels last only.
+        layout = torch.channels_last if short else torch.contiguous_format
+        learner.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack it
+
+        def update(batch: Batch, number: int) -> float:
+            segments, labels = batch
+            with torch.autocast(device.type, torch.bfloat16, enabled=short):
+                logits = learner.segment_logits(segments[:, None].to(device, memory_format=layout)).float()
+            loss = loss_of(logits.flatten(0, 1), labels.flatten().to(device), config.target_margin)
+            self._optimiser.zero_grad(set_to_none=True)
+            require_finite(loss, number + 1)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimiser.step()
+            if self._average is not None:
+                kept = kept_share(number, config.ema_updates)
+                average_into(self._average.state_dict().values(), learner.state_dict().values(), kept)
+            return loss.item()
+
+        first = epoch * config.updates_per_epoch
+        batches = self._sampler.batches(first, first + config.updates_per_epoch, config.workers)
+        return mean_loss(batches, update, first, config.epochs * config.updates_per_epoch, self._progress)
+
+    def _plain_network(self) -> SVDNet:
+        """What is validated and saved: the average where there is one, on the CPU, without batch normalisation."""
+        learner = copy.deepcopy(self._learner if self._average is None else self._average).cpu()
+        if isinstance(learner, NormalisedSVDNet):
+            return learner.folded()
+        assert isinstance(learner, SVDNet)
+        return learner
 
 
 def loss_of(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
@@ -247,47 +305,3 @@ def _optimiser(config: SvdTrainingConfig, learner: nn.Module) -> torch.optim.Opt
     if config.optimiser == "adam":
         return torch.optim.AdamW(parameters, config.learning_rate, weight_decay=ADAM_WEIGHT_DECAY)
     return torch.optim.SGD(parameters, config.learning_rate, config.momentum, nesterov=True)
-
-
-def _plain_network(learner: nn.Module) -> SVDNet:
-    if isinstance(learner, NormalisedSVDNet):
-        return learner.folded()
-    assert isinstance(learner, SVDNet)
-    return learner
-
-
-def _train_epoch(
-    learner: SVDNet | NormalisedSVDNet,
-    optimiser: torch.optim.Optimizer,
-    average: nn.Module | None,
-    config: SvdTrainingConfig,
-    batches: Iterable[Batch],
-    first: int,
-    progress: Progress,
-) -> float:
-    """One pass over `batches`; the mean loss."""
-    learner.train()
-    device = next(learner.parameters()).device
-    total = config.epochs * config.updates_per_epoch
-    short = config.precision == "bfloat16"
-    # bfloat16 convolutions are fast with the channels last only.
-    layout = torch.channels_last if short else torch.contiguous_format
-    learner.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack it
-    losses: list[float] = []
-    for segments, labels in batches:
-        with torch.autocast(device.type, torch.bfloat16, enabled=short):
-            logits = learner.segment_logits(segments[:, None].to(device, memory_format=layout)).float()
-        loss = loss_of(logits.flatten(0, 1), labels.flatten().to(device), config.target_margin)
-        optimiser.zero_grad(set_to_none=True)
-        require_finite(loss, first + len(losses) + 1)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        if average is not None:
-            kept = kept_share(first + len(losses), config.ema_updates)
-            average_into(average.state_dict().values(), learner.state_dict().values(), kept)
-        losses.append(loss.item())
-        done = first + len(losses)
-        progress(done, total, f"loss {np.mean(losses[-50:]):.3f}")
-        if done % 200 == 0:
-            logger.info("update %d: loss %.4f", done, float(np.mean(losses[-200:])))
-    return float(np.mean(losses))

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from earwitness.errors import InvalidArgument
+from earwitness.errors import EarwitnessError
 from earwitness.features import PROFILES
 from earwitness.training.checkpoint import CheckpointMeta, save_checkpoint
 from earwitness.training.corpus.dataset import DatasetError
@@ -126,7 +126,7 @@ def test_a_bundle_from_checkpoints_of_a_replay_detector(tmp_path: Path, monkeypa
         ("Replay!", None, "name: got 'Replay!'"),
         ("replay", tmp_path, "songs: are for a singing"),
     ):
-        with pytest.raises(InvalidArgument, match=said):
+        with pytest.raises(EarwitnessError, match=said):
             export_checkpoints(tmp_path / "gan.pt", tmp_path / "detector.pt", name, tmp_path / "out", tmp_path, songs)
     # Fewer rows than in an export, for time; so few values at once that even these have to be taken in parts.
     monkeypatch.setattr(verify, "BATCHES", (1, 16))
