@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.training.corpus.storage import remove_orphans, whole_file
+from earwitness.files import remove_orphans, whole_file
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from earwitness.training.corpus.storage import whole_file
+from earwitness.files import whole_file
 with whole_file(Path(sys.argv[1])) as partial:
     partial.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -51,3 +51,11 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
         remove_orphans(path)
         (of_other,) = {each.name for each in tmp_path.iterdir()} - {partial.name, elsewhere.name}
         assert of_other.startswith("a[1].json.")
+
+
+def test_a_file_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "state.pt"
+    with whole_file(path, durable=True) as partial:
+        partial.write_bytes(b"all of it")
+        assert not path.exists()
+    assert [(each.name, each.read_bytes()) for each in path.parent.iterdir()] == [("state.pt", b"all of it")]

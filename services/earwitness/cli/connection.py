@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from earwitness import folders
 from earwitness.errors import InvalidArgument
+from earwitness.files import whole_file
 
 if TYPE_CHECKING:
     from earwitness.client import ExplainerClient, ScorerClient, SweepClient, Tls
@@ -36,9 +37,8 @@ class Endpoints:
 
     def write(self, data: Path) -> None:
         """Leave word of the stack for the commands on this machine."""
-        partial = data / f"{STATE_FILE}.partial"
-        partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        partial.replace(data / STATE_FILE)
+        with whole_file(data / STATE_FILE) as partial:
+            partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, data: Path) -> "Endpoints | None":

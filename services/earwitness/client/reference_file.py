@@ -26,6 +26,7 @@ from earwitness.client.references import WAY_OUT
 from earwitness.client.scorer import ScorerClient
 from earwitness.client.values import KeptLayer, Reference, ReferenceIdentity, ReferenceVersion, Selection
 from earwitness.errors import InvalidArgument
+from earwitness.files import whole_file
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -91,15 +92,9 @@ def write_reference(statistics: VersionStatistics, path: Path, *, force: bool = 
         kept_layers=reference.kept_layers,
     )
     arrays = {"rows": partial.rows} if partial.moments is None else {n: getattr(partial.moments, n) for n in MOMENTS}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_name(f".{path.name}.partial")
-    try:
-        with work.open("wb") as file:
-            description = np.array(_adapter().dump_json(about).decode())
-            np.savez(file, allow_pickle=False, description=description, **arrays)
-        work.replace(path)
-    finally:
-        work.unlink(missing_ok=True)
+    description = np.array(_adapter().dump_json(about).decode())
+    with whole_file(path) as work, work.open("wb") as file:
+        np.savez(file, allow_pickle=False, description=description, **arrays)
     return about
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from earwitness.detection.eer import RankedTrials, equal_error_rate
+from earwitness.files import whole_file
 
 TICKS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 HIGHEST = 0.6
@@ -48,10 +49,8 @@ def draw_det(path: Path, curves: Mapping[str, Curve]) -> None:
     Raises: as `equal_error_rate`; OSError when the file cannot be written.
     """
     figure = det_figure(curves)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    figure.savefig(partial, dpi=110, format="png")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
 
 
 def det_figure(curves: Mapping[str, Curve]) -> Figure:

@@ -27,6 +27,7 @@ from earwitness.detection.tables import (
     read_table,
 )
 from earwitness.errors import InvalidArgument
+from earwitness.files import whole_file
 
 
 @dataclass(frozen=True)
@@ -171,14 +172,12 @@ def write_scores(path: Path, scores: Mapping[str, float]) -> None:
     wrong = [name for name, score in scores.items() if not np.isfinite(score)]
     if wrong:
         raise BrokenScores([f"{path}: {len(wrong)} scores are not finite: {listed(wrong)}"])
-    partial = path.with_name(f"{path.name}.partial")
     mark = "\t" if any(re.search(r'[\s,;"]', file) for file in scores) else " "
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         quoted = any(is_comment(f"{name} 0") for name in scores)
         quoting: Literal[0, 1] = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
         table = csv.writer(file, delimiter=mark, lineterminator="\n", quoting=quoting)
         table.writerows([name, repr(float(score))] for name, score in scores.items())
-    partial.replace(path)
 
 
 def _score_column(table: Table, taken: Collection[int | None]) -> int:

@@ -3,8 +3,8 @@
 That is the digests by which the files can be told from others, and a bound on the requests that wait in Triton.
 """
 
-import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from earwitness.files import whole_file
 from earwitness.inference.agreement import POINTS, require_agreement, signs
 from earwitness.inference.backend import InconsistentModel
 from earwitness.inference.integrity import file_sha256, mismatch
@@ -92,15 +93,9 @@ def write_configurations(bundle: BundleMetadata, models: Mapping[str, ServedMode
             config.parameters[name].string_value = value
         texts[folder / "config.pbtxt"] = config_text(config)
     changed = {path: text for path, text in texts.items() if path.read_text(encoding="utf-8") != text}
-    partials = {path: path.with_name("config.pbtxt.partial") for path in changed}
-    try:
-        for path, partial in partials.items():
-            partial.write_text(changed[path], encoding="utf-8")
-        for path, partial in partials.items():
-            os.replace(partial, path)
-    finally:
-        for partial in partials.values():
-            partial.unlink(missing_ok=True)
+    with ExitStack() as writing:  # which replaces the last one first
+        for path, text in reversed(changed.items()):
+            writing.enter_context(whole_file(path)).write_text(text, encoding="utf-8")
     return bool(changed)
 
 

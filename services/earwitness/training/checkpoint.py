@@ -1,7 +1,6 @@
 """Checkpoints: a network with everything needed to rebuild, trust and export it, in one file."""
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import nn
 
 from earwitness.errors import EarwitnessError, InvalidArgument
 from earwitness.features import FeatureProfile, profile_from_dict
+from earwitness.files import whole_file
 from earwitness.training.networks import ReplayNetwork, SVDNet, make_generator
 
 FORMAT_VERSION: Final = 1
@@ -51,7 +51,7 @@ def save_checkpoint(path: Path, module: nn.Module, meta: CheckpointMeta) -> None
     """Writes weights and `meta` to `path`, all or nothing."""
     _require_known(path, meta.architecture)
     weights = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
-    write_atomically(path, {"format_version": FORMAT_VERSION, "meta": asdict(meta), "weights": weights})
+    save_whole(path, {"format_version": FORMAT_VERSION, "meta": asdict(meta), "weights": weights})
 
 
 def load_checkpoint(path: Path, *architectures: str) -> tuple[nn.Module, CheckpointMeta]:
@@ -114,15 +114,10 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomically(path: Path, body: Mapping[str, Any]) -> None:
-    """`torch.save` to a neighbouring file, then a rename: a kill leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+def save_whole(path: Path, body: Mapping[str, Any]) -> None:
+    """`torch.save`, all or nothing, even where the machine dies."""
+    with whole_file(path, durable=True) as partial, partial.open("wb") as file:
         torch.save(dict(body), file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _require_known(path: Path, architecture: str) -> None:

@@ -18,6 +18,7 @@ from scipy.ndimage import median_filter
 from sklearn.metrics import roc_auc_score
 
 from earwitness.features import profile_from_dict
+from earwitness.files import whole_file
 from earwitness.training.checkpoint import load_checkpoint, other_corpus, require_features
 from earwitness.training.corpus import Clip, DatasetError, LabelledSpectrograms, open_corpus
 from earwitness.training.corpus.config import IMITATING
@@ -110,13 +111,10 @@ class ClassifierReport:
     def write_files(self, path: Path) -> None:
         """Writes the figures of every file as CSV; all or nothing."""
         columns = ["part", "file", *(each.name for each in fields(Figures))]
-        partial = path.with_suffix(".partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", newline="") as file:
+        with whole_file(path) as partial, partial.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(columns)
             writer.writerows([each.part, each.name, *astuple(each.figures)] for each in self.files)
-        partial.replace(path)
 
 
 def evaluate_classifier(

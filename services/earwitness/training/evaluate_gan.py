@@ -10,7 +10,6 @@ achieves).
 import csv
 import hashlib
 import json
-import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from earwitness.errors import InvalidArgument
 from earwitness.features import profile_from_dict
+from earwitness.files import whole_file
 from earwitness.scorer.frechet import Factored, factor_rows, frechet_distance
 from earwitness.training.checkpoint import (
     DETECTORS,
@@ -280,10 +280,9 @@ def _known_scores(run_folder: Path, identity: str) -> dict[str, CheckpointScore]
 
 def _write_scores(run_folder: Path, identity: str, scores: dict[str, CheckpointScore]) -> None:
     body = {"identity": identity, "scores": {name: asdict(score) for name, score in scores.items()}}
-    partial = run_folder / "fid.json.partial"
-    partial.write_text(json.dumps(body, indent=2) + "\n")
-    shutil.move(partial, run_folder / "fid.json")
-    with (run_folder / "fid.csv").open("w", newline="") as file:
+    with whole_file(run_folder / "fid.json") as partial:
+        partial.write_text(json.dumps(body, indent=2) + "\n")
+    with whole_file(run_folder / "fid.csv") as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(CheckpointScore)])
         writer.writeheader()
         writer.writerows(asdict(score) for score in sorted(scores.values(), key=lambda score: score.update))

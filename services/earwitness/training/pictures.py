@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from earwitness.features import FeatureProfile
+from earwitness.files import whole_file
 
 MARKED_POINTS = 40
 """A curve of fewer points shows each."""
@@ -63,6 +64,5 @@ def draw_curves(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
         axis.set_xlabel(first, fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
-    partial = path.with_suffix(".partial")
-    figure.savefig(partial, dpi=100, format="png")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=100, format="png")

@@ -20,7 +20,8 @@ import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from earwitness.errors import EarwitnessError, InvalidArgument
-from earwitness.training.checkpoint import CheckpointError, write_atomically
+from earwitness.files import whole_file
+from earwitness.training.checkpoint import CheckpointError, save_whole
 from earwitness.training.pictures import draw_curves
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class RunFolder:
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Everything needed to continue as if the run had never stopped; all or nothing."""
-        write_atomically(self._state_path, {"config": self._fingerprint, **state})
+        save_whole(self._state_path, {"config": self._fingerprint, **state})
 
     def resume(self) -> dict[str, Any] | None:
         """As `load_state`; where there is nothing yet, the folder is this run's from now on."""
@@ -112,12 +113,10 @@ class RunFolder:
     def write_curves(self, rows: list[dict[str, float]]) -> None:
         """Replaces curves.csv and curves.png by `rows`; the columns are the keys of all rows in order of appearance."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        partial = self._curves_path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with whole_file(self._curves_path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
-        partial.replace(self._curves_path)
         draw_curves(self._curves_path.with_suffix(".png"), rows)
 
     @contextlib.contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 
 from earwitness.arrays import load
 from earwitness.errors import InvalidArgument
+from earwitness.files import whole_file
 from earwitness.training.corpus.clip import render_clip
 from earwitness.training.corpus.config import SPLITS, CorpusConfig
 from earwitness.training.corpus.dataset import Clip, LabelledSpectrograms, Quantisation
@@ -26,7 +27,6 @@ from earwitness.training.corpus.storage import (
     complete_corpus,
     finished_corpus,
     replace_corpus,
-    whole_file,
 )
 from earwitness.training.corpus.world import SpokenVoice
 

@@ -21,6 +21,7 @@ from earwitness.arrays import DAMAGED, load
 from earwitness.errors import EarwitnessError
 from earwitness.features import FeatureProfile, profile_from_dict
 from earwitness.features.parameters import FeatureError
+from earwitness.files import whole_file
 
 LEVELS = 256
 HIGHEST_LOG_MEL = 6.0
@@ -124,9 +125,8 @@ class LabelledSpectrograms:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "clips.json").unlink(missing_ok=True)
         for name, array in (("frames", self.frames), ("labels", self.labels)):
-            partial = folder / f"{name}.partial.npy"
-            np.save(partial, array)
-            partial.replace(folder / f"{name}.npy")
+            with whole_file(folder / f"{name}.npy") as partial, partial.open("wb") as file:
+                np.save(file, array)
         body = {
             "features": self.profile.to_dict(),
             "quantisation": asdict(self.quantisation),

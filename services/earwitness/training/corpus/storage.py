@@ -6,21 +6,17 @@
 """
 
 import json
-import os
 import shutil
-import socket
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
 from typing import Any
 
+from earwitness.files import whole_file
 from earwitness.training.corpus.config import SPLITS, Split
 from earwitness.training.corpus.dataset import DatasetError, LabelledSpectrograms
 
 BUILD_PREFIX = ".build-"
-PARTIAL = ".part"
 
 
 @dataclass(frozen=True)
@@ -98,38 +94,3 @@ def complete_corpus(folder: Path, manifest: Mapping[str, Any]) -> Corpus:
     for unfinished in sorted(folder.glob(f"{BUILD_PREFIX}*")):
         shutil.rmtree(unfinished)
     return open_corpus(folder)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes `path` at the end, or goes if there is none: no reader ever sees half a file."""
-    partial = path.with_name(f"{_partial_name(path)}{os.getpid()}{PARTIAL}")
-    try:
-        yield partial
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.replace(path)
-
-
-def remove_orphans(path: Path) -> None:
-    """Removes what processes of this machine that are no more, killed in the middle, have left of a `whole_file`."""
-    for partial in path.parent.glob(f"{escape(_partial_name(path))}*{PARTIAL}"):
-        number = partial.name.removeprefix(_partial_name(path)).removesuffix(PARTIAL)
-        if number.isdigit() and not _is_alive(int(number)):
-            partial.unlink(missing_ok=True)
-
-
-def _partial_name(path: Path) -> str:
-    """Of the machine too: a folder may be shared, and numbers of processes are a machine's own."""
-    return f"{path.name}.{socket.gethostname()}-"
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it is another user's
-    return True

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from earwitness.arrays import load
 from earwitness.features import AudioError, Decoded, LogMelProfile, decode_audio, resample
+from earwitness.files import whole_file
 from earwitness.training.corpus import Quantisation
-from earwitness.training.corpus.storage import whole_file
 
 CACHE_VERSION = 3
 """Raised with every change of what is kept of a recording."""

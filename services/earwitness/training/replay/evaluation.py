@@ -17,9 +17,9 @@ from earwitness.detection.keys import Trial
 from earwitness.detection.report import Figures, evaluate_systems, ties_only
 from earwitness.detection.scores import write_scores
 from earwitness.detection.tables import Fact
+from earwitness.files import whole_file
 from earwitness.text import json_text
 from earwitness.training.checkpoint import other_corpus
-from earwitness.training.corpus.storage import whole_file
 from earwitness.training.datasets.asvspoof import UTTERANCE_SPLITS, SpoofingCorpus
 from earwitness.training.datasets.utterances import same_audio
 from earwitness.training.replay.detector import ReplayDetector

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from earwitness.errors import InvalidArgument
 from earwitness.features import AudioError, FeatureProfile, load_audio, utterance_spectrogram
+from earwitness.files import remove_orphans, whole_file
 from earwitness.training.corpus.parallel import worker_pool
-from earwitness.training.corpus.storage import remove_orphans, whole_file
 from earwitness.training.replay.alterations import ALTERATIONS
 from earwitness.training.replay.utterances import Utterance
 from earwitness.training.replay.windows import BandStatistics

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.errors import InvalidArgument
+from earwitness.files import whole_file
 from earwitness.training.corpus.parallel import Progress, run_all, silent, worker_pool
 from earwitness.training.corpus.replay.channel import render_trial
 from earwitness.training.corpus.replay.config import (
@@ -34,7 +35,6 @@ from earwitness.training.corpus.storage import (
     complete_corpus,
     finished_corpus,
     replace_corpus,
-    whole_file,
 )
 
 PRELOAD = (__name__, "scipy.signal", "soundfile", "soxr")

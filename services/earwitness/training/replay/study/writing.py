@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from earwitness.files import whole_file
 from earwitness.text import json_text
-from earwitness.training.corpus.storage import whole_file
 from earwitness.training.replay.alterations import ALTERATIONS
 from earwitness.training.replay.rates import Estimate
 from earwitness.training.replay.study.conclusions import conclusions
