@@ -4,6 +4,7 @@ from earwitness.features.audio import AudioError, Decoded, Flaw, OnFlaw, log_fla
 from earwitness.features.constant_q import ConstantQProfile
 from earwitness.features.decoding import check_audio, decode_audio, load_audio
 from earwitness.features.inversion import InvertedAudio
+from earwitness.features.log_mel import LogMelProfile
 from earwitness.features.mel import MelProfile
 from earwitness.features.parameters import FeatureError
 from earwitness.features.picture import render_picture
@@ -11,7 +12,6 @@ from earwitness.features.power import PowerProfile
 from earwitness.features.profile import (
     PROFILES,
     FeatureProfile,
-    LogMelProfile,
     get_profile,
     profile_from_dict,
     with_excerpt_frames,

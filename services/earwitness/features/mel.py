@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.features.parameters import from_parameters, require, require_numbers, require_waveform, require_whole
+from earwitness.features.parameters import (
+    FeatureError,
+    from_parameters,
+    require,
+    require_numbers,
+    require_waveform,
+    require_whole,
+)
 from earwitness.features.spectral import (
     PADDINGS,
     MelScale,
@@ -52,8 +59,8 @@ class MelProfile:
     power: float = 2.0
     """1 for magnitudes, 2 for energies."""
     mel_scale: MelScale = "htk"
-    band_norm: Literal["none", "slaney"] = "none"
-    """`slaney` divides a band by half its width in Hz."""
+    band_norm: Literal["none", "slaney", "sum"] = "none"
+    """`slaney` divides a band by half its width in Hz, `sum` by the sum of its weights."""
     padding: Padding = "reflect"
     """See `spectral.PADDINGS`; "constant" is librosa's default."""
     floor: float = 1e-10
@@ -75,7 +82,7 @@ class MelProfile:
         require(self, "low_hz", 0 <= self.low_hz < self._high_hz, "give 0 <= low_hz < high_hz")
         require(self, "power", self.power in (1, 2), "give 1 for magnitudes, 2 for energies")
         require(self, "mel_scale", self.mel_scale in ("htk", "slaney"), "give 'htk' or 'slaney'")
-        require(self, "band_norm", self.band_norm in ("none", "slaney"), "give 'none' or 'slaney'")
+        require(self, "band_norm", self.band_norm in ("none", "slaney", "sum"), "give 'none', 'slaney' or 'sum'")
         require(self, "padding", self.padding in PADDINGS, "give 'reflect', 'constant' or 'none'")
         require(self, "floor", self.floor > 0, "give a positive number, its logarithm is taken")
         require(self, "scale", self.scale > 0, "give a positive number, values are divided by it")
@@ -181,6 +188,14 @@ def _filterbank(profile: MelProfile) -> NDArray[np.float32]:
     weights = triangles(edges, profile.sample_rate_hz, profile.frame_length)
     if profile.band_norm == "slaney":
         weights *= 2 / (edges[2:] - edges[:-2])
+    elif profile.band_norm == "sum":
+        totals = weights.sum(axis=0)
+        if not totals.all():
+            raise FeatureError(
+                f"profile {profile.name!r}: band {int(np.argmin(totals))} covers no STFT bin; "
+                f"use fewer bands than {profile.band_count} or a frame longer than {profile.frame_length}"
+            )
+        weights /= totals
     filterbank = weights.astype(np.float32)
     filterbank.setflags(write=False)
     return filterbank

@@ -1,7 +1,7 @@
 """Checks of a profile's parameters and input, and its reading from JSON: one wording for every kind of profile."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -70,13 +70,16 @@ def require_waveform(profile: Framed, waveform: NDArray[np.float32]) -> None:
         )
 
 
-def from_parameters(cls: "type[Profile]", parameters: Mapping[str, Any]) -> "Profile":
-    """The profile of class `cls` that its `to_dict`, or a person, described.
+def from_parameters(
+    cls: "type[Profile]", parameters: Mapping[str, Any], names: Collection[str] | None = None
+) -> "Profile":
+    """The profile of class `cls` that its `to_dict`, or a person, described; `names` are those of its fields that may
+    be given, all unless told otherwise.
 
     Raises: FeatureError naming the parameter that is missing, unknown or wrong.
     """
     given = {key: value for key, value in parameters.items() if key != "kind"}
-    known = {field.name for field in fields(cls)}
+    known = set(names or (field.name for field in fields(cls)))
     if unknown := sorted(given.keys() - known):
         raise FeatureError(f"feature parameters {', '.join(unknown)} are unknown; known: {', '.join(sorted(known))}")
     if missing := sorted(each.name for each in fields(cls) if each.default is MISSING and each.name not in given):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from earwitness.errors import InvalidArgument
-from earwitness.features import PROFILES, LogMelProfile, get_profile, profile_from_dict, with_excerpt_frames
+from earwitness.features import PROFILES, LogMelProfile, MelProfile, get_profile, profile_from_dict, with_excerpt_frames
 from earwitness.features.parameters import FeatureError
 
 PROFILE = LogMelProfile("log-mel-80@1")
@@ -92,6 +92,30 @@ def test_excerpts_are_bands_by_frames():
         PROFILE.excerpts(spectrogram, hop_frames=0)
 
 
+def test_it_is_the_mel_profile_whose_bands_sum_to_one():
+    plain = MelProfile(
+        "plain@1", 22_050, 1024, 315, 80, 115, low_hz=27.5, high_hz=8_000.0, power=1.0, band_norm="sum", padding="none",
+        floor=1e-7,
+    )  # fmt: skip
+    waveform = np.random.default_rng(3).standard_normal(9_000).astype(np.float32)
+    np.testing.assert_array_equal(plain.spectrogram(waveform), PROFILE.spectrogram(waveform))
+    np.testing.assert_array_equal(plain.filterbank(), PROFILE.filterbank())
+    excerpt = PROFILE.spectrogram(waveform).T
+    np.testing.assert_array_equal(plain.magnitude(excerpt), PROFILE.magnitude(excerpt))
+    assert profile_from_dict(plain.to_dict()) == plain
+
+
+def test_the_json_in_bundles_stays_byte_for_byte():
+    assert json.dumps(PROFILE.to_dict()) == (
+        '{"kind": "log-mel", "name": "log-mel-80@1", "sample_rate_hz": 22050, "frame_length": 1024, "hop_length": 315, '
+        '"band_count": 80, "low_hz": 27.5, "high_hz": 8000.0, "floor": 1e-07, "excerpt_frames": 115, '
+        '"filterbank_sha256": "c222a82a217c05f6124e439b3f838756a24ad0fa24e06434ac8c76570b5cfdd8"}'
+    )
+    assert PROFILE.floor_value == -16.11809539794922
+    with pytest.raises(FeatureError, match="feature parameters power are unknown"):
+        profile_from_dict(PROFILE.to_dict() | {"power": 1.0})
+
+
 def test_json_round_trip_rebuilds_an_unregistered_profile():
     other = replace(PROFILE, name="log-mel-40@1", band_count=40, excerpt_frames=60)
     assert profile_from_dict(json.loads(json.dumps(other.to_dict()))) == other
@@ -102,7 +126,10 @@ def test_from_dict_refuses_what_it_would_compute_differently():
         profile_from_dict(PROFILE.to_dict() | {"low_hz": 30.0})
     with pytest.raises(FeatureError, match="feature kind is 'cqt'; known: constant-q, log-mel"):
         profile_from_dict({"kind": "cqt"})
-    with pytest.raises(FeatureError, match="do not fit LogMelProfile"):
+    with pytest.raises(
+        FeatureError,
+        match="feature parameters colour are unknown; known: band_count, excerpt_frames, floor, frame_length",
+    ):
         profile_from_dict(PROFILE.to_dict() | {"colour": "red"})
 
 
@@ -122,9 +149,11 @@ def test_spectrogram_refuses_short_or_multichannel_audio(shape):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"high_hz": 12_000.0}, "do not fit below half"),
-        ({"band_count": 0}, "must be positive"),
-        ({"floor": 0.0}, "floor 0.0 must be positive"),
+        ({"high_hz": 12_000.0}, "high_hz is 12000.0; give at most 11025, half of sample_rate_hz"),
+        ({"band_count": 0}, "band_count is 0; give a whole number from 1 up"),
+        ({"hop_length": 1025}, "hop_length is 1025; give at most frame_length"),
+        ({"power": 2.0}, "power is 2.0; it is 1.0 in every log-mel profile; use a MelProfile"),
+        ({"floor": 0.0}, "floor is 0.0; give a positive number"),
     ],
 )
 def test_impossible_parameters_are_refused(change, message):
