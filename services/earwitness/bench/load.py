@@ -13,7 +13,7 @@ from earwitness.bench.calls import Access, Work
 from earwitness.bench.errors import BenchError
 from earwitness.bench.generator import Order, Setup
 from earwitness.bench.values import Kind
-from earwitness.processes import stop, with_parent
+from earwitness.processes import ManagedProcess
 
 STOP_GRACE_S = 10.0
 LOG_TAIL_LINES = 3
@@ -23,27 +23,26 @@ SEEDS_EACH = 1_000_000
 
 @dataclass(frozen=True)
 class Child:
-    """One of the processes, its log, and the task that ends with it."""
+    """One of the processes, that is told and answers in lines."""
 
-    process: asyncio.subprocess.Process
-    ended: "asyncio.Task[int]"
-    log: Path
+    managed: ManagedProcess
 
     def tell(self, line: str) -> None:
         """Give it a line."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{line}\n".encode())
+        assert self.managed.process.stdin is not None
+        self.managed.process.stdin.write(f"{line}\n".encode())
 
     async def answer(self) -> dict[str, Any]:
         """Its answer to a setup, or to the end of an order.
 
         Raises: BenchError when it ends instead.
         """
-        assert self.process.stdout is not None
-        answer = await self.process.stdout.readline()
+        assert self.managed.process.stdout is not None
+        answer = await self.managed.process.stdout.readline()
         if not answer:
-            tail = " | ".join(self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
-            raise BenchError(f"a process that makes the load ended with status {await self.ended}: {tail}")
+            status = await asyncio.shield(self.managed.ended)
+            tail = self.managed.last_lines(LOG_TAIL_LINES)
+            raise BenchError(f"a process that makes the load ended with status {status}: {tail}")
         said: dict[str, Any] = json.loads(answer)
         return said
 
@@ -95,19 +94,10 @@ class Generators:
         return [each.result() for each in answers]
 
     async def _start(self, number: int, starting: AsyncExitStack) -> Child:
-        log_file = self._folder / f"generator-{number}.log"
-        with log_file.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *with_parent(),
-                *(sys.executable, "-m", "earwitness.bench.generator"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches us alone
-            )
-        ended = asyncio.create_task(process.wait())
-        starting.push_async_callback(stop, process, ended, STOP_GRACE_S)
-        return Child(process, ended, log_file)
+        command = (sys.executable, "-m", "earwitness.bench.generator")
+        managed = await ManagedProcess.start(command, self._folder / f"generator-{number}.log", piped=True)
+        starting.push_async_callback(managed.stop, STOP_GRACE_S)
+        return Child(managed)
 
 
 def shared(order: Order, count: int) -> list[Order]:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 from earwitness.bench.errors import BenchError
 from earwitness.bench.window import UP, Series, Window
 from earwitness.folders import cache_folder
-from earwitness.processes import stop, with_parent
+from earwitness.processes import ManagedProcess
 from earwitness.rpc.proxies import past_proxy, told_of_url
 
 START_TIMEOUT_S = 60.0
@@ -151,27 +151,22 @@ class PrometheusServer:
         interval = f"{round(self._scrape_s * 1000)}ms"
         config = {"global": {"scrape_interval": interval, "scrape_timeout": interval}, "scrape_configs": scraping}
         self._folder.mkdir(parents=True, exist_ok=True)
-        config_file, log_file = self._folder / "prometheus.yaml", self._folder / "prometheus.log"
+        config_file = self._folder / "prometheus.yaml"
         config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")  # JSON is YAML
-        with log_file.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(*with_parent(), str(self._program)),
-                f"--config.file={config_file}",
-                f"--storage.tsdb.path={self._folder / 'data'}",
-                f"--web.listen-address={address}",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches us alone
-            )
-        ended = asyncio.create_task(process.wait())
-        starting.push_async_callback(stop, process, ended, STOP_GRACE_S)
+        command = (
+            str(self._program),
+            f"--config.file={config_file}",
+            f"--storage.tsdb.path={self._folder / 'data'}",
+            f"--web.listen-address={address}",
+        )
+        managed = await ManagedProcess.start(command, self._folder / "prometheus.log")
+        starting.push_async_callback(managed.stop, STOP_GRACE_S)
         server = Prometheus(f"http://{address}")
         deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
         while not await asyncio.to_thread(_ready, server.url):
-            tail = " | ".join(log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
-            if ended.done():
-                raise BenchError(f"{self._program} ended with status {ended.result()}; its log ends: {tail}")
+            tail = managed.last_lines(LOG_TAIL_LINES)
+            if managed.ended.done():
+                raise BenchError(f"{self._program} ended with status {managed.ended.result()}; its log ends: {tail}")
             if asyncio.get_running_loop().time() > deadline:
                 raise BenchError(f"{self._program} was not ready within {START_TIMEOUT_S:g} s; its log ends: {tail}")
             await asyncio.sleep(POLL_S)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from earwitness.cli.connection import STATE_FILE, Endpoints, hold
 from earwitness.cli.restarts import Restarts
 from earwitness.errors import EarwitnessError
-from earwitness.processes import stop, with_parent
+from earwitness.processes import ManagedProcess, last_lines
 
 if TYPE_CHECKING:
     from earwitness.client import Tls
@@ -265,23 +265,15 @@ class Stack:
         """Start `python -m earwitness.<service>`; its process id. Its end is in `_ended`, its stop in `_exit`."""
         self._say(f"starting the {service}")
         prefix = f"EARWITNESS_{service.upper()}_"
-        log_file = self._log_file(service)
-        log_file.parent.mkdir(exist_ok=True)
-        with log_file.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *with_parent(),
-                *(sys.executable, "-m", f"earwitness.{service}"),
-                env={**self._environment(), **{f"{prefix}{key}": str(value) for key, value in settings.items()}},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches us alone, and we stop the services in order
-            )
-        ended = asyncio.create_task(process.wait())
-        self._ended[service] = ended
+        managed = await ManagedProcess.start(
+            (sys.executable, "-m", f"earwitness.{service}"),
+            self._log_file(service),
+            env={**self._environment(), **{f"{prefix}{key}": str(value) for key, value in settings.items()}},
+        )
+        self._ended[service] = managed.ended
         self._start_again[service] = partial(self._spawn, service, settings)
-        self._exit.push_async_callback(stop, process, ended, STOP_GRACE_S)
-        return process.pid
+        self._exit.push_async_callback(managed.stop, STOP_GRACE_S)
+        return managed.pid
 
     def _scorer_authority(self) -> dict[str, object]:
         """Whom the explainer trusts when it asks the scorer: as our own clients do."""
@@ -322,8 +314,8 @@ class Stack:
 
     def _obituary(self, name: str) -> str:
         log_file = self._log_file(name)
-        lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines() if log_file.is_file() else []
-        end = f"; its log ends: {' | '.join(lines[-LOG_TAIL_LINES:])}" if lines else ""
+        tail = last_lines(log_file, LOG_TAIL_LINES)
+        end = f"; its log ends: {tail}" if tail else ""
         return f"the {name} ended with status {self._ended[name].result()} (log: {log_file}){end}"
 
     def _log_file(self, name: str) -> Path:

@@ -25,7 +25,7 @@ from earwitness.inference.backend import InferenceUnavailable
 from earwitness.inference.repository import ONNX_BACKEND, RepositoryError
 from earwitness.inference.triton_install import SHARED_MEMORY, TritonInstall, library_path
 from earwitness.inference.view import link_models
-from earwitness.processes import with_parent
+from earwitness.processes import ManagedProcess
 from earwitness.rpc.proxies import LOOPBACK, proxy_options
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class TritonServer:
         self._log_file = log_file
         self._region_prefix = f"earwitness_{uuid.uuid4().hex[:12]}_"
         self._scratch: Path | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._managed: ManagedProcess | None = None
         self._watcher: asyncio.Task[int] | None = None
         self._stubs: dict[int, int] = {}
         """Process id of each stub by its pidfd."""
@@ -121,7 +121,7 @@ class TritonServer:
     @property
     def pid(self) -> int | None:
         """Process id of the server, which leads a process group of its own; None when it does not run."""
-        return None if self._process is None or self._process.returncode is not None else self._process.pid
+        return None if self._managed is None or not self._managed.is_running else self._managed.pid
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -158,20 +158,11 @@ class TritonServer:
         try:
             self._shown = self._scratch / "models"
             link_models(self._repository, self._shown)
-            log_file.parent.mkdir(parents=True, exist_ok=True)
-            with log_file.open("wb") as log:
-                self._process = await asyncio.create_subprocess_exec(
-                    *with_parent(),
-                    *self._command(_assemble_backends(self._install, self._scratch)),
-                    env=self._environment(),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            self._watcher = asyncio.create_task(self._watch(self._process))
+            command = self._command(_assemble_backends(self._install, self._scratch))
+            self._managed = await ManagedProcess.start(command, log_file, env=self._environment())
+            self._watcher = asyncio.create_task(self._watch(self._managed))
             await self._wait_ready(self._watcher)
-            self._watch_stubs(self._process.pid)
+            self._watch_stubs(self._managed.pid)
         except BaseException as err:
             complaints = _complaints(log_file).replace(str(self._shown), str(self._repository))
             await self.stop()
@@ -193,21 +184,16 @@ class TritonServer:
     async def stop(self) -> None:
         """End the server and everything it started: SIGTERM, and SIGKILL after the grace time."""
         self._stopping = True
-        if self._process is not None and self._watcher is not None:
-            if self._process.returncode is None:
-                self._process.terminate()
-            try:
-                await asyncio.wait_for(asyncio.shield(self._watcher), STOP_GRACE_S)
-            except TimeoutError:
-                logger.warning("Triton did not stop within %g s and is killed", STOP_GRACE_S)
-                self._process.kill()
-                await self._watcher
+        if self._managed is not None and self._watcher is not None:
+            if await self._managed.stop(STOP_GRACE_S):
+                logger.warning("Triton did not stop within %g s and was killed", STOP_GRACE_S)
+            await self._watcher
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> int:
-        status = await process.wait()
+    async def _watch(self, process: ManagedProcess) -> int:
+        status = await process.ended
         for handle in self._stubs:
             asyncio.get_running_loop().remove_reader(handle)
             os.close(handle)
@@ -232,7 +218,7 @@ class TritonServer:
         """Ends the server, whose end ends the others: of the first stub alone there is something to tell."""
         for handle in self._stubs:
             asyncio.get_running_loop().remove_reader(handle)
-        if not self._stopping and self._process is not None and self._process.returncode is None:
+        if not self._stopping and self.pid is not None:
             logger.error("a model's process (%d) has ended, so Triton is ended too", self._stubs[ended])
             # Process.kill() would first look whether it has ended, and so take its status away from who waits for it.
             with suppress(ProcessLookupError):
