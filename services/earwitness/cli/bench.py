@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +16,7 @@ from earwitness.cli.connection import (
     Connection,
     repository_folder,
 )
+from earwitness.cli.grouped import grouped
 from earwitness.cli.options import SERVICES, Data, Explainer, Force, Json, ModelRepository, Scorer, Triton
 from earwitness.cli.stack import Stack, StackSettings
 from earwitness.errors import InvalidArgument
@@ -31,12 +33,13 @@ def register(app: typer.Typer) -> None:
     app.command()(bench)
 
 
-def bench(
-    context: typer.Context,
-    model: Annotated[str, typer.Argument(help="Model to search.")] = "svd-r1",
+@dataclass(frozen=True)
+class Load:
+    """What the stack is called with."""
+
     clients: Annotated[
         str, typer.Option(metavar="N,N,...", help="Clients of each closed loop.", rich_help_panel=LOAD)
-    ] = "1,2,4,8,16,32",
+    ] = "1,2,4,8,16,32"
     rates: Annotated[
         str,
         typer.Option(
@@ -44,7 +47,7 @@ def bench(
             help="Rates of the open loops, as shares of the most calls/s of the closed ones; 10 is an overload.",
             rich_help_panel=LOAD,
         ),
-    ] = "0.5,0.8,10",
+    ] = "0.5,0.8,10"
     mix: Annotated[
         str,
         typer.Option(
@@ -53,10 +56,10 @@ def bench(
             show_default=False,
             rich_help_panel=LOAD,
         ),
-    ] = "explain=2,stream=2,score=1",
+    ] = "explain=2,stream=2,score=1"
     sweep: Annotated[
         bool, typer.Option("--sweep/--no-sweep", help="One sweep after another behind them.", rich_help_panel=LOAD)
-    ] = True,
+    ] = True
     triton_alone: Annotated[
         bool,
         typer.Option(
@@ -64,16 +67,40 @@ def bench(
             help="Then Triton's search model, past the services.",
             rich_help_panel=LOAD,
         ),
-    ] = True,
-    rows: Annotated[int, typer.Option(help="Rows of a search, and of a call to Triton.", rich_help_panel=LOAD)] = 2,
-    steps: Annotated[int, typer.Option(help="Steps of a search.", rich_help_panel=LOAD)] = 5,
-    seconds: Annotated[float, typer.Option(help="Measured time of each step.", rich_help_panel=LOAD)] = 8.0,
-    warm_up: Annotated[float, typer.Option(help="Seconds of load before it.", rich_help_panel=LOAD)] = 2.0,
-    processes: Annotated[int, typer.Option(help="Processes that make the load.", rich_help_panel=LOAD)] = 2,
+    ] = True
+    rows: Annotated[int, typer.Option(help="Rows of a search, and of a call to Triton.", rich_help_panel=LOAD)] = 2
+    steps: Annotated[int, typer.Option(help="Steps of a search.", rich_help_panel=LOAD)] = 5
+    seconds: Annotated[float, typer.Option(help="Measured time of each step.", rich_help_panel=LOAD)] = 8.0
+    warm_up: Annotated[float, typer.Option(help="Seconds of load before it.", rich_help_panel=LOAD)] = 2.0
+    processes: Annotated[int, typer.Option(help="Processes that make the load.", rich_help_panel=LOAD)] = 2
+
+    def plan(self, model: str) -> "Plan":
+        """Raises: InvalidArgument naming the option that cannot be read, or is out of its range."""
+        from earwitness.bench.values import Plan
+
+        return Plan(
+            model=model,
+            clients=tuple(_whole("clients", each) for each in self.clients.split(",")),
+            rate_shares=() if self.rates == "none" else tuple(_number("rates", each) for each in self.rates.split(",")),
+            mix=dict(_share(each) for each in self.mix.split(",")),
+            sweeping=self.sweep,
+            triton_alone=self.triton_alone,
+            rows=self.rows,
+            steps=self.steps,
+            seconds=self.seconds,
+            warm_up_s=self.warm_up,
+            processes=self.processes,
+        )
+
+
+@dataclass(frozen=True)
+class Watching:
+    """The Prometheus that the figures come from."""
+
     prometheus: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The program. Default: the one on PATH.", rich_help_panel=WATCH),
-    ] = None,
+    ] = None
     prometheus_url: Annotated[
         str | None,
         typer.Option(
@@ -82,21 +109,36 @@ def bench(
             "coarser histograms.",
             rich_help_panel=WATCH,
         ),
-    ] = None,
+    ] = None
     select: Annotated[
         str,
         typer.Option(
             metavar="LABELS", help="""What of it is the stack, e.g. 'namespace="audio"'.""", rich_help_panel=WATCH
         ),
-    ] = "",
+    ] = ""
+
+    def program(self) -> Path | None:
+        """What is to be started; None for a server that runs. Raises: BenchError for what is no program, or no URL."""
+        from earwitness.bench.prometheus import Prometheus, find_prometheus
+
+        if self.prometheus_url is None:
+            return find_prometheus(self.prometheus)
+        Prometheus(self.prometheus_url)  # a wrong address is told before the work begins
+        return None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The stack that is loaded: one that is started, or one that runs."""
+
     backend: Annotated[
         Literal["triton", "local"] | None,
         typer.Option(help="Where models of the stack that is started run. Default: Triton where it can run."),
-    ] = None,
-    model_repository: ModelRepository = None,
-    explainer: Explainer = None,
-    scorer: Scorer = None,
-    triton: Triton = None,
+    ] = None
+    model_repository: ModelRepository = None
+    explainer: Explainer = None
+    scorer: Scorer = None
+    triton: Triton = None
     metrics: Annotated[
         list[str] | None,
         typer.Option(
@@ -104,8 +146,35 @@ def bench(
             help="Metrics of the explainer, the scorer, triton; for each.",
             rich_help_panel=SERVICES,
         ),
-    ] = None,
-    data: Data = None,
+    ] = None
+    data: Data = None
+
+    def running(self, watching: Watching) -> "Target | None":
+        """The stack that runs; None for one to be started. Raises: InvalidArgument for options of the other kind."""
+        if self.explainer or self.scorer or self.triton or self.data:
+            if self.backend:
+                raise InvalidArgument("backend", "is for a stack that is started; the one that runs has its own")
+            scraped = watching.prometheus_url is not None
+            return running_stack(self.explainer, self.scorer, self.triton, self.data, self.metrics or [], scraped)
+        return None
+
+    def own(self, watching: Watching, data: Path, model: str) -> StackSettings:
+        """The stack to start. Raises: InvalidArgument for options of one that runs."""
+        if self.metrics or watching.prometheus_url:
+            raise InvalidArgument(
+                "metrics" if self.metrics else "prometheus_url",
+                "is of a stack that runs: say which (--data, or --explainer and --scorer)",
+            )
+        return own_stack(repository_folder(self.model_repository), data, self.backend, model)
+
+
+@grouped
+def bench(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="Model to search.")] = "svd-r1",
+    load: Load = Load(),
+    watching: Watching = Watching(),
+    loaded: Loaded = Loaded(),
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to write: page, pictures, table, figures.")
     ] = None,
@@ -136,47 +205,20 @@ def bench(
     if compare is not None:
         print_comparison(*compare, json_output=json_output)
         return
-    from earwitness.bench.prometheus import Prometheus, find_prometheus
     from earwitness.bench.report import BENCH_MARKS, bench_document, write_bench
-    from earwitness.bench.values import Plan
     from earwitness.bench.watch import Watch
 
-    plan = Plan(
-        model=model,
-        clients=tuple(_whole("clients", each) for each in clients.split(",")),
-        rate_shares=() if rates == "none" else tuple(_number("rates", each) for each in rates.split(",")),
-        mix=dict(_share(each) for each in mix.split(",")),
-        sweeping=sweep,
-        triton_alone=triton_alone,
-        rows=rows,
-        steps=steps,
-        seconds=seconds,
-        warm_up_s=warm_up,
-        processes=processes,
-    )
+    plan = load.plan(model)
     if out is not None:
         from earwitness.client.output import check_free
 
         check_free(out, force=force, marks=BENCH_MARKS)
-    if prometheus_url is not None:
-        Prometheus(prometheus_url)  # a wrong address is told before the work begins
-    program = None if prometheus_url is not None else find_prometheus(prometheus)
+    program = watching.program()
     connection: Connection = context.obj
-    running = None
-    if explainer or scorer or triton or data:
-        if backend:
-            raise InvalidArgument("backend", "is for a stack that is started; the one that runs has its own")
-        running = running_stack(explainer, scorer, triton, data, metrics or [], prometheus_url is not None)
+    running = loaded.running(watching)
     with tempfile.TemporaryDirectory(prefix="earwitness-bench-") as scratch:
-        watch = Watch(Path(scratch, "watch"), program, prometheus_url, select)
-        settings = None
-        if running is None:
-            if metrics or prometheus_url:
-                raise InvalidArgument(
-                    "metrics" if metrics else "prometheus_url",
-                    "is of a stack that runs: say which (--data, or --explainer and --scorer)",
-                )
-            settings = own_stack(repository_folder(model_repository), Path(scratch, "stack"), backend, model)
+        watch = Watch(Path(scratch, "watch"), program, watching.prometheus_url, watching.select)
+        settings = loaded.own(watching, Path(scratch, "stack"), model) if running is None else None
         report = asyncio.run(_measure(plan, watch, connection, running, settings))
     if out is not None:
         write_bench(out, report, force=force)
