@@ -24,6 +24,7 @@ from earwitness.cli import (
     models,
     recommend,
     reference,
+    register,
     score,
     stamp,
     study,
@@ -165,7 +166,7 @@ def root(
     context.obj = Connection(token_file, tls_ca, tls_certificate, tls_key)
 
 
-for _command in (up, doctor, models, explain, sweep, recommend, score, eer, export, stamp, demo, bench):
+for _command in (up, doctor, models, explain, sweep, recommend, score, eer, export, register, stamp, demo, bench):
     _command.register(app)
 for _group in (sweeps, reference, train, evaluate, study, corpus, data):
     app.add_typer(_group.app)

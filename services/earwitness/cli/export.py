@@ -1,22 +1,21 @@
 """`earwitness export`: trained networks become served models."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from earwitness.cli import console
 from earwitness.cli.connection import repository_folder
+from earwitness.cli.described import features_of, labels_of, named
 from earwitness.cli.extra import extra
 from earwitness.cli.options import Json, ModelRepository
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from earwitness.inference.metadata import UnitLabel
     from earwitness.training.export import ExportedBundle
 
 CARD = "Figures in the model card (checkpoints of `earwitness train`)"
@@ -154,9 +153,9 @@ def export(
                 generator,
                 classifier,
                 name=name,
-                layers=_named("layer", layer, "NAME=PATH") if layer else None,
-                features=_features(features),
-                labels=_labels(label or ()),
+                layers=named("layer", layer, "NAME=PATH") if layer else None,
+                features=features_of(features),
+                labels=labels_of(label or ()),
                 training_data=training_data or "not recorded",
                 repository=repository,
                 latent_size=latent_size,
@@ -214,52 +213,5 @@ def _print(exported: "ExportedBundle", repository: Path) -> None:
     console.print_table(f"worst relative errors at batches {parity.batches}", ["against torch", "error#"], rows)
 
 
-def _named(option: str, given: Sequence[str], form: str) -> dict[str, str]:
-    named: dict[str, str] = {}
-    for each in given:
-        name, value = _pair(option, each, form)
-        if name in named:
-            raise InvalidArgument(option, f"{name!r} is given twice; give each a name of its own")
-        named[name] = value
-    return named
-
-
 def _checkpoints(option: str, given: Sequence[str]) -> dict[str, Path]:
-    return {name: Path(path) for name, path in _named(option, given, "NAME=FILE").items()}
-
-
-def _features(given: str) -> dict[str, Any]:
-    """A profile's parameters, from its name or from a JSON file."""
-    from earwitness.features import get_profile
-
-    if not Path(given).is_file():
-        if given.endswith(".json"):
-            raise InvalidArgument("features", f"{given} does not exist; give a JSON file or a profile's name")
-        return get_profile(given).to_dict()
-    try:
-        document = json.loads(Path(given).read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise InvalidArgument("features", f"{given} is no JSON ({err})") from err
-    if not isinstance(document, dict):
-        raise InvalidArgument("features", f"{given} holds no JSON object; give one, with kind, name and parameters")
-    return document
-
-
-def _labels(given: Sequence[str]) -> "list[UnitLabel]":
-    from earwitness.inference.metadata import UnitLabel
-
-    labels = []
-    for each in given:
-        unit, words = _pair("label", each, "UNIT=HIGH or UNIT=HIGH/LOW")
-        high, _, low = words.partition("/")
-        if not unit.isdecimal() or not high:
-            raise InvalidArgument("label", f"got {each!r}; give UNIT=HIGH/LOW, e.g. 0=vocal/non-vocal")
-        labels.append(UnitLabel(int(unit), high, low or f"not {high}"))
-    return labels
-
-
-def _pair(option: str, given: str, form: str) -> tuple[str, str]:
-    left, equals, right = given.partition("=")
-    if not left or not equals:
-        raise InvalidArgument(option, f"got {given!r}; give {form}")
-    return left, right
+    return {name: Path(path) for name, path in named(option, given, "NAME=FILE").items()}

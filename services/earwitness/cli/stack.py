@@ -60,7 +60,8 @@ FREE_PORTS = Ports(0, 0, 0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class StackSettings:
-    """What to run. `backend` None is Triton where it can run, in process elsewhere; it is fetched into `cache`.
+    """What to run. `backend` None is Triton where it can run, in process elsewhere; it is fetched into `cache`. Nothing
+    of that is started where a Triton runs at `triton_url` already.
 
     `trace_endpoint` is the address of a collector that all of it sends traces to.
 
@@ -70,6 +71,7 @@ class StackSettings:
 
     model_repository: Path
     data: Path
+    triton_url: str | None = None
     backend: Backend | None = None
     cache: Path | None = None
     host: str = "127.0.0.1"
@@ -160,18 +162,23 @@ class Stack:
 
     async def _start(self) -> None:
         settings = self.settings
-        check_repository(settings.model_repository)
+        if settings.triton_url is None:
+            check_repository(settings.model_repository)
+        else:
+            await _require_bundle(settings.triton_url)
         settings.data.mkdir(parents=True, exist_ok=True)
         try:
             self._exit.enter_context(hold(settings.data))
         except BlockingIOError:
             raise StackError(f"a stack runs already with {settings.data}; stop it, or choose another --data") from None
         (settings.data / STATE_FILE).unlink(missing_ok=True)
-        ports = choose_ports(settings.host, settings.ports, settings.backend)
+        elsewhere = settings.backend == "local" or settings.triton_url is not None
+        ports = choose_ports(settings.host, settings.ports, "local" if elsewhere else settings.backend)
         for log_file in self._log_file("*").parent.glob("*.log"):  # what ended an earlier run is asked for after it
             log_file.replace(log_file.with_suffix(".log.1"))
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        triton = None if settings.backend == "local" else await self._start_triton(ports)
+        triton = None if elsewhere else await self._start_triton(ports)
+        triton_url = settings.triton_url if triton is None else triton.grpc_url
         metrics = {
             name: f"http://{host}:{getattr(ports, f'{name}_metrics')}/metrics" for name in ("explainer", "scorer")
         }
@@ -191,22 +198,22 @@ class Stack:
                 "PORT": ports.explainer,
                 "METRICS_PORT": ports.explainer_metrics,
                 "MODEL_REPOSITORY": settings.model_repository,
-                "BACKEND": "local" if triton is None else "triton",
+                "BACKEND": "local" if triton_url is None else "triton",
                 "DATA_DIR": settings.data,
                 "SCORER_ADDRESS": f"{host}:{ports.scorer}",
                 **self._scorer_authority(),
-                **({} if triton is None else {"TRITON_URL": triton.grpc_url}),
+                **({} if triton_url is None else {"TRITON_URL": triton_url}),
             },
         )
         process_ids = {"earwitness": os.getpid(), "scorer": scorer_id, "explainer": explainer_id}
         if triton is not None and triton.pid is not None:
             process_ids["triton"] = triton.pid
         self._endpoints = Endpoints(
-            backend="local" if triton is None else "triton",
-            model_repository=str(settings.model_repository),
+            backend="local" if triton_url is None else "triton",
+            model_repository=str(settings.model_repository) if settings.triton_url is None else "",
             explainer=f"{host}:{ports.explainer}",
             scorer=f"{host}:{ports.scorer}",
-            triton=None if triton is None else triton.grpc_url,
+            triton=triton_url,
             metrics=metrics,
             process_ids=process_ids,
         )
@@ -242,7 +249,7 @@ class Stack:
         )
         try:
             await self._exit.enter_async_context(server)
-            await _require_bundle(server)
+            await _require_bundle(server.grpc_url)
         except TritonStartError as err:
             await server.stop()
             if settings.backend == "triton":
@@ -338,12 +345,12 @@ def check_repository(folder: Path) -> "Sequence[BundleMetadata]":
     return inventory.bundles
 
 
-async def _require_bundle(server: "TritonServer") -> None:
-    """Raises: TritonStartError when Triton could not load the three models of any bundle."""
+async def _require_bundle(url: str) -> None:
+    """Raises: TritonStartError when the Triton has all models of no bundle; InferenceUnavailable."""
     from earwitness.inference.triton import TritonBackend
     from earwitness.inference.tritonserver import TritonStartError
 
-    backend = TritonBackend(server.grpc_url)
+    backend = TritonBackend(url)
     try:
         if not await backend.bundles():
             raise TritonStartError(f"Triton can run no model{_reasons(await backend.left_out())}")

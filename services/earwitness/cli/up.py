@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -11,6 +12,7 @@ from earwitness.cli import console
 from earwitness.cli.connection import Connection, Endpoints, data_folder, repository_folder
 from earwitness.cli.options import Data, Json, ModelRepository
 from earwitness.cli.stack import Ports, Stack, StackSettings
+from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from earwitness.client.service import ServiceClient
@@ -35,6 +37,10 @@ def up(
         typer.Option(help="Where models run: a real Triton, or in process. Default: Triton where it can run."),
     ] = None,
     model_repository: ModelRepository = None,
+    triton: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Explain what a Triton of your own serves, at its gRPC address."),
+    ] = None,
     data: Data = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     explainer_port: Annotated[int, _port("Explainer (gRPC).")] = Ports.explainer,
@@ -65,10 +71,15 @@ def up(
       earwitness up --backend local --model-repository my_models --explainer-port 6000
 
       earwitness up --trace-endpoint http://localhost:4318
+
+      earwitness up --triton gpu-box:8001
     """
     connection: Connection = context.obj
+    if triton is not None and backend is not None:
+        raise InvalidArgument("backend", "is chosen by --triton already; leave it out")
     settings = StackSettings(
-        model_repository=repository_folder(model_repository),
+        model_repository=repository_folder(model_repository) if triton is None else Path(),
+        triton_url=triton,
         data=data_folder(data).absolute(),
         backend=backend,
         host=host,
@@ -136,11 +147,13 @@ async def _follow_health(stack: Stack) -> None:
 def _print(endpoints: Endpoints, settings: StackSettings) -> None:
     addresses = {"explainer": endpoints.explainer, "scorer": endpoints.scorer, "triton": endpoints.triton}
     rows = [
-        [name, address, endpoints.metrics[name], str(endpoints.process_ids[name])]
+        [name, address, endpoints.metrics.get(name, ""), str(endpoints.process_ids.get(name, ""))]
         for name, address in addresses.items()
         if address is not None
     ]
     where = "Triton" if endpoints.triton else "ONNX Runtime, in the explainer"
+    if settings.triton_url is not None:
+        where = "a Triton of your own"
     console.print_table("earwitness is up", ["service", "gRPC", "metrics", "process#"], rows)
-    console.say(f"models run on {where}: {endpoints.model_repository}")
+    console.say(f"models run on {where}: {settings.triton_url or endpoints.model_repository}")
     console.say(f"logs in {settings.data / 'logs'} (*.log.1: of the run before); Ctrl-C stops everything")

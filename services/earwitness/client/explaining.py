@@ -29,6 +29,7 @@ STANDSTILL = 1e-12
 """Learning rate of a step that moves no latent as far as float32 can tell."""
 ANYHOW = Nearness()
 STILL = Settings("sgd", STANDSTILL, 0.0, 1)
+STILL_WITHOUT_GRADIENT = Settings("walk", STANDSTILL, steps=1)
 
 
 async def explain_and_score(
@@ -81,7 +82,7 @@ async def explain_and_score(
     starts: tuple[Explanation, ...] = ()
     shown = [each for each in result.explanations[:start_count] if each.settings.optimiser != "draws"]
     if shown and timeout_s is None:
-        starts = (await explainer.explain(_start_of(search, shown), artefacts=artefacts)).explanations
+        starts = (await explainer.explain(_start_of(search, shown, model), artefacts=artefacts)).explanations
     scoring, unscored = None, None
     if scorer is not None and found is not None and reference is not None:
         unit = None if whole_layer else objective.unit
@@ -100,11 +101,12 @@ async def explain_and_score(
     return Run(model, objective, result, scoring, datetime.now(UTC).astimezone(), unscored, starts)
 
 
-def _start_of(search: Search, explanations: Sequence[Explanation]) -> Search:
+def _start_of(search: Search, explanations: Sequence[Explanation], model: Model) -> Search:
     """A search of the same rows that stays where it begins: its only step is too short to be seen or heard. Which of
     several draws a row begins with depends on its target."""
+    still = STILL if model.has_gradient else STILL_WITHOUT_GRADIENT
     rows = tuple(
-        Row(each.seed, settings=replace(STILL, target=each.settings.target, start_draws=each.settings.start_draws))
+        Row(each.seed, settings=replace(still, target=each.settings.target, start_draws=each.settings.start_draws))
         for each in explanations
     )
     return replace(search, rows=rows, settings=Settings(), keep_count=0, nearness=ANYHOW)

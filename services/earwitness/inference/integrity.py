@@ -43,7 +43,12 @@ def take_inventory(repository: Path) -> Inventory:
     Raises: RepositoryError when `repository` cannot be read, or holds no ONNX model.
     """
     contents = read_contents(repository)
-    found = find_bundles(parameters_of(contents.models), unready=contents.left_out)
+    elsewhere = {
+        name: f"runs in the Triton that serves the registered classifier ({kind}), not from this folder alone: "
+        "`earwitness up --triton HOST:PORT`"
+        for name, kind in contents.foreign.items()
+    }
+    found = find_bundles(parameters_of(contents.models), unready={**contents.left_out, **elsewhere})
     left_out = dict(found.left_out)
     usable = []
     for bundle in found.usable:

@@ -11,6 +11,7 @@ from tritonclient.grpc import model_config_pb2
 
 from earwitness.errors import EarwitnessError
 from earwitness.inference.backend import FloatArray, InferenceFailed
+from earwitness.inference.metadata import BUNDLE_PARAMETER
 
 ONNX_BACKEND = "onnxruntime"
 ONNX_FILE = "model.onnx"
@@ -75,11 +76,13 @@ class ServedModel:
 class Contents:
     """What a repository folder holds: its ONNX models by served name, and by its path why each other folder is none.
 
-    Hidden folders are nobody's models and not told of, nor are models of other backends.
+    Hidden folders are nobody's models and not told of, nor are models of other backends, but for those of bundles:
+    `foreign` are the models that Triton itself runs for a registered bundle, by name with their backend.
     """
 
     models: Mapping[str, ServedModel]
     left_out: Mapping[str, str]
+    foreign: Mapping[str, str]
 
 
 def read_contents(repository: Path) -> Contents:
@@ -95,12 +98,15 @@ def read_contents(repository: Path) -> Contents:
         raise RepositoryError(f"model repository {repository} cannot be read: {err.strerror}") from err
     models: dict[str, ServedModel] = {}
     left_out: dict[str, str] = {}
+    foreign: dict[str, str] = {}
     for folder in folders:
         try:
             config = read_config(folder)
             if config.backend == ONNX_BACKEND or config.platform == f"{ONNX_BACKEND}_onnx":
                 models[folder.name] = _served_model(folder, config)
                 left_out |= _empty_versions(folder, models[folder.name].version)
+            elif BUNDLE_PARAMETER in config.parameters:
+                foreign[folder.name] = config.platform or config.backend
         except RepositoryError as err:
             left_out[folder.name] = err.message
         except OSError as err:
@@ -111,7 +117,7 @@ def read_contents(repository: Path) -> Contents:
             f"model repository {repository} holds no model for backend {ONNX_BACKEND!r} that can be served; "
             f"export one with `earwitness export`{reasons}"
         )
-    return Contents(models, left_out)
+    return Contents(models, left_out, foreign)
 
 
 def read_repository(repository: Path) -> Mapping[str, ServedModel]:

@@ -16,7 +16,7 @@ from earwitness.files import whole_file
 from earwitness.inference.agreement import POINTS, require_agreement, signs
 from earwitness.inference.backend import InconsistentModel
 from earwitness.inference.integrity import file_sha256, mismatch
-from earwitness.inference.metadata import BUNDLE_PARAMETER, BundleMetadata, MetadataError, find_bundles
+from earwitness.inference.metadata import BUNDLE_PARAMETER, BundleMetadata, MetadataError, bundle_name, find_bundles
 from earwitness.inference.repository import RepositoryError, ServedModel, parameters_of, read_config, read_contents
 from earwitness.inference.session import OnnxSession, SessionSettings
 
@@ -39,13 +39,17 @@ class Stamped:
 def stamp(repository: Path) -> list[Stamped]:
     """Write today's configurations of every bundle in `repository`, sorted by name.
 
-    A bundle whose files are not those of its digests, or contradict each other, is refused and left as it was.
+    A bundle whose files are not those of its digests, or contradict each other, is refused and left as it was. Of a
+    registered one there is nothing to write.
 
     Raises: RepositoryError when `repository` cannot be read or holds no model; OSError when it cannot be written.
     """
-    models = read_contents(repository).models
+    contents = read_contents(repository)
+    models, registered = contents.models, {bundle_name(name) for name in contents.foreign}
     found = find_bundles({name: _without_digests(of) for name, of in _agreeing(parameters_of(models)).items()})
-    refused = [Stamped(name, changed=False, refused=why) for name, why in found.left_out.items()]
+    refused = [
+        Stamped(name, changed=False, refused=why) for name, why in found.left_out.items() if name not in registered
+    ]
     return sorted([*refused, *(_stamp(bundle, models) for bundle in found.usable)], key=lambda each: each.name)
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,14 @@ from torch import nn
 from earwitness.features import FeatureProfile, profile_from_dict
 from earwitness.inference.integrity import file_sha256
 from earwitness.inference.metadata import ROLES, BundleMetadata, Layer, Role, UnitLabel
+from earwitness.inference.names import EXPECTED, is_name
+from earwitness.inference.placing import Place
 from earwitness.training.export.card import CardFacts, card_files, write_card
 from earwitness.training.export.errors import ExportError, ShapeError
 from earwitness.training.export.forward_graphs import classifier_graph, generator_graph
 from earwitness.training.export.layers import LayerSpec
 from earwitness.training.export.onnx_writer import to_onnx
 from earwitness.training.export.pair import Pair, make_pair
-from earwitness.training.export.placing import Place
 from earwitness.training.export.reference import Reference
 from earwitness.training.export.repeatable import require_repeatable
 from earwitness.training.export.search_graph import search_graph
@@ -99,8 +99,11 @@ def export_bundle(
     )
     _check_labels(metadata)
     place = Place(repository, name, [metadata.served_name(role) for role in ROLES], card_files(name))
-    if not replace:
-        place.require_replaceable(metadata.weights_sha256)
+    if not replace and (other := place.holder(metadata.weights_sha256)):
+        raise ExportError(
+            f"name: {repository} serves other weights as {name!r} ({other}); give another name or repository, or "
+            "replace them (--force, in Python replace=True)"
+        )
     told = facts() if callable(facts) else facts
     models = {role: _model(pair, metadata, role).SerializeToString(deterministic=True) for role in ROLES}
     digests: dict[str, str] = {role: hashlib.sha256(model).hexdigest() for role, model in models.items()}
@@ -145,10 +148,8 @@ def _model(pair: Pair, metadata: BundleMetadata, role: Role) -> onnx.ModelProto:
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise ExportError(
-            f"name: got {name!r}, expected lower-case letters and digits in words joined by '-', such as 'svd-r1'"
-        )
+    if not is_name(name):
+        raise ExportError(f"name: got {name!r}, expected {EXPECTED}")
 
 
 def _check_labels(metadata: BundleMetadata) -> None:

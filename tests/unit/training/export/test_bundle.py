@@ -11,12 +11,13 @@ from torch import nn
 from tritonclient.grpc import model_config_pb2
 
 from earwitness.features import get_profile
+from earwitness.inference import placing
 from earwitness.inference.integrity import take_inventory
 from earwitness.inference.metadata import BundleMetadata, Layer, UnitLabel
 from earwitness.inference.stamping import Stamped, stamp
 from earwitness.training.evaluate import ClassifierReport, Figures
 from earwitness.training.evaluate_gan import GeneratorReport
-from earwitness.training.export import ExportError, UnsupportedOperator, bundle, export_bundle, placing
+from earwitness.training.export import ExportError, UnsupportedOperator, bundle, export_bundle
 from earwitness.training.export.card import CardFacts, Evaluation, write_card
 from earwitness.training.export.detector_figures import singing_figures
 from earwitness.training.export.verify import ParityReport

@@ -1,4 +1,4 @@
-"""Puts an exported bundle into the repository whole or not at all, and over nobody else's."""
+"""Puts a bundle into the repository whole or not at all, and over nobody else's."""
 
 import os
 import shutil
@@ -11,7 +11,6 @@ from tritonclient.grpc import model_config_pb2
 
 from earwitness.inference.metadata import weights_in
 from earwitness.inference.repository import parameter_texts
-from earwitness.training.export.errors import ExportError
 
 
 class Place:
@@ -36,16 +35,14 @@ class Place:
         self._inside = repository / f".export-{bundle}"
         self._beside = repository.resolve().parent / f".{repository.resolve().name}-export-{bundle}"
 
-    def require_replaceable(self, weights_sha256: str) -> None:
-        """Raises: ExportError when there are models of other weights under these names."""
+    def holder(self, weights_sha256: str) -> str | None:
+        """The first served model under these names that has other weights; None where there is none."""
         self._restore()
         for name in self._served_names:
             folder = self._repository / name
             if folder.exists() and _weights_of(folder) != weights_sha256:
-                raise ExportError(
-                    f"name: {self._repository} serves other weights as {self._bundle!r} ({name}); give another name or "
-                    "repository, or replace them (--force, in Python replace=True)"
-                )
+                return name
+        return None
 
     @contextmanager
     def exchanged(self) -> Iterator[Path]:

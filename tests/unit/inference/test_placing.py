@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.training.export import placing
-from earwitness.training.export.placing import Place
+from earwitness.inference import placing
+from earwitness.inference.placing import Place
 
 OLD = {"owl_search/model": "old", "owl_search/only": "old", "owl.md": "old", "owl.png": "old", "hen.md": "another"}
 NEW = {"owl_generator/model": "new", "owl_search/model": "new", "owl.md": "new"}
