@@ -11,15 +11,18 @@ import typer
 from earwitness.cli import console
 from earwitness.cli.connection import repository_folder
 from earwitness.cli.described import features_of, labels_of, named
+from earwitness.cli.export_files import Asked, export_files, is_of_files, print_exported
 from earwitness.cli.extra import extra
 from earwitness.cli.options import Json, ModelRepository
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from earwitness.training.export import ExportedBundle
+    from earwitness.training.export.files import ExportedFile
 
 CARD = "Figures in the model card (checkpoints of `earwitness train`)"
 OWN = "A pair of your own (import paths)"
+FILES = "A classifier in a file (ONNX, TorchScript, torch.export)"
 
 
 def register(app: typer.Typer) -> None:
@@ -30,12 +33,20 @@ def register(app: typer.Typer) -> None:
 def export(
     name: Annotated[str, typer.Argument(help="Name of the model, e.g. svd-r1.")],
     generator: Annotated[
-        str, typer.Option("--generator", "-g", help="Checkpoint of `train gan`, or package.module:attribute.")
+        str,
+        typer.Option(
+            "--generator",
+            "-g",
+            help="Checkpoint of `train gan`, package.module:attribute, a file, or a model whose generator to use.",
+        ),
     ],
     classifier: Annotated[
         str,
         typer.Option(
-            "--classifier", "-c", help="Checkpoint of `train svd` or `train replay`, or package.module:attribute."
+            "--classifier",
+            "-c",
+            help="Checkpoint of `train svd` or `train replay`, package.module:attribute, or a file: ONNX, TorchScript, "
+            "torch.export.",
         ),
     ],
     model_repository: ModelRepository = None,
@@ -105,6 +116,25 @@ def export(
     classifier_weights: Annotated[
         Path | None, typer.Option(help="Its weights: torch.save(state_dict).", rich_help_panel=OWN)
     ] = None,
+    input_axes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AXES",
+            help="How it takes a spectrogram, where its sizes do not tell: bands,frames, frames,bands,1 (a channel), "
+            "bands*frames (flattened) and the like.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    input_offset: Annotated[
+        float, typer.Option(help="It takes (x − offset) / scale of the features.", rich_help_panel=FILES)
+    ] = 0.0,
+    input_scale: Annotated[float, typer.Option(help="See --input-offset.", rich_help_panel=FILES)] = 1.0,
+    output_tensor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The output that is its answer. Default: its only one.", rich_help_panel=FILES
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a model of that name that has other weights.")
     ] = False,
@@ -121,16 +151,29 @@ def export(
     "name": "birds@1", "sample_rate_hz": 16000, "frame_length": 512, "hop_length": 160, "band_count": 64,
     "excerpt_frames": 96} and more, see `earwitness.features.MelProfile`.
 
+    A classifier may be a file too: ONNX of opset 7 or newer, TorchScript, or a program of torch.export. It is exported
+    with its gradient where each of its operations has a rule; else without, which is said, and explained by a walk or
+    by draws. Its generator may be a file, or that of another model in the repository.
+
     [bold]Examples[/bold]
 
       earwitness export singing --generator runs/gan/best.pt --classifier runs/svd-r1/best.pt
 
       earwitness export birds -g birds:Generator --generator-weights generator.pt -c birds:Detector
       --classifier-weights detector.pt --features birds.json --label 0=silence --label 1=call
+
+      earwitness export keras-birds -g birds -c birds.onnx --label 0=silence --label 1=call
     """
     repository = model_repository or repository_folder(None)
     with extra("train"), console.progress("exporting") as update:
-        from earwitness.training.export import Comparisons, export_checkpoints, export_from_import_paths
+        from earwitness.training.export import (
+            Comparisons,
+            ExportedBundle,
+            export_checkpoints,
+            export_from_import_paths,
+        )
+
+        exported: ExportedBundle | ExportedFile
 
         own = [":" in source and not Path(source).exists() for source in (generator, classifier)]
         if songs is not None and corpus is None:
@@ -143,9 +186,31 @@ def export(
         }
         if corpus is None and (wanting := [option for option, given in card_only.items() if given]):
             raise InvalidArgument(wanting[0], "needs --corpus: it is for figures on one")
-        if any(own) and corpus is not None:
+        files = is_of_files(generator, classifier, repository)
+        if (files or any(own)) and corpus is not None:
             raise InvalidArgument("corpus", "evaluates checkpoints of `earwitness train` only; leave it out")
-        if all(own):
+        if files:
+            exported = export_files(
+                Asked(
+                    name=name,
+                    generator=generator,
+                    classifier=classifier,
+                    repository=repository,
+                    features=None if features is None else features_of(features),
+                    layers=named("layer", layer, "NAME=PATH") if layer else None,
+                    labels=labels_of(label or ()),
+                    training_data=training_data or "not recorded",
+                    latent_size=latent_size,
+                    generator_weights=generator_weights,
+                    classifier_weights=classifier_weights,
+                    input_axes=input_axes,
+                    input_offset=input_offset,
+                    input_scale=input_scale,
+                    output_tensor=output_tensor,
+                    force=force,
+                )
+            )
+        elif all(own):
             if features is None:
                 raise InvalidArgument("features", "is needed for networks of your own: log-mel-80@1, or a JSON file")
             sys.path.insert(0, str(Path.cwd()))  # where people keep the module they name
@@ -198,8 +263,10 @@ def export(
             )
     if json_output:
         console.print_json({"model_repository": repository, **asdict(exported)})
-    else:
+    elif isinstance(exported, ExportedBundle):
         _print(exported, repository)
+    else:
+        print_exported(exported, repository)
 
 
 def _print(exported: "ExportedBundle", repository: Path) -> None:

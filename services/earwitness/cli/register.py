@@ -61,9 +61,11 @@ def register_model(
         float, typer.Option(help="It takes (x − offset) / scale of the features.", rich_help_panel=TENSORS)
     ] = 0.0,
     input_scale: Annotated[float, typer.Option(help="See --input-offset.", rich_help_panel=TENSORS)] = 1.0,
-    output: Annotated[
+    output_tensor: Annotated[
         str | None,
-        typer.Option(help="The output that is its answer. Default: its only one.", rich_help_panel=TENSORS),
+        typer.Option(
+            metavar="NAME", help="The output that is its answer. Default: its only one.", rich_help_panel=TENSORS
+        ),
     ] = None,
     layer: Annotated[
         list[str] | None,
@@ -104,7 +106,7 @@ def register_model(
       earwitness register birds --classifier bird_forest --generator svd-r1 --triton gpu-box:8001
       --model-repository /srv/models --label "0=no call/call" --label "1=call/no call"
 
-      earwitness register keras-birds -c birds_tf -g svd-r1 --input-scale 0.2303 --output dense_1
+      earwitness register keras-birds -c birds_tf -g svd-r1 --input-scale 0.2303 --output-tensor dense_1
     """
     from earwitness.registration import Registration
 
@@ -118,7 +120,7 @@ def register_model(
         input_axes=input_axes,
         input_offset=input_offset,
         input_scale=input_scale,
-        output=output,
+        output_tensor=output_tensor,
         layers=named("layer", layer, "NAME=OUTPUT") if layer else None,
         labels=labels_of(label or ()),
         training_data=training_data,

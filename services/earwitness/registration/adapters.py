@@ -23,21 +23,23 @@ ADAPTED = "adapted"
 
 
 class Graph:
-    """Nodes and constants that are being put together. What it names itself is no identifier, so no layer's name."""
+    """Nodes and constants that are being put together. What it names itself, with `prefix` in front, is no identifier,
+    and so no layer's name."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[TensorProto] = []
 
     def add(self, operator: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
         """A node; the name of what it makes."""
-        output = output or f"{operator.lower()}-{len(self.nodes)}"
+        output = output or f"{self._prefix}{operator.lower()}-{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
         return output
 
     def constant(self, value: object, kind: type[np.generic]) -> str:
         """The name of a constant."""
-        name = f"constant-{len(self.constants)}"
+        name = f"{self._prefix}constant-{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value, kind), name))
         return name
 

@@ -47,7 +47,7 @@ class Registration:
     input_axes: str | None = None
     input_offset: float = 0.0
     input_scale: float = 1.0
-    output: str | None = None
+    output_tensor: str | None = None
     layers: Mapping[str, str] | None = None
     labels: Sequence[UnitLabel] = ()
     training_data: str = "not recorded"
@@ -97,7 +97,7 @@ async def register(asked: Registration, repository: Path, triton: Triton) -> Reg
     latents = np.random.default_rng(SEED).standard_normal((PROBES, generator.latent_size)).astype(np.float32)
     spectrograms = await generator.generate(latents)
     _require_spectrograms(generator, spectrograms)
-    answer, others = choose_outputs(model.outputs, asked.output)
+    answer, others = choose_outputs(model.outputs, asked.output_tensor)
     wanted = [
         each
         for each in (*others, answer)

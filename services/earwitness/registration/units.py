@@ -36,12 +36,12 @@ def choose_outputs(outputs: Sequence[Port], output: str | None) -> tuple[Port, l
         raise InvalidArgument("classifier", f"has no floating-point output to explain; its outputs are {said}")
     if output is None and len(usable) > 1:
         raise InvalidArgument(
-            "output", f"is needed: the classifier has several outputs, {said}; name the one that is its answer"
+            "output_tensor", f"is needed: the classifier has several outputs, {said}; name the one that is its answer"
         )
     name = output if output is not None else usable[0].name
     chosen = next((port for port in usable if port.name == name), None)
     if chosen is None:
-        raise InvalidArgument("output", f"got {name!r}; the classifier's outputs are {said}")
+        raise InvalidArgument("output_tensor", f"got {name!r}; the classifier's outputs are {said}")
     return chosen, [port for port in usable if port is not chosen]
 
 
@@ -74,7 +74,7 @@ def sources_of(
         raise InvalidArgument("layer", f"two outputs have one name of {', '.join(named.values())}; name them apart")
     if any(size != 1 for size in answer.shape[1:]):
         raise InvalidArgument(
-            "output",
+            "output_tensor",
             f"{answer} gives {list(answer.shape)} values a row, expected one for each output unit; name another, or "
             "put a model behind it that averages (a Triton ensemble of both)",
         )

@@ -36,6 +36,7 @@ from tests.helpers.tiny_bundle import LATENT, PROFILE, TinyBundle, write_tiny_bu
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 BANDS, FRAMES = PROFILE.excerpt_shape
+FC3 = {"output_tensor": "fc3"}
 FREE = " ".join(
     f"--{name}-port 0"
     for name in ("explainer", "scorer", "triton", "explainer-metrics", "scorer-metrics", "triton-metrics")
@@ -169,7 +170,7 @@ async def test_a_forest_of_scikit_learn_is_explained_by_draws_and_by_the_walk(wo
 
 
 async def test_a_model_that_nobody_can_read_is_explained_by_what_it_does(world: World) -> None:
-    done = await world.register("sealed-heard", "sealed", output="scores")
+    done = await world.register("sealed-heard", "sealed", output_tensor="scores")
     assert done.axes == "frames,bands,1"
     assert [(each.name, each.kind, each.unit_count) for each in done.metadata.layers] == [
         ("contours", "conv", 3),
@@ -188,7 +189,9 @@ async def test_a_model_that_nobody_can_read_is_explained_by_what_it_does(world: 
 
 
 async def test_other_names_alone_take_an_ensemble_and_no_adapter(world: World) -> None:
-    done = await world.register("renamed", "tiny_classifier", output="fc3", layers={"verdict": "fc3", "hidden": "fc2"})
+    done = await world.register(
+        "renamed", "tiny_classifier", output_tensor="fc3", layers={"verdict": "fc3", "hidden": "fc2"}
+    )
     assert done.models == ("renamed_classifier", "renamed_generator")
     async with explaining(world) as explainer:
         found = await explainer.search(search("renamed", "verdict", 0, Given(draws=50)), frozenset())
@@ -198,7 +201,7 @@ async def test_other_names_alone_take_an_ensemble_and_no_adapter(world: World) -
 
 async def test_an_ensemble_a_generator_of_the_triton_and_a_scale_of_ones_own(world: World) -> None:
     done = await world.register(
-        "scaled", "tiny_classifier", "tiny_generator", output="fc3", layers={"fc3": "fc3"}, features=PROFILE,
+        "scaled", "tiny_classifier", "tiny_generator", output_tensor="fc3", layers={"fc3": "fc3"}, features=PROFILE,
         input_offset=-6, input_scale=2,
     )  # fmt: skip
     assert done.models == ("scaled_classifier", "scaled_classifier_input", "scaled_generator")
@@ -220,7 +223,7 @@ async def test_a_model_of_one_sound_at_a_time(world: World) -> None:
 
 
 async def test_ways_that_need_a_gradient_say_why_not_and_what_else(world: World) -> None:
-    await world.register("gradientless", "tiny_classifier", output="fc3")
+    await world.register("gradientless", "tiny_classifier", output_tensor="fc3")
     async with explaining(world) as explainer:
         with pytest.raises(
             InvalidArgument, match=r"no search graph and so no gradient: take OPTIMISER_WALK or OPTIMISER_D"
@@ -233,24 +236,24 @@ async def test_ways_that_need_a_gradient_say_why_not_and_what_else(world: World)
     [
         ("nobody", {}, r"has no model 'nobody'; it has broken, dice, forest"),
         ("unloaded", {}, r"has 'unloaded', but it is not ready \(.*"),
-        ("tiny_classifier", {}, r"output: is needed: the classifier has several outputs, probability FP32"),
-        ("tiny_classifier", {"output": "logits"}, r"output: got 'logits'"),
-        ("tiny_classifier", {"output": "fc3", "version": 2}, r"version 2 of 'tiny_classifier' is not ready; 1 is"),
-        ("tiny_classifier", {"output": "fc3", "input_axes": "frames,bands"}, r"\[12, 8\] a row, .* takes bands,frames"),
-        ("tiny_classifier", {"output": "fc3", "layers": {"a": "fc9"}}, r"layer: a: no output 'fc9'"),
-        ("tiny_classifier", {"output": "fc3", "labels": [UnitLabel(2, "a", "b")]}, r"has outputs 0 to 1"),
-        ("tiny_classifier", {"output": "fc3", "features": get_profile("log-mel-80@1")}, r"the generator 'tiny' makes"),
-        ("tiny_search", {"output": "activation"}, r"takes 3 inputs"),
+        ("tiny_classifier", {}, r"output_tensor: is needed: the classifier has several outputs, probability FP32"),
+        ("tiny_classifier", {"output_tensor": "logits"}, r"output_tensor: got 'logits'"),
+        ("tiny_classifier", {**FC3, "version": 2}, r"version 2 of 'tiny_classifier' is not ready; 1 is"),
+        ("tiny_classifier", {**FC3, "input_axes": "frames,bands"}, r"\[12, 8\] a row, .* takes bands,frames"),
+        ("tiny_classifier", {**FC3, "layers": {"a": "fc9"}}, r"layer: a: no output 'fc9'"),
+        ("tiny_classifier", {**FC3, "labels": [UnitLabel(2, "a", "b")]}, r"has outputs 0 to 1"),
+        ("tiny_classifier", {**FC3, "features": get_profile("log-mel-80@1")}, r"the generator 'tiny' makes"),
+        ("tiny_search", {"output_tensor": "activation"}, r"takes 3 inputs"),
         ("tiny_generator", {}, r"features: make spectrograms of 8 bands × 12 frames, .* takes none of"),
         ("forest", {}, r"input_axes: .* as bands\*frames or as frames\*bands"),
         ("broken", {}, r"broken fails for x \[8, 8, 12\]: .*no licence"),
         ("dice", {}, r"does not give a sound one answer: output 'y'"),
         ("unbatched", {}, r"takes no batch"),
         ("two-inputs", {}, r"takes 2 inputs"),
-        ("tiny_classifier", {"output": "fc3", "generator": "nobody"}, r"no model 'nobody' whose generator"),
-        ("tiny_classifier", {"output": "fc3", "generator": "tiny_classifier"}, r"takes latents FP32 \[Z\]"),
-        ("tiny_classifier", {"output": "fc3", "name": "Own"}, r"name: got 'Own', expected"),
-        ("tiny_classifier", {"output": "fc3", "name": "tiny"}, r"tiny_generator exists already"),
+        ("tiny_classifier", {**FC3, "generator": "nobody"}, r"no model 'nobody' whose generator"),
+        ("tiny_classifier", {**FC3, "generator": "tiny_classifier"}, r"takes latents FP32 \[Z\]"),
+        ("tiny_classifier", {**FC3, "name": "Own"}, r"name: got 'Own', expected"),
+        ("tiny_classifier", {**FC3, "name": "tiny"}, r"tiny_generator exists already"),
     ],
 )  # fmt: skip
 async def test_what_does_not_fit_is_refused_before_anything_is_written(
@@ -261,17 +264,17 @@ async def test_what_does_not_fit_is_refused_before_anything_is_written(
 
 
 async def test_a_name_that_is_taken_is_replaced_when_told(world: World) -> None:
-    first = await world.register("again", "tiny_classifier", output="fc3")
-    message = await world.refusal(AlreadyExists, "tiny_classifier", name="again", output="fc2")
+    first = await world.register("again", "tiny_classifier", output_tensor="fc3")
+    message = await world.refusal(AlreadyExists, "tiny_classifier", name="again", output_tensor="fc2")
     assert "--force" in message
-    second = await world.register("again", "tiny_classifier", output="fc2", replace=True)
+    second = await world.register("again", "tiny_classifier", output_tensor="fc2", replace=True)
     assert (await described(world, "again")) == second.metadata != first.metadata
-    third = await world.register("again", "tiny_classifier", output="fc2", replace=True)
+    third = await world.register("again", "tiny_classifier", output_tensor="fc2", replace=True)
     assert third.metadata == second.metadata
 
 
 async def test_its_repository_is_served_in_process_too_less_what_only_the_triton_runs(world: World) -> None:
-    await world.register("elsewhere", "tiny_classifier", output="fc3")
+    await world.register("elsewhere", "tiny_classifier", output_tensor="fc3")
     backend = LocalBackend(world.repository, threads=1)
     assert [bundle.name for bundle in await backend.bundles()] == ["tiny"]
     assert "`earwitness up --triton HOST:PORT`" in (await backend.left_out())["elsewhere"]
@@ -287,7 +290,7 @@ async def test_the_commands_from_a_registration_to_a_page(
     world: World, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     where = f"--triton {world.url} --model-repository {world.repository}"
-    told = f"earwitness register by-command -c sealed -g tiny --output scores --label 0=a/b --load {where}"
+    told = f"earwitness register by-command -c sealed -g tiny --output-tensor scores --label 0=a/b --load {where}"
     done = run(told, tmp_path, environment)
     assert done.returncode == 0, done.stderr
     assert "takes frames,bands,1; layers: contours (3), scores (3)" in done.stdout

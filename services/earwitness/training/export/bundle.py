@@ -25,6 +25,7 @@ from earwitness.training.export.pair import Pair, make_pair
 from earwitness.training.export.reference import Reference
 from earwitness.training.export.repeatable import require_repeatable
 from earwitness.training.export.search_graph import search_graph
+from earwitness.training.export.taking import as_network
 from earwitness.training.export.triton_config import config_text, ports
 from earwitness.training.export.verify import ParityReport, verify
 
@@ -78,6 +79,9 @@ def export_bundle(
     _check_name(name)
     profile = profile_from_dict(features) if isinstance(features, Mapping) else features
     features, repository = profile.to_dict(), Path(repository)
+    shape = (profile.excerpt_shape[0], profile.excerpt_shape[1])
+    generator = as_network("generator", generator, shape, latent_size)
+    classifier = as_network("classifier", classifier, shape, latent_size)
     pair = make_pair(generator, classifier, layers, latent_size)
     Reference(pair).require_computable()
     require_repeatable(pair)
@@ -92,7 +96,7 @@ def export_bundle(
         sample_rate_hz=profile.sample_rate_hz,
         spectrogram_shape=pair.spectrogram_shape,
         layers=pair.layers,
-        labels=_unit_labels(labels, pair.layers),
+        labels=unit_labels(labels, pair.layers),
         features=features,
         training_data=training_data,
         weights_sha256=weights_checksum(pair, features),
@@ -159,7 +163,7 @@ def _check_labels(metadata: BundleMetadata) -> None:
             raise ExportError(f"labels: unit {label.unit} is labelled, the classifier has outputs 0 ... {outputs - 1}")
 
 
-def _unit_labels(labels: Sequence[UnitLabel | str], layers: Sequence[Layer]) -> tuple[UnitLabel, ...]:
+def unit_labels(labels: Sequence[UnitLabel | str], layers: Sequence[Layer]) -> tuple[UnitLabel, ...]:
     """Words alone label the outputs in their order; the low word is the other one of two, else "not" and the word."""
     words = [label for label in labels if isinstance(label, str)]
     pair = len(words) == len(labels) == next(layer.unit_count for layer in layers if layer.kind == "output") == 2
