@@ -11,7 +11,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from earwitness.errors import InvalidArgument
 from earwitness.training.export.errors import ExportError, LayerError, ShapeError
-from earwitness.training.export.layers import OUTPUT_NAME, RESERVED_NAMES, LayerSpec
+from earwitness.training.export.layers import OUTPUT_NAME, RESERVED_NAMES, LayerSpec, over_time
 
 FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AssertionError, InvalidArgument)
 """What a forward pass raises that does not work; the last by networks of ours."""
@@ -127,7 +127,7 @@ class _Call:
 
 
 def find_layers(classifier: nn.Module, x: Tensor) -> tuple[LayerSpec, ...]:
-    """Every convolution and dense layer, each with the normalisation and activation that follow it as modules.
+    """Every convolution, recurrent and dense layer, each with the normalisation and activation modules that follow it.
 
     It is named after its path, `features.3` is `features_3`, a bare number after its type too, `conv2d_0`. What runs
     more than once in a pass is left out.
@@ -140,7 +140,7 @@ def find_layers(classifier: nn.Module, x: Tensor) -> tuple[LayerSpec, ...]:
     taking = {id(call.taken): call for call in reversed(once)}
     specs = []
     for call in once:
-        if not _has_units(call):
+        if not _has_units(call, len(x)):
             continue
         chain = [call]
         while (after := taking.get(id(chain[-1].returned))) and after is not chain[-1] and _follows(after.module):
@@ -150,7 +150,9 @@ def find_layers(classifier: nn.Module, x: Tensor) -> tuple[LayerSpec, ...]:
         last = chain[-1]
         specs.append(LayerSpec(_name(call, last.returned is result), last.path))
     if not specs:
-        raise LayerError("layers: found no convolution or dense layer that runs once; name them, e.g. {'fc1': 'fc1'}")
+        raise LayerError(
+            "layers: found no convolution, recurrent or dense layer that runs once; name them, e.g. {'fc1': 'fc1'}"
+        )
     return tuple(specs)
 
 
@@ -185,7 +187,11 @@ def _calls(classifier: nn.Module, x: Tensor) -> tuple[list[_Call], object]:
             handle.remove()
 
 
-def _has_units(call: _Call) -> bool:
+def _has_units(call: _Call, rows: int) -> bool:
+    if isinstance(call.module, nn.RNNBase):
+        sequence = over_time(call.module, call.returned)
+        # A layer that runs over every band by itself has more rows than the batch.
+        return isinstance(sequence, Tensor) and len(sequence) == rows
     if not isinstance(call.returned, Tensor):
         return False
     if isinstance(call.module, nn.Linear):

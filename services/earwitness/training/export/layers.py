@@ -97,6 +97,7 @@ def capturing(classifier: nn.Module, specs: Sequence[LayerSpec]) -> Iterator[Cap
 
 def _keeper(capture: Capture, path: str, name: str) -> Callable[[nn.Module, object, object], None]:
     def keep(module: nn.Module, args: object, output: object) -> None:
+        output = over_time(module, output)
         if not isinstance(output, Tensor):
             raise LayerError(f"{name} returns {type(output).__name__}, expected a tensor")
         if path in capture.outputs:
@@ -110,8 +111,19 @@ def _keeper(capture: Capture, path: str, name: str) -> Callable[[nn.Module, obje
     return keep
 
 
+def over_time(module: nn.Module, output: object) -> object:
+    """What a recurrent layer returns at every time, as a convolution over time does: `[B, units, T]`, both directions'
+    units one after the other. Of any other module what it returns."""
+    if not isinstance(module, nn.RNNBase) or not isinstance(output, tuple):
+        return output
+    sequence = output[0]
+    if not isinstance(sequence, Tensor) or sequence.ndim != 3:
+        return output
+    return sequence.transpose(1, 2) if module.batch_first else sequence.permute(1, 2, 0)
+
+
 def units_of(output: Tensor) -> Tensor:
-    """Units `[B, U]` of a layer's output: itself when `[B, U]`, the spatial means of `[B, C, ...]`."""
+    """Units `[B, U]` of a layer's output: itself when `[B, U]`, the means of `[B, C, ...]` over space or time."""
     return output if output.ndim == 2 else output.mean(dim=tuple(range(2, output.ndim)))
 
 

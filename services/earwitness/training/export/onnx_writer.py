@@ -54,7 +54,13 @@ def _culprit(err: BaseException) -> tuple[str, str, str]:
 
 
 def _name(graph: onnx_ir.Graph, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Gives inputs and outputs their public names; a tensor that is two outputs, or an input too, is passed twice."""
+    """Gives inputs and outputs their public names; a tensor that is two outputs, or an input too, is passed twice.
+
+    A value inside that torch has given one of these names, as it names its operators, gets another.
+    """
+    for value in (each for node in graph for each in node.outputs):
+        if value.name in {*inputs, *outputs}:
+            value.name = f"inner/{value.name}"
     for value, name in zip(graph.inputs, inputs, strict=True):
         value.name = name
     taken = set(graph.inputs)

@@ -7,6 +7,8 @@ import torch
 from onnxscript import opset18
 from torch import Tensor
 
+from earwitness.training.export import recurrence
+
 op: Any = opset18
 
 
@@ -100,4 +102,5 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         ours.max_pool_vjp.default: _max_pool_vjp_onnx,
         ours.spatial_mean.default: _spatial_mean_onnx,
         ours.spread.default: _spread_onnx,
+        **recurrence.translations(),
     }

@@ -15,12 +15,20 @@ ROWS = 3
 TOLERANCE = 1e-3
 """Relative difference that rounding does not make; what is finer is seen when served graphs are held against torch."""
 
+RECURRENT = ("(GRU)", "(LSTM)", "(RNN)")
+SWAPPED = "It takes time first, then the batch; batch_first=True in the module where the batch is first"
+BATCH_NORM = (
+    "Batch norm needs its running statistics: track_running_stats=True in the module, running_mean, running_var and "
+    "training=self.training in F.batch_norm"
+)
+"""What to do about a row that depends on others, by the layer where it begins to."""
+
 Step = tuple[Any, str, list[Tensor]]
 """An operator, the layer that ran it in words, and what came out."""
 
 
 def require_repeatable(pair: Pair) -> None:
-    """Three passes over the chain.
+    """Four passes over the chain.
 
     Raises: NotRepeatable naming the operator and the layer where two passes part: over the same rows, or over fewer.
     """
@@ -31,11 +39,14 @@ def require_repeatable(pair: Pair) -> None:
             f"{_parting(pair, z, z)} draws random numbers in eval mode too, so that a latent has no activation of its "
             "own. Functional dropout takes training=self.training; noise is for training alone"
         )
-    if not _alike(whole, _units(pair, z[:-1])):
+    # A recurrent layer that takes rows for steps lets each know those before it only.
+    for fewer, end in ((z[:-1], False), (z[1:], True)):
+        if _alike(whole, _units(pair, fewer), end):
+            continue
+        parting = _parting(pair, z, fewer, end)
         raise NotRepeatable(
-            f"{_parting(pair, z, z[:-1])} makes a row's result depend on the other rows of its batch, and those of a "
-            "search are not those of training. Batch norm needs its running statistics: track_running_stats=True in "
-            "the module, running_mean, running_var and training=self.training in F.batch_norm"
+            f"{parting} makes a row's result depend on the other rows of its batch, and those of a search are not "
+            f"those of training. {SWAPPED if any(kind in parting for kind in RECURRENT) else BATCH_NORM}"
         )
 
 
@@ -45,13 +56,13 @@ def _units(pair: Pair, z: Tensor) -> Tensor:
         return torch.cat(pair.classify(weights, pair.generate(weights, z)), dim=1)
 
 
-def _parting(pair: Pair, z: Tensor, other: Tensor) -> str:
+def _parting(pair: Pair, z: Tensor, other: Tensor, end: bool = False) -> str:
     """The first operator that two passes take different results from, in words; a random one before others."""
     one, two = _steps(pair, z), _steps(pair, other)
     parted = [
         (operator, layer)
         for (operator, layer, got), (_, _, want) in zip(one, two, strict=False)
-        if not all(map(_alike, got, want))
+        if not all(_alike(*both, end) for both in zip(got, want, strict=False))
     ]
     # Memory that is not yet written to differs as well, and what is made of it.
     random = [each for each in parted if torch.Tag.nondeterministic_seeded in each[0].tags]
@@ -93,11 +104,11 @@ class _Recorder(TorchDispatchMode):
         return "networks"
 
 
-def _alike(got: Tensor, want: Tensor) -> bool:
-    """Whether the rows that both have are the same but for rounding."""
+def _alike(got: Tensor, want: Tensor, end: bool = False) -> bool:
+    """Whether the first rows, or at the `end` the last ones, as many as both have, are the same but for rounding."""
     if got.ndim and want.ndim:
         rows = min(len(got), len(want))
-        got, want = got[:rows], want[:rows]
+        got, want = (each[len(each) - rows :] if end else each[:rows] for each in (got, want))
     if got.shape != want.shape:
         return False
     if not got.is_floating_point():

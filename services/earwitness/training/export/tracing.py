@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._dispatch.python import enable_python_dispatcher
+from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx import traceback as fx_traceback
@@ -17,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from earwitness.training.export.errors import ExportError, UnsupportedOperator
 from earwitness.training.export.exporter import Decomposition, Operator
+from earwitness.training.export.recurrence import in_one_piece
 
 Tensors = Mapping[str, Tensor]
 Function = Callable[..., Sequence[Tensor]]
@@ -120,12 +122,12 @@ def trace(function: Function, networks: Mapping[str, nn.Module], inputs: Mapping
     def flat_function(*arguments: Tensor) -> Sequence[Tensor]:
         remaining = iter(arguments)
         given = {name: {key: next(remaining) for key in tensors} for name, tensors in weights.items()}
-        with layers.watching():
+        with layers.watching(), in_one_piece(lambda: layers.layer):
             return function(given, *remaining)
 
     try:
         # Without the Python dispatcher some operators' shape functions would fix the batch to the example's.
-        with enable_python_dispatcher():
+        with enable_python_dispatcher(), fake:
             graph = make_fx(flat_function, _allow_non_fake_inputs=True)(*map(fake.from_tensor, flat), *examples)
     except ExportError:
         raise
@@ -136,7 +138,9 @@ def trace(function: Function, networks: Mapping[str, nn.Module], inputs: Mapping
 
 def retrace(traced: Traced, function: Function, decompositions: Mapping[Operator, Decomposition]) -> Traced:
     """The operators of `function`, which computes what `traced` does, with the origins of its nodes."""
-    with fx_traceback.preserve_node_meta(), enable_python_dispatcher():
+    fake = detect_fake_mode(traced.examples)
+    assert fake is not None
+    with fx_traceback.preserve_node_meta(), enable_python_dispatcher(), fake:
         graph = make_fx(function, decompositions, _allow_non_fake_inputs=True)(*traced.examples)
     return Traced(graph, traced.weights)
 

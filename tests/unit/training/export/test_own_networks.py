@@ -156,7 +156,7 @@ class Failing(nn.Module):
         (dense(), classifier(2, Failing(lambda x: (-x.abs()).log())), "classifier: returns NaN or infinite values"),
         (dense(), nn.Sequential(nn.Flatten(), nn.LazyLinear(2)), "'1.weight' has no shape yet"),
         (dense(), classifier(2, Failing(lambda x: x @ torch.eye(2))), r"computed in float64.*layer '9' \(Failing\)"),
-        (dense(), Failing(lambda x: x.flatten(1)[:, :2]), "layers: found no convolution or dense layer"),
+        (dense(), Failing(lambda x: x.flatten(1)[:, :2]), "layers: found no convolution, recurrent or dense layer"),
     ],
 )  # fmt: skip
 def test_refusals_name_what_does_not_fit(tmp_path: Path, generator: nn.Module, judge: nn.Module, said: str) -> None:

@@ -18,7 +18,7 @@ def units_of_layers(case: Case, z: Tensor) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     handles = [
         dict(case.classifier.named_modules())[path].register_forward_hook(
-            lambda module, args, output, name=name: found.__setitem__(name, output.clone())
+            lambda module, args, output, name=name: found.__setitem__(name, _values(output))
         )
         for name, path in case.layers.items()
     ]
@@ -27,6 +27,11 @@ def units_of_layers(case: Case, z: Tensor) -> dict[str, Tensor]:
         handle.remove()
     ordered = {**{name: found[name] for name in case.layers}, "output": output}
     return {name: value if value.ndim == 2 else value.flatten(2).mean(2) for name, value in ordered.items()}
+
+
+def _values(output: Tensor | tuple[Tensor, object]) -> Tensor:
+    """A recurrent layer returns `[B, T, units]` beside its last state."""
+    return output.clone() if isinstance(output, Tensor) else output[0].transpose(1, 2)
 
 
 @dataclass(frozen=True)
