@@ -146,7 +146,7 @@ def generator(frames: int) -> nn.Module:
 
 
 def normalised(judge: nn.Module, frames: int) -> nn.Module:
-    """The network with statistics of random input, without which nothing of it reaches the end of deep random layers."""
+    """The network with statistics of random input, without which nothing of it reaches the end of deep layers."""
     for module in judge.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean of what is seen
