@@ -93,7 +93,7 @@ def export(
             "-l",
             metavar="NAME=PATH",
             rich_help_panel=OWN,
-            help="Layer, and its module. Default: every convolution and dense layer.",
+            help="Layer, and its module. Default: every convolution, recurrent and dense layer.",
         ),
     ] = None,
     features: Annotated[

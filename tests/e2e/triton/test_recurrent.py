@@ -46,7 +46,8 @@ async def test_a_step_for_every_frame_runs_in_triton(triton_install: TritonInsta
     latent = torch.from_numpy(z).double().requires_grad_()
     activation = judge.double()(generator.double()(latent))[:, 1]
     (gradient,) = torch.autograd.grad(activation.sum(), latent)
+    slack = 1e-5 * float(gradient.abs().max())
     for answer in answers:
         np.testing.assert_allclose(answer["activation"][:, 0], activation.detach().numpy(), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(answer["gradient"], gradient.numpy(), rtol=1e-4, atol=1e-5 * gradient.abs().max())
+        np.testing.assert_allclose(answer["gradient"], gradient.numpy(), rtol=1e-5, atol=slack)
     np.testing.assert_array_equal(answers[0]["gradient"], answers[1]["gradient"])

@@ -1,8 +1,9 @@
 """Export: a generator and a classifier in torch become the three ONNX models of a served bundle, gradients included.
 
-`export_bundle` takes any feed-forward pair of modules. It traces them (`tracing`), replaces operators by ones that ONNX
-and its runtime do well (`rules`, `passes`, `fast_forms`, together `lowering`), writes ONNX (`onnx_writer`) and
-config.pbtxt (`triton_config`), and holds the result against torch (`verify`) before anything reaches the repository.
+`export_bundle` takes a pair of modules, feed-forward or recurrent. It traces them (`tracing`, `recurrence`), replaces
+operators by ones that ONNX and its runtime do well (`rules`, `passes`, `fast_forms`, together `lowering`), writes ONNX
+(`onnx_writer`) and config.pbtxt (`triton_config`), and holds the result against torch (`verify`) before anything
+reaches the repository.
 """
 
 from earwitness.training.export.bundle import ExportedBundle, export_bundle

@@ -67,11 +67,11 @@ def export_bundle(
     The generator takes z `[B, Z]` or `[B, Z, 1, 1]` and returns the spectrogram `[B, 1, bands, frames]` or
     `[B, bands, frames]`, as `features` (a profile, or its `to_dict()`) makes it of sound; the classifier takes either
     and returns logits `[B, outputs]`. `layers` maps public names to paths of submodules of the classifier whose outputs
-    are the layers (default: every convolution and dense layer; the classifier's own output is added if none of them is
-    it). `labels` are the words for the outputs, in their order. `latent_size` defaults to what the generator says,
-    `runtime` are parameters for the ONNX Runtime backend. `facts` go into the model card; where it takes long to gather
-    them, give what does so, which is called once names, shapes and labels are known to fit. Models of the same name and
-    the same weights are written anew, those of other weights only with `replace`.
+    are the layers (default: every convolution, recurrent and dense one; the classifier's own output is added if none of
+    them is it). `labels` are the words for the outputs, in their order. `latent_size` defaults to what the generator
+    says, `runtime` are parameters for the ONNX Runtime backend. `facts` go into the model card; where it takes long to
+    gather them, give what does so, which is called once names, shapes and labels are known to fit. Models of the same
+    name and the same weights are written anew, those of other weights only with `replace`.
 
     Raises: ExportError (see `errors`) when names, shapes or operators do not allow it, or when the graphs disagree with
     torch; the repository is then as it was. OSError when it cannot be written.

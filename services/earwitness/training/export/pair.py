@@ -100,7 +100,7 @@ def make_pair(
 
     The generator takes z `[B, latent_size]` or `[B, latent_size, 1, 1]` and returns `[B, 1, bands, frames]` or
     `[B, bands, frames]`; the classifier takes either and gives logits `[B, outputs]`. Without `layers`, every
-    convolution and dense layer is one; without `latent_size`, it is what the generator says.
+    convolution, recurrent and dense layer is one; without `latent_size`, it is what the generator says.
 
     Raises: ShapeError; LayerError; ExportError when weights or results are not finite.
     """

@@ -214,7 +214,7 @@ def _previous(initial: Tensor, states: Tensor) -> Tensor:
 
 def _times(states: Tensor, weight: Tensor) -> Tensor:
     """`[T, D, B, H]` times `[D, H, G·H]`: one product for all steps of a direction."""
-    steps, _, _, size = states.shape
+    directions, size, gates = weight.shape
     # Flat, as torch would else repeat the weight for every step.
-    ways = [states[:, way].reshape(-1, size) @ weight[way] for way in range(len(weight))]
-    return torch.stack([way.reshape(steps, -1, weight.shape[2]) for way in ways], dim=1)
+    products = torch.bmm(states.transpose(0, 1).reshape(directions, -1, size), weight)
+    return products.reshape(directions, len(states), -1, gates).transpose(0, 1)
