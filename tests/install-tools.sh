@@ -12,7 +12,7 @@ missing=()
 command -v chromium > /dev/null || missing+=(chromium)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || missing+=(postgresql)
 command -v node > /dev/null || missing+=(nodejs)
-{ [ -x "$tools/helm" ] && [ -d "$node" ]; } || command -v npm > /dev/null || missing+=(npm)
+{ [ -x "$tools/helm" ] && [ -d "$node/@kubernetes-models/gateway-api" ]; } || command -v npm > /dev/null || missing+=(npm)
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing for the tests: ${missing[*]} ..."
   if ! command -v apt-get > /dev/null || [ "$(id -u)" -ne 0 ]; then
@@ -31,9 +31,11 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 mkdir -p "$tools"
 
-if [ ! -d "$node" ]; then
-  echo 'fetching gRPC for Node for the tests ...'
-  npm install --silent --no-audit --no-fund --prefix "$scratch/node" @grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1 > /dev/null
+if [ ! -d "$node/@kubernetes-models/gateway-api" ]; then
+  echo "fetching gRPC for Node, and the Gateway API's schema, for the tests ..."
+  npm install --silent --no-audit --no-fund --prefix "$scratch/node" @grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1 \
+    @kubernetes-models/gateway-api@2.0.0 > /dev/null
+  rm -rf "$tools/node"
   mv "$scratch/node" "$tools/node"
 fi
 

@@ -231,6 +231,55 @@ def test_addresses_are_of_services_that_are_there(rendered: Rendered) -> None:
         assert inside <= served
 
 
+def test_routes_lead_to_grpc_ports_that_their_callers_may_reach(chart: Chart) -> None:
+    """Each service by names of its own: health and reflection of both are the same methods."""
+    names: dict[str, list[str]] = {}
+    for variant, namespace in (("gateway", "gateways"), ("ingress", "ingress-nginx")):
+        rendered, secured = chart.variant(variant), bool(values_of(variant).get("tls"))
+        for route in rendered.of("GRPCRoute", "Ingress"):
+            spec, name = route["spec"], route["metadata"]["name"]
+            if route["kind"] == "GRPCRoute":
+                assert spec["parentRefs"] == values_of(variant)["gateway"]["parentRefs"]
+                ((backend,),) = [rule["backendRefs"] for rule in spec["rules"]]
+                hosts, service, port = spec["hostnames"], backend["name"], backend["port"]
+            else:
+                (rule,) = spec["rules"]
+                (path,) = rule["http"]["paths"]
+                assert (path["path"], path["pathType"]) == ("/", "Prefix")
+                hosts, service, port = (
+                    [rule["host"]],
+                    path["backend"]["service"]["name"],
+                    path["backend"]["service"]["port"]["name"],
+                )
+                assert spec["tls"] == [{"hosts": hosts, "secretName": "earwitness-public"}]
+            (grpc,) = [each for each in rendered.named("Service", service)["spec"]["ports"] if each["name"] == "grpc"]
+            assert port in (grpc["port"], grpc["name"])
+            assert (grpc.get("appProtocol") == "kubernetes.io/h2c") is not secured
+            assert service == name
+            names.setdefault(name, []).extend(hosts)
+            (policy,) = [each for each in rendered.of("NetworkPolicy") if each["metadata"]["name"] == service]
+            (callers,) = [rule["from"] for rule in policy["spec"]["ingress"] if rule["ports"][0]["port"] == "grpc"]
+            wanted = {"kubernetes.io/metadata.name": namespace}
+            assert {"namespaceSelector": {"matchLabels": wanted}} in callers
+    assert names == {
+        "earwitness-explainer": ["explainer.example.org"] * 2,
+        "earwitness-scorer": ["scorer.example.org", "*.scores.example.org", "scorer.example.org"],
+    }
+    assert not chart.variant("default").of("GRPCRoute", "Ingress")
+
+
+def test_only_plain_ports_say_that_they_are(chart: Chart) -> None:
+    for variant, plain in (("default", {"explainer", "scorer", "triton"}), ("tls", {"triton"}), ("mtls", set())):
+        services = chart.variant(variant).of("Service")
+        said = {
+            each["metadata"]["labels"]["app.kubernetes.io/component"]
+            for each in services
+            for port in each["spec"]["ports"]
+            if "appProtocol" in port
+        }
+        assert said == plain, variant
+
+
 def test_scalers_and_budgets_leave_room(rendered: Rendered) -> None:
     for scaler in rendered.of("HorizontalPodAutoscaler", "ScaledObject"):
         target = scaler["spec"]["scaleTargetRef"]

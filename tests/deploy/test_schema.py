@@ -14,8 +14,9 @@ TYPOS = (
     "triton.gpu.type", "triton.autoscaling.cpuPercent", "models.kind", "models.pvc.claim", "models.s3.bucket",
     "models.image.digest", "database.url", "database.sqlite.storage", "database.postgresql.password", "auth.token",
     "tls.key", "networkPolicy.client", "podDisruptionBudget.minAvailable", "topologySpread.maxSkew",
-    "serviceAccount.label", "monitoring.alerts", "monitoring.serviceMonitors.port", "monitoring.rules.url",
-    "monitoring.dashboards.folder", "tracing.url", "keda.url", "tests.models", "imagePullSecret",
+    "gateway.hostnames", "ingress.host", "serviceAccount.label", "monitoring.alerts", "monitoring.serviceMonitors.port",
+    "monitoring.rules.url", "monitoring.dashboards.folder", "tracing.url", "keda.url", "tests.models",
+    "imagePullSecret",
 )  # fmt: skip
 WRONG: tuple[tuple[str, Any], ...] = (
     ("nameOverride", "Not A Name"),
@@ -74,6 +75,12 @@ WRONG: tuple[tuple[str, Any], ...] = (
     ("networkPolicy.clients", [{}]),
     ("networkPolicy.clients", [{"pods": {}}]),
     ("networkPolicy.enabled", None),
+    ("gateway.parentRefs", [{"namespace": "gateways"}]),
+    ("gateway.parentRefs", [{"name": "public", "listener": "https"}]),
+    ("gateway.explainerHostnames", ["https://explainer.example.org"]),
+    ("gateway.scorerHostnames", "scorer.example.org"),
+    ("ingress.explainerHost", "explainer.example.org:443"),
+    ("ingress.tlsSecret", "Public Names"),
     ("topologySpread.whenUnsatisfiable", "Never"),
     ("monitoring.serviceMonitors.interval", "often"),
     ("monitoring.rules.runbookUrl", ""),
@@ -95,6 +102,15 @@ NEEDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("tls.existingSecret", {"tls": {"triton": True}}),
 )
 CLASHES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("gateway.enabled makes no route: give", {"gateway": {"enabled": True, "parentRefs": [{"name": "public"}]}}),
+    ("ingress.enabled makes no Ingress: give", {"ingress": {"enabled": True}}),
+    (
+        "gateway.enabled makes no route: give",
+        {
+            "gateway": {"enabled": True, "parentRefs": [{"name": "public"}], "scorerHostnames": ["a.b"]},
+            "scorer": {"enabled": False},
+        },
+    ),
     ("explainer.replicas above 1 and explainer.autoscaling need database.kind", {"explainer": {"replicas": 2}}),
     ("scorer.replicas above 1 and scorer.autoscaling need database.kind", {"scorer": {"autoscaling": {"by": "cpu"}}}),
     ("triton.externalUrl is of a Triton elsewhere", {"triton": {"externalUrl": "triton:8001"}}),
@@ -147,6 +163,11 @@ def test_what_a_choice_needs_is_named(chart: Chart, path: str, values: Mapping[s
 @pytest.mark.parametrize(("words", "values"), CLASHES, ids=lambda each: str(each))
 def test_values_that_clash_are_refused_with_the_reason(chart: Chart, words: str, values: Mapping[str, Any]) -> None:
     assert words in refusal(chart, values)
+
+
+def test_a_route_needs_a_gateway(chart: Chart) -> None:
+    message = refusal(chart, {"gateway": {"enabled": True, "explainerHostnames": ["explainer.example.org"]}})
+    assert "at '/gateway/parentRefs': minItems" in message
 
 
 def test_an_image_volume_needs_a_cluster_that_has_them(chart: Chart) -> None:
