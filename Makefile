@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint tools protos models jamendo bench faults fuzz soak release clean
+.PHONY: help install demo test lint tools protos models jamendo bench faults fuzz soak docs picture release clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -124,6 +124,13 @@ faults: $(DEV) ## make parts fail again and again and count what becomes of call
 
 protos: $(DEV) ## generate the protobuf and gRPC code from protos/ into services/
 	@$(BIN)/python protos/generate.py --out services
+
+docs: $(DEV) ## the documentation site into out/docs; a link that leads nowhere ends it
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --conf-dir deploy/docs . out/docs
+	@echo "read it: $(CURDIR)/out/docs/index.html"
+
+picture: tools ## the picture in README.md anew, by a real browser, and the lines printed above it
+	@$(BIN)/python deploy/docs/picture.py deploy/docs/page.png
 
 release: tools ## wheel, sdist, chart, software bills of materials and checksums, into dist/; publishes nothing
 	@deploy/release.sh dist
