@@ -43,6 +43,13 @@ def stack(checkout: Path, environment: dict[str, str]) -> Iterator[None]:
         yield
 
 
+def shape(printed: str) -> list[str]:
+    """Lines that every run prints: without figures, how a verdict goes on, what it ran on, and the page's address."""
+    lines = (line for line in printed.splitlines() if not line.startswith(("ran on", "look and listen")))
+    plain = (re.sub(r"[−\d.,\u202f]+|─+", "#", re.sub(r"(: The batch) .*", r"\1", line)) for line in lines)
+    return [" ".join(line.split()) for line in plain if line.strip()]
+
+
 def test_readme_starts_the_stack() -> None:
     assert [text.strip() for language, text in blocks()].count(UP) == 1
     assert {language for language, _ in blocks()} <= {"sh", "python", "text"}
@@ -53,7 +60,12 @@ def test_block_runs(stack: None, checkout: Path, environment: dict[str, str], bl
     language, text = block
     interpreter = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else [sys.executable, "-c"]
     done = subprocess.run(
-        [*interpreter, text], cwd=checkout, env=environment, capture_output=True, text=True, timeout=LIMIT_S
+        [*interpreter, text],
+        cwd=checkout,
+        env=environment | {"COLUMNS": "110"},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     if "--out out/vocal" in text:
@@ -61,4 +73,6 @@ def test_block_runs(stack: None, checkout: Path, environment: dict[str, str], bl
         assert (checkout / "out/vocal/index.html").is_file()
     if text.strip() == "make demo":
         assert "look and listen" in done.stdout
+        (shown,) = [text for _, text in blocks() if "noise floor" in text]
+        assert [line for line in shape(shown) if line not in shape(done.stdout)] == []
         assert (checkout / "out/demo/index.html").is_file()
