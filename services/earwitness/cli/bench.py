@@ -1,4 +1,4 @@
-"""`earwitness bench`: how much a stack takes, and what it does then."""
+"""`earwitness bench`: how much load a stack can take, and how it behaves under it."""
 
 import asyncio
 import signal
@@ -113,7 +113,9 @@ class Watching:
     select: Annotated[
         str,
         typer.Option(
-            metavar="LABELS", help="""What of it is the stack, e.g. 'namespace="audio"'.""", rich_help_panel=WATCH
+            metavar="LABELS",
+            help="""Label selector of the stack's metrics, e.g. 'namespace="audio"'.""",
+            rich_help_panel=WATCH,
         ),
     ] = ""
 
@@ -185,12 +187,12 @@ def bench(
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Load a stack step by step, and say what it takes: throughput, latencies, refusals, what is busiest, the knee.
+    """Load a stack step by step and report its capacity: throughput, latencies, refusals, the bottleneck, the knee.
 
     Starts a stack of its own with the services' defaults, a Prometheus that watches it, and processes that call it:
     more and more clients, then Triton alone, then calls at fixed rates, one of them far too high. Every figure is read
-    back from Prometheus. With --data, --explainer, --scorer or --triton the stack that runs there is loaded instead,
-    whatever its settings; a reference and sweeps are made in it and deleted.
+    back from Prometheus. With --data, --explainer, --scorer or --triton it loads an existing stack instead, whatever
+    its settings; it creates a reference and sweeps there and deletes them afterwards.
 
     [bold]Examples[/bold]
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def print_comparison(first: Path, second: Path, *, json_output: bool) -> None:
-    """Ratios of two runs, after what makes them no comparison.
+    """Ratios of two runs, after anything that makes them incomparable.
 
     Raises: as `read_document`.
     """

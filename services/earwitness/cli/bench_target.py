@@ -1,4 +1,4 @@
-"""Which stack a benchmark loads: one of its own, or one that runs."""
+"""Which stack a benchmark loads: one of its own, or a running one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +27,9 @@ def running_stack(
     metrics: list[str],
     watched: bool,
 ) -> "Target":
-    """The stack that runs somewhere.
+    """A stack that runs elsewhere.
 
-    Raises: InvalidArgument when it is not said where its metrics are, and no Prometheus has them.
+    Raises: InvalidArgument if neither options nor a Prometheus say where its metrics are.
     """
     known = Endpoints.read(data_folder(data))
     addresses = (
@@ -50,7 +50,7 @@ def running_stack(
 
 
 def target_of(endpoints: Endpoints, words: str, metrics: dict[str, str] | None = None) -> "Target":
-    """A stack on this machine; `metrics` take the place of its own."""
+    """A stack on this machine; `metrics` override its own."""
     from earwitness.bench.values import Target
 
     shown = {**endpoints.metrics, **(metrics or {})}

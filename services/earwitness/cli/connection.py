@@ -36,13 +36,13 @@ class Endpoints:
     process_ids: Mapping[str, int]
 
     def write(self, data: Path) -> None:
-        """Leave word of the stack for the commands on this machine."""
+        """Write the state file by which commands on this machine find the stack."""
         with whole_file(data / STATE_FILE) as partial:
             partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, data: Path) -> "Endpoints | None":
-        """The stack that runs with this data folder; None when there is none, or it is gone without a word."""
+        """The stack that runs with this data folder; None if there is none, or it exited without cleaning up."""
         try:
             endpoints = cls(**json.loads((data / STATE_FILE).read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
@@ -56,9 +56,9 @@ class Endpoints:
 
 @contextmanager
 def hold(data: Path) -> Iterator[None]:
-    """Hold a data folder for one stack; the hold ends with the process, however that ends.
+    """Lock a data folder for one stack; the lock ends with the process, however it ends.
 
-    Raises: BlockingIOError when a stack holds it; OSError when the folder cannot be written.
+    Raises: BlockingIOError if a stack holds the lock; OSError when the folder cannot be written.
     """
     with (data / LOCK_FILE).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -127,7 +127,7 @@ class Connection:
 def inference_backend(triton: str | None, model_repository: Path | None, data: Path | None) -> "InferenceBackend":
     """What runs a classifier: Triton at `triton`, a folder in process, or what the stack that runs here uses.
 
-    Raises: InvalidArgument when both are given.
+    Raises: InvalidArgument if both are given.
     """
     from earwitness.inference.factory import open_backend
 
@@ -146,7 +146,7 @@ def inference_backend(triton: str | None, model_repository: Path | None, data: P
 def address_of(data: Path | None, of: Callable[[Endpoints], str], default: str) -> str:
     """Where the stack that runs with this folder has a service; `default` where no folder was named and none runs.
 
-    Raises: InvalidArgument when a folder was named and no stack runs with it: another's answers would be taken for its.
+    Raises: InvalidArgument if a folder was named and no stack runs with it, rather than use the answers of another.
     """
     running = Endpoints.read(data_folder(data))
     if running is not None:
@@ -161,12 +161,12 @@ def address_of(data: Path | None, of: Callable[[Endpoints], str], default: str) 
 
 
 def data_folder(given: Path | None) -> Path:
-    """Where the scorer's store, logs and the word of a running stack lie: `given`, or the user's data folder."""
+    """Folder of databases, logs and the state file of a running stack: `given`, or the user's data folder."""
     return folders.data_folder() if given is None else given.expanduser()
 
 
 def repository_folder(given: Path | None) -> Path:
-    """The model repository: `given`, `./model_repository`, or the one that came with the package.
+    """The model repository: `given`, `./model_repository`, or the one in the package.
 
     Raises: InvalidArgument when there is none.
     """
@@ -174,4 +174,4 @@ def repository_folder(given: Path | None) -> Path:
     for candidate in candidates:
         if candidate.is_dir():
             return candidate.resolve()
-    raise InvalidArgument("model_repository", f"{candidates[0]} is not a folder; say where it is (--model-repository)")
+    raise InvalidArgument("model_repository", f"{candidates[0]} is not a folder; give its path (--model-repository)")

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Update = Callable[[float, float, str], None]
-"""Told how much is done, of how much, and a few words on it."""
+"""Receives how much is done, out of how much, and a short remark."""
 PIPE_COLUMNS = 200
-"""Width of a table that is not printed on a terminal, unless COLUMNS says another."""
+"""Width of a table that is not printed on a terminal, unless COLUMNS is set."""
 FIRST_LINE_S = 1.0
-"""After which a log has its first line on how work goes."""
+"""Time until the first line on progress in a log."""
 LINE_S = 10.0
-"""Between one such line and the next."""
+"""Time between two such lines."""
 
 
 def say(words: str) -> None:
@@ -65,9 +65,9 @@ def print_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequen
 
 @contextmanager
 def progress(description: str, unit: str = "") -> Iterator[Update]:
-    """Tell on stderr how work goes: a bar on a terminal, gone at the end; elsewhere a line now and then, for a log.
+    """Show progress on stderr: a bar on a terminal, removed at the end; elsewhere an occasional line, for a log.
 
-    `unit` is what is counted, in the plural. Work that is over at once leaves no line.
+    `unit` is what is counted, in the plural. Work that finishes at once leaves no line.
     """
     if _messages().is_terminal:
         with _bar(description) as update:
@@ -109,7 +109,7 @@ def _bar(description: str) -> Iterator[Update]:
 
 
 class ProgressLog:
-    """How work goes, as a line: what is done, of how much, and how long is left. Times are those of one clock, in s."""
+    """Progress as a line: how much is done, of how much, and how long is left. All times are of one clock, in s."""
 
     def __init__(self, description: str, unit: str, begun_s: float) -> None:
         self._description = description
@@ -117,10 +117,10 @@ class ProgressLog:
         self._begun_s = begun_s
         self._state: tuple[float, float, str] | None = None
         self._since = (begun_s, 0.0)
-        """When the counting of this total began, and from what on."""
+        """When the counting of this total began, and at what value."""
 
     def update(self, now_s: float, done: float, total: float, words: str) -> None:
-        """What is done by now; another total, or less that is done, is other work."""
+        """Update the count; another total, or a smaller count, starts new work."""
         if self._state is None or total != self._state[1] or done < self._state[0]:
             self._since = (now_s, done)
         self._state = (done, total, words)

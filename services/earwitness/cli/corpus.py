@@ -49,10 +49,10 @@ def build(
 ) -> None:
     """Build the corpus: singing synthesised over accompaniment, labelled frame by frame, split by speaker and backing.
 
-    With --preset kinds a part of the voices raps, speaks, is chopped as by a sampler or sings in several parts, half of
-    the lead instruments do the same, and a quarter of all clips has a beat of hip hop.
+    With --preset kinds, some of the voices rap, speak, are chopped as by a sampler or sing in several parts, half of
+    the lead instruments imitate them, and a quarter of all clips has a hip-hop beat.
 
-    An interrupted build goes on where it was; one that is complete is left as it is.
+    An interrupted build resumes; a complete one is left as it is.
 
     [bold]Examples[/bold]
 
@@ -120,17 +120,18 @@ def replay(
     force: Annotated[bool, typer.Option("--force", help="Replace another corpus that is there.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Build the corpus of genuine and replayed speech: simulated, laid out as ASVspoof 2017 (version 2) is distributed.
+    """Build the corpus of genuine and replayed speech: simulated, in the layout of ASVspoof 2017 (version 2).
 
-    Genuine: a speaker in a room, recorded. Replayed: an attacker records the same words, may keep them as MP3 or in
-    another codec, and plays them to the microphone through a loudspeaker. Speakers, rooms, microphones and loudspeakers
-    of one split occur in no other, but half of dev is recorded with those of train: eval is new altogether.
+    Genuine: a speaker in a room, recorded. Replayed: an attacker records the same words, possibly stores them as MP3 or
+    in another codec, and plays them to the microphone through a loudspeaker. Speakers, rooms, microphones and
+    loudspeakers of one split occur in no other, except that half of dev is recorded with those of train; eval is
+    entirely new.
 
     The protocols name them by kind: P07-phone, P31-laptop, P12-portable and P40-hifi are loudspeakers, E03-office a
-    room, R05-headset a microphone. trials.jsonl tells each file's whole way, manifest.json what every device does.
+    room, R05-headset a microphone. trials.jsonl describes the whole path of each file, manifest.json every device.
 
-    Full takes about ten minutes of one idle core. An interrupted build goes on where it was; one that is complete is
-    left as it is.
+    The full corpus takes about ten minutes on one idle core. An interrupted build resumes; a complete one is left as it
+    is.
 
     [bold]Examples[/bold]
 

@@ -18,27 +18,25 @@ if TYPE_CHECKING:
     from earwitness.training.datasets import DataConfig, DataKind, DataReport, Problem, SplitSummary, UtteranceSummary
 
 PRINTED = 50
-"""Findings of one kind that are printed."""
+"""Findings of one kind that are printed at most."""
 
 app = typer.Typer(name="data", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the recordings and their labels.")]
 KindOption = Annotated[
     Literal["jamendo", "jamendolyrics", "folder", "asvspoof2017"] | None,
-    typer.Option(
-        "--kind", metavar="LAYOUT", help="jamendo, jamendolyrics, folder or asvspoof2017. Default: found out."
-    ),
+    typer.Option("--kind", metavar="LAYOUT", help="jamendo, jamendolyrics, folder or asvspoof2017. Default: detected."),
 ]
 Features = Annotated[str, typer.Option("--features", help="Feature profile.")]
 Vocal = Annotated[list[str] | None, typer.Option("--vocal", help="A label word that means singing; repeatable.")]
 Other = Annotated[list[str] | None, typer.Option("--other", help="A label word that means no singing; repeatable.")]
 Tolerance = Annotated[
     float,
-    typer.Option(min=0.0, help="Seconds that the end of the labels, or what a header tells, may be from the audio's."),
+    typer.Option(min=0.0, help="Seconds by which labels or headers may differ from the audio's length."),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Draws the splits where neither file lists nor folders make them.")]
-ValidShare = Annotated[float, typer.Option(help="Share of the recordings for validation, where the seed draws.")]
-TestShare = Annotated[float, typer.Option(help="Share of the recordings for the test, where the seed draws.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the splits if neither file lists nor folders define them.")]
+ValidShare = Annotated[float, typer.Option(help="Share of recordings for validation, if a seed draws the splits.")]
+TestShare = Annotated[float, typer.Option(help="Share of recordings for the test, if a seed draws the splits.")]
 Workers = Annotated[int | None, typer.Option("--workers", "-j", min=1, help="Processes. Default: one per processor.")]
 
 
@@ -46,17 +44,17 @@ Workers = Annotated[int | None, typer.Option("--workers", "-j", min=1, help="Pro
 def data() -> None:
     """Check recordings with labels, and import them as a corpus to train on. Needs the extra `train`.
 
-    Four layouts are known. [bold]jamendo[/bold]: audio/, labels/NAME.lab and filelists/train, valid and test, as
-    the Jamendo singing-voice set comes. [bold]jamendolyrics[/bold]: audio/ or mp3/, and word timings in
-    words/NAME.csv or annotations/words/NAME.csv. [bold]folder[/bold]: audio anywhere, label files of the same names
-    beside it (or audio below audio/ and labels below labels/), each line `start end word` in seconds, a header
-    above or none, quoted or not; Audacity's exports are read as they come. [bold]asvspoof2017[/bold]: WAV or FLAC and
+    Four layouts are supported. [bold]jamendo[/bold]: audio/, labels/NAME.lab and filelists/train, valid and test, like
+    the Jamendo singing-voice set as distributed. [bold]jamendolyrics[/bold]: audio/ or mp3/, and word timings in
+    words/NAME.csv or annotations/words/NAME.csv. [bold]folder[/bold]: audio files with label files of the same names
+    beside them (or audio below audio/ and labels below labels/), each line `start end word` in seconds, with or without
+    a header, quoted or not; Audacity's exports are read as they are. [bold]asvspoof2017[/bold]: WAV or FLAC and
     protocols such as ASVspoof2017_V2_train.trn.txt or ASVspoof2017_eval_v2_key.trl.txt, of either version and with two
-    to seven columns: one label, genuine or spoof, for each file. These are checked; training of replay detectors reads
-    them as they are, so there is nothing to import.
+    to seven columns: one label, genuine or spoof, for each file. The last layout is only checked: training of replay
+    detectors reads it directly, so there is nothing to import.
 
-    File lists (filelists/train or train.txt ...) make the splits; else folders train/, valid/ and test/ (val/ and dev/
-    are valid/, eval/ is test/), and what lies outside of them is left out; else a seed.
+    File lists (filelists/train or train.txt ...) define the splits; otherwise folders train/, valid/ and test/ do (val/
+    and dev/ count as valid/, eval/ as test/), and files outside of them are left out; otherwise a seed draws them.
     """
 
 
@@ -74,12 +72,13 @@ def check(
     workers: Workers = None,
     json_output: Json = False,
 ) -> None:
-    """Say everything that is wrong with recordings before hours are spent on them; status 1 when there are errors.
+    """Report everything that is wrong with recordings before you spend hours on them; status 1 if there are errors.
 
-    Every file is decoded once, to its true end. Errors are what keeps a file from being imported: missing or broken
-    audio or labels, audio that breaks off more than --tolerance before what its header tells, or nobody knows how much,
-    silence, NaN, labels of another length; and splits that share a file or hold one class only. Warnings are likely
-    mistakes, notes are only worth knowing. In asvspoof2017 recordings of several splits are warned of and counted.
+    Every file is decoded once, to its true end. Errors keep a file from being imported: missing or broken audio or
+    labels, audio that ends more than --tolerance before the length in its header (or by an unknown amount), silence,
+    NaN, labels of another length; and splits that share a file or hold only one class. Warnings are likely mistakes;
+    notes are merely worth knowing. For asvspoof2017, recordings that occur in several splits are counted and reported
+    as warnings.
 
     [bold]Examples[/bold]
 
@@ -111,7 +110,7 @@ def check(
         _print_report(report)
     if not report.ok:
         errors = errors_of(report.problems)
-        way_out = "" if is_spoofing_corpus(path, kind) else ", or import what is sound (--leave-out-broken)"
+        way_out = "" if is_spoofing_corpus(path, kind) else ", or import the rest (--leave-out-broken)"
         raise DatasetError(f"{path}: {_counted(errors)}; correct them{way_out}")
 
 
@@ -129,16 +128,15 @@ def import_(
     test_share: TestShare = 0.15,
     source: Annotated[str, typer.Option(help="What the recordings are, and their licence: for the model card.")] = "",
     leave_out_broken: Annotated[
-        bool, typer.Option("--leave-out-broken", help="Import what is sound, and name what is left out.")
+        bool, typer.Option("--leave-out-broken", help="Import what is valid, and list what is left out.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace another corpus that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace another corpus in that folder.")] = False,
     workers: Workers = None,
     json_output: Json = False,
 ) -> None:
-    """Read recordings into a corpus, on which `earwitness train` and `evaluate` work as on the synthetic one.
+    """Import recordings as a corpus for `earwitness train` and `evaluate`, which treat it like the synthetic one.
 
-    Broken data are refused, every file by name. An interrupted or refused import goes on where it was; one that is
-    complete is left as it is.
+    Broken files are refused, each by name. An interrupted or refused import resumes; a complete one is left as it is.
 
     [bold]Examples[/bold]
 
@@ -225,7 +223,7 @@ def _processors() -> int:
 
 
 def _segment_frames(features: str) -> int:
-    """Frames that `earwitness train svd` draws at once unless told otherwise."""
+    """Frames that `earwitness train svd` draws at once by default."""
     from earwitness.features import get_profile
     from earwitness.training.augmentation import AugmentationConfig
     from earwitness.training.segments import SegmentShape

@@ -39,30 +39,30 @@ def demo(
     model: Annotated[str, typer.Option("--model", "-m", help="Model to explain.")] = "svd-r1",
     audio: Annotated[
         list[Path] | None,
-        typer.Option(help="Real audio, files or folders. Default: music that comes with it."),
+        typer.Option(help="Real audio, files or folders. Default: the music in the package."),
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=2, help="Explanations each way.")] = 8,
     steps: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="As published: Adam, and so many steps, however far they drive the unit. Default: each row goes to an "
+            help="As published: this many steps of Adam, however far that drives the unit. Default: rows stop at an "
             "activation of real audio.",
         ),
     ] = None,
     backend: Annotated[
-        Literal["triton", "local"] | None, typer.Option(help="Where models run. Default: Triton where it can run.")
+        Literal["triton", "local"] | None, typer.Option(help="Where models run. Default: Triton if it can run here.")
     ] = None,
     model_repository: ModelRepository = None,
     json_output: Json = False,
 ) -> None:
-    """Explain a detector both ways, the shipped one of singing voices, score both, and write a page that plays them.
+    """Explain a detector (by default the shipped singing-voice detector) both ways, score both, and write a page.
 
-    Starts a stack of its own on free ports, builds references from real audio (the 50 excerpts where the output is
-    highest, and the 50 where it is lowest, with all their layers), searches for sounds that activate it as these do,
-    scores, and stops the stack. No torch is needed.
+    Starts a stack of its own on free ports, builds references from real audio (the 50 excerpts with the highest output,
+    and the 50 with the lowest, with all their layers), searches for sounds that activate the output as these do, scores
+    them, and stops the stack. No torch is needed.
 
-    Another model is explained by its first output, the words are its own: give --audio that it was made for.
+    Another model (--model) is explained by its first output: give --audio that suits it.
 
     [bold]Examples[/bold]
 
@@ -75,7 +75,7 @@ def demo(
     check_free(out, force=True, marks=PAIR_MARKS)
     if out.is_dir() and (foreign := sorted({path.name for path in out.iterdir()} - {"index.html", *SENSES})):
         raise InvalidArgument(
-            "out", f"{out} holds {foreign[0]}, which is not of an earlier demo; choose another folder"
+            "out", f"{out} holds {foreign[0]}, which does not belong to an earlier demo; choose another folder"
         )
     repository = repository_folder(model_repository)
     recordings = audio or [shipped("deploy/demo/audio")]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from earwitness.inference.backend import InferenceBackend
 
 QUICK_S = 8.0
-"""For all that --quick asks, with a margin for starting up."""
+"""Time for all checks of --quick, with a margin for starting up."""
 SIGNS = {"ok": "ok", "warning": "WARNING", "failure": "FAILURE"}
 
 
@@ -35,22 +35,22 @@ def doctor(
     scorer: Scorer = None,
     triton: Triton = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Within 10 s: leave out gradients, which take searches, and files.")
+        bool, typer.Option("--quick", help="Finish within 10 s: skip gradients, which need searches, and files.")
     ] = False,
     data: Data = None,
     model_repository: Annotated[
         Path | None,
-        typer.Option(help="Folder that the models are served from, to check its files. Default: that of a stack here."),
+        typer.Option(help="Folder of the served models, to check its files. Default: that of a stack here."),
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Check a deployment, and say what is wrong and what to do about it.
+    """Check a deployment, and report what is wrong and what to do about it.
 
-    Asks as any caller would: are the services up, of this version, their clocks right, our token good; is every layer's
-    gradient right, its activation the classifier's; are the files of the models those that were exported; do Triton and
-    the explainer serve the same weights; do references fit them; are limits in force. Changes nothing. Ends with status
-    1 when something fails. Triton is asked where --triton is given, files are read where --model-repository is, both
-    where the stack runs here; in a cluster only the explainer may reach them.
+    It calls the services as any caller would: are they up, of this version, their clocks right, our token valid; is
+    every layer's gradient right and its activation that of the classifier; are the model files those that were
+    exported; do Triton and the explainer serve the same weights; do references match them; are limits enforced. It
+    changes nothing, and exits with status 1 if a check fails. Triton is checked if --triton is given, files if
+    --model-repository is, and both for the stack that runs here; in a cluster, often only the explainer can reach them.
 
     [bold]Examples[/bold]
 
@@ -91,8 +91,8 @@ def doctor(
             async with asyncio.timeout(QUICK_S if quick else None):
                 await examine()
         except TimeoutError:
-            words = f"{QUICK_S:.0f} s were not enough to ask all parts; what is not named above was not asked"
-            tell(Finding("doctor", "failure", words, "look what answers slowly; without --quick it is waited for"))
+            words = f"{QUICK_S:.0f} s were not enough to check all parts; parts not listed above were not checked"
+            tell(Finding("doctor", "failure", words, "find out what answers slowly; without --quick there is no limit"))
 
     with console.progress("examining") if json_output else nullcontext():  # else the findings are progress enough
         asyncio.run(examine_in_time())

@@ -33,54 +33,54 @@ def eer(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SCORES... KEYS", help="Score files, then the key; or one file that holds both.", exists=True
+            metavar="SCORES... KEYS", help="Score files followed by the key; or one file with both.", exists=True
         ),
     ],
     by: Annotated[
         list[str] | None,
-        typer.Option(metavar="FACT", help="Figures of each value of a fact apart; repeatable. Facts: see below."),
+        typer.Option(metavar="FACT", help="Break figures down by this fact; repeatable. Facts: see below."),
     ] = None,
     subset: Annotated[
         str | None,
         typer.Option(help="Subset of the key: all, progress, eval, hidden, ... Default: eval where a key has subsets."),
     ] = None,
     lower_is_genuine: Annotated[
-        bool, typer.Option("--lower-is-genuine", help="Low scores mean genuine. Default: high ones do.")
+        bool, typer.Option("--lower-is-genuine", help="Low scores mean genuine. Default: high scores do.")
     ] = False,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the intervals; 0 for none.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resamples.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Write a DET plot of all systems to this PNG.")] = None,
     meta: Annotated[
-        list[Path] | None, typer.Option(help="More facts about the trials, in the form of a key; repeatable.")
+        list[Path] | None, typer.Option(help="More facts about the trials, in the format of a key; repeatable.")
     ] = None,
     score_columns: Annotated[
-        str | None, typer.Option(help="Columns of the score files, e.g. file,-,score; - skips one. Default: found out.")
+        str | None, typer.Option(help="Columns of the score files, e.g. file,-,score; - skips one. Default: detected.")
     ] = None,
     key_columns: Annotated[
-        str | None, typer.Option(help="Columns of the key, e.g. file,key,-,playback. Default: found out.")
+        str | None, typer.Option(help="Columns of the key, e.g. file,key,-,playback. Default: detected.")
     ] = None,
     json_output: Json = False,
 ) -> None:
     """Equal error rates of anyone's score files: on the ROC's convex hull, and at the nearest threshold.
 
-    Score files have two or more columns, a file's name and its score among them; tabs, commas, semicolons or blanks
-    between them; a header or none. Keys say genuine (or bonafide) and spoof: the protocols and keys of ASVspoof 2017,
-    2019, 2021 and 5 (Track 1), which are recognised by their columns, or any columns with a header. Endings like .wav
-    do not matter. Whatever does not match, is there twice or not finite is told all at once, and nothing is computed;
-    scores of trials that the key does not have are left out, and told.
+    Score files have two or more columns, with a file's name and its score among them, separated by tabs, commas,
+    semicolons or blanks, with or without a header. Keys say genuine (or bonafide) and spoof: the protocols and keys of
+    ASVspoof 2017, 2019, 2021 and 5 (Track 1), which are recognised by their columns, or any columns with a header.
+    Endings such as .wav do not matter. Mismatches, duplicates and non-finite scores are all reported together, and
+    nothing is computed; scores of trials that are not in the key are left out, with a message.
 
-    Of a key with subsets, as those of ASVspoof 2021, eval alone counts, of which figures are published; --subset takes
-    another, or all. Of 2021 PA hidden1 is the simulated part of hidden, hidden2 the trimmed one.
+    If a key has subsets, like those of ASVspoof 2021, only eval counts, for which figures are published; --subset
+    selects another one, or all. In 2021 PA, hidden1 is the simulated part of hidden and hidden2 the trimmed one.
 
     Facts for --by: 2017 has speaker, phrase, environment, playback, recording; 2019 speaker, environment (PA), attack;
     2021 LA speaker, codec, transmission, attack, trim; DF speaker, codec, source, attack, vocoder, task, team, gender,
     language, trim; PA speaker, room, microphone, distance (to the ASV system: D of the talker, d of the replay device),
     attack-room, attack-microphone, attack-device, attack-distance (of attacker and talker), trim; 5 speaker, gender,
-    codec, codec-quality, attack-tag, attack. What only says how a spoof was made (attack, playback, attack-room, ...)
-    sets the spoofs of a group against all genuine trials; a group of the others has genuine trials of its own.
+    codec, codec-quality, attack-tag, attack. A fact about how a spoof was made (attack, playback, attack-room, ...)
+    compares the spoofs of a group with all genuine trials; for the others, each group has genuine trials of its own.
 
-    Intervals (95 %) resample whole speakers where the key knows them, else trials. Equal scores are accepted or
-    rejected together; where stepping through them, as other scripts do, would give another figure, both are told.
+    Intervals (95 %) resample whole speakers if the key names them, otherwise trials. Equal scores are accepted or
+    rejected together; if stepping through them, as other scripts do, would give another figure, both are reported.
 
     [bold]Examples[/bold]
 
@@ -103,7 +103,7 @@ def eer(
     except BrokenScores as err:
         for problem in err.problems:
             console.say(problem)
-        raise BrokenScores(["scores and keys do not go together (see above); nothing was computed"]) from err
+        raise BrokenScores(["scores and keys do not match (see above); nothing was computed"]) from err
     trials, scores = read.subset.trials, {name: each.values for name, each in read.scores.items()}
     with console.progress("evaluating") as update:
         systems = evaluate_systems(trials, scores, facts, bootstrap, seed, update, lower_is_genuine=lower_is_genuine)
@@ -125,7 +125,7 @@ def eer(
 
 @dataclass(frozen=True)
 class _Read:
-    """A key, the trials of it that count, and the scores of every system in their order."""
+    """A key, its trials that count, and the scores of every system in the same order."""
 
     key: "Key"
     subset: "Subset"
@@ -140,7 +140,7 @@ def _read(
     key_columns: Sequence[str],
     wanted: str | None,
 ) -> _Read:
-    """Raises: BrokenScores telling everything that is wrong with keys and scores; InvalidArgument."""
+    """Raises: BrokenScores with everything that is wrong with keys and scores; InvalidArgument."""
     from earwitness.detection.errors import BrokenScores, listed
     from earwitness.detection.keys import add_facts, read_key, read_trials, trial_id
     from earwitness.detection.scores import check_trials, matched, read_scores
@@ -182,7 +182,7 @@ def _fact(name: str) -> "Fact":
 
     found = next((fact for fact in FACTS if fact == name.lower().replace("-", "_")), None)
     if found is None:
-        raise InvalidArgument("by", f"got {name!r}; a key may tell {', '.join(FACTS).replace('_', '-')}")
+        raise InvalidArgument("by", f"got {name!r}; a key may hold {', '.join(FACTS).replace('_', '-')}")
     return found
 
 
@@ -256,7 +256,7 @@ def _ends(interval: "Interval | None") -> str:
 
 
 def _doubt(name: str, matched: "Matched", eer: "Eer | None", lower_is_genuine: bool) -> None:
-    """Says so where scores are all the same, often the same, the wrong way round, or of trials that the key lacks."""
+    """Warns if scores are all or often equal, the wrong way round, or of trials that the key lacks."""
     from earwitness.detection.errors import listed
     from earwitness.detection.report import ties_only
 

@@ -29,12 +29,12 @@ Cache = Annotated[
 ]
 Excerpts = Annotated[
     int,
-    typer.Option(min=1, help="Excerpts on each side of a distance, above twice the units of the last hidden layer."),
+    typer.Option(min=1, help="Excerpts on each side of a distance; over twice the units of the last hidden layer."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of excerpts and samples.")]
 CLASSIFIER_FIGURES = ("frames", "auroc", "auroc_raw", "error", "precision", "recall", "specificity", "f1")
 PRINTED_FILES = 25
-"""Files of a part that are printed, the worst ones."""
+"""Files of a part that are printed at most, worst first."""
 
 
 @app.callback()
@@ -55,8 +55,8 @@ def classifier(
 ) -> None:
     """Figures of a singing-voice detector, frame by frame, on the test split and on real songs; and of every file.
 
-    Predictions are median-filtered over 0.8 s, the threshold is the most accurate on validation. Intervals (95 %) come
-    from resampling whole files.
+    Predictions are median-filtered over 0.8 s; the threshold is the one that is most accurate on validation. Intervals
+    (95 %) come from resampling whole files.
 
     [bold]Examples[/bold]
 

@@ -35,27 +35,29 @@ def criteria(
     sweeps: Annotated[
         list[str],
         typer.Argument(
-            help="Finished sweeps, folders or ids: of each model two opposite objectives, in one sweep or two."
+            help="Finished sweeps, folders or ids: for each model two opposite objectives, in one sweep or two."
         ),
     ],
     recordings: Annotated[
         list[Path],
-        typer.Option("--recordings", "-r", help="Real audio, files or folders of them: references are made of it."),
+        typer.Option("--recordings", "-r", help="Real audio, files or folders: references are built from it."),
     ],
     strict: Strict = False,
     row_count: Annotated[
-        int, typer.Option("--rows", min=2, help="Explanations of each setting that are heard, the first ones.")
+        int, typer.Option("--rows", min=2, help="Explanations of each setting that are judged: the first ones.")
     ] = 24,
     real_count: Annotated[
-        int, typer.Option("--top", min=2, help="Real excerpts that a reference keeps, those that activate most.")
+        int, typer.Option("--top", min=2, help="Real excerpts that a reference keeps: the most activating.")
     ] = 50,
     judging_count: Annotated[
-        int, typer.Option("--real", min=2, help="Real excerpts, none overlapping, that kernel distances are taken to.")
+        int, typer.Option("--real", min=2, help="Non-overlapping real excerpts for kernel distances.")
     ] = 60,
     split_count: Annotated[
         int,
         typer.Option(
-            "--splits", min=0, help="Times that two fifths of the recordings only judge, and the rest only teach."
+            "--splits",
+            min=0,
+            help="Splits in which two fifths of the recordings only judge, the rest only build references.",
         ),
     ] = 3,
     explainer: Explainer = None,
@@ -66,16 +68,16 @@ def criteria(
     data: Data = None,
     json_output: Json = False,
 ) -> None:
-    """Compare criteria by the settings that they choose. Needs the extra `evidence`.
+    """Compare ranking criteria by the settings that they choose. Needs the extra `evidence`.
 
-    Every criterion that suits the model ranks the settings of two opposite objectives, and chooses one of each, once
-    whatever their activations and once within the range of real ones. What it chose is judged: can voice detectors that
-    nobody here trained tell the two apart, how far are they from real audio by a kernel distance, and by how much does
-    the choice miss the Pareto front of both (regret: 0 is on it). The last column has the mean regret where references
-    knew nothing of the recordings that distances are taken to.
+    Every criterion that suits the model ranks the settings of two opposite objectives and chooses one for each, once
+    regardless of activations and once within the range of real ones. The choice is then judged: can independent voice
+    detectors tell the two apart, how far are they from real audio by a kernel distance, and how far is the choice from
+    the Pareto front of both (regret; 0 is on the front). The last column has the mean regret with references that were
+    built without the recordings used for the distances.
 
-    Every setting is heard, which takes some 10 minutes on one core for two sweeps of 27 settings. Of models without an
-    output labelled `vocal` only distances count.
+    Every setting is judged, which takes some 10 minutes on one core for two sweeps of 27 settings. For models without
+    an output labelled `vocal`, only distances count.
 
     [bold]Examples[/bold]
 
@@ -117,7 +119,7 @@ async def _compare(
     limits: "Limits",
     update: console.Update,
 ) -> "list[CriteriaEvidence]":
-    """Of every model; what cannot be compared is told before the first sound is made."""
+    """For every model; what cannot be compared is reported before the first sound is made."""
     from earwitness.client.references import bundle_of
     from earwitness.client.sweep_sources import profile_of
     from earwitness.evidence.criteria.gather import Ears, asked_of, real_audio, swept_senses

@@ -1,4 +1,4 @@
-"""`earwitness evaluate replay` and `evaluate shortcuts`: how well a detector of replays works, and by what."""
+"""`earwitness evaluate replay` and `evaluate shortcuts`: how well a replay detector works, and what it relies on."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -32,7 +32,7 @@ Resamples = Annotated[int, typer.Option("--bootstrap", min=0, help="Resamples of
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the resamples.")]
 Workers = Annotated[int, typer.Option("--workers", "-j", min=0, help="Processes that compute spectrograms.")]
 PRINTED_GROUPS = 8
-"""Groups of a fact that are printed, the worst ones."""
+"""Groups of a fact that are printed at most, worst first."""
 
 
 def register(app: typer.Typer) -> None:
@@ -59,13 +59,13 @@ def replay(
     """Equal error rates of a replay detector: by split, room, loudspeaker, recorder and speaker. Needs the extra
     `train`.
 
-    An utterance's score is the log-odds of genuine: of its beginning, or the mean over windows where the detector was
-    trained on more data. --out has a score file of each split in the challenge's form, FILE SCORE a line, which
-    `earwitness eer` and anyone's tools read.
+    An utterance's score is the log-odds of genuine: for its beginning, or the mean over windows if the detector was
+    trained on more data. --out writes a score file for each split in the challenge's format (FILE SCORE on each line),
+    which `earwitness eer` and other tools read.
 
-    Intervals (95 %) resample whole speakers. A room, loudspeaker or recorder sets its replays against all genuine
-    trials of the split; a speaker has trials of its own. Rates of the training split say how much was learnt by heart;
-    those of eval, with its new rooms and devices, what the detector is worth.
+    Intervals (95 %) resample whole speakers. For a room, loudspeaker or recorder, its replays are compared with all
+    genuine trials of the split; a speaker has genuine trials of its own. The rates of the training split show how much
+    was memorised; those of eval, with its new rooms and devices, how good the detector is.
 
     [bold]Examples[/bold]
 
@@ -138,11 +138,11 @@ def shortcuts(
     """What a replay detector leans on: its EER when a thing is taken away that replay need not touch. Needs the extra
     `train`.
 
-    Every utterance is scored as it is; with its leading silence cut; without all below 300 Hz; without all above
-    6 kHz; at 8 kHz and back; 6 dB louder and 6 dB softer. Later work found that detectors of ASVspoof 2017 live on
-    such traces of how it was recorded. The difference is to the untouched figure, its interval over the same
-    resamples: where it leaves out zero, the detector leans on what was taken away, or is led astray by what training
-    never showed it.
+    Every utterance is scored as it is; with its leading silence cut; without everything below 300 Hz; without
+    everything above 6 kHz; at 8 kHz and back; 6 dB louder and 6 dB softer. Later work found that detectors of ASVspoof
+    2017 live on such traces of the recording. The difference is to the unaltered figure, its interval over the same
+    resamples: if it excludes zero, the detector relies on what was removed, or is misled by what it never saw in
+    training.
 
     [bold]Example[/bold]
 

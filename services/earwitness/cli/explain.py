@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from earwitness.client.values import Sense
 
 BESIDE = 8
-"""Starts of searches, and real excerpts, that the page plays at most."""
+"""Starting points of searches, and real excerpts, on the page at most."""
 
 
 def register(app: typer.Typer) -> None:
@@ -55,19 +55,19 @@ def explain(
         bool, typer.Option("--both", help="Both: two searches, and a page that sets them side by side.")
     ] = False,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Explanations: rows of the search.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first row; the others count on.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first row; the others use seed + 1, seed + 2, ...")] = 0,
     optimiser: Annotated[Way | None, typer.Option(metavar="WAY", help=WAYS, rich_help_panel=SETTINGS)] = None,
     target: Target_ = None,
     start_draws: StartDraws = None,
     draws: Draws = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Steps, e.g. 100; with a target the most there may be.", rich_help_panel=SETTINGS),
+        typer.Option(min=1, help="Steps, e.g. 100; with a target, the maximum.", rich_help_panel=SETTINGS),
     ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            "--lr", help="Learning rate, e.g. 0.01; of a walk the b of its proposals.", rich_help_panel=SETTINGS
+            "--lr", help="Learning rate, e.g. 0.01; for a walk, b of its proposals.", rich_help_panel=SETTINGS
         ),
     ] = None,
     prior_weight: Annotated[
@@ -75,7 +75,7 @@ def explain(
     ] = None,
     weight_decay: Annotated[
         float | None,
-        typer.Option(help="Instead of the prior: shrink z by this share every step.", rich_help_panel=SETTINGS),
+        typer.Option(help="Instead of the prior: shrink z by this fraction at every step.", rich_help_panel=SETTINGS),
     ] = None,
     oversample: Oversample = None,
     nearness_layers: NearnessLayers = None,
@@ -96,7 +96,7 @@ def explain(
     recordings: Recordings = None,
     force: Force = False,
     timeout_s: Annotated[
-        float | None, typer.Option("--timeout", min=0.001, help="Seconds; the best found until then is returned.")
+        float | None, typer.Option("--timeout", min=0.001, help="Seconds; after that, the best so far is returned.")
     ] = None,
     explainer: Explainer = None,
     scorer: Scorer = None,
@@ -107,13 +107,14 @@ def explain(
 ) -> None:
     """Find sounds that make a unit fire most, or least; score them against real audio; write a page that plays them.
 
-    The folder holds explanations.npz, one WAV and one PNG each (dark/ has the pictures for dark pages), start/ with
-    what the first searches began with, trajectory.csv, request.json, index.html and, with --reference, score.json; with
-    --recordings real/ holds the real audio that activates the unit most. All sounds are written at one loudness. The
-    folder appears whole or not at all. With --both it holds a folder like that for each sense.
+    The folder holds explanations.npz, a WAV and a PNG for each explanation (in dark/, pictures for dark pages), the
+    starting points of the first searches in start/, trajectory.csv, request.json, index.html and, with --reference,
+    score.json; with --recordings, real/ holds the real audio that activates the unit most. All sounds are written at
+    one loudness. The folder appears complete or not at all; with --both it holds such a folder for each sense.
 
-    Without settings those are used that the model recommends; where it recommends none, and a reference says which
-    activations are real, each row goes up (or down) to one of them, in steps of one length from the best of 8 draws.
+    Without settings, the model's recommendation is used. If it has none, and a reference says what activations real
+    audio has, each row climbs (or descends) to one of those activations, in steps of fixed length from the best of 8
+    draws.
 
     [bold]Examples[/bold]
 

@@ -16,9 +16,9 @@ class MissingPackage(FailedPrecondition):
 
 @contextmanager
 def extra(name: str) -> Iterator[None]:
-    """Run a block that needs the packages of an extra; where stderr is no terminal, log lines replace progress bars.
+    """Run a block that needs the packages of an extra; if stderr is not a terminal, log lines replace progress bars.
 
-    Raises: MissingPackage saying what to install.
+    Raises: MissingPackage, which says what to install.
     """
     with _log_lines(), packages_of(name):
         yield
@@ -41,7 +41,7 @@ def packages_of(name: str) -> Iterator[None]:
 
 @contextmanager
 def _log_lines() -> Iterator[None]:
-    """earwitness's log on stderr, where there is no terminal for a progress bar."""
+    """Log to stderr, if there is no terminal for a progress bar."""
     logger = logging.getLogger("earwitness")
     if sys.stderr.isatty():
         yield

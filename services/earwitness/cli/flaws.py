@@ -1,4 +1,4 @@
-"""What is wrong with sound files that a command reads: said as it is found, and kept for its JSON."""
+"""What is wrong with sound files that a command reads: printed as it is found, and kept for its JSON output."""
 
 from typing import TYPE_CHECKING
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from earwitness.features import Flaw
 
 SAID = 50
-"""Flaws that are said; JSON has all."""
+"""Flaws that are printed; JSON has all."""
 
 
 class Flaws:
-    """Told of each flaw as it is found, of the same one perhaps more than once."""
+    """Receives each flaw as it is found, possibly more than once."""
 
     def __init__(self) -> None:
         self._found: dict[Flaw, None] = {}
@@ -25,7 +25,7 @@ class Flaws:
             used = "; what is there is used" if flaw.kind == "cut-off" else ""
             console.say(f"{'left out: ' if flaw.kind == 'left-out' else ''}{flaw}{used}")
         elif len(self._found) == SAID + 1:
-            console.say("there is more of this; --json tells all")
+            console.say("more like this; --json lists all")
 
     def document(self) -> list[dict[str, str]]:
         """As JSON."""

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def models(context: typer.Context, explainer: Explainer = None, data: Data = None, json_output: Json = False) -> None:
     """List the models that can be explained, with their layers and what their output units stand for.
 
-    Those that are there and cannot be explained, their files damaged for example, are named on stderr.
+    Models that cannot be explained, for example because their files are damaged, are listed on stderr.
     """
     connection: Connection = context.obj
 
@@ -67,7 +67,7 @@ def _print(model: "Model") -> None:
 
 
 def _print_recommendations(model: "Model") -> None:
-    """The settings that `explain` uses where it is given none, and what they were worth."""
+    """The settings that `explain` uses by default, and how well they scored."""
     from earwitness.client.output.words import number, settings_line
 
     rows = [

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from pathlib import Path
 from typing import Annotated
@@ -47,18 +47,18 @@ ModelRepository = Annotated[
     Path | None,
     typer.Option(
         envvar="EARWITNESS_MODEL_REPOSITORY",
-        help="Folder with the served models. Default: model_repository here, else the one that came with earwitness.",
+        help="Folder with the served models. Default: ./model_repository, else the one in the package.",
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace the output folder if it holds something.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output folder if it is not empty.")]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Fail where a recording cannot be read, or breaks off, instead of telling it.")
+    bool, typer.Option("--strict", help="Fail if a recording is unreadable or truncated, instead of reporting it.")
 ]
 Layer = Annotated[str | None, typer.Option("--layer", "-l", help="Layer. Default: the output layer.")]
 Unit = Annotated[int | None, typer.Option("--unit", "-u", min=0, help="Unit of the layer. Default: 0.")]
 WholeLayer = Annotated[
     bool,
-    typer.Option("--whole-layer", help="Compare all units of the layer with the reference, not the objective's alone."),
+    typer.Option("--whole-layer", help="Compare all units of the layer with the reference, not only the objective's."),
 ]
 DIRECTION = """Weighted sum of units: a JSON file {"unit": weight, ...}, or random:SEED for one over the whole layer"""
 Direction = Annotated[

@@ -1,4 +1,4 @@
-"""`earwitness recommend`: which way to search suits a unit, and word of it in the model."""
+"""`earwitness recommend`: which way to search suits a unit, and storing it in the model."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -32,38 +32,36 @@ def recommend(
         typer.Option(
             "--reference",
             "-r",
-            help="Of the excerpts where a unit is highest, or lowest: that is what is explained. Several in turn.",
+            help="Reference of the top or bottom excerpts of a unit, which is then explained. Repeatable.",
         ),
     ],
     layer: Layer = None,
     unit: Unit = None,
     count: Annotated[int, typer.Option("-n", "--count", min=2, help="Explanations by each way.")] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first row; the others count on.")] = 0,
-    write: Annotated[
-        bool, typer.Option("--write", help="Write the best into the model, where it becomes the default.")
-    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first row; the others use seed + 1, seed + 2, ...")] = 0,
+    write: Annotated[bool, typer.Option("--write", help="Store the best way in the model as its default.")] = False,
     explainer: Explainer = None,
     scorer: Scorer = None,
     triton: Triton = None,
     model_repository: Annotated[
         Path | None,
         typer.Option(
-            help="Where --write writes. Default: the folder of the stack that runs here, else model_repository here.",
+            help="Where --write writes. Default: the folder of the stack that runs here, else ./model_repository.",
         ),
     ] = None,
     data: Data = None,
     json_output: Json = False,
 ) -> None:
-    """Try a few ways to search, compare what they find with real audio, and say which suits a unit best.
+    """Try several ways to search, compare their results with real audio, and name the one that suits a unit best.
 
-    For each reference of the top (bottom) of a unit every way explains it: the published one, steps of one length and a
-    walk that stop at real activations, draws from the prior, and of the last three more rows of which the nearest to
-    real excerpts are kept. Shown are the Fréchet distance over the unit and over each layer that the reference keeps,
-    the share of rows beyond the real range, and what a row costs. The best stays within the real range and has the
-    lowest mean place over the layers.
+    For each reference of the top (or bottom) excerpts of a unit, every way explains that unit: the published one; steps
+    of fixed length and a walk, both stopping at real activations; draws from the prior; and the last three with more
+    rows, of which the nearest to real excerpts are kept. The table shows the Fréchet distance over the unit and over
+    each layer that the reference keeps, the share of rows outside the real range, and the cost of a row. The best way
+    stays within the real range and has the lowest mean rank over the layers.
 
-    With --write the settings become the model's recommendation, which `explain` uses where it is given none: in the
-    config.pbtxt of its three models, whose weights and digests stay as they are.
+    With --write the settings become the model's recommendation, which `explain` uses by default: they are stored in the
+    config.pbtxt of its three models, whose weights and digests do not change.
 
     [bold]Examples[/bold]
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from earwitness.inference.metadata import BundleMetadata
 
 NAMED_LAYERS = 12
-"""Layers that are named one by one."""
+"""Layers that are listed by name at most."""
 
 app = typer.Typer(name="reference", help="Statistics of the activations of real audio.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="Name of the reference: a-z, 0-9 and -, beginning with a letter.")]
+Name = Annotated[str, typer.Argument(help="Name of the reference: a-z, 0-9 and -, starting with a letter.")]
 
 
 @app.command()
@@ -42,7 +42,7 @@ def build(
     model: Annotated[str, typer.Option("--model", "-m", help="Name of the model.")] = "svd-r1",
     layer: Layer = None,
     unit: Annotated[
-        int | None, typer.Option("--unit", "-u", min=0, help="Unit that --top or --bottom looks at. Default: 0.")
+        int | None, typer.Option("--unit", "-u", min=0, help="Unit for --top or --bottom. Default: 0.")
     ] = None,
     top: Annotated[int | None, typer.Option(min=2, help="Keep the excerpts where the unit is highest.")] = None,
     bottom: Annotated[int | None, typer.Option(min=2, help="Keep the excerpts where the unit is lowest.")] = None,
@@ -59,7 +59,7 @@ def build(
     activations: Annotated[
         Path | None, typer.Option(help="Instead of audio: a .npy of activations (rows, units) computed elsewhere.")
     ] = None,
-    description: Annotated[str, typer.Option(help="What audio this is, in words.")] = "",
+    description: Annotated[str, typer.Option(help="Description of the audio.")] = "",
     strict: Strict = False,
     scorer: Scorer = None,
     triton: Triton = None,
@@ -72,15 +72,15 @@ def build(
     """Build a reference from real audio, through the served classifier, and freeze it.
 
     Each recording is cut into excerpts, which the model classifies on the Triton of the stack that runs here, on
-    --triton, or in this process from --model-repository. Recordings shorter than an excerpt are left out, but repeated
-    for a model that tells genuine from spoofed speech, as it hears them. Building again with more audio adds to the
-    reference and makes a new version; the same excerpt of the same file is never counted twice.
+    --triton, or in this process from --model-repository. Recordings shorter than an excerpt are left out, except for a
+    detector of replayed speech, which hears them repeated. Building again with more audio extends the reference and
+    makes a new version; the same excerpt of the same file is never counted twice.
 
-    With --top or --bottom the excerpts that are kept hold the activations of all layers, so that one reference tells
-    how near explanations are to them, and distances over any layer. --activations are of one layer, and keep it alone.
+    With --top or --bottom, the selected excerpts keep the activations of all layers, so one reference provides nearness
+    to them and distances over any layer. With --activations there is only the one layer.
 
-    Files are decoded to their true end, whatever they say of their length. One that breaks off is named, and what is
-    there is used; one that cannot be read is named and left out, unless none is left, or --strict is given.
+    Files are decoded to their true end, whatever length their headers claim. A truncated file is reported and used as
+    far as it goes; an unreadable one is reported and left out, unless none is left or --strict is given.
 
     [bold]Examples[/bold]
 
@@ -237,15 +237,15 @@ def export_reference(
     name: Name,
     file: Annotated[Path, typer.Argument(help="The file to write, FILE.npz.")],
     version: Annotated[int | None, typer.Option(min=1, help="Version. Default: the newest.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     scorer: Scorer = None,
     data: Data = None,
     json_output: Json = False,
 ) -> None:
-    """Write one version of a reference to a file, from which `import` makes it again on any scorer.
+    """Write one version of a reference to a file, from which `import` recreates it on any scorer.
 
-    It holds the statistics that scores need (where excerpts are selected, or few, their activations) and what they are
-    of: model, weights, layer, selection, counts. No audio. numpy reads it.
+    The file holds the statistics that scores need (for selected or few excerpts, their activations) and their identity:
+    model, weights, layer, selection, counts. It contains no audio, and numpy can read it.
 
     [bold]Examples[/bold]
 
@@ -275,16 +275,14 @@ def import_reference(
     context: typer.Context,
     name: Name,
     file: Annotated[Path, typer.Argument(help="A file that `export` wrote.")],
-    description: Annotated[
-        str | None, typer.Option(help="What audio this is, in words. Default: what the file says.")
-    ] = None,
+    description: Annotated[str | None, typer.Option(help="Description of the audio. Default: the file's.")] = None,
     scorer: Scorer = None,
     data: Data = None,
     json_output: Json = False,
 ) -> None:
-    """Make a reference of a file that `export` wrote, and freeze it: it scores as the exported version does.
+    """Create a reference from a file written by `export`, and freeze it: it scores like the exported version.
 
-    The same file again changes nothing. A reference of that name that was made otherwise is left as it is.
+    Importing the same file again changes nothing. A different reference of that name is left as it is.
 
     [bold]Examples[/bold]
 

@@ -1,22 +1,22 @@
-"""How often what ended by itself is started again, and after which pause."""
+"""How often a process that ended by itself is restarted, and after what delay."""
 
 from dataclasses import dataclass, field
 
 FORGOTTEN_S = 600.0
-"""A start longer ago than this says nothing about the next one."""
+"""Restarts longer ago than this no longer count."""
 PAUSE_S = 1.0
-"""Before the first new start; twice as long before each further one."""
+"""Delay before the first restart; it doubles with each further one."""
 
 
 @dataclass
 class Restarts:
-    """New starts of each part of a stack: `most` of them within `FORGOTTEN_S` seconds."""
+    """Restarts of each part of a stack: at most `most` within `FORGOTTEN_S` seconds."""
 
     most: int
     _begun: dict[str, list[float]] = field(default_factory=dict)
 
     def next(self, name: str, now: float) -> tuple[int, float] | None:
-        """The number of the new start of a part that has ended, and the pause before it; None when it had enough.
+        """The number of the restart of a part that has ended, and the delay before it; None if there were too many.
 
         `now` is any clock's time in seconds that does not go back.
         """

@@ -15,7 +15,7 @@ SCORE_COLUMNS = ("FID#", "95 % interval#", "noise floor#", "95 % below#")
 
 
 def steps_done(progress: "Progress") -> tuple[int, int, str]:
-    """What a progress bar shows of a search."""
+    """What a progress bar shows for a search."""
     best = [value for value in progress.best_activations if value == value]
     return progress.step, progress.step_count, f"median activation {statistics.median(best):.3g}" if best else ""
 
@@ -38,7 +38,7 @@ def run_document(run: "Run") -> dict[str, Any]:
 
 
 def print_runs(runs: Sequence["Run"]) -> None:
-    """One line for each run, how it was found, what its score says, and what to do about a bad one."""
+    """One line for each run, how it was found, what its score means, and what to do about a bad one."""
     from earwitness.client.output.advice import advice
     from earwitness.client.output.words import missed_words, number, verdict, way_line
 
@@ -56,7 +56,7 @@ def print_runs(runs: Sequence["Run"]) -> None:
     for run in runs:
         console.show(f"{run.objective}: {way_line(run.result)}")
         if missed := missed_words(run.result):
-            console.show(f"{run.objective}: {missed}, they hold what came nearest; {NEARER}")
+            console.show(f"{run.objective}: {missed}, they hold the nearest iterate; {NEARER}")
         if run.scoring:
             console.show(f"{run.objective}: {verdict(run.scoring.scored.score)}")
         if next_step := advice(run):
@@ -64,13 +64,13 @@ def print_runs(runs: Sequence["Run"]) -> None:
         diverged = sum(each.diverged_step is not None for each in run.result.explanations)
         if diverged:
             count = f"{diverged} of {len(run.result.explanations)} rows diverged"
-            console.say(f"{run.objective}: {count}, they hold their best until then; a lower --lr keeps them finite")
+            console.say(f"{run.objective}: {count}, they hold their best before that; a lower --lr keeps them finite")
         if run.result.summary.stopped_by == "deadline":
-            console.say(f"{run.objective}: the time was up; the best so far, with the sounds made by then")
+            console.say(f"{run.objective}: the deadline was reached: the best so far, with the sounds made by then")
 
 
 def print_score(scoring: "Scoring") -> None:
-    """A score and what it says."""
+    """A score and what it means."""
     from earwitness.client.output.words import number, verdict
 
     score = scoring.scored.score

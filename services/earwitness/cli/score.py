@@ -27,7 +27,7 @@ def score(
     ],
     reference: Annotated[str, typer.Option("--reference", "-r", help="Reference: NAME, or NAME/versions/N.")],
     unit: Annotated[
-        int | None, typer.Option("--unit", "-u", min=0, help="Compare this unit alone. Default: the whole layer.")
+        int | None, typer.Option("--unit", "-u", min=0, help="Compare only this unit. Default: the whole layer.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the interval and the noise floor.")] = 0,
     scorer: Scorer = None,
@@ -36,10 +36,9 @@ def score(
 ) -> None:
     """Fréchet distance (FID) of a batch of activations to a reference, its interval and its noise floor.
 
-    An output folder knows which model, weights and layer it came from, and a mismatch is an error. A .npy does not: it
-    is taken to be of the reference's. Where the reference selects by another unit than was searched or is compared, or
-    by its other end, the score is told with a doubt. Numbers stay what they are: float64 and integers are compared as
-    such.
+    An output folder records its model, weights and layer, and a mismatch is an error. A .npy file does not, and is
+    assumed to match the reference. If the reference selects by another unit than was searched or is compared, or by its
+    other end, the score comes with a warning. Precision is kept: float64 and integers are compared as they are.
 
     [bold]Examples[/bold]
 

@@ -30,7 +30,7 @@ Fetching = Callable[[float], None]
 
 START_TIMEOUT_S = 60.0
 STOP_GRACE_S = 15.0
-"""More than the services' own drain."""
+"""Longer than the services' own drain."""
 POLL_S = 0.05
 LOG_TAIL_LINES = 5
 SERVICE_PREFIXES = ("EARWITNESS_EXPLAINER_", "EARWITNESS_SCORER_")
@@ -60,7 +60,7 @@ FREE_PORTS = Ports(0, 0, 0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class StackSettings:
-    """What to run. `backend` None is Triton where it can run, in process elsewhere; it is fetched into `cache`. Nothing
+    """What to run. `backend` None is Triton if it can run here, else in process; Triton is fetched into `cache`. Nothing
     of that is started where a Triton runs at `triton_url` already.
 
     `trace_endpoint` is the address of a collector that all of it sends traces to.
@@ -85,7 +85,7 @@ class StackSettings:
 class Stack:
     """An asynchronous context manager: inside of it every service is healthy.
 
-    `say` is told in words what happens, `fetching` the share (0 to 1) of Triton's download. Logs are in `data/logs`.
+    `say` receives messages, `fetching` the fraction (0 to 1) of Triton's download. Logs are in `data/logs`.
 
     Raises: StackError when a port is taken, there is nothing to serve, or a service does not become healthy.
     """

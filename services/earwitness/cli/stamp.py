@@ -1,4 +1,4 @@
-"""`earwitness stamp`: bundles that an earlier version exported, brought up to date."""
+"""`earwitness stamp`: update bundles that an earlier version exported."""
 
 from dataclasses import asdict
 
@@ -15,12 +15,12 @@ def register(app: typer.Typer) -> None:
 
 
 def stamp(model_repository: ModelRepository = None, json_output: Json = False) -> None:
-    """Write into models that an earlier version exported what `earwitness export` writes today.
+    """Add to models of an earlier version what `earwitness export` writes today.
 
-    That is a digest of each file model.onnx, by which a damaged or exchanged file is noticed before it is served, and a
-    bound on the requests that wait for a model in Triton. The models themselves and their weights' checksum stay as
-    they are. A model whose files contradict each other, or the digests it has, is refused: export it again. Ends with
-    status 1 then. Services that run notice nothing until they are started again.
+    That is a digest of each model.onnx, by which a damaged or exchanged file is detected before it is served, and a
+    limit on the requests that wait for a model in Triton. The models and the checksum of their weights do not change. A
+    model whose files contradict each other, or their digests, is refused (exit status 1): export it again. Running
+    services see the change after a restart.
 
     [bold]Examples[/bold]
 

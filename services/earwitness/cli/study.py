@@ -36,7 +36,7 @@ def replay(
     corpus: Annotated[
         Path, typer.Option("--corpus", "-c", help="ASVspoof 2017 as distributed, or `earwitness corpus replay`.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study; one that is there goes on.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study; an existing one is resumed.")],
     network: Annotated[
         list[Network] | None,
         typer.Option(
@@ -52,19 +52,19 @@ def replay(
     ] = "both",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each network; figures are means over them.")] = 1,
     other: Annotated[
-        Path | None, typer.Option(help="Another corpus, which no network is trained on: the figures across corpora.")
+        Path | None, typer.Option(help="Another corpus, not used for training, for figures across corpora.")
     ] = None,
     shortcuts: Annotated[
-        bool, typer.Option("--shortcuts", help="Also EERs on altered eval, as `evaluate shortcuts`.")
+        bool, typer.Option("--shortcuts", help="Also EERs on altered eval, as by `evaluate shortcuts`.")
     ] = False,
     train: Annotated[
         bool, typer.Option("--train/--no-train", help="Train what is missing, or report what is finished.")
     ] = True,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Most epochs. Default: 100.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Maximum number of epochs. Default: 100.")] = None,
     patience: Annotated[
-        int | None, typer.Option(min=1, help="Epochs without a lower loss on dev that end a run. Default: 10.")
+        int | None, typer.Option(min=1, help="Epochs without a lower loss on dev before a run stops. Default: 10.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Windows of an update. Default: 32.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Batch size, in windows. Default: 32.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option("--lr", min=1e-9, max=1.0, help="Learning rate. Default: 0.0001.")
     ] = None,
@@ -76,16 +76,15 @@ def replay(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads. Default: torch's choice.")] = None,
     json_output: Json = False,
 ) -> None:
-    """The paper's table: trains the five networks, and says how far they generalise from train over dev to eval.
+    """The paper's table: train the five networks, and report how well they generalise from train to dev and eval.
 
-    Of each network, with one window of every utterance and with more data: parameters, epochs, minutes, and the equal
-    error rate on train, dev, eval and --other, with intervals; what the gap from dev to eval does, in a sentence
-    computed from them; the rate on eval by kind of loudspeaker; what --shortcuts change. --out holds study.md,
-    study.csv and study.json, rewritten after every run, and the runs with their scores.
+    For each network, with one window of every utterance and with more data: parameters, epochs, minutes, and the equal
+    error rate on train, dev, eval and --other, with intervals; a computed sentence on the gap between dev and eval; the
+    rate on eval by kind of loudspeaker; and the effect of --shortcuts. --out holds study.md, study.csv and study.json,
+    rewritten after every run, and the runs with their scores.
 
-    It takes hours on a CPU, and can be killed at any time: the same command goes on where it was, and finished runs and
-    scores are kept. Further seeds, networks and --shortcuts may be asked for later. On ASVspoof 2017 it is the same
-    command.
+    It takes hours on a CPU and can be killed at any time: the same command resumes, and finished runs and scores are
+    kept. Further seeds, networks and --shortcuts can be added later. The same command works on ASVspoof 2017.
 
     [bold]Examples[/bold]
 

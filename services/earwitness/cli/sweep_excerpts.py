@@ -40,7 +40,7 @@ RecordingsRepository = Annotated[
     Path | None,
     typer.Option(
         "--model-repository",
-        help="Instead of Triton: run those models in this process, from this folder.",
+        help="Instead of Triton: run these models in this process, from this folder.",
         rich_help_panel=REAL,
     ),
 ]
@@ -96,7 +96,7 @@ class RealAudio:
         if found.weights_sha256 != weights_sha256:
             raise FailedPrecondition(
                 f"{backend.description} serves {model} with weights {found.weights_sha256[:12]}, the sweep is of "
-                f"weights {weights_sha256[:12]}; say where to classify the recordings (--triton, --model-repository)"
+                f"weights {weights_sha256[:12]}; choose where to classify the recordings (--triton, --model-repository)"
             )
 
     async def excerpts(

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 SETTING_COLUMNS = ("lr#", "λ#", "steps#", "way", "activation, median#")
 SHOWN = 10
-"""Settings in a table that is not asked for in full."""
+"""Settings in a table unless all are requested."""
 NAMED = 3
-"""Objectives that a list names of each sweep."""
+"""Objectives that a list names for each sweep."""
 
 
 class SweepFailed(EarwitnessError):
@@ -52,13 +52,13 @@ async def follow(client: "SweepClient", sweep_id: str, update: console.Update) -
     if ended.state != "succeeded":
         raise SweepFailed(
             f"sweep {sweep_id} was {ended.state} with {ended.results_done} of {ended.result_count} results done: "
-            f"{ended.error or 'no reason given'}; `earwitness sweeps resume {sweep_id}` goes on with it"
+            f"{ended.error or 'no reason given'}; `earwitness sweeps resume {sweep_id}` resumes it"
         )
 
 
 @contextmanager
 def kept(sweep_id: str) -> Iterator[None]:
-    """When the block, which comes after the sweep's end, fails, say that the sweep is not lost with it."""
+    """If the block, which runs after the sweep has ended, fails, say that the sweep is not lost."""
     try:
         yield
     except BaseException:

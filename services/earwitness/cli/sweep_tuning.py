@@ -84,7 +84,7 @@ class Tuning:
                 await self._write(explainer, sweeps, scorer, plan, tuned, update)
         except BaseException:
             if self.out is not None and study.trial_count:
-                console.say(f"{study.trial_count} trials are kept in {self.out}, the next try goes on with them")
+                console.say(f"{study.trial_count} trials are kept in {self.out}, and the next try continues with them")
             raise
         return plan, tuned
 
@@ -154,5 +154,5 @@ def show_tuned(
     words = f"{tuned.trial_count} trials in {len(tuned.sweep_ids)} sweeps"
     console.show(f"{words}: {tuned.row_step_count} row-steps in {tuned.search_duration_s:.1f} s")
     if out is not None:
-        console.show(f"written to {out}; more --trials go on with it")
+        console.show(f"written to {out}; more --trials continue it")
         console.show_page(out)

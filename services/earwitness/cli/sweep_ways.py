@@ -1,4 +1,4 @@
-"""Settings of a sweep that tries ways to search, from repeated options: every combination that a way can use."""
+"""Settings of a sweep over ways to search, from repeated options: every combination that a way can use."""
 
 import itertools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`earwitness sweeps`: what there is to do with a sweep once it runs."""
+"""`earwitness sweeps`: commands for sweeps that exist."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -59,7 +59,7 @@ def list_sweeps(
 def show(
     context: typer.Context,
     sweep: SweepOrFolder,
-    every: Annotated[bool, typer.Option("--all", help="Every setting, not the first ones alone.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every setting, not only the first ones.")] = False,
     out: Out = None,
     example_count: ExampleCount = 8,
     recordings: Recordings = None,
@@ -74,8 +74,8 @@ def show(
 ) -> None:
     """What a sweep has found so far; with --out, its folder as `earwitness sweep --out` writes it.
 
-    The folder holds the sweep itself (sweep.npz): it outlives the explainer's database, can be taken to other machines,
-    and stands for the sweep's id here, in [bold]earwitness sweeps rank[/bold] and in [bold]earwitness evaluate
+    The folder holds the sweep itself (sweep.npz): it outlives the explainer's database, can be moved to other machines,
+    and can replace the sweep's id here, in [bold]earwitness sweeps rank[/bold] and in [bold]earwitness evaluate
     explanations[/bold].
     """
     places = SweepPlaces(context.obj, explainer, scorer, triton, model_repository, data)
@@ -134,9 +134,9 @@ def resume(
     data: Data = None,
     json_output: Json = False,
 ) -> None:
-    """Go on with a sweep that failed or was cancelled, as a new sweep that begins with all that it has done.
+    """Resume a sweep that failed or was cancelled, as a new sweep that starts with everything it has done.
 
-    What the new one finds is what the old one would have found; the old one stays until it is deleted.
+    The new sweep finds what the old one would have found; the old one stays until it is deleted.
     """
     connection: Connection = context.obj
 
@@ -164,7 +164,7 @@ def resume(
 def cancel(
     context: typer.Context, sweep: SweepId, explainer: Explainer = None, data: Data = None, json_output: Json = False
 ) -> None:
-    """Stop a sweep; the settings that are done are kept, and `earwitness sweeps resume` goes on with it."""
+    """Stop a sweep; finished settings are kept, and `earwitness sweeps resume` resumes it."""
     connection: Connection = context.obj
 
     async def ask() -> "SweepProgress":
@@ -189,12 +189,12 @@ def rank(
     sweep: SweepOrFolder,
     references: Annotated[
         list[str] | None,
-        typer.Option("--reference", "-r", help="In place of the sweep's own: one for each objective in turn."),
+        typer.Option("--reference", "-r", help="Instead of the sweep's own: one for each objective in turn."),
     ] = None,
     keep: Keep = 0,
     criterion: CriterionOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Of a folder: another to write with the new ranking.")
+        Path | None, typer.Option("--out", "-o", help="For a folder: another folder to write, with the new ranking.")
     ] = None,
     example_count: ExampleCount = 8,
     force: Force = False,
@@ -207,9 +207,9 @@ def rank(
     data: Data = None,
     json_output: Json = False,
 ) -> None:
-    """Rank the settings of a sweep that is over, again or for the first time, by its own criterion or another.
+    """Rank the settings of a sweep that has ended, again or for the first time, by its own or another criterion.
 
-    The explainer keeps the ranking of its sweep. A folder stays as it is: --out writes another.
+    The explainer stores the new ranking of its sweep. A folder is not changed: --out writes another.
     """
     from earwitness.client.criteria import criterion_of
     from earwitness.client.values import Criterion
@@ -251,7 +251,7 @@ def rank(
 def delete(
     context: typer.Context, sweep: SweepId, explainer: Explainer = None, data: Data = None, json_output: Json = False
 ) -> None:
-    """Delete a sweep that is over, with all that it holds."""
+    """Delete a sweep that has ended, with all its results."""
     connection: Connection = context.obj
 
     async def ask() -> None:

@@ -38,7 +38,7 @@ class Column:
 def tables(
     columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, keys: int = 1
 ) -> "Iterator[Table | str]":
-    """What shows a table in `width` columns, wider only where a single word is: rich's tables, or lines.
+    """A table in `width` columns, wider only if a single word is: rich's tables, or lines.
 
     A column whose name ends in # holds numbers. Cells fold at blanks. Where not all columns go side by side, those that
     do not are a table of their own below, with the first `keys` columns again; where one does not go beside the keys,

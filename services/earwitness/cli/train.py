@@ -14,10 +14,10 @@ app = typer.Typer(name="train", no_args_is_help=True)
 
 Corpus = Annotated[Path, typer.Option("--corpus", "-c", help="Folder of `earwitness corpus build` or `data import`.")]
 RunFolder = Annotated[
-    Path, typer.Option("--out", "-o", help="Folder of the run; a run that is there goes on, another one's is refused.")
+    Path, typer.Option("--out", "-o", help="Folder of the run; a matching run is resumed, a different one is refused.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal weights on one machine's CPU.")]
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads. Default: torch's choice.")]
 
 
@@ -25,8 +25,9 @@ Threads = Annotated[int | None, typer.Option(min=1, help="Threads. Default: torc
 def train() -> None:
     """Train a detector, and a generator of its sounds. Needs the extra `train`.
 
-    A run saves its state as it goes: the same command after a kill goes on, on a CPU (with as many threads) to the same
-    weights as without; sums on a GPU have no fixed order, so there they differ a little from run to run.
+    A run saves its state regularly: after a kill, the same command resumes it. On a CPU (with the same number of
+    threads) it reaches the same weights as without interruption; sums on a GPU have no fixed order, so there runs
+    differ slightly.
     """
 
 
@@ -39,17 +40,15 @@ def svd(
     ] = "r1",
     seed: Seed = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: 40.")] = None,
-    updates: Annotated[int | None, typer.Option(min=1, help="Updates of an epoch. Default: 300.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Segments of an update. Default: 16.")] = None,
+    updates: Annotated[int | None, typer.Option(min=1, help="Updates in an epoch. Default: 300.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Batch size, in segments. Default: 16.")] = None,
     excerpts: Annotated[
-        int | None, typer.Option(min=1, help="Overlapping excerpts of each segment. Default: 6.")
+        int | None, typer.Option(min=1, help="Overlapping excerpts in each segment. Default: 6.")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option("--lr", min=1e-9, max=1.0, help="First learning rate. Default: 0.001.")
+        float | None, typer.Option("--lr", min=1e-9, max=1.0, help="Initial learning rate. Default: 0.001.")
     ] = None,
-    augment: Annotated[
-        bool, typer.Option("--augment/--no-augment", help="Change the excerpts at random, so that it learns more.")
-    ] = True,
+    augment: Annotated[bool, typer.Option("--augment/--no-augment", help="Augment the excerpts at random.")] = True,
     published: Annotated[
         bool,
         typer.Option("--published", help="Start from the published schedule: 40 000 updates of 32, days on a CPU."),
@@ -108,23 +107,23 @@ def replay(
         typer.Option(metavar="NETWORK", help="Of the paper: stc_lcnn, pindrop, bulbul, sparrow or compact."),
     ] = "compact",
     activation: Annotated[
-        Literal["mfm", "elu"] | None, typer.Option(help="Nonlinearity. Default: that of the paper's row.")
+        Literal["mfm", "elu"] | None, typer.Option(help="Nonlinearity. Default: the paper's.")
     ] = None,
     features: Annotated[
         str | None,
-        typer.Option(help="Front end, e.g. log-mel-80-16k@1; its excerpts are the windows. Default: the paper's row."),
+        typer.Option(help="Front end, e.g. log-mel-80-16k@1; its excerpts are the windows. Default: the paper's."),
     ] = None,
     more_data: Annotated[
         bool,
-        typer.Option("--more-data", help="Windows of 1 s over all of every utterance, not one from its beginning."),
+        typer.Option("--more-data", help="Use windows of 1 s over whole utterances, not one from the beginning."),
     ] = False,
     dropout: Annotated[float | None, typer.Option(min=0.0, max=0.9, help="Dropout. Default: 0.5.")] = None,
     seed: Seed = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Most epochs. Default: 100.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Maximum number of epochs. Default: 100.")] = None,
     patience: Annotated[
-        int | None, typer.Option(min=1, help="Epochs without a lower loss on dev that end it. Default: 10.")
+        int | None, typer.Option(min=1, help="Epochs without a lower loss on dev before it stops. Default: 10.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Windows of an update. Default: 32.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Batch size, in windows. Default: 32.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option("--lr", min=1e-9, max=1.0, help="Learning rate. Default: 0.0001.")
     ] = None,
@@ -199,10 +198,10 @@ def gan(
             "seed than the detector to be explained."
         ),
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="Checkpoint of a generator to begin with.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Checkpoint of a generator to start from.")] = None,
     seed: Seed = 0,
     updates: Annotated[int | None, typer.Option(min=1, help="Updates. Default: 10 000.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Excerpts of an update. Default: 32.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Batch size, in excerpts. Default: 32.")] = None,
     loss: Annotated[
         Literal["wasserstein", "logistic", "relativistic"] | None,
         typer.Option(
@@ -215,10 +214,11 @@ def gan(
         float | None, typer.Option("--lr", min=1e-9, max=1.0, help="Learning rate. Default: 0.0004.")
     ] = None,
     channels: Annotated[
-        int | None, typer.Option(min=16, help="First channels of the generator, a multiple of 16. Default: 128.")
+        int | None,
+        typer.Option(min=16, help="Channels of the first layer of the generator, a multiple of 16. Default: 128."),
     ] = None,
     critic_channels: Annotated[
-        int | None, typer.Option(min=1, help="First channels of the critic. Default: 16.")
+        int | None, typer.Option(min=1, help="Channels of the critic's first layer. Default: 16.")
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of spectrograms that runs may share. Default: one in --out.")

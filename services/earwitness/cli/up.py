@@ -34,7 +34,7 @@ def up(
     context: typer.Context,
     backend: Annotated[
         Literal["triton", "local"] | None,
-        typer.Option(help="Where models run: a real Triton, or in process. Default: Triton where it can run."),
+        typer.Option(help="Where models run: on a real Triton, or in process. Default: Triton if it can run here."),
     ] = None,
     model_repository: ModelRepository = None,
     triton: Annotated[
@@ -53,16 +53,17 @@ def up(
         str, typer.Option(help="Collector of traces (OTLP over HTTP), e.g. http://localhost:4318. Default: no traces.")
     ] = "",
     restarts: Annotated[
-        int, typer.Option(min=0, help="New starts of a part that ends by itself, at most, in ten minutes.")
+        int, typer.Option(min=0, help="Maximum number of restarts of a process within ten minutes.")
     ] = 3,
     json_output: Json = False,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C: Triton, scorer, explainer, metrics.
 
-    Triton is fetched once (about 55 MB, checked hash) into $EARWITNESS_CACHE or the user's cache folder. Where it
-    cannot run, the same models run in process, and the reason is said. The other commands find the stack by themselves.
-    Every other setting of the services comes from EARWITNESS_EXPLAINER_* and EARWITNESS_SCORER_*. A part that ends by
-    itself is started again after 1, 2, 4 s, which is said, and kept in logs/up.log; what keeps ending ends all.
+    Triton is fetched once (about 55 MB, with a checked hash) into $EARWITNESS_CACHE or the user's cache folder. If it
+    cannot run, the same models run in process, with a message that gives the reason. The other commands find the stack
+    by themselves. All other settings of the services come from EARWITNESS_EXPLAINER_* and EARWITNESS_SCORER_*. A
+    process that ends by itself is restarted after 1, 2, 4 s, with a message that is also kept in logs/up.log; after too
+    many restarts the whole stack ends.
 
     [bold]Examples[/bold]
 
@@ -125,7 +126,7 @@ async def _run(settings: StackSettings, json_output: bool) -> None:
 
 
 async def _follow_health(stack: Stack) -> None:
-    """Say when a service stops or starts being healthy."""
+    """Print when a service becomes unhealthy or healthy again."""
     from earwitness.client import ExplainerClient, ScorerClient
 
     tls = stack.settings.tls
@@ -156,4 +157,4 @@ def _print(endpoints: Endpoints, settings: StackSettings) -> None:
         where = "a Triton of your own"
     console.print_table("earwitness is up", ["service", "gRPC", "metrics", "process#"], rows)
     console.say(f"models run on {where}: {settings.triton_url or endpoints.model_repository}")
-    console.say(f"logs in {settings.data / 'logs'} (*.log.1: of the run before); Ctrl-C stops everything")
+    console.say(f"logs in {settings.data / 'logs'} (*.log.1: the previous run); Ctrl-C stops everything")

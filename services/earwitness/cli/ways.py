@@ -30,11 +30,11 @@ Target_ = Annotated[
 ]
 StartDraws = Annotated[
     int | None,
-    typer.Option(min=1, help="Begin with the best of so many draws, up to 64.", rich_help_panel=SETTINGS),
+    typer.Option(min=1, help="Start from the best of this many draws, up to 64.", rich_help_panel=SETTINGS),
 ]
 Draws = Annotated[
     int | None,
-    typer.Option(min=1, help="Latents that are drawn, e.g. 4000; means --optimiser draws.", rich_help_panel=SETTINGS),
+    typer.Option(min=1, help="Latents to draw, e.g. 4000; implies --optimiser draws.", rich_help_panel=SETTINGS),
 ]
 Oversample = Annotated[
     int | None,
@@ -50,7 +50,7 @@ NearnessLayers = Annotated[
     typer.Option(
         "--nearness-layers",
         metavar="LAYERS",
-        help="Layers to measure nearness in, with commas between them. Default: all that the reference keeps.",
+        help="Layers to measure nearness in, separated by commas. Default: all that the reference keeps.",
         rich_help_panel=NEAREST,
     ),
 ]
@@ -100,7 +100,7 @@ def settings_of(
     start_draws: int | None,
     draws: int | None,
 ) -> "Settings":
-    """Settings of one search, from options; `--draws` alone means that way.
+    """Settings of one search, from options; `--draws` alone selects that way.
 
     Raises: InvalidArgument for a target that is none, and for options that the way has no use for.
     """

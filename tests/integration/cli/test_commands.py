@@ -144,7 +144,7 @@ def test_rows_that_diverge_are_told(run: Run, stack: Served, tmp_path: Path) -> 
     out, data = tmp_path / "out", ("--data", stack.data)
     wild = ("--optimiser", "sgd", "--lr", 10, "--prior", 1000, "--steps", 200, "-n", 2)
     explained = run("explain", "tiny", *wild, "-o", out, *data)
-    assert "2 of 2 rows diverged, they hold their best until then" in explained.stderr
+    assert "2 of 2 rows diverged, they hold their best before that" in explained.stderr
     page = (out / "index.html").read_text()
     with np.load(out / "explanations.npz") as arrays:
         steps = arrays["diverged_steps"].tolist()

@@ -38,7 +38,7 @@ def test_demo(run: Run, tmp_path: Path) -> None:
     assert (out / "index.html").as_uri() in shown.stdout
 
     (out / "mine.txt").write_text("x")
-    assert "holds mine.txt, which is not of an earlier demo" in run(*demo).error()
+    assert "holds mine.txt, which does not belong to an earlier demo" in run(*demo).error()
     assert (out / "mine.txt").exists()
 
 

@@ -119,7 +119,7 @@ def test_quick_searches_nothing_and_waits_for_nobody(
     monkeypatch.setattr("earwitness.cli.doctor.QUICK_S", 0.5)
     late = run("doctor", "--quick", "--data", stack.data)
     assert late.exit_code == 1
-    assert "what is not named above was not asked" in late.stdout
+    assert "parts not listed above were not checked" in late.stdout
     assert late.stdout.splitlines()[-1] == "failures: 1, warnings: 0"
 
 

@@ -100,7 +100,7 @@ def test_what_does_not_match_is_told_all_at_once(run: Run, tmp_path: Path, score
     assert lines[2] == f"{scores}: scores that are not finite (1): E_1000200.flac (-inf)"
     assert lines[3].startswith(f"{scores}: files without a key (30): E_1000001, E_1000002, ")
     assert lines[3].endswith("E_1000020 and 10 more")
-    assert lines[4:] == ["error: scores and keys do not go together (see above); nothing was computed"]
+    assert lines[4:] == ["error: scores and keys do not match (see above); nothing was computed"]
 
 
 CASES = Path(__file__).parents[2] / "unit/detection/cases"
@@ -160,7 +160,7 @@ def test_what_a_key_of_2021_pa_tells(run: Run) -> None:
         "no trial says its attack; the key tells speaker, room, microphone, distance"
         in run(*words, "--by", "attack").error()
     )
-    assert "a key may tell speaker, phrase," in run(*words, "--by", "mood").error()
+    assert "a key may hold speaker, phrase," in run(*words, "--by", "mood").error()
 
 
 def test_ties_that_matter_are_told(run: Run, tmp_path: Path, key: Path) -> None:

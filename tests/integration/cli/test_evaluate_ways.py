@@ -83,7 +83,7 @@ def test_recordings_that_no_reference_learns_from(run: Run, services: Served, so
         (("-n", 86), "it must be 2 to 85"),
         (("--splits", 4), "got 4; there are 3 recordings"),
         (("--splits", 1, "--judge", "."), "give either --splits, or --judge"),
-        (("--own-stack", "--scorer", "127.0.0.1:1"), "give either --own-stack, or where the services are"),
+        (("--own-stack", "--scorer", "127.0.0.1:1"), "give either --own-stack, or the addresses of the services"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_searched(

@@ -131,7 +131,7 @@ def test_left_running_listed_cancelled_and_deleted(run: Run, stack: Served) -> N
         assert run("sweeps", "cancel", each, *data, "--json").json()["state"] == "cancelled"
     said = run("sweeps", "watch", started["sweep"], *data).error()
     assert "was cancelled with 0 of 1 results" in said
-    assert f"`earwitness sweeps resume {started['sweep']}` goes on with it" in said
+    assert f"`earwitness sweeps resume {started['sweep']}` resumes it" in said
     resumed = run("sweeps", "resume", started["sweep"], "--no-wait", *data, "--json").json()["sweep"]
     assert run("sweeps", "show", resumed, *data, "--json").json()["resumed_from"] == started["sweep"]
     run("sweeps", "cancel", resumed, *data, "--json").json()

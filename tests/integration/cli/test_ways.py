@@ -102,7 +102,7 @@ def test_a_target_out_of_reach_is_told_and_the_best_kept(run: Run, stack: Served
     assert not any(row["reached_target"] for row in document["rows"])
     assert all(0 < row["best_step"] <= 20 for row in document["rows"])
     shown = " ".join(run(*far, "--data", stack.data).stdout.split())
-    assert "3 of 3 rows did not reach their target, they hold what came nearest; another --target" in shown
+    assert "3 of 3 rows did not reach their target, they hold the nearest iterate; another --target" in shown
 
 
 @pytest.mark.parametrize(
