@@ -1,4 +1,4 @@
-"""`ExplainerSettings`: what the explainer can be told, by environment variables EARWITNESS_EXPLAINER_*."""
+"""`ExplainerSettings`: the explainer's settings, from environment variables EARWITNESS_EXPLAINER_*."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -23,60 +23,60 @@ class ExplainerSettings(StoreSettings, ServerSettings):
     metrics_port: int | None = Field(default=9101, ge=0, le=65535)
     """Port of the Prometheus metrics over HTTP; 0 takes a free one, unset serves none."""
     backend: Literal["triton", "local"] = "triton"
-    """Where models run: on a Triton server, or in this process with ONNX Runtime."""
+    """Where models run: on a Triton server, or in this process on ONNX Runtime."""
     triton_url: str = "127.0.0.1:8001"
     """Address of Triton's gRPC service; for the backend triton."""
     triton_tls_ca: FilePath | None = None
     """PEM file of the authority of Triton's certificate; turns TLS to Triton on."""
     triton_tls_certificate: FilePath | None = None
-    """PEM file with this explainer's certificate for Triton, where that wants mutual TLS."""
+    """PEM file with this explainer's certificate for Triton, if that requires mutual TLS."""
     triton_tls_key: FilePath | None = None
     """PEM file with that certificate's private key."""
     model_repository: Path = Path("model_repository")
     """Folder with the served models; for the backend local."""
     local_threads: int | None = Field(default=None, ge=1)
-    """Threads of ONNX Runtime; for the backend local. Unset: what the models' configurations say."""
+    """Threads of ONNX Runtime; for the backend local. Unset: as in the models' configurations."""
     max_rows: int = Field(default=256, ge=1)
-    """Rows of a search."""
+    """Maximum rows of a search."""
     max_steps: int = Field(default=10_000, ge=1)
-    """Steps of a row."""
+    """Maximum steps of a row."""
     max_draws: int = Field(default=100_000, ge=1)
-    """Latents that are drawn from the prior for one search."""
+    """Maximum latents drawn from the prior for one search."""
     max_concurrent_searches: int = Field(default=4, ge=1)
-    """Searches that run at once; more wait for their turn."""
+    """Concurrent searches; more wait for their turn."""
     max_waiting_searches: int = Field(default=16, ge=0)
     """Searches that wait; more are refused with RESOURCE_EXHAUSTED."""
     max_batch: int = Field(default=256, ge=1)
-    """Rows of one call to a served model, at most its max_batch_size; more rows take several calls."""
+    """Rows in one call to a served model, at most its max_batch_size; more rows take several calls."""
     calls_in_flight: int = Field(default=2, ge=1)
-    """Calls to a served model at once, when the rows of a search take several."""
+    """Concurrent calls to a served model, if the rows of a search take several."""
     inference_timeout_s: float = Field(default=120.0, gt=0)
-    """A served model without an answer for so long, in seconds, makes the call UNAVAILABLE."""
+    """Seconds to wait for a served model before the call fails with UNAVAILABLE."""
     render_threads: int = Field(default=2, ge=1)
-    """Threads that make sounds and pictures."""
+    """Threads that render sounds and pictures."""
     max_waiting_sweeps: int = Field(default=16, ge=1)
     """Sweeps that run or wait; more are refused with RESOURCE_EXHAUSTED."""
     max_sweep_settings: int = Field(default=1000, ge=1, le=1000)
-    """Settings of a sweep; the scorer ranks 1000 at once."""
+    """Maximum settings of a sweep; the scorer ranks 1000 at once."""
     max_sweep_explanations: int = Field(default=50_000, ge=1)
-    """Objectives × settings × seeds of a sweep."""
+    """Maximum objectives × settings × seeds of a sweep."""
     max_sweep_row_steps: int = Field(default=20_000_000, ge=1)
-    """Steps of a sweep, summed over its rows; each takes 12 bytes of the database for its trajectory."""
+    """Maximum steps of a sweep, summed over its rows; each takes 12 bytes in the database for its trajectory."""
     sweep_rows: int = Field(default=128, ge=1)
-    """Rows of a sweep that go forward together, each such block with its own checkpoint: enough to fill the machine,
-    and few enough that a caller's search does not wait long behind one step."""
+    """Rows of a sweep that advance together, each such block with its own checkpoint: enough to fill the machine, and
+    few enough that a caller's search does not wait long behind one step."""
     sweep_blocks_in_flight: int = Field(default=2, ge=1)
-    """Blocks of a sweep that go forward side by side: while one is in the models, the next is made ready."""
+    """Blocks of a sweep in flight: while one is in the models, the next is prepared."""
     sweep_checkpoint_s: float = Field(default=10.0, gt=0)
-    """Seconds between checkpoints of a block: what a killed explainer loses of it at most."""
+    """Seconds between checkpoints of a block, the most that a killed explainer loses."""
     sweep_heartbeat_s: float = Field(default=1.0, gt=0)
-    """Seconds between two words on the progress of a sweep."""
+    """Seconds between two progress updates of a sweep."""
     sweep_lease_s: float = Field(default=15.0, gt=1)
-    """Seconds after which another explainer of the same database, or this one started again, takes over the sweep of
-    one that was killed, by the database's clock; longer than any pause of the database. The same for all explainers of
-    one database: a lease that reaches further from now is not believed."""
+    """Seconds, by the database's clock, after which another explainer of the same database, or this one after restart,
+    takes over the sweep of a killed one; longer than any pause of the database. It must be the same for all explainers
+    of one database: longer leases are considered invalid."""
     sweep_yield_s: float = Field(default=1.0, ge=0)
-    """Seconds that each step of a sweep waits at most for callers' searches to end."""
+    """Maximum seconds that each step of a sweep waits for callers' searches to end."""
     scorer_address: str = ""
     """Address, HOST:PORT, of the scorer that ranks sweeps; unset: sweeps end without a ranking."""
     scorer_token_file: FilePath | None = None
@@ -84,11 +84,11 @@ class ExplainerSettings(StoreSettings, ServerSettings):
     scorer_tls_ca: FilePath | None = None
     """PEM file of the authority of the scorer's certificate; turns TLS to the scorer on."""
     scorer_tls_certificate: FilePath | None = None
-    """PEM file with this explainer's certificate for the scorer, where that wants mutual TLS."""
+    """PEM file with this explainer's certificate for the scorer, if that requires mutual TLS."""
     scorer_tls_key: FilePath | None = None
     """PEM file with that certificate's private key."""
     progress_interval_s: float = Field(default=0.2, gt=0)
-    """Seconds between two progress events of a stream, at least."""
+    """Minimum seconds between two progress events of a stream."""
 
     @model_validator(mode="after")
     def _client_tls_is_complete(self) -> Self:

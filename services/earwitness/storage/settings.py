@@ -1,4 +1,4 @@
-"""`StoreSettings`: what a service can be told of its database."""
+"""`StoreSettings`: a service's settings for its database."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +11,7 @@ from earwitness.storage.database import require_url
 
 
 class StoreSettings(BaseSettings):
-    """Beside `ServerSettings` among the bases of a service's settings."""
+    """A base class of a service's settings, beside `ServerSettings`."""
 
     model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
@@ -19,7 +19,7 @@ class StoreSettings(BaseSettings):
     """Name of the default database in `data_dir`."""
 
     data_dir: Path = Field(default_factory=data_folder)
-    """Folder of the default database; made when missing. Default: earwitness in the user's data folder."""
+    """Folder of the default database; created if missing. Default: earwitness in the user's data folder."""
     database_url: str = Field(default="", repr=False)
     """SQLAlchemy URL of the database, SQLite or PostgreSQL. Default: the service's own SQLite file in `data_dir`."""
 
