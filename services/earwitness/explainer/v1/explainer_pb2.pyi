@@ -344,7 +344,7 @@ class Recommendation(_message.Message):
     DISTANCE_FIELD_NUMBER: _builtins.int
     ROW_COUNT_FIELD_NUMBER: _builtins.int
     oversampling: _builtins.int
-    """Rows to search for each that is kept, where a reference tells which are nearest: 1 or more."""
+    """Rows to search for each that is kept, given a reference to measure nearness to: 1 or more."""
     reference: _builtins.str
     """The reference that they were chosen against, in words: which recordings, what it keeps."""
     distance: _builtins.float
@@ -985,7 +985,7 @@ class SearchSummary(_message.Message):
     backend: _builtins.str
     """Where the model ran, in words."""
     incomplete_count: _builtins.int
-    """Explanations that lack an artefact that was asked for; their `left_out` tells which."""
+    """Explanations that lack an artefact that was asked for; their `left_out` says which."""
     searched_count: _builtins.int
     """Rows that were searched, of which those that come back were kept."""
     evaluation_count: _builtins.int

@@ -34,9 +34,9 @@ class ExplainerServiceStub:
     violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. RESOURCE_EXHAUSTED without a
     RetryInfo is gRPC's own word for a message over a limit: no other try makes it fit.
 
-    An answer is made to fit what its caller takes: 4 MiB in one message, as clients of gRPC do unless told otherwise, or
-    the `max_response_bytes` of the request, which goes with the receive limit of the caller's channel
-    (grpc.max_receive_message_length, MaxCallRecvMsgSize, maxInboundMessageSize). What an explanation takes, in bytes: 512,
+    An answer is made to fit what its caller accepts: 4 MiB in one message, the default of gRPC clients, or the
+    `max_response_bytes` of the request, to be set with the receive limit of the caller's channel
+    (grpc.max_receive_message_length, MaxCallRecvMsgSize, maxInboundMessageSize). The bytes of an explanation are 512,
     4 for each value of its tensors (latent, spectrogram, activations of the layer), 10 for each unit of a direction;
     with sound 2 for each sample, with a picture at most 130 000, with a trajectory 12 for each iterate. For the shipped
     models that is, in KB, tensors + sound + picture at most: svd-r1 and svd-r2 39 + 84 + 64, replay-bulbul 54 + 40 + 76,
@@ -45,7 +45,7 @@ class ExplainerServiceStub:
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
-    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    server stored is damaged: another try will not help) or INTERNAL (a defect: see the server's log). What else it
     may end with, its comment says. All this holds for google.longrunning.Operations, too, which is served beside this.
     """
 
@@ -74,7 +74,7 @@ class ExplainerServiceStub:
     the first step was done, or as many draws as there are rows).
     """
     StreamExplain: _grpc.UnaryStreamMultiCallable[_explainer_pb2.StreamExplainRequest, _explainer_pb2.StreamExplainResponse]
-    """The same search, telling its progress: any number of `progress`, then one `explanation` for each row in the order
+    """The same search with progress: any number of `progress`, then one `explanation` for each row in the order
     of the rows, then one `summary`. Codes as for Explain.
     """
     CreateSweep: _grpc.UnaryUnaryMultiCallable[_explainer_pb2.CreateSweepRequest, _operations_pb2.Operation]
@@ -122,9 +122,9 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. RESOURCE_EXHAUSTED without a
     RetryInfo is gRPC's own word for a message over a limit: no other try makes it fit.
 
-    An answer is made to fit what its caller takes: 4 MiB in one message, as clients of gRPC do unless told otherwise, or
-    the `max_response_bytes` of the request, which goes with the receive limit of the caller's channel
-    (grpc.max_receive_message_length, MaxCallRecvMsgSize, maxInboundMessageSize). What an explanation takes, in bytes: 512,
+    An answer is made to fit what its caller accepts: 4 MiB in one message, the default of gRPC clients, or the
+    `max_response_bytes` of the request, to be set with the receive limit of the caller's channel
+    (grpc.max_receive_message_length, MaxCallRecvMsgSize, maxInboundMessageSize). The bytes of an explanation are 512,
     4 for each value of its tensors (latent, spectrogram, activations of the layer), 10 for each unit of a direction;
     with sound 2 for each sample, with a picture at most 130 000, with a trajectory 12 for each iterate. For the shipped
     models that is, in KB, tensors + sound + picture at most: svd-r1 and svd-r2 39 + 84 + 64, replay-bulbul 54 + 40 + 76,
@@ -133,7 +133,7 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
-    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    server stored is damaged: another try will not help) or INTERNAL (a defect: see the server's log). What else it
     may end with, its comment says. All this holds for google.longrunning.Operations, too, which is served beside this.
     """
 
@@ -159,7 +159,7 @@ class ExplainerServiceAsyncStub(ExplainerServiceStub):
     the first step was done, or as many draws as there are rows).
     """
     StreamExplain: _aio.UnaryStreamMultiCallable[_explainer_pb2.StreamExplainRequest, _explainer_pb2.StreamExplainResponse]  # type: ignore[assignment]
-    """The same search, telling its progress: any number of `progress`, then one `explanation` for each row in the order
+    """The same search with progress: any number of `progress`, then one `explanation` for each row in the order
     of the rows, then one `summary`. Codes as for Explain.
     """
     CreateSweep: _aio.UnaryUnaryMultiCallable[_explainer_pb2.CreateSweepRequest, _operations_pb2.Operation]  # type: ignore[assignment]
@@ -206,9 +206,9 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
     violations, NOT_FOUND a ResourceInfo, RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo. RESOURCE_EXHAUSTED without a
     RetryInfo is gRPC's own word for a message over a limit: no other try makes it fit.
 
-    An answer is made to fit what its caller takes: 4 MiB in one message, as clients of gRPC do unless told otherwise, or
-    the `max_response_bytes` of the request, which goes with the receive limit of the caller's channel
-    (grpc.max_receive_message_length, MaxCallRecvMsgSize, maxInboundMessageSize). What an explanation takes, in bytes: 512,
+    An answer is made to fit what its caller accepts: 4 MiB in one message, the default of gRPC clients, or the
+    `max_response_bytes` of the request, to be set with the receive limit of the caller's channel
+    (grpc.max_receive_message_length, MaxCallRecvMsgSize, maxInboundMessageSize). The bytes of an explanation are 512,
     4 for each value of its tensors (latent, spectrogram, activations of the layer), 10 for each unit of a direction;
     with sound 2 for each sample, with a picture at most 130 000, with a trajectory 12 for each iterate. For the shipped
     models that is, in KB, tensors + sound + picture at most: svd-r1 and svd-r2 39 + 84 + 64, replay-bulbul 54 + 40 + 76,
@@ -217,7 +217,7 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
-    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    server stored is damaged: another try will not help) or INTERNAL (a defect: see the server's log). What else it
     may end with, its comment says. All this holds for google.longrunning.Operations, too, which is served beside this.
     """
 
@@ -265,7 +265,7 @@ class ExplainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _explainer_pb2.StreamExplainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_explainer_pb2.StreamExplainResponse], _abc.AsyncIterator[_explainer_pb2.StreamExplainResponse]]:
-        """The same search, telling its progress: any number of `progress`, then one `explanation` for each row in the order
+        """The same search with progress: any number of `progress`, then one `explanation` for each row in the order
         of the rows, then one `summary`. Codes as for Explain.
         """
 

@@ -34,7 +34,7 @@ class _PartialFormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PartialFo
     FP64, 4 D (D + 7) bytes in all. M2 is the sum over the rows x of (x - mean)(x - mean)^T, divided by nothing; its
     triangle goes row by row, each from the diagonal on: (0, 0), (0, 1), ..., (0, D - 1), (1, 1), ...
 
-    They must be those of R rows of values in the range of FP32, as far as can be told, with 1e-6 for rounding: every
+    They must be those of R rows of values in the range of FP32, as far as can be checked, with 1e-6 for rounding: every
     number finite; minimum <= mean <= maximum; each diagonal entry of M2 possible for R values of that mean and range;
     M2 positive semidefinite.
     """
@@ -57,7 +57,7 @@ PARTIAL_FORM_MOMENTS: PartialForm.ValueType  # 1
 FP64, 4 D (D + 7) bytes in all. M2 is the sum over the rows x of (x - mean)(x - mean)^T, divided by nothing; its
 triangle goes row by row, each from the diagonal on: (0, 0), (0, 1), ..., (0, D - 1), (1, 1), ...
 
-They must be those of R rows of values in the range of FP32, as far as can be told, with 1e-6 for rounding: every
+They must be those of R rows of values in the range of FP32, as far as can be checked, with 1e-6 for rounding: every
 number finite; minimum <= mean <= maximum; each diagonal entry of M2 possible for R values of that mean and range;
 M2 positive semidefinite.
 """
@@ -456,9 +456,9 @@ class Score(_message.Message):
     """95th percentile of the same."""
     outside_range_ratio: _builtins.float
     """Share of the batch's rows, 0 to 1, outside of the real range: with an activation below the lowest or above the
-    highest real one, as far as the reference tells; of the compared units that where the share is largest. A reference
-    of all rows tells the range of every unit; the "top" rows of a unit tell only how high that unit goes, its "bottom"
-    rows how low.
+    highest real one, as far as the reference shows; of the compared units the one with the largest share counts. A
+    reference of all rows shows the range of every unit; the "top" rows of a unit show only how high that unit goes, its
+    "bottom" rows how low.
     """
     def __init__(
         self,
@@ -586,7 +586,7 @@ class ShardHeader(_message.Message):
     row_count: _builtins.int
     """Required. Rows of the shard, 1 to 1000000, and of at most 64 MiB in all."""
     sha256: _builtins.str
-    """Required. SHA-256 of the shard's bytes, lower-case hex: tells a retry from a clash of ids."""
+    """Required. SHA-256 of the shard's bytes, lower-case hex: distinguishes a retry from a clash of ids."""
     datatype: _builtins.str
     """Optional. KServe v2 type name of the numbers, "FP32" or "FP64". Their range is that of FP32 in either; FP64 is for
     what FP32 would round away, such as small differences around a large mean. Default: FP32.
@@ -681,7 +681,7 @@ class PartialHeader(_message.Message):
     row_count: _builtins.int
     """Required. Rows that the partial stands for, before selection: 1 to 1000000000000."""
     sha256: _builtins.str
-    """Required. SHA-256 of the partial's bytes, lower-case hex: tells a retry from a clash of ids."""
+    """Required. SHA-256 of the partial's bytes, lower-case hex: distinguishes a retry from a clash of ids."""
     form: Global___PartialForm.ValueType
     """Required. What the bytes are. At most 160 MiB of them, 320 MiB of rows in FP64."""
     datatype: _builtins.str

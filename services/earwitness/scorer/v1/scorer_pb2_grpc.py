@@ -33,7 +33,7 @@ class ScorerServiceStub:
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
-    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    server stored is damaged: another try will not help) or INTERNAL (a defect: see the server's log). What else it
     may end with, its comment says.
     """
 
@@ -108,7 +108,7 @@ class ScorerServiceServicer:
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
-    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    server stored is damaged: another try will not help) or INTERNAL (a defect: see the server's log). What else it
     may end with, its comment says.
     """
 
@@ -289,7 +289,7 @@ class ScorerService:
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
-    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    server stored is damaged: another try will not help) or INTERNAL (a defect: see the server's log). What else it
     may end with, its comment says.
     """
 

@@ -34,7 +34,7 @@ class ScorerServiceStub:
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
-    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    server stored is damaged: another try will not help) or INTERNAL (a defect: see the server's log). What else it
     may end with, its comment says.
     """
 
@@ -111,7 +111,7 @@ class ScorerServiceAsyncStub(ScorerServiceStub):
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
-    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    server stored is damaged: another try will not help) or INTERNAL (a defect: see the server's log). What else it
     may end with, its comment says.
     """
 
@@ -184,7 +184,7 @@ class ScorerServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Any call may end with UNAUTHENTICATED or PERMISSION_DENIED where the server asks who calls, RESOURCE_EXHAUSTED (too
     many calls in flight, or too many a second of this caller), DEADLINE_EXCEEDED (the caller's own), DATA_LOSS (what the
-    server stored is damaged: another try will not help) or INTERNAL (a defect: the server's log tells more). What else it
+    server stored is damaged: another try will not help) or INTERNAL (a defect: see the server's log). What else it
     may end with, its comment says.
     """
 
