@@ -108,7 +108,7 @@ class WatchLimitInterceptor(CallInterceptor):
     """
 
     def __init__(self, of_all: int, of_one: int, is_known: Callable[[str], bool]) -> None:
-        """`is_known` tells whether a call of a peer, as gRPC writes it, was let in."""
+        """`is_known` says whether a call of a peer, as gRPC writes it, was admitted."""
         self._of_all = of_all
         self._of_one = of_one
         self._is_known = is_known

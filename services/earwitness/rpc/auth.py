@@ -52,7 +52,7 @@ class RoleTooLow(EarwitnessError):
 
 
 class Credentials(Protocol):
-    """One way to tell who sent a bearer token."""
+    """One way to identify the sender of a bearer token."""
 
     def caller(self, token: str) -> Caller | None:
         """Who; None for a token of another kind.
@@ -82,7 +82,7 @@ def caller_name() -> str:
 class AuthInterceptor(CallInterceptor):
     """Tells who calls and refuses what they may not; health checks need nothing.
 
-    Without `credentials` everybody may everything; then the peer's certificate or address is the name.
+    Without `credentials` every caller has full access; the peer's certificate or address is then the name.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class AuthInterceptor(CallInterceptor):
     ) -> None:
         """`roles` are the least that methods ask for, by path; what is not among them is for `Role.ADMIN`.
 
-        `let_in` is told the peer of each call that passes, as gRPC writes it.
+        `let_in` receives the peer of each admitted call, as gRPC writes it.
         """
         self._let_in = let_in
         self._credentials = tuple(credentials)
@@ -134,7 +134,7 @@ class StaticTokens:
 
     def caller(self, token: str) -> Caller | None:
         """Part of `Credentials`; never refuses, as any word may be another kind's."""
-        # Digests of equal length, all compared: the time tells nothing about the tokens.
+        # Digests of equal length, all compared: the time reveals nothing about the tokens.
         given = _digest(token)
         found = [who for digest, who in self._callers.current().items() if hmac.compare_digest(digest, given)]
         return found[0] if found else None

@@ -1,6 +1,6 @@
 """`Connections`: who is connected to a server, and who has to go.
 
-gRPC itself only counts: it closes each connection beyond a number without a word, whoever made the others. So the
+gRPC itself only counts: it silently closes each connection beyond a number, whoever made the others. So the
 process' own sockets are looked at every second; one that is shut down is to gRPC one whose peer has gone.
 """
 
@@ -36,7 +36,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Socket:
-    """An open socket; the inode tells it from the next with the same number."""
+    """An open socket; the inode distinguishes it from the next with the same number."""
 
     descriptor: int
     inode: int
@@ -54,7 +54,7 @@ class Connection:
 
     @property
     def peer(self) -> "_Peer":
-        """What tells it from others."""
+        """What distinguishes it from others."""
         return self.address, self.port
 
 

@@ -1,4 +1,4 @@
-"""Channels from a service to another server: plain text, TLS or mutual TLS, made anew when certificates change."""
+"""Channels from a service to another server: plain text, TLS or mutual TLS, reopened when certificates change."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ class Dialled(Generic[Stub]):
     """A channel to `address`, HOST:PORT, and the stub on it; opened by the first call, and by one after `close`.
 
     Once the files of `tls` have changed, new calls take a new channel; those in flight end on the one before.
-    `on_change` is told when the connection is made or lost, and when a new channel is taken.
+    `on_change` is called when the connection is made or lost, and when a new channel is used.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ MAX_VALUE_BYTES = 256
 MAX_METADATA_ENTRIES = 4
 
 _NUISANCES = (Unauthenticated, ResourceExhausted, DeadlineExceeded)
-"""Failures that tell of a caller who costs more than it may, where nobody knows who that is."""
+"""Failures that indicate an unknown caller who takes more resources than allowed."""
 _logger = logging.getLogger(__name__)
 
 
@@ -58,7 +58,7 @@ def status_of(err: EarwitnessError, request_id: str) -> status_pb2.Status:
     what they say. A defect of ours (`Internal`) is not described to the caller.
     """
     hidden = isinstance(err, Internal)
-    message = f"internal error; the server's log tells more under request id {request_id}" if hidden else err.message
+    message = f"internal error; see the server's log under request id {request_id}" if hidden else err.message
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
             reason=err.reason, domain=DOMAIN, metadata={} if hidden else _clip_metadata(err.metadata)
@@ -98,7 +98,7 @@ class ErrorInterceptor(CallInterceptor):
         # Reasons are words of exceptions' classes, so they stay bounded.
         self._failures = Counter(
             "earwitness_failed_calls",
-            "Calls refused or failed, by the reason that the caller is told.",
+            "Calls refused or failed, by the reason given to the caller.",
             ["grpc_service", "reason"],
             registry=registry,
         )
@@ -163,7 +163,7 @@ async def _abort(context: ServicerContext, err: EarwitnessError) -> None:
         trailers.append((PUSHBACK_KEY, str(_milliseconds(err.retry_after_s))))
     try:
         await context.abort(grpc.StatusCode[err.code], status.message, tuple(trailers))
-    except grpc.aio.InternalError as late:  # the call ended just now: nobody is there to be told
+    except grpc.aio.InternalError as late:  # the call has just ended: there is no one to answer
         raise CancelledError from late
 
 

@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 
 
 class _Stamp(NamedTuple):
-    """What tells one state of a file from another; the time of the inode's change is the one that nobody can set."""
+    """What distinguishes one state of a file from another; the inode's change time cannot be set by users."""
 
     device: int
     inode: int

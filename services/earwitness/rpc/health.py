@@ -45,7 +45,7 @@ class Health:
         self._poller = asyncio.create_task(self._poll_forever())
 
     async def drain(self) -> None:
-        """Say NOT_SERVING from now on; watchers are told and their streams end."""
+        """Report NOT_SERVING from now on; watchers receive it and their streams end."""
         if self._poller is not None:
             self._poller.cancel()
             with suppress(asyncio.CancelledError):
@@ -102,7 +102,7 @@ class Health:
         except Exception:
             if name not in self._failing:  # once, not every second
                 self._failing.add(name)
-                _logger.warning("%s cannot tell whether it is healthy", name, exc_info=True)
+                _logger.warning("%s cannot determine whether it is healthy", name, exc_info=True)
             return False
 
     def _set(self, statuses: dict[str, int]) -> None:

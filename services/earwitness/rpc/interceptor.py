@@ -23,7 +23,7 @@ HEALTH_PREFIX = "/grpc.health.v1.Health/"
 WAITING_METHODS = frozenset(
     {"/earwitness.explainer.v1.ExplainerService/WatchSweep", "/google.longrunning.Operations/WaitOperation"}
 )
-"""They wait for work that goes on without them."""
+"""They wait for work that continues without them."""
 REFLECTION_PREFIXES = ("/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
 
 # By request and response streaming: the name that metrics use, and grpc's attribute.

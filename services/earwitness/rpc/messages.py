@@ -66,7 +66,7 @@ class MessagesInterceptor(grpc.aio.ServerInterceptor):
     """Hands `Messages` to all kinds of methods, at once; `ErrorInterceptor` reads streams out."""
 
     def __init__(self, inbox: Inbox, gone: Callable[[str], bool]) -> None:
-        """`gone` tells of a peer, as gRPC writes it, that nobody listens there any more."""
+        """`gone` says whether a peer, as gRPC writes it, has disconnected."""
         self._inbox = inbox
         self._gone = gone
         self._handlers: dict[str, InterceptedHandler] = {}

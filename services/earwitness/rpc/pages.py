@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from google.protobuf.message import Message
 
 PAGE_BYTES = 4 * 2**20 - 2**16
-"""Clients of gRPC take messages of 4 MiB unless told otherwise; some of that is kept for what is around the items."""
+"""gRPC clients accept messages of 4 MiB by default; some of that is reserved for what surrounds the items."""
 ITEM_BYTES = 16
 """Tag and length of an item, at most."""
 

@@ -232,7 +232,7 @@ class RpcServer:
 
 
 def _credentials(settings: ServerSettings) -> list[Credentials]:
-    """The kinds of bearer tokens that are accepted; none where everybody is let in."""
+    """The kinds of bearer tokens that are accepted; none if every caller is admitted."""
     found: list[Credentials] = []
     if settings.token_file is not None:
         found.append(StaticTokens(settings.token_file))

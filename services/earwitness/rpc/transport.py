@@ -1,4 +1,4 @@
-"""What gRPC is told of a server: sizes, keepalive, connections, TLS, the port."""
+"""gRPC's options for a server: sizes, keepalive, connections, TLS, the port."""
 
 import grpc
 import grpc.aio
@@ -27,7 +27,7 @@ def options(settings: ServerSettings) -> list[tuple[str, int]]:
     told = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_response_bytes),
-        # Otherwise a second server on the same port starts without a word and takes half of the calls.
+        # Otherwise a second server on the same port silently starts and takes half of the calls.
         ("grpc.so_reuseport", 0),
         # The calls of a peer that vanished are cancelled.
         ("grpc.keepalive_time_ms", KEEPALIVE_TIME_S * 1000),
