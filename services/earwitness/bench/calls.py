@@ -38,7 +38,7 @@ SCORED_ROWS = 50
 SWEEP_RATES = (0.1, 0.01)
 """A sweep tries these learning rates."""
 CLEAR_S, RETRY_S = 4.0, 0.2
-"""What clearing a sweep away may take, and between two tries: a process that is told to end has time for it twice."""
+"""What clearing a sweep away may take, and between two tries: a process that receives SIGTERM has time for it twice."""
 UNTOLD = (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED)
 """Failures that leave open whether a sweep was created."""
 _logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""A process that makes load: `python -m earwitness.bench.generator`, told what to do in JSON lines on stdin.
+"""A process that makes load: `python -m earwitness.bench.generator`, which takes orders as JSON lines on stdin.
 
 The first line says where to call and with what (`Setup`); the answer is the port of this process' metrics. Then come
 pairs: an `Order`, and any line that ends it, answered when its last call has come back. It ends with its stdin.

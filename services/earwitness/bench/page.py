@@ -33,7 +33,7 @@ def write_bench_page(report: BenchReport, path: Path) -> None:
     parts = [
         _part(
             "Closed loop",
-            "Each client calls again when it has its answer; one that is refused waits as it is told.",
+            "Each client calls again when it has its answer; one that is refused waits as long as the refusal says.",
             report.closed,
         ),
         _part(

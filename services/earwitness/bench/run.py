@@ -49,7 +49,7 @@ async def run_bench(
     tls: Tls | None = None,
     on_progress: OnProgress = lambda done, total, words: None,
 ) -> BenchReport:
-    """Load `target` as `plan` says, and tell what Prometheus saw.
+    """Load `target` according to `plan`, and return what Prometheus saw.
 
     A reference and, one after another, sweeps are made in the stack, and deleted. All that was started is ended,
     however this ends.

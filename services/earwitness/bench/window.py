@@ -121,13 +121,13 @@ class Window:
                 yield each
 
     def _growth(self, series: Series) -> float:
-        """Raises: BenchError for a counter that went back, so whose process was started anew."""
+        """Raises: BenchError for a counter that went back, whose process was therefore restarted."""
         first, last = self._ends(series)
         if last not in series.samples:
             return 0.0
         growth = series.samples[last] - series.samples.get(first, 0.0)
         if growth < 0:
-            raise BenchError(f"{' '.join(series.instance)} was started anew in the measured time; measure again")
+            raise BenchError(f"{' '.join(series.instance)} was restarted in the measured time; measure again")
         return growth
 
     def _seconds_of(self, series: Series) -> float:
@@ -150,7 +150,8 @@ def percentile(buckets: Sequence[tuple[float, float]], share: float) -> float | 
     """The value below which `share` (0 to 1) of the observations lie, None without observations.
 
     `buckets` are upper bounds, the last infinite, each with the count of observations up to it. Inside a bucket they
-    are taken to lie evenly, as Prometheus' `histogram_quantile` does; beyond the last finite bound that bound is told.
+    are taken to lie evenly, as Prometheus' `histogram_quantile` does; beyond the last finite bound, the answer is that
+    bound.
     """
     ordered = sorted(buckets)
     total = ordered[-1][1] if ordered else 0.0

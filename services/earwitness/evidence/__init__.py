@@ -1,1 +1,1 @@
-"""Evidence for explanations: judges and a distance that chose nothing, over finished sweeps, in a table and a page."""
+"""Evidence for explanations of finished sweeps, by classifiers and a distance not used for selection."""

@@ -50,7 +50,7 @@ async def choose(sources: Sequence[SweepSource], backend: InferenceBackend) -> t
             done = sum(result.done for result in sweep.results)
             way_out = f"`earwitness sweeps watch {sweep_id}` follows it"
             if sweep.state in ("failed", "cancelled"):
-                way_out = f"`earwitness sweeps resume {sweep_id}` goes on with it"
+                way_out = f"`earwitness sweeps resume {sweep_id}` resumes it"
             raise FailedPrecondition(
                 f"sweep {sweep_id} is {sweep.state}, {done} of {len(sweep.results)} results are done; {way_out}"
             )

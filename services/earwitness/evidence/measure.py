@@ -53,7 +53,7 @@ AnyTold = TypeVar("AnyTold", bound=Told)
 class Listener:
     """Lets every judge hear every sound once, and keeps what they make of it: by objective and place.
 
-    Explanations of a model that tells no voices are heard for their features alone, by the judge that has some.
+    Explanations of a model of anything but voices are judged only by features, by the judge that has them.
     """
 
     def __init__(self, judges: Mapping[str, Judge]) -> None:
@@ -82,7 +82,7 @@ class Listener:
         )
 
     def oppose(self, high: Gathered, low: Gathered) -> Opposition:
-        """What the judges say of two objectives of a model that tells voices, at every place that both have."""
+        """What the judges find for two objectives of a model of voices, at every place that both have."""
         heard = [{place for title, place in self._probabilities if title == each.title} for each in (high, low)]
         places = [each.name for each in high.judged if each.name in heard[1]] + [REAL]
         contrasts = {

@@ -153,7 +153,7 @@ class Shape:
         if self.published is not None:
             said.append(self._published_words(self.published))
         if self.untold:
-            return " ".join([*said, f"Whether the published shape is reproduced cannot be told: {self.untold}."])
+            return " ".join([*said, f"Whether the published shape is reproduced is undecided: {self.untold}."])
         verdict = "is reproduced" if self.reproduced else "is not reproduced"
         return " ".join([*said, f"The published shape {verdict}."])
 

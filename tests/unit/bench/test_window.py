@@ -76,7 +76,7 @@ def test_too_few_scrapes_and_restarts_are_no_figures() -> None:
         Window([up(A, 10)], {"a": 1})
     with pytest.raises(BenchError, match="scraped a less than twice"):
         Window([up(A, 10, 11)], {"a": 2})
-    with pytest.raises(BenchError, match="was started anew"):
+    with pytest.raises(BenchError, match="was restarted"):
         Window([up(A, 10, 11), series("calls", A, t10=5, t11=2)]).increase("calls")
 
 

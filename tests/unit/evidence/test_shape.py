@@ -89,7 +89,7 @@ def test_a_small_grid_cannot_tell(
     shape = shape_of(small(rates, steps, distance), published)
     assert shape.reproduced is None
     assert why in shape.untold
-    assert shape.words().endswith(f"Whether the published shape is reproduced cannot be told: {shape.untold}.")
+    assert shape.words().endswith(f"Whether the published shape is reproduced is undecided: {shape.untold}.")
     assert "not reproduced" not in shape.words()
 
 

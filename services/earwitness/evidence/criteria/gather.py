@@ -108,7 +108,7 @@ async def all_activations(backend: InferenceBackend, bundle: BundleMetadata, spe
 
 
 class Ears:
-    """The judges, and what they make of sounds of one model: voices only of one that tells voices."""
+    """The judges, and what they make of sounds of one model: voices only for a model of voices."""
 
     def __init__(self, judges: Mapping[str, Judge], profile: FeatureProfile, *, voices: bool) -> None:
         self._judges = {name: each for name, each in judges.items() if voices or name == EMBEDDING_JUDGE}
@@ -145,7 +145,7 @@ async def asked_of(backend: InferenceBackend, source: SweepSource) -> list[Asked
     if sweep.state != "succeeded":
         raise FailedPrecondition(
             f"sweep {sweep.sweep_id} is {sweep.state}; criteria are compared on sweeps that ended: "
-            f"`earwitness sweeps resume {sweep.sweep_id}` goes on with one that was stopped"
+            f"`earwitness sweeps resume {sweep.sweep_id}` resumes one that was stopped"
         )
     await require_weights(backend, sweep)
     profile_of(source.model)

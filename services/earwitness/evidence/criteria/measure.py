@@ -159,7 +159,7 @@ def _part(
 
 
 def _told_apart(high: SweptSense, low: SweptSense) -> Mapping[str, NDArray[np.float64]]:
-    """[A, B] by judge: how well it tells each setting of one objective from each of the other."""
+    """[A, B] by judge: how well it separates each setting of one objective from each of the other."""
     return {
         judge: np.array(
             [

@@ -1,1 +1,1 @@
-"""Evidence for ways to search: explanations found by each of them, judged by what chose nothing, beside real audio."""
+"""Evidence for ways to search: their explanations beside real audio, by classifiers not used for selection."""

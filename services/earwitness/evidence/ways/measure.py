@@ -58,7 +58,7 @@ class Panel:
     """All who hear: judges of voices, detectors of replays, or neither, and one whose features distances are over."""
 
     def __init__(self, voices: Mapping[str, Judge], detectors: Sequence[Detector], embedder: Judge) -> None:
-        """`voices` are empty for a model that tells no voices, `detectors` for one that tells no replays."""
+        """`voices` are empty unless it is a model of voices, `detectors` unless it detects replays."""
         self._voices, self._detectors, self._embedder = voices, detectors, embedder
 
     @property

@@ -120,4 +120,4 @@ def _excerpts(recording: Path, profile: FeatureProfile, hop: int, repeated: bool
 
 
 def _ignored(_flaw: object) -> None:
-    """What a recording lacks was told when it was scanned."""
+    """What a recording lacks was reported when it was scanned."""
