@@ -162,7 +162,7 @@ def sweep(
 
     Where a setting is a range, LOW..HIGH, Optuna chooses what to try by the distances so far (logarithmically, batch by
     batch; each batch is a sweep, and shorter prefixes of its runs are ranked too). The study is kept in --out: the same
-    command goes on with it after an interruption, or with more --trials.
+    command continues it after an interruption, or with more --trials.
 
     [bold]Examples[/bold]
 

@@ -50,9 +50,9 @@ def _require_rows(
 ) -> None:
     """Raises: InvalidArgument for what asks for a reference's rows where none keeps any."""
     if oversampling and oversampling > 1:
-        asks, for_what = "oversample", "what is nearest is told by the rows that it keeps"
+        asks, for_what = "oversample", "nearness is measured to the rows that it keeps"
     elif nearness != Nearness():
-        asks, for_what = _asks(nearness), "what is near is told by the rows that it keeps"
+        asks, for_what = _asks(nearness), "nearness is measured to the rows that it keeps"
     elif settings.target is not None and settings.target.quantile:
         asks, for_what = "settings.target", "quantiles are of the rows that it keeps"
     else:

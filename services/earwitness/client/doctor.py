@@ -164,10 +164,10 @@ def _repository(folder: Path, models: list[Model]) -> list[Finding]:
     try:
         inventory = take_inventory(folder)
     except RepositoryError as err:
-        return [Finding(part, "failure", err.message, "say where it is (--model-repository)")]
+        return [Finding(part, "failure", err.message, "give its path (--model-repository)")]
     found = [Finding(part, "failure", f"models/{name}: {why}", MEND) for name, why in inventory.left_out.items()]
     for name in inventory.undigested:
-        words = f"models/{name} carries no digests of its files, so nobody can tell whether they are right"
+        words = f"models/{name} carries no digests of its files, so they cannot be checked"
         found.append(Finding(part, "warning", words, f"earwitness stamp --model-repository {folder}"))
     found += [Finding(part, "warning", why, "take it out of the repository") for why in inventory.odd.values()]
     served = {model.name: model.weights_sha256 for model in models}

@@ -26,7 +26,7 @@ from earwitness.errors import FailedPrecondition, InvalidArgument
 from earwitness.vocabulary.names import short
 
 STANDSTILL = 1e-12
-"""Learning rate of a step that moves no latent as far as float32 can tell."""
+"""Learning rate of a step that moves no latent within the precision of float32."""
 ANYHOW = Nearness()
 STILL = Settings("sgd", STANDSTILL, 0.0, 1)
 STILL_WITHOUT_GRADIENT = Settings("walk", STANDSTILL, steps=1)

@@ -65,6 +65,6 @@ def comparison_misfit(reference: Reference, unit: int | None) -> str:
     if unit is None or selection.kind == "all" or selection.unit == unit:
         return ""
     return (
-        f"{reference.name} holds the {selection}: it tells what unit {unit} does in those excerpts, not how far it "
+        f"{reference.name} holds the {selection}: it shows what unit {unit} does in those excerpts, not how far it "
         "goes; name a reference that selects by it, or one of all excerpts"
     )

@@ -72,7 +72,7 @@ class BuiltReference:
 def find_recordings(paths: Iterable[Path], on_flaw: OnFlaw = log_flaw, *, strict: bool = False) -> list[Path]:
     """The audio files among `paths` and, sorted, below the folders among them, which can be read.
 
-    `on_flaw` is told of every other one, and why. With `strict` that is an error, and so is a file that breaks off, for
+    `on_flaw` receives every other one, with the reason. With `strict` that is an error, and so is a truncated file, for
     which all are decoded.
 
     Raises: InvalidArgument for a path that does not exist, when there is no audio at all, or none of it can be used.
@@ -123,7 +123,7 @@ async def build_reference(
     Rows hold, beside `layer`, those of `keep_layers`, in the model's order; without it what the reference of that name
     holds, or a new one by `default_layers`. Recordings shorter than an excerpt are repeated where the model judges
     whole recordings, and else left out. One that cannot be read is left out, of one that breaks off what is there is
-    used; `on_flaw` is told of both.
+    used; `on_flaw` receives both.
 
     Raises: InvalidArgument for an unknown model or layer, a reference of that name with another identity or selection,
     or when no recording can be used; ModelUnusable, InconsistentModel, InferenceUnavailable; RpcFailure.

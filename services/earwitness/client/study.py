@@ -39,7 +39,7 @@ class Batch:
 
 
 class Study:
-    """Asks for settings, and is told their distances; kept in the file `path`, or in memory."""
+    """Proposes settings, and takes their distances; kept in the file `path`, or in memory."""
 
     def __init__(self, plan: TuningPlan, path: Path | None = None) -> None:
         """Opens the study that the file holds, or a new one.
@@ -57,7 +57,7 @@ class Study:
             raise InvalidArgument(
                 "out",
                 f"{path} is a study with another {', '.join(differing)}; give the same again to go on with it, choose "
-                "another folder, or begin anew with --force",
+                "another folder, or start again with --force",
             )
         self._study.set_user_attr(PLAN, asked)
 
@@ -72,14 +72,14 @@ class Study:
         return sum(len(each["trials"]) for each in self._recorded)
 
     def open_batch(self) -> Batch | None:
-        """The batch whose distances are still to be told, if there is one."""
+        """The batch whose distances are still missing, if there is one."""
         for batch in self.batches[-1:]:
             if any(self._trial(number).state is TrialState.RUNNING for number in batch.trials):
                 return batch
         return None
 
     def ask(self, count: int) -> Batch:
-        """A new batch of so many trials. What it holds depends on the plan and on what was told, on nothing else."""
+        """A new batch of trials. It depends only on the plan and on the distances so far."""
         recorded = self._recorded
         batched = {number for each in recorded for number in each["trials"]}
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -94,7 +94,7 @@ class Study:
         return self._batch(request_id, numbers)
 
     def drop(self, batch: Batch) -> None:
-        """Forget the last batch, of which nothing was told: the next one asks anew."""
+        """Forget the last batch, which has no distances: the next one proposes again."""
         recorded = self._recorded
         assert recorded[-1]["request_id"] == batch.request_id
         self._study.set_user_attr(BATCHES, recorded[:-1])

@@ -1,4 +1,4 @@
-"""A search over open ranges of settings: batches of trials, each one sweep, scored and told to a study."""
+"""A search over open ranges of settings: batches of trials, each one sweep, scored and recorded in a study."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -310,7 +310,7 @@ def test_references_of_the_other_sense(run: Run, stack: Served, tmp_path: Path) 
     assert doubt.startswith("upper holds the top-20 of unit 0, the objective is to minimise unit 0")
     assert doubts(tmp_path / "rows.npy", "-r", "upper", "-u", 0) == doubts(tmp_path / "rows.npy", "-r", "upper") == []
     (doubt,) = doubts(tmp_path / "rows.npy", "-r", "upper", "-u", 1)
-    assert doubt.startswith("upper holds the top-20 of unit 0: it tells what unit 1 does in those excerpts")
+    assert doubt.startswith("upper holds the top-20 of unit 0: it shows what unit 1 does in those excerpts")
 
 
 def test_a_dead_unit_has_no_ratio(run: Run, stack: Served, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_the_model_says_how_many_where_there_is_something_to_choose_by() -> None
 @pytest.mark.parametrize(
     ("reference", "settings", "oversampling", "nearness", "field", "said"),
     [
-        (None, Settings(), 2, ANYHOW, "oversample", "needs a reference: what is nearest is told by the rows"),
+        (None, Settings(), 2, ANYHOW, "oversample", "needs a reference: nearness is measured to the rows"),
         (ALL, Settings(), 2, ANYHOW, "oversample", "everything holds all excerpts and keeps none of them"),
         (
             None,

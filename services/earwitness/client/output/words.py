@@ -38,7 +38,7 @@ def verdict(score: Score) -> str:
 
 
 def constant_words(score: Score) -> str:
-    """That the reference does not vary, where it does not: then nothing can be set against what real audio scores."""
+    """A warning if the reference does not vary, so that there is nothing to compare with the score of real audio."""
     if score.noise_floor_high > 0:
         return ""
     what = "the unit is dead, or saturated, on this audio" if score.dimension_count == 1 else "the layer is dead on it"
