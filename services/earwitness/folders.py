@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def data_folder() -> Path:
-    """`earwitness` in the user's data folder: the services' databases, logs, word of a running stack."""
+    """`earwitness` in the user's data folder: the services' databases, logs, the state file of a running stack."""
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share").expanduser() / "earwitness"
 
 

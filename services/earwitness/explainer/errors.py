@@ -83,7 +83,7 @@ class UnknownFeatures(FailedPrecondition):
 
 
 class ModelChanged(FailedPrecondition):
-    """The model was exported anew since the sweep began."""
+    """The model was exported again since the sweep began."""
 
     reason = "MODEL_CHANGED"
 
@@ -165,7 +165,7 @@ class Draining(Unavailable):
     reason = "DRAINING"
 
     def __init__(self, sequence: int) -> None:
-        super().__init__(f"the server stops, the sweep goes on with the next one: watch again, after {sequence}")
+        super().__init__(f"the server stops, and the sweep continues on the next one: watch again, after {sequence}")
 
 
 class ScorerUnavailable(Unavailable):

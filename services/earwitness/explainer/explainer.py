@@ -129,7 +129,7 @@ class Explainer:
     ) -> Found:
         """Check the whole request, then search until `time_left_s` is nearly over; cancelling stops it within one step.
 
-        `room` is what the answer may take. `on_progress` is told each step.
+        `room` is what the answer may take. `on_progress` receives every step.
 
         Raises: InvalidArgument, ModelNotFound, ModelUnusable, UnknownFeatures, ReferenceUnusable, ScorerUnavailable
         before any work; TooManySearches; ScorerUnavailable also when the rows to keep cannot be chosen; ZeroGradient,

@@ -65,7 +65,7 @@ class Ascent:
 
     @property
     def state(self) -> Arrays:
-        """All that a search needs to go on from here, as it is in use: written into, it is restored."""
+        """Everything that a search needs to continue from here: live views, so writing into them restores it."""
         return {"latents": self._latents, **self._rule.state}
 
     def ask(self, rows: RowIndex) -> FloatArray:

@@ -33,7 +33,7 @@ class Rule(Protocol):
 
     @property
     def state(self) -> Arrays:
-        """All that the steps so far have left, as it is in use: written into, it is restored."""
+        """Everything that the steps so far have left: live views, so writing into them restores it."""
 
     def settle(self, rows: RowIndex, latents: FloatArray, activation: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The iterates of `rows` and their activations, now that those at the `latents` that were asked are known."""

@@ -11,7 +11,7 @@ from earwitness.errors import InvalidArgument
 from earwitness.explainer.plan import Artefact, RowBytes
 
 STOCK_BYTES = 4 * 2**20
-"""What a client of gRPC takes in one message unless it was told otherwise."""
+"""What a gRPC client accepts in one message by default."""
 SUMMARY_BYTES = 1024
 """Kept for a search's summary, in one message with its explanations."""
 

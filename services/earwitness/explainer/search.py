@@ -108,7 +108,7 @@ async def search(
     `evaluate` is asked about rows that need a gradient, `classify` about others and about draws to begin with.
 
     `first` is the budget of the first step alone, all the time there is: without it nothing is found. A `state` of
-    the plan is gone on with, and is between two steps at every event and whenever this raises; one that is given is
+    the plan is resumed, and is between two steps at every event and whenever this raises; one that is given is
     taken to be searchable (`require_searchable`).
 
     Raises: NothingSearchedYet when the budget ends before the first step; ZeroGradient, NonFiniteModel at the first

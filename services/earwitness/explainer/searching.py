@@ -22,7 +22,7 @@ Search = Callable[[Plan], AsyncGenerator[Progress | Outcome]]
 
 
 class Searching:
-    """One plan; `on_progress` is told of all rows as soon as something is known of each."""
+    """One plan; `on_progress` receives all rows as soon as something is known about each."""
 
     def __init__(self, plan: Plan, on_progress: Callable[[Progress], None]) -> None:
         self._plan = plan
@@ -32,7 +32,7 @@ class Searching:
         self._moving = [row for row in range(len(plan.rows)) if row not in set(self._drawn)]
         self._best = np.full(len(plan.rows), np.nan, np.float32)
         self._told: dict[bool, Progress] = {}
-        """The last word of each way, by whether it draws."""
+        """The last progress of each way, by whether it draws."""
 
     async def run(
         self,

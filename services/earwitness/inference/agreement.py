@@ -1,4 +1,4 @@
-"""Do search graph and classifier of a bundle tell of the same activations? Two of them may be of different exports.
+"""Do search graph and classifier of a bundle compute the same activations? Two of them may be of different exports.
 
 That much can be asked of models whose files cannot be read, as those of a Triton elsewhere.
 """

@@ -27,7 +27,7 @@ class Inventory:
     odd: Mapping[str, str]
 
     def digest(self, served_name: str) -> str | None:
-        """The SHA-256 that the file of a served model must have; None where nothing tells of it."""
+        """The SHA-256 that the file of a served model must have; None if none is recorded."""
         for bundle in self.bundles:
             for role in bundle.roles:
                 if bundle.served_name(role) == served_name and bundle.model_sha256 is not None:
@@ -36,9 +36,9 @@ class Inventory:
 
 
 def take_inventory(repository: Path) -> Inventory:
-    """Read a repository, hold every file against its digest, and log a word of each thing that is amiss.
+    """Read a repository, check every file against its digest, and log every problem.
 
-    Of bundles that carry no digests the files are loaded, which is all that can tell of them.
+    Files of bundles without digests are loaded, the only check that there is.
 
     Raises: RepositoryError when `repository` cannot be read, or holds no ONNX model.
     """

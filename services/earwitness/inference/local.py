@@ -136,7 +136,7 @@ class _LocalModel:
     """One served model, its session and the threads its requests run in."""
 
     def __init__(self, served: ServedModel, threads: int | None, sha256: str | None) -> None:
-        """`sha256` is the digest that the file must have, where anything tells of it. Raises: RepositoryError."""
+        """`sha256` is the digest that the file must have, if one is recorded. Raises: RepositoryError."""
         self.served = served
         self._sha256 = sha256
         try:

@@ -145,7 +145,7 @@ class BundleMetadata:
 
 
 def weights_in(parameters: Mapping[str, str]) -> str | None:
-    """The weights that a served model's config.pbtxt parameters tell of; None for a model that is of no bundle."""
+    """The weights named in a served model's config.pbtxt parameters; None if it belongs to no bundle."""
     try:
         return _described(parameters[BUNDLE_PARAMETER]).weights_sha256
     except (KeyError, MetadataError):
@@ -238,7 +238,7 @@ def find_bundles(parameters: Mapping[str, Mapping[str, str]], unready: Mapping[s
 
     `parameters` maps each served model's name to its config.pbtxt parameters, `unready` the names of those that are
     there and cannot be run to the reason. Models that are not of earwitness are passed over; a bundle whose models are
-    malformed, missing or do not belong together is left out, and a word of it logged.
+    malformed, missing or inconsistent is left out and logged.
     """
     described = {}
     left_out = {name: f"{of}: {why}" for of, why in (unready or {}).items() if (name := bundle_name(of)) != of}
@@ -279,7 +279,7 @@ def complete_bundles(parameters: Mapping[str, Mapping[str, str]]) -> tuple[Bundl
 
 
 def bundle_name(served_name: str) -> str:
-    """The bundle that a served model's name tells of: `svd-r1` for `svd_r1_search`; another model's own name."""
+    """The bundle of a served model, by its name: `svd-r1` for `svd_r1_search`; another model's own name."""
     name, _, role = served_name.rpartition("_")
     return name.replace("_", "-") if role in ROLES else served_name
 

@@ -112,7 +112,7 @@ class OnnxSession:
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix=model_file.parts[-3]) if deal_rows else None
         self._threads = threads
         logger.info("%s runs on %s with %d threads", model_file, self.provider, threads)
-        if on_cuda and self.provider != CUDA:  # ONNX Runtime itself goes on without a word that is not fatal
+        if on_cuda and self.provider != CUDA:  # ONNX Runtime itself continues with no more than a warning
             logger.warning("%s: no GPU, or not its CUDA and cuDNN on LD_LIBRARY_PATH; the CPU is used", model_file)
 
     @property

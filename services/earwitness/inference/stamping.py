@@ -1,6 +1,6 @@
 """Brings bundles that an earlier version exported to what export writes today, their files model.onnx untouched.
 
-That is the digests by which the files can be told from others, and a bound on the requests that wait in Triton.
+That is the digests of the files, and a limit on the requests that wait in Triton.
 """
 
 from collections.abc import Mapping

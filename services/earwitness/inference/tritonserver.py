@@ -215,7 +215,7 @@ class TritonServer:
                 asyncio.get_running_loop().add_reader(handle, self._stub_ended, handle, server)
 
     def _stub_ended(self, ended: int, server: int) -> None:
-        """Ends the server, whose end ends the others: of the first stub alone there is something to tell."""
+        """Ends the server, whose end ends the other stubs: only the first is worth reporting."""
         for handle in self._stubs:
             asyncio.get_running_loop().remove_reader(handle)
         if not self._stopping and self.pid is not None:
@@ -252,7 +252,7 @@ class TritonServer:
         if len(failed) == len(index.models):
             raise TritonStartError("Triton could load none of the models")
         for name, reason in failed.items():
-            logger.warning("Triton goes on without model %s, which it could not load: %s", name, reason)
+            logger.warning("Triton continues without model %s, which it could not load: %s", name, reason)
 
     def _choose_ports(self) -> None:
         with ExitStack() as probes:  # all held at once, so that no port is chosen twice

@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class LruCache(Generic[Key, Value]):
-    """Keeps the values used last, up to `capacity` in all as `weigh` tells it, and always the newest one."""
+    """Keeps the values used last, up to `capacity` in all as measured by `weigh`, and always the newest one."""
 
     def __init__(self, capacity: int, weigh: Callable[[Value], int]) -> None:
         self._capacity = capacity

@@ -1,4 +1,4 @@
-"""The range of real activations as far as a reference tells it, and how much of a batch lies outside of it."""
+"""The range of real activations, as far as a reference shows it, and how much of a batch lies outside."""
 
 from dataclasses import dataclass
 
@@ -22,9 +22,9 @@ class DataRange:
 
     @classmethod
     def of(cls, frozen: Frozen, selection: Selection = ALL) -> "DataRange":
-        """The range of real activations as far as a reference tells it.
+        """The range of real activations, as far as a reference shows it.
 
-        All rows tell it of every unit. The rows where one unit is highest (lowest) tell only how high (low) that unit
+        All rows show it for every unit. The rows where one unit is highest (lowest) show only how high (low) that unit
         goes: below them the real data go on, and what other units do elsewhere they do not show.
         """
         if selection.kind == "all":

@@ -66,7 +66,7 @@ class Stop:
                 self._process.kill()
 
     def require_not(self) -> None:
-        """Raises: Stopped once it was told."""
+        """Raises: Stopped after a request to stop."""
         if self._told:
             raise Stopped
 
@@ -156,7 +156,7 @@ def _fold(source: IO[bytes], sink: IO[bytes], selection: Selection, layout: Layo
 
 
 def _frozen(collected: Collector, selection: Selection, layout: Layout) -> tuple[dict[str, Any], bytes]:
-    """What is told of a version, and what batches are scored against: each layer by itself, as if it were alone."""
+    """What is recorded of a version, and what batches are scored against: each layer by itself, as if it were alone."""
     bodies, told = list[bytes](), dict[str, Any]()
     for index in range(len(layout.layers)):
         frozen = collected.frozen(layout.columns(index))

@@ -33,11 +33,11 @@ class Joined(Generic[Key, Result]):
         finally:
             running.waiting -= 1
             if not running.waiting and not running.task.done():
-                self._forget(key, running)  # who comes now begins anew
+                self._forget(key, running)  # later callers start again
                 running.task.cancel()
 
     def _forget(self, key: Key, running: _Running[Result]) -> None:
         if self._running.get(key) is running:
             del self._running[key]
         if running.task.done() and not running.task.cancelled():
-            running.task.exception()  # whoever waited was told; it is not lost
+            running.task.exception()  # it was raised in those who waited; it is not lost

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the scorer, beside the `grpc_server_*` metrics of every service."""
+"""The scorer's Prometheus metrics, beside the `grpc_server_*` metrics of every service."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 

@@ -100,7 +100,7 @@ class Reference:
 
     @property
     def etag(self) -> str:
-        """Shards and versions are only ever added, so their counts tell every state apart; but a restored store may
+        """Shards and versions are only ever added, so their counts distinguish all states; but a restored store may
         come to the same counts in another way, so the newest of each are in it, too."""
         newest = self.versions[-1].create_time.isoformat() if self.versions else ""
         state = f"{self.key}:{self.shard_count}:{self.last_shard}:{len(self.versions)}:{newest}"

@@ -14,7 +14,7 @@ from earwitness.vocabulary.score import Score
 def score_batch(rows: Rows, frozen: Frozen, floor: NoiseFloor, seed: int, data_range: DataRange | None = None) -> Score:
     """Score of `rows` [M, D] against a frozen reference of D dimensions whose noise floor for M rows is `floor`.
 
-    `data_range` is what the reference tells of the real range; by default all that its rows span.
+    `data_range` is what the reference shows of the real range; by default, what its rows span.
 
     Raises: ValueError for fewer than two rows or another D.
     """

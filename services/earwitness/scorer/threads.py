@@ -16,7 +16,7 @@ class Threads:
     """Runs work in threads, for coroutines that only pass it on."""
 
     def __init__(self, compute_threads: int, freezes: int, on_damage: Callable[[StoreDamaged], None]) -> None:
-        """`on_damage` is told what damage was found in what the store holds."""
+        """`on_damage` receives any damage that was found in the store."""
         self._on_damage = on_damage
         # Two of the store's, because writers may all be waiting for a lock that readers do not need.
         self._queries = ThreadPoolExecutor(STORE_THREADS, "scorer-read")
