@@ -111,8 +111,9 @@ class _File:
         return _label(f".{self._file.package}.{name}")
 
     def _prose(self, place: Place) -> str:
-        """The comment, its paragraphs kept; what reads as HTML or as Markdown's code is text."""
-        lines = (line.removeprefix(" ") for line in self._comments.get(place, "").split("\n"))
+        """The comment with its paragraphs, status codes in one of their own; `<` is text."""
+        lines = [line.removeprefix(" ") for line in self._comments.get(place, "").split("\n")]
+        lines = [f"\n{line}" if line.startswith("Codes: ") else line for line in lines]
         return "\n".join(lines).strip().replace("<", "&lt;")
 
     def _cell(self, place: Place) -> str:
