@@ -69,7 +69,7 @@ SERVICES = Board(
             ),
             Panel(
                 "Refusals and failures by reason",
-                "The reason that the caller is told; TOO_MANY_* and CALLER_TOO_* are limits at work.",
+                "The reason given to the caller; TOO_MANY_* and CALLER_TOO_* are limits at work.",
                 "reqps",
                 {rate("earwitness_failed_calls_total", OURS, "job, reason"): "{{job}} {{reason}}"},
             ),

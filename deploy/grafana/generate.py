@@ -1,6 +1,6 @@
-"""Writes the Grafana dashboards, into the chart unless told: `python deploy/grafana/generate.py [FOLDER]`.
+"""Writes the Grafana dashboards, by default into the chart: `python deploy/grafana/generate.py [FOLDER]`.
 
-What they show is told in `dashboards.py`; here it becomes Grafana's JSON, through Grafana's own builders.
+Their contents are in `dashboards.py`; here it becomes Grafana's JSON, through Grafana's own builders.
 """
 
 import sys

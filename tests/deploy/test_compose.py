@@ -105,7 +105,9 @@ def test_what_is_referred_to_is_there() -> None:
     used = {config["source"] for service in SERVICES.values() for config in service.get("configs", [])}
     assert used == COMPOSE["configs"].keys()
     for config in COMPOSE["configs"].values():
-        assert "content" in config or (FILE.parent / config["file"]).is_file()
+        file = FILE.parent / config.get("file", FILE.name)
+        assert file.is_file()
+        assert not file.is_symlink()
 
 
 def test_processes_are_locked_down() -> None:
@@ -166,7 +168,7 @@ def test_grafana_gets_every_dashboard() -> None:
     folder = yaml.safe_load(COMPOSE["configs"]["provider"]["content"])["providers"][0]["options"]["path"]
     files = {target: COMPOSE["configs"][source].get("file", "") for target, source in mounted.items()}
     assert {file for target, file in files.items() if target.startswith(f"{folder}/")} == {
-        path.relative_to(FILE.parent).as_posix() for path in (ROOT / "deploy/grafana").glob("*.json")
+        path.resolve().relative_to(FILE.parent).as_posix() for path in (ROOT / "deploy/grafana").glob("*.json")
     }
 
 
