@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 from earwitness import __version__
 from earwitness.cli import (
+    atlas,
     bench,
     corpus,
     data,
@@ -166,7 +167,9 @@ def root(
     context.obj = Connection(token_file, tls_ca, tls_certificate, tls_key)
 
 
-for _command in (up, doctor, models, explain, sweep, recommend, score, eer, export, register, stamp, demo, bench):
+for _command in (
+    up, doctor, models, explain, sweep, recommend, atlas, score, eer, export, register, stamp, demo, bench,
+):  # fmt: skip
     _command.register(app)
 for _group in (sweeps, reference, train, evaluate, study, corpus, data):
     app.add_typer(_group.app)

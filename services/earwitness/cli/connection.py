@@ -131,6 +131,19 @@ def inference_backend(triton: str | None, model_repository: Path | None, data: P
     """
     from earwitness.inference.factory import open_backend
 
+    address, folder = inference_place(triton, model_repository, data)
+    if address is None:
+        return open_backend("local", model_repository=folder)
+    return open_backend("triton", triton_url=address)
+
+
+def inference_place(
+    triton: str | None, model_repository: Path | None, data: Path | None
+) -> tuple[str, None] | tuple[None, Path]:
+    """Where that is: Triton's address, or a folder.
+
+    Raises: InvalidArgument when both are given.
+    """
     if triton and model_repository:
         raise InvalidArgument("triton", "give either --triton or --model-repository")
     running = Endpoints.read(data_folder(data))
@@ -138,9 +151,8 @@ def inference_backend(triton: str | None, model_repository: Path | None, data: P
         triton = running.triton
         model_repository = None if triton else Path(running.model_repository)
     if model_repository is not None:
-        return open_backend("local", model_repository=model_repository)
-    address = triton or address_of(data, lambda stack: stack.triton or DEFAULT_TRITON, DEFAULT_TRITON)
-    return open_backend("triton", triton_url=address)
+        return None, model_repository.absolute()
+    return triton or address_of(data, lambda stack: stack.triton or DEFAULT_TRITON, DEFAULT_TRITON), None
 
 
 def address_of(data: Path | None, of: Callable[[Endpoints], str], default: str) -> str:

@@ -40,6 +40,7 @@ SENDS: dict[str, tuple[Any, ...]] = {
     "reference export": (scorer.ReadStatisticsRequest,),
     "reference import": (scorer.CreateReferenceRequest, scorer.MergeStatisticsRequest),
     "reference delete": (scorer.DeleteReferenceRequest,),
+    "atlas": (explainer.GetModelRequest, explainer.StreamExplainRequest),
     "evaluate explanations": RESULTS,
     "evaluate criteria": RESULTS,
     "evaluate ways": (explainer.GetModelRequest, *RESULTS),
@@ -59,6 +60,19 @@ FROM_ELSEWHERE = {
     "reference list": {"name"},
     "reference import": {"reference", "model", "layer", "selection", "all", "k", "unit"},  # the file says
     "score": {"model", "layer"},  # the folder or the reference says
+    "atlas": {  # what the way is, or the model recommends
+        "activations",
+        "learning_rate",
+        "prior_weight",
+        "steps",
+        "weight_decay",
+        "target",
+        "start_draws",
+        "direction",
+        "reference",
+        "keep_count",
+        "nearness",
+    },
     "evaluate explanations": {"name"},  # of SOURCES
     "evaluate criteria": {"name"},  # of SWEEPS
     "evaluate ways": {"name"},  # of --sweep
