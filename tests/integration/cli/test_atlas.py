@@ -3,6 +3,9 @@
 import hashlib
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +153,36 @@ def test_other_ways_search_each_unit(run: Run, stack: Served, music: Path, tmp_p
         assert len(side["explanations"]) == 3
     run(*words, *SMALL, "-o", out, "--explainer", stack.explainer, "--model-repository", stack.tiny.repository).stdout  # noqa: B018
     assert content(out) == first
+
+
+KILLED = """
+import os, signal, sys
+left, replace = int(sys.argv.pop(1)), os.replace
+def replaced(*words):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(*words)
+os.replace = replaced
+from earwitness.cli import main
+main()
+"""
+"""The command, until it has written so many files and all of the next but its name."""
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_atlas(
+    run: Run, stack: Served, music: Path, tmp_path: Path
+) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    words = ["atlas", "tiny", "--layer", "fc2", "--recordings", str(music), *map(str, SMALL), "--data", str(stack.data)]
+    run(*words, "-o", whole)
+    for moment in (2, 3, 20, 70):  # a recording, a lot of draws, sounds, pages
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(moment), *words, "-o", str(out)], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert not (out / "index.html").exists()
+    run(*words, "-o", out)
+    assert content(out) == content(whole)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from earwitness.evidence.judges import EMBEDDING_JUDGE
 from earwitness.evidence.measure import Listener, conclude
 from earwitness.evidence.report import write_evidence
 from earwitness.features import write_wav
+from tests.unit.atlas.examples import MEDIA_COUNT, write_example
 from tests.unit.bench.steps import kind, step
 from tests.unit.bench.steps import report as bench_report
 from tests.unit.client.runs import run as example
@@ -101,11 +102,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_evidence(folder / "evidence", conclude(listener, measured, [Path("songs/a.ogg")]), example_count=1)
     kinds = (kind("explain with sound", OK=123456, RESOURCE_EXHAUSTED=1234, DEADLINE_EXCEEDED=123), kind("score"))
     write_bench(folder / "bench", bench_report([step(each, 12.3, *kinds) for each in (1, 16)]))
-    return {name: folder / name / "index.html" for name in ("run", "sweep", "sweeps", "evidence", "bench")}
+    write_example(folder / "atlas")
+    found = {name: folder / name / "index.html" for name in ("run", "sweep", "sweeps", "evidence", "bench", "atlas")}
+    return {**found, "unit": folder / "atlas/units/conv5-0004.html", "dead": folder / "atlas/units/conv5-0003.html"}
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
-@pytest.mark.parametrize("name", ["run", "sweep", "sweeps", "evidence", "bench"])
+@pytest.mark.parametrize("name", ["run", "sweep", "sweeps", "evidence", "bench", "atlas", "unit", "dead"])
 def test_nothing_is_clipped_and_every_word_can_be_read(
     browser: str, pages: dict[str, Path], tmp_path: Path, name: str, width: int, dark: bool
 ) -> None:
@@ -175,3 +178,61 @@ def test_sounds_and_pictures_of_a_sweep_load(browser: str, tmp_path: Path) -> No
     words += ["--virtual-time-budget=10000", "--dump-dom", probe.as_uri()]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert "<title>9 pictures 9 sounds</title>" in done.stdout
+
+
+USE = """<script>addEventListener("load", async () => {
+  const cards = () => [...document.querySelectorAll(".unit")].filter(each => !each.hidden);
+  const first = () => cards()[0].querySelector("h2").textContent.trim();
+  const set = (id, value) => {
+    const field = document.getElementById(id);
+    field.value = value;
+    field.dispatchEvent(new Event(id === "find" ? "input" : "change"));
+  };
+  const said = {all: cards().length, count: count.value};
+  for (const sorting of ["score", "selectivity", "order", "place"]) { set("sort", sorting); said[sorting] = first(); }
+  for (const words of ["dead", "duplicate", "cluster 1", "conv5[12]", "FC9", "vocal", "nothing"]) {
+    set("find", words);
+    said[words] = cards().length;
+  }
+  set("find", ""); set("layer", "fc9"); said.layer = cards().length;
+  set("layer", ""); said.again = cards().length;
+  const pictures = [...document.querySelectorAll(".unit img")];
+  pictures.slice(0, 3).forEach(each => each.loading = "eager");
+  await Promise.all(pictures.slice(0, 3).map(each => each.decode()));
+  said.size = `${pictures[0].naturalWidth} x ${pictures[0].naturalHeight}`;
+  const buttons = document.querySelectorAll("button.play");
+  buttons[0].click();
+  said.played = player.src.endsWith(buttons[0].dataset.sound) && buttons[0].classList.contains("playing");
+  buttons[3].click();
+  said.other = document.querySelectorAll(".playing").length === 1 && buttons[3].classList.contains("playing");
+  buttons[3].click();
+  said.stopped = document.querySelectorAll(".playing").length;
+  const sounds = [...new Set([...buttons].map(each => each.dataset.sound))];
+  said.sounds = (await Promise.all(sounds.map(source => new Promise(done => {
+    const sound = new Audio(source);
+    sound.onloadedmetadata = () => done(sound.duration > 0);
+    sound.onerror = () => done(false);
+  })))).filter(Boolean).length;
+  document.title = JSON.stringify(said);
+})</script>"""
+"""Uses the grid as a person would, and says what is seen."""
+
+
+def test_a_grid_of_705_units_is_searched_sorted_and_played(browser: str, tmp_path: Path) -> None:
+    write_example(tmp_path / "atlas", 703)
+    page = (tmp_path / "atlas/index.html").read_text()
+    assert len(page) < 2 * 2**20
+    assert page.count("<audio") == 0  # sounds are asked for when they are played
+    assert page.count('loading="lazy"') == page.count("<img") == 2 * 705
+    probe = tmp_path / "atlas/probe.html"
+    probe.write_text(page.replace("</body>", f"{USE}</body>"))
+    words = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    words += ["--virtual-time-budget=20000", "--dump-dom", probe.as_uri()]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    said = json.loads(html.unescape(re.findall(r"<title>(.*?)</title>", done.stdout)[0]))
+    assert said == {
+        "all": 705, "count": "705 units", "again": 705, "layer": 2,
+        "score": "fc9[1]", "selectivity": "fc9[1]", "order": "conv5[0]", "place": "conv5[0]",
+        "dead": 1, "duplicate": 1, "cluster 1": 9, "conv5[12]": 1, "FC9": 2, "vocal": 2, "nothing": 0,
+        "size": "115 x 80", "played": True, "other": True, "stopped": 0, "sounds": MEDIA_COUNT,
+    }  # fmt: skip

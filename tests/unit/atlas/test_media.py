@@ -53,7 +53,8 @@ def test_large_and_silent_spectrograms() -> None:
 
 def test_an_explanation_of_the_shipped_features_takes_less_than_10_kb() -> None:
     profile = get_profile("log-mel-80@1")
-    noise = RNG.standard_normal(profile.sample_count(profile.excerpt_frames)).astype(np.float32)
-    (spectrogram,) = profile.excerpts(profile.spectrogram(noise), profile.excerpt_frames)
+    _, frames = profile.excerpt_shape
+    noise = RNG.standard_normal(profile.sample_count(frames)).astype(np.float32)
+    (spectrogram,) = profile.excerpts(profile.spectrogram(noise), frames)
     made = medium_of(render_audio(profile, spectrogram).wav, spectrogram)
     assert len(made.sound) + len(made.picture) < 10_000
