@@ -46,10 +46,15 @@ class Recording:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Latents [m, Z] of candidates and their activations [m, U]."""
+    """Latents [m, Z] of candidates, their activations [m, U], and the seeds that they began with."""
 
     latents: FloatArray
     activations: FloatArray
+    seeds: tuple[int, ...]
+
+    def take(self, rows: Sequence[int]) -> "Found":
+        """Some of them, in that order."""
+        return Found(self.latents[rows], self.activations[rows], tuple(self.seeds[row] for row in rows))
 
 
 def hear(means: Means, paths: Sequence[Path], on_flaw: OnFlaw) -> tuple[list[Recording], Heard]:
@@ -80,7 +85,7 @@ def hear(means: Means, paths: Sequence[Path], on_flaw: OnFlaw) -> tuple[list[Rec
             means.store.put("recordings", name, listened.activations)
 
     parts = [(means.place, bundle, each.path) for _, each in missing]
-    _run(means, listen, parts, take, "recordings listened to")
+    _run(means, listen, parts, take, "recordings listened to (stage 1 of 3)")
     kept = [(each, held[name]) for name, each in zip(names, recordings, strict=True) if name in held]
     heard = [each for _, each in kept]
     if sum(map(len, heard)) < 2:
@@ -103,14 +108,15 @@ def pool(means: Means, first_seed: int, count: int) -> FloatArray:
         means.store.put("draws", name, found)
 
     parts = [(means.place, means.bundle, first_seed + start, size) for _, (start, size) in missing]
-    _run(means, draw, parts, take, f"lots of {POOL_PART} draws classified")
+    _run(means, draw, parts, take, f"lots of {POOL_PART} draws classified (stage 2 of 3)")
     return np.concatenate([held[name] for name in names])
 
 
 def drawn(means: Means, first_seed: int, candidates: Sequence[int], pool_activations: FloatArray) -> Found:
     """The draws at some places of a pool."""
-    latents = [latents_of(means.bundle, range(first_seed + each, first_seed + each + 1))[0] for each in candidates]
-    return Found(np.stack(latents), pool_activations[list(candidates)])
+    seeds = tuple(first_seed + each for each in candidates)
+    latents = np.concatenate([latents_of(means.bundle, range(seed, seed + 1)) for seed in seeds])
+    return Found(latents, pool_activations[list(candidates)], seeds)
 
 
 def searched(means: Means, searches: Sequence[Search], search: Searcher | None) -> list[Found]:
@@ -125,14 +131,14 @@ def searched(means: Means, searches: Sequence[Search], search: Searcher | None) 
         if search is None:
             raise InvalidArgument("explainer", "is needed for ways other than draws; say where it is")
         done = 0
-        means.on_progress(0, len(missing), "units searched")
+        means.on_progress(0, len(missing), "units searched (stage 2 of 3)")
 
         def keep(index: int, latents: FloatArray) -> None:
             nonlocal done
             held[missing[index][0]] = latents
             means.store.put("latents", missing[index][0], latents)
             done += 1
-            means.on_progress(done, len(missing), "units searched")
+            means.on_progress(done, len(missing), "units searched (stage 2 of 3)")
 
         search([each for _, each in missing], keep)
     known = {name: found for name in names if (found := means.store.get("searched", name)) is not None}
@@ -143,8 +149,11 @@ def searched(means: Means, searches: Sequence[Search], search: Searcher | None) 
         means.store.put("searched", unknown[index], activations)
 
     parts = [(means.place, means.bundle, held[name]) for name in unknown]
-    _run(means, classify_latents, parts, take, "searches classified")
-    return [Found(held[name], known[name]) for name in names]
+    _run(means, classify_latents, parts, take, "searches classified (stage 2 of 3)")
+    return [
+        Found(held[name], known[name], tuple(row.seed for row in each.rows))
+        for name, each in zip(names, searches, strict=True)
+    ]
 
 
 def _run(

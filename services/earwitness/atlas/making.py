@@ -183,7 +183,7 @@ class _Making:
             found = candidates.pop(side)
             rows = nearest_rows(heard, real_rows(heard, column, sense), found.activations, self._request.count)
             rows = sorted(rows, key=lambda row: (-found.activations[row, column] * sign_of(sense), row))
-            kept[side] = Found(found.latents[rows], found.activations[rows])
+            kept[side] = found.take(rows)
         return kept
 
     def _side(

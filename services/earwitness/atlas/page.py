@@ -19,6 +19,8 @@ UNITS = "units"
 DOCUMENT = "atlas.json"
 TEMPLATES = "earwitness.client.output"
 SENSES = {"maximise": "highest", "minimise": "lowest"}
+LAST = 1e30
+"""Of units without a score, by which they are sorted."""
 NEIGHBOURS = 12
 """Units of the same cluster that a page of a unit names."""
 
@@ -74,7 +76,7 @@ def _card(report: UnitReport) -> Card:
         page=f"{UNITS}/{report.key.file_name}.html",
         sort={
             "place": report.place,
-            "score": min(relative) if relative else 1e30,  # those without one come last
+            "score": max(relative) if relative else LAST,  # the sense that is explained worse
             "selectivity": report.selectivity,
         },
         words=" ".join(
@@ -127,4 +129,6 @@ def _unit_context(atlas: Atlas, report: UnitReport) -> dict[str, Any]:
 def _command(atlas: Atlas, key: UnitKey, side: SideReport) -> str:
     """What finds more of the same."""
     way = f" --draws {side.settings.draws}" if side.settings.optimiser == "draws" else ""
-    return f"earwitness explain {atlas.model} --layer {key.layer} --unit {key.unit} --{side.sense}{way} --out out/unit"
+    seed = f" --seed {atlas.request.seed}" if atlas.request.seed else ""
+    unit = f"--layer {key.layer} --unit {key.unit} --{side.sense}"
+    return f"earwitness explain {atlas.model} {unit}{way}{seed} --out out/unit"

@@ -51,7 +51,7 @@ def show(
     for side, found in explanations.items():
         names = [f"g{digest(FORMAT, bundle.weights_sha256, each.tobytes().hex())[:20]}" for each in found.latents]
         latents.update(zip(names, found.latents, strict=True))
-        shown_explanations[side] = [(name, f"explanation {at}") for at, name in enumerate(names, start=1)]
+        shown_explanations[side] = [(name, f"seed {seed}") for name, seed in zip(names, found.seeds, strict=True)]
     for side, rows in excerpts.items():
         shown_excerpts[side] = []
         for row in rows:
@@ -78,7 +78,7 @@ def show(
         at = [places[name][1] for name in lot]
         lots.append((lot, (show_excerpts, bundle, recordings[recording].path, at)))
     total, done = sum(len(lot) for lot, _ in lots), 0
-    words = "sounds made"
+    words = "sounds made (stage 3 of 3)"
 
     def take(index: int, found: list[Medium]) -> None:
         nonlocal done

@@ -13,6 +13,7 @@ from pathlib import Path
 import distributed
 import pytest
 
+import earwitness
 from earwitness.atlas import Place, Request, make_atlas
 from earwitness.atlas import executing as atlas_executing
 from earwitness.atlas.executing import Workers, cluster, threads
@@ -103,7 +104,7 @@ def test_on_programs_one_killed_and_one_late(
 
         def told(done: int, total: int, words: str) -> None:
             events.append((done, total, words))
-            if (done, words) == (1, "lots of 128 draws classified"):
+            if done == 1 and "draws classified" in words:
                 programs.worker()
                 client.wait_for_workers(2, timeout=PATIENCE_S)
                 first.send_signal(signal.SIGKILL)
@@ -132,7 +133,7 @@ def test_on_a_local_cluster_of_processes_one_of_which_is_killed(
         killed: list[int] = []
 
         def told(done: int, total: int, words: str) -> None:
-            if words == "sounds made" and 0 < done < total and not killed:
+            if "sounds made" in words and 0 < done < total and not killed:
                 killed.append(next(iter(running.workers.values())).process.pid)
                 os.kill(killed[0], signal.SIGKILL)
 
@@ -149,7 +150,7 @@ def versions(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(FailedPrecondition, match=rf"has distributed {ours}, here is 1\.2\.3"), cluster(address):
             pass
     with monkeypatch.context() as patched:
-        theirs = atlas_executing.__version__
+        theirs = earwitness.__version__
         patched.setattr(atlas_executing, "__version__", "9.9.9")
         with pytest.raises(FailedPrecondition, match=rf"has earwitness {theirs}, here is 9\.9\.9"), cluster(address):
             pass
