@@ -14,6 +14,7 @@ from earwitness.errors import EarwitnessError, InvalidArgument
 from earwitness.explainer.errors import ModelNotFound, SweepNotFound
 from earwitness.explainer.v1 import explainer_pb2
 from earwitness.features import AudioError
+from earwitness.inference.backend import InferenceUnavailable, ModelExchanged
 from earwitness.scorer.errors import ReferenceExists, ReferenceNotFound, ShardExists, VersionNotFound
 from earwitness.scorer.v1 import scorer_pb2
 
@@ -71,6 +72,8 @@ def test_resource_types_are_messages_of_the_contract() -> None:
         SweepNotFound("s"),
         BrokenScores(["a.txt: empty", "b.txt: empty"]),
         AudioError("a.wav: holds no samples"),
+        ModelExchanged("tiny_search", "a" * 64, None),
+        InferenceUnavailable("gone", retry_after_s=3.0),
     ],
 )
 def test_errors_of_worker_processes_arrive_whole(error: EarwitnessError) -> None:

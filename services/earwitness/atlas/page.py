@@ -1,6 +1,5 @@
 """The pages of an atlas: a grid of all units, and a page for each. They work from a folder, without a server."""
 
-import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from earwitness.atlas.showing import MEDIA
-from earwitness.atlas.store import PARTIAL, leave_only, write_bytes
+from earwitness.atlas.store import leave_only, whole, write_bytes
 from earwitness.atlas.values import Atlas, SideReport, UnitKey, UnitReport
 from earwitness.client import Model
 from earwitness.client.output.page import distance_scale, render
@@ -48,7 +47,7 @@ def write_pages(atlas: Atlas, model: Model, folder: Path) -> None:
     for report in atlas.units:
         _write("atlas_unit.html.j2", units / f"{report.key.file_name}.html", {**shared, **_unit_context(atlas, report)})
     pages = {f"{report.key.file_name}.html" for report in atlas.units}
-    leave_only(units, lambda name: name in pages and not name.endswith(PARTIAL))
+    leave_only(units, lambda name: name in pages)
     write_bytes(folder / DOCUMENT, f"{json_text(asdict(atlas))}\n".encode())
     cards = [_card(report) for report in sorted(atlas.units, key=lambda each: each.place)]
     counts = {
@@ -60,13 +59,8 @@ def write_pages(atlas: Atlas, model: Model, folder: Path) -> None:
 
 
 def _write(template: str, path: Path, context: dict[str, Any]) -> None:
-    partial = path.with_name(f"{path.name}{PARTIAL}")
-    try:
+    with whole(path) as partial:
         render(template, partial, context)
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _card(report: UnitReport) -> Card:

@@ -9,7 +9,7 @@ import numpy as np
 from earwitness.atlas.gathering import Found, Means, Recording
 from earwitness.atlas.media import FORMAT, Medium, sound_suffix
 from earwitness.atlas.responses import Heard
-from earwitness.atlas.store import PARTIAL, digest, leave_only, write_bytes
+from earwitness.atlas.store import digest, leave_only, write_bytes
 from earwitness.atlas.tasks import hop_of, show_excerpts, show_latents
 from earwitness.atlas.values import UnitKey
 from earwitness.client.excerpts import samples_of
@@ -63,7 +63,9 @@ def show(
             shown_excerpts[side].append((name, caption, row))
 
     def there(name: str) -> bool:
-        return (media / f"{name}.{suffix}").is_file() and (media / f"{name}.png").is_file()
+        return all(
+            path.is_file() and path.stat().st_size for path in (media / f"{name}.{each}" for each in (suffix, "png"))
+        )
 
     wanted = [name for name in latents if not there(name)]
     lots: list[tuple[list[str], tuple[object, ...]]] = []
@@ -92,7 +94,7 @@ def show(
         means.on_progress(0, total, words)
         means.workers.run(_call, [parts for _, parts in lots], take)
     kept = {f"{name}.{ending}" for name in (*latents, *places) for ending in (suffix, "png")}
-    leave_only(media, lambda name: name in kept and not name.endswith(PARTIAL))
+    leave_only(media, lambda name: name in kept)
     return Shown(shown_explanations, shown_excerpts)
 
 

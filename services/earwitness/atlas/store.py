@@ -35,15 +35,26 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """The whole file or, however this ends, none. Raises: OSError, e.g. for a disk that is full."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name to write a file under, which becomes `path` when the block ends well, and vanishes when it does not.
+
+    Raises: OSError, e.g. for a disk that is full.
+    """
     partial = path.with_name(f"{path.name}{PARTIAL}")
     try:
-        partial.write_bytes(content)
+        yield partial
         os.replace(partial, path)
-    except OSError:
+    except OSError as err:
         partial.unlink(missing_ok=True)
-        raise
+        why = f"{err.strerror}; what is done is kept, and the same command goes on"
+        raise OSError(err.errno, why, str(path)) from err
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The whole file, or none. Raises: as `whole`."""
+    with whole(path) as partial:
+        partial.write_bytes(content)
 
 
 class Store:
@@ -62,17 +73,11 @@ class Store:
         return np.asarray(found, np.float32)
 
     def put(self, kind: str, name: str, found: FloatArray) -> None:
-        """Keep an array. Raises: OSError."""
+        """Keep an array. Raises: as `whole`."""
         path = self._work / kind / f"{name}.npy"
         path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(f"{path.name}{PARTIAL}")
-        try:
-            with partial.open("wb") as file:
-                np.save(file, found)
-            os.replace(partial, path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        with whole(path) as partial, partial.open("wb") as file:
+            np.save(file, found)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ The same part gives the same bytes wherever and whenever it is done.
 """
 
 import io
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,14 +42,20 @@ class Listened:
 
 
 def listen(place: Place, bundle: BundleMetadata, recording: Path) -> Listened:
-    """One recording through the classifier, all layers in one pass. Raises: InferenceUnavailable and the like."""
+    """One recording through the classifier, all layers in one pass.
+
+    Raises: FailedPrecondition where the file is not there; InferenceUnavailable and the like.
+    """
+    if not recording.is_file():  # the command has read it: this machine does not see it
+        raise FailedPrecondition(
+            f"{recording} is not on {socket.gethostname()}; workers need the recordings under the paths that the "
+            "command names"
+        )
     flaws: list[Flaw] = []
     try:
         excerpts = excerpts_of(bundle, recording, flaws)
     except AudioError as err:
         return Listened(None, (*flaws, Flaw.of(recording, err)))
-    except OSError as err:
-        return Listened(None, (*flaws, Flaw(recording, "left-out", f"cannot be read here ({err.strerror})")))
     return Listened(place.classify(bundle, excerpts), tuple(flaws))
 
 

@@ -60,8 +60,8 @@ FREE_PORTS = Ports(0, 0, 0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class StackSettings:
-    """What to run. `backend` None is Triton if it can run here, else in process; Triton is fetched into `cache`. Nothing
-    of that is started where a Triton runs at `triton_url` already.
+    """What to run. `backend` None is Triton if it can run here, else in process; Triton is fetched into `cache`.
+    Nothing of that is started where a Triton runs at `triton_url` already.
 
     `trace_endpoint` is the address of a collector that all of it sends traces to.
 

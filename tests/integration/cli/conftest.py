@@ -59,7 +59,17 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs `earwitness` with the given words; no setting of this machine reaches it."""
     from earwitness.cli.app import app
 
-    for name in ("EXPLAINER", "SCORER", "TRITON", "DATA", "MODEL_REPOSITORY", "TOKEN_FILE", "TLS_CA", "DEBUG"):
+    for name in (
+        "EXPLAINER",
+        "SCORER",
+        "TRITON",
+        "DATA",
+        "MODEL_REPOSITORY",
+        "CLUSTER",
+        "TOKEN_FILE",
+        "TLS_CA",
+        "DEBUG",
+    ):
         monkeypatch.delenv(f"EARWITNESS_{name}", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "200")

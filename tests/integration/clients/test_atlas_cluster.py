@@ -17,6 +17,8 @@ import earwitness
 from earwitness.atlas import Place, Request, make_atlas
 from earwitness.atlas import executing as atlas_executing
 from earwitness.atlas.executing import Workers, cluster, threads
+from earwitness.atlas.place import close
+from earwitness.atlas.tasks import listen
 from earwitness.client import ExplainerClient, Model
 from earwitness.errors import FailedPrecondition, Unavailable
 from tests.integration.cli.served import Served, served, write_recording
@@ -167,3 +169,10 @@ def test_a_cluster_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert time.monotonic() - begun < PATIENCE_S
     with pytest.raises(Unavailable, match="cluster http://x:1"), cluster("http://x:1"):
         pass
+
+
+def test_recordings_that_a_worker_does_not_see_are_not_left_out(stack: Served, tmp_path: Path) -> None:
+    place = Place("tiny", model_repository=stack.tiny.repository)
+    with pytest.raises(FailedPrecondition, match=r"gone\.wav is not on .*; workers need the recordings"):
+        listen(place, place.bundle(), tmp_path / "gone.wav")
+    close()

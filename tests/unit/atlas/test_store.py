@@ -48,9 +48,16 @@ def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_leaves_nothing_half_written(tmp_path: Path) -> None:
     full = tmp_path / "index.html.partial"
     full.symlink_to("/dev/full")  # every write to it fails as a full disk does
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left on device; what is done is kept"):
         write_bytes(tmp_path / "index.html", b"page")
     assert list(tmp_path.iterdir()) == []
+    with hold(tmp_path / "out", "tiny", "w") as store:
+        store.put("draws", "one", VALUES)
+        (tmp_path / "out/.work/draws/two.npy.partial").symlink_to("/dev/full")
+        with pytest.raises(OSError, match="No space left on device; what is done is kept"):
+            store.put("draws", "two", np.zeros((9999, 9), np.float32))
+        assert store.get("draws", "two") is None
+        np.testing.assert_array_equal(store.get("draws", "one"), VALUES)
 
 
 def test_names_depend_on_every_word(tmp_path: Path) -> None:
