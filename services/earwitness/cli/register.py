@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -67,6 +67,10 @@ def register_model(
             metavar="NAME", help="The output that is its answer. Default: its only one.", rich_help_panel=TENSORS
         ),
     ] = None,
+    output: Annotated[
+        Literal["logit", "probability"] | None,
+        typer.Option(help="What its answer is. Default: by its values, from 0 to 1 or not.", rich_help_panel=TENSORS),
+    ] = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(
@@ -121,6 +125,7 @@ def register_model(
         input_offset=input_offset,
         input_scale=input_scale,
         output_tensor=output_tensor,
+        output=output,
         layers=named("layer", layer, "NAME=OUTPUT") if layer else None,
         labels=labels_of(label or ()),
         training_data=training_data,
@@ -156,6 +161,7 @@ def _print(registered: "Registered", repository: Path, address: str, unloaded: d
     metadata = registered.metadata
     layers = ", ".join(f"{layer.name} ({layer.unit_count})" for layer in metadata.layers)
     console.show(f"{metadata.name}: {', '.join(registered.models)}, in {repository}")
+    console.show(f"its answer: a {metadata.output_kind} for each unit of {metadata.output_layer.name}")
     console.show(f"takes {registered.axes}; layers: {layers}; identity {metadata.weights_sha256[:16]}")
     for note in registered.notes:
         console.say(f"mind: {note}")

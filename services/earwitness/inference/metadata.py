@@ -27,6 +27,28 @@ FORWARD_ROLES: tuple[Role, ...] = ("generator", "classifier")
 """Those of a bundle without a search graph."""
 LayerKind = Literal["dense", "conv", "output"]
 LAYER_KINDS: tuple[LayerKind, ...] = get_args(LayerKind)
+OutputKind = Literal["logit", "probability"]
+"""What the units of the output layer are."""
+OUTPUT_KINDS: tuple[OutputKind, ...] = get_args(OutputKind)
+ProbabilityKind = Literal["softmax", "sigmoid", "none"]
+"""What makes a probability of logits: over all outputs, one of which is true; of each, several of which may be; or
+nothing, for scores. Units that are probabilities need nothing either."""
+PROBABILITY_KINDS: tuple[ProbabilityKind, ...] = get_args(ProbabilityKind)
+
+
+def default_probability(output_count: int) -> ProbabilityKind:
+    """That of bundles that do not say it: of one output or of several."""
+    return "sigmoid" if output_count == 1 else "softmax"
+
+
+def output_words(output: OutputKind, probability: ProbabilityKind | None, output_count: int) -> str:
+    """What the units of an output layer are, for people."""
+    kind = probability or default_probability(output_count)
+    if output == "probability":
+        return "probability, 0 to 1"
+    if kind == "none":
+        return "score"
+    return f"logit, before a {kind}{' (multi-label)' if kind == 'sigmoid' and output_count > 1 else ''}"
 
 
 class MetadataError(EarwitnessError):
@@ -64,7 +86,8 @@ class BundleMetadata:
     `model_sha256` are the digests of its three files model.onnx, by which these can be told from any others. Bundles
     that were exported before there were such digests have none (None). Without `has_gradient` it has no search graph,
     and says so: one that is missing where it should be is never taken for none. `recommendations`, one for a unit and
-    sense at most, are the settings that were found to explain it well.
+    sense at most, are the settings that were found to explain it well. `output_kind` is what the units of the output
+    layer are; `probability` makes probabilities of logits, None as `default_probability` has it.
     """
 
     name: str
@@ -79,6 +102,8 @@ class BundleMetadata:
     model_sha256: Mapping[str, str] | None = None
     recommendations: tuple[Recommendation, ...] = ()
     has_gradient: bool = True
+    output_kind: OutputKind = "logit"
+    probability: ProbabilityKind | None = None
 
     @property
     def unit_count(self) -> int:
@@ -87,8 +112,15 @@ class BundleMetadata:
 
     @property
     def output_layer(self) -> Layer:
-        """The layer of the logits."""
+        """The layer of the logits, or of the probabilities."""
         return next(layer for layer in self.layers if layer.kind == "output")
+
+    @property
+    def probability_kind(self) -> ProbabilityKind:
+        """What makes the probability of the output layer's units."""
+        if self.output_kind == "probability":
+            return "none"
+        return self.probability or default_probability(self.output_layer.unit_count)
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -108,6 +140,10 @@ class BundleMetadata:
             del body["recommendations"]
         if self.has_gradient:  # as every bundle had before there were others
             del body["has_gradient"]
+        if self.output_kind == "logit":
+            del body["output_kind"]
+        if self.probability is None:
+            del body["probability"]
         return {BUNDLE_PARAMETER: json.dumps(body, sort_keys=True)}
 
     @classmethod
@@ -137,6 +173,8 @@ class BundleMetadata:
                 model_sha256=body.get("model_sha256"),
                 recommendations=tuple(Recommendation(**each) for each in body.get("recommendations", ())),
                 has_gradient=body.get("has_gradient", True),
+                output_kind=body.get("output_kind", "logit"),
+                probability=body.get("probability"),
             )
         except (KeyError, TypeError, ValueError) as err:
             raise MetadataError(f"parameter {BUNDLE_PARAMETER!r} is missing or malformed: {err!r}") from err
@@ -173,6 +211,9 @@ def _check(bundle: BundleMetadata) -> None:
     for field in ("latent_size", "sample_rate_hz"):
         require(_positive(getattr(bundle, field)), field, getattr(bundle, field), "a whole number from 1 up")
     require(isinstance(bundle.has_gradient, bool), "has_gradient", bundle.has_gradient, "true or false")
+    require(bundle.output_kind in OUTPUT_KINDS, "output_kind", bundle.output_kind, f"one of {', '.join(OUTPUT_KINDS)}")
+    kinds = ("none",) if bundle.output_kind == "probability" else PROBABILITY_KINDS
+    require(bundle.probability in (None, *kinds), "probability", bundle.probability, f"one of {', '.join(kinds)}")
     digests = bundle.model_sha256
     fits = digests is None or (
         isinstance(digests, Mapping) and {*digests} == {*bundle.roles} and all(map(_digest, digests.values()))

@@ -12,7 +12,7 @@ import numpy as np
 from earwitness.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from earwitness.features import FeatureProfile, profile_from_dict
 from earwitness.inference.backend import FloatArray
-from earwitness.inference.metadata import FORWARD_ROLES, ROLES, BundleMetadata, UnitLabel
+from earwitness.inference.metadata import FORWARD_ROLES, ROLES, BundleMetadata, OutputKind, UnitLabel
 from earwitness.inference.names import EXPECTED, is_name
 from earwitness.inference.placing import Place
 from earwitness.inference.stamping import config_text
@@ -48,6 +48,7 @@ class Registration:
     input_offset: float = 0.0
     input_scale: float = 1.0
     output_tensor: str | None = None
+    output: OutputKind | None = None
     layers: Mapping[str, str] | None = None
     labels: Sequence[UnitLabel] = ()
     training_data: str = "not recorded"
@@ -118,6 +119,7 @@ async def register(asked: Registration, repository: Path, triton: Triton) -> Reg
         training_data=asked.training_data,
         weights_sha256=_identity(model, generator, intake, sources, answers),
         has_gradient=False,
+        output_kind=asked.output or kind_of(answers[answer.name]),
     )
     models = classifier(metadata.served_name("classifier"), model, intake, sources)
     models[metadata.served_name("generator")] = generator.written(metadata.served_name("generator"))
@@ -214,6 +216,11 @@ async def _probe(
                 "search would find that instead of sounds"
             )
     return found
+
+
+def kind_of(answers: AnyFloats) -> OutputKind:
+    """What the answers are, by their values: all from 0 to 1 are probabilities."""
+    return "probability" if bool(((answers >= 0) & (answers <= 1)).all()) else "logit"
 
 
 def taken_by(intake: Intake, spectrograms: FloatArray) -> AnyFloats:

@@ -156,6 +156,7 @@ async def test_a_forest_of_scikit_learn_is_explained_by_draws_and_by_the_walk(wo
     assert bundle == done.metadata
     assert [(each.name, each.kind, each.unit_count) for each in bundle.layers] == [("probabilities", "output", 2)]
     assert not bundle.has_gradient
+    assert bundle.output_kind == "probability"
     assert bundle.features == PROFILE.to_dict()
     async with explaining(world) as explainer:
         found = await explainer.search(search("forest-heard", "probabilities", 1, Given(draws=300)), frozenset())
@@ -172,6 +173,7 @@ async def test_a_forest_of_scikit_learn_is_explained_by_draws_and_by_the_walk(wo
 async def test_a_model_that_nobody_can_read_is_explained_by_what_it_does(world: World) -> None:
     done = await world.register("sealed-heard", "sealed", output_tensor="scores")
     assert done.axes == "frames,bands,1"
+    assert done.metadata.output_kind == "logit"
     assert [(each.name, each.kind, each.unit_count) for each in done.metadata.layers] == [
         ("contours", "conv", 3),
         ("scores", "output", 3),

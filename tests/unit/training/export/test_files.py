@@ -123,6 +123,7 @@ def test_a_tree_is_exported_without_a_gradient_and_says_why(tmp_path: Path) -> N
         "operation ai.onnx.ml.TreeEnsembleClassifier (label): a decision tree's answer jumps, so it has no gradient"
     )
     assert not exported.metadata.has_gradient
+    assert exported.metadata.output_kind == "probability"
     (bundle,) = take_inventory(repository).bundles
     assert bundle == exported.metadata
     x = spectrograms(repository, 40)

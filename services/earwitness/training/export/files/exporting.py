@@ -23,7 +23,7 @@ from earwitness.inference.names import EXPECTED, is_name
 from earwitness.inference.placing import Place
 from earwitness.inference.stamping import config_text as as_text
 from earwitness.registration.axes import Intake, Port, axes_of, sizes_of
-from earwitness.registration.registering import taken_by
+from earwitness.registration.registering import kind_of, taken_by
 from earwitness.registration.units import Source, check_labels, choose_outputs, sources_of
 from earwitness.training.export.bundle import MODEL_VERSION, RUNTIME, export_bundle, unit_labels
 from earwitness.training.export.card import card_files
@@ -146,13 +146,11 @@ def export_files(
         training_data=training_data,
         weights_sha256=_identity(pair, file, intake, sources, profile),
         has_gradient=False,
+        output_kind=kind_of(found[answer.name]),
     )
-    values = found[answer.name]
     models = {
         "generator": generator_model(pair),
-        "classifier": classifier_model(
-            file, intake, sources, probabilities=bool(((values >= 0) & (values <= 1)).all())
-        ),
+        "classifier": classifier_model(file, intake, sources, probabilities=metadata.output_kind == "probability"),
     }
     _require_same(models["classifier"], file, sources, sounds, found)
     metadata = _write(metadata, models, repository, file.batch, replace=replace)
