@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -109,6 +109,22 @@ def export(
     ] = None,
     latent_size: Annotated[
         int | None, typer.Option(min=1, help="Default: what the generator says.", rich_help_panel=OWN)
+    ] = None,
+    output: Annotated[
+        Literal["logit", "probability"] | None,
+        typer.Option(
+            rich_help_panel=OWN,
+            help="What the classifier returns is explained as. Default: the logits, also those before a softmax or "
+            "sigmoid at its end; probabilities where there are none.",
+        ),
+    ] = None,
+    probability: Annotated[
+        Literal["softmax", "sigmoid", "none"] | None,
+        typer.Option(
+            rich_help_panel=OWN,
+            help="What makes probabilities of logits: sigmoid also for several outputs of which more than one may be "
+            "true (multi-label), none for scores. Default: as at the classifier's end; else softmax, sigmoid of one.",
+        ),
     ] = None,
     generator_weights: Annotated[
         Path | None, typer.Option(help="Its weights: torch.save(state_dict).", rich_help_panel=OWN)
@@ -224,6 +240,8 @@ def export(
                 training_data=training_data or "not recorded",
                 repository=repository,
                 latent_size=latent_size,
+                output=output,
+                probability=probability,
                 generator_weights=generator_weights,
                 classifier_weights=classifier_weights,
                 replace=force,
@@ -238,6 +256,8 @@ def export(
                 "label": label,
                 "training_data": training_data,
                 "latent_size": latent_size,
+                "output": output,
+                "probability": probability,
                 "generator_weights": generator_weights,
                 "classifier_weights": classifier_weights,
             }.items()
@@ -270,10 +290,14 @@ def export(
 
 
 def _print(exported: "ExportedBundle", repository: Path) -> None:
+    from earwitness.inference.metadata import output_words
+
     metadata, parity = exported.metadata, exported.parity
     sizes = [f"{metadata.served_name(role)} {size / 1e6:.1f} MB" for role, size in exported.model_bytes.items()]
     console.show(f"{metadata.name}: {', '.join(sizes)}, in {repository}")
+    words = output_words(metadata.output_kind, metadata.probability, metadata.output_layer.unit_count)
     layers = ", ".join(f"{layer.name} ({layer.unit_count})" for layer in metadata.layers)
+    console.show(f"output: a unit of {metadata.output_layer.name} is a {words}")
     console.show(f"layers: {layers}; weights {metadata.weights_sha256[:16]}")
     errors = {name.replace("_", " "): value for name, value in asdict(parity).items() if isinstance(value, float)}
     rows = [[name, f"{value:.2g}"] for name, value in errors.items()]

@@ -57,6 +57,7 @@ def _print(model: "Model") -> None:
         ["layer", "kind", "units#"],
         [[layer.name, layer.kind, str(layer.unit_count)] for layer in model.layers],
     )
+    console.show(f"a unit of {model.output_layer.name} is a {model.output_words}")
     for label in model.labels:
         console.show(
             f"{model.output_layer.name}[{label.unit}]: maximise for {label.maximise}, minimise for {label.minimise}"

@@ -2,12 +2,13 @@
 
 import json
 from itertools import accumulate
+from typing import cast
 
 import numpy as np
 
 from earwitness.client.values import Explanation, SearchSummary
 from earwitness.explainer.v1 import explainer_pb2 as pb
-from earwitness.inference.metadata import Layer, UnitLabel
+from earwitness.inference.metadata import Layer, ProbabilityKind, UnitLabel
 from earwitness.rpc import tensors
 from earwitness.vocabulary.messages.enums import word
 from earwitness.vocabulary.messages.search import objective_value, settings_value, shortest, trajectory_value
@@ -40,7 +41,16 @@ def model_value(message: pb.Model) -> Model:
         training_data=message.training_data,
         recommendations=tuple(map(_recommendation_value, message.recommendations)),
         has_gradient=message.has_gradient,
+        output_kind="probability" if message.output_kind == pb.OUTPUT_KIND_PROBABILITY else "logit",
+        probability_kind=_probability_kind(message),
     )
+
+
+def _probability_kind(message: pb.Model) -> ProbabilityKind | None:
+    if message.probability_kind == pb.PROBABILITY_KIND_UNSPECIFIED:
+        return None
+    name = pb.ProbabilityKind.Name(message.probability_kind).removeprefix("PROBABILITY_KIND_").lower()
+    return cast(ProbabilityKind, name)
 
 
 def _recommendation_value(message: pb.Recommendation) -> Recommendation:

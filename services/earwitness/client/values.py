@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from earwitness.inference.metadata import Layer, LayerKind, UnitLabel
+from earwitness.inference.metadata import Layer, LayerKind, OutputKind, ProbabilityKind, UnitLabel
 from earwitness.vocabulary.model import Model, Recommendation
 from earwitness.vocabulary.objective import Objective, Sense
 from earwitness.vocabulary.reference import (
@@ -43,6 +43,8 @@ __all__ = [
     "Nearness",
     "Objective",
     "Optimiser",
+    "OutputKind",
+    "ProbabilityKind",
     "Progress",
     "RankedBatch",
     "Ranking",

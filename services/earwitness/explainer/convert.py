@@ -46,6 +46,8 @@ def model_message(bundle: BundleMetadata) -> pb.Model:
         training_data=bundle.training_data,
         recommendations=map(_recommendation_message, bundle.recommendations),
         has_gradient=bundle.has_gradient,
+        output_kind=pb.OutputKind.Value(f"OUTPUT_KIND_{bundle.output_kind.upper()}"),
+        probability_kind=pb.ProbabilityKind.Value(f"PROBABILITY_KIND_{bundle.probability_kind.upper()}"),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from earwitness.errors import InvalidArgument
-from earwitness.inference.metadata import Layer, UnitLabel
+from earwitness.inference.metadata import Layer, OutputKind, ProbabilityKind, UnitLabel, output_words
 from earwitness.vocabulary.objective import Objective
 from earwitness.vocabulary.search import Settings
 
@@ -44,10 +44,18 @@ class Model:
     recommendations: tuple[Recommendation, ...] = ()
     has_gradient: bool = True
     """Whether it can be searched by gradient; else there are the walk and draws."""
+    output_kind: OutputKind = "logit"
+    probability_kind: ProbabilityKind | None = None
+    """What makes probabilities of the output layer's units; None if an older explainer does not say it."""
+
+    @property
+    def output_words(self) -> str:
+        """What the units of the output layer are, as a page labels them."""
+        return output_words(self.output_kind, self.probability_kind, self.output_layer.unit_count)
 
     @property
     def output_layer(self) -> Layer:
-        """The layer of the logits."""
+        """The layer of the logits, or of what `output_words` says."""
         return next(layer for layer in self.layers if layer.kind == "output")
 
     def layer(self, name: str) -> Layer:

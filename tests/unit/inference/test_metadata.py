@@ -34,6 +34,17 @@ def test_a_bundle_survives_the_way_through_parameters(metadata):
     assert metadata.output_layer.name == "fc3"
 
 
+def test_what_the_outputs_are_is_said_only_where_it_is_not_what_it_always_was(metadata):
+    """So that the files of bundles from before stay as they are."""
+    body = json.loads(metadata.to_parameters("search")[BUNDLE_PARAMETER])
+    assert not {"output_kind", "probability"} & set(body)
+    assert (metadata.output_kind, metadata.probability_kind) == ("logit", "softmax")
+    for change in ({"probability": "sigmoid"}, {"output_kind": "probability"}):
+        told = BundleMetadata.from_parameters(replace(metadata, **change).to_parameters("search"))
+        assert told == replace(metadata, **change) != metadata
+        assert told.probability_kind == change.get("probability", "none")
+
+
 @pytest.mark.parametrize(
     ("change", "part"),
     [({"schema_version": 2}, "schema_version 2"), ({"layers": [{"name": "fc1"}]}, "malformed"), ({"name": None}, None)],
@@ -73,6 +84,9 @@ def layers(index: int, **change: object) -> dict[str, object]:
         ({"model_sha256": dict.fromkeys(ROLES, "AB" * 32)}, "model_sha256 is "),
         ({"model_sha256": ["ab" * 32] * 3}, "model_sha256 is "),
         ({"model_sha256": dict.fromkeys(ROLES, 7)}, "model_sha256 is "),
+        ({"output_kind": "odds"}, "output_kind is 'odds', expected one of logit, probability"),
+        ({"probability": "relu"}, "probability is 'relu', expected one of softmax, sigmoid, none"),
+        ({"output_kind": "probability", "probability": "softmax"}, "probability is 'softmax', expected one of none"),
         ({"name": ["a"]}, r"name is \['a'\]"),
         (layers(1, kind="attention"), r"layers\[1\]\.kind is 'attention', expected one of dense, conv, output"),
         (layers(1, kind=["dense"]), r"layers\[1\]\.kind is \['dense'\]"),

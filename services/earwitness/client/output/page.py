@@ -109,6 +109,7 @@ def _context(run: Run, prefix: str) -> dict[str, Any]:
             for each in run.starts
         ],
         "real": excerpt_cards(run.excerpts, f"{prefix}{REAL_FOLDER}"),
+        "unit_words": run.model.output_words if run.objective.layer == run.model.output_layer.name else None,
         "median": statistics.median(activations),
         "lowest": min(activations),
         "highest": max(activations),

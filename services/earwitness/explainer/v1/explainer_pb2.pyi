@@ -23,6 +23,58 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _OutputKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutputKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutputKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTPUT_KIND_UNSPECIFIED: _OutputKind.ValueType  # 0
+    """Unset: an explainer that does not say it yet; logits."""
+    OUTPUT_KIND_LOGIT: _OutputKind.ValueType  # 1
+    """Logits, or with PROBABILITY_KIND_NONE scores: any number."""
+    OUTPUT_KIND_PROBABILITY: _OutputKind.ValueType  # 2
+    """Probabilities, 0 to 1, of a classifier in which no logits can be found."""
+
+class OutputKind(_OutputKind, metaclass=_OutputKindEnumTypeWrapper):
+    """What the units of an output layer are."""
+
+OUTPUT_KIND_UNSPECIFIED: OutputKind.ValueType  # 0
+"""Unset: an explainer that does not say it yet; logits."""
+OUTPUT_KIND_LOGIT: OutputKind.ValueType  # 1
+"""Logits, or with PROBABILITY_KIND_NONE scores: any number."""
+OUTPUT_KIND_PROBABILITY: OutputKind.ValueType  # 2
+"""Probabilities, 0 to 1, of a classifier in which no logits can be found."""
+Global___OutputKind: _TypeAlias = OutputKind  # noqa: Y015
+
+class _ProbabilityKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProbabilityKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProbabilityKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROBABILITY_KIND_UNSPECIFIED: _ProbabilityKind.ValueType  # 0
+    """Unset: an explainer that does not say it yet."""
+    PROBABILITY_KIND_SOFTMAX: _ProbabilityKind.ValueType  # 1
+    """The softmax over all outputs: one of them is true."""
+    PROBABILITY_KIND_SIGMOID: _ProbabilityKind.ValueType  # 2
+    """The sigmoid of each output: several may be true (multi-label), or there is one."""
+    PROBABILITY_KIND_NONE: _ProbabilityKind.ValueType  # 3
+    """Nothing: the units are probabilities already, or scores that have none."""
+
+class ProbabilityKind(_ProbabilityKind, metaclass=_ProbabilityKindEnumTypeWrapper):
+    """What makes probabilities of the units of an output layer."""
+
+PROBABILITY_KIND_UNSPECIFIED: ProbabilityKind.ValueType  # 0
+"""Unset: an explainer that does not say it yet."""
+PROBABILITY_KIND_SOFTMAX: ProbabilityKind.ValueType  # 1
+"""The softmax over all outputs: one of them is true."""
+PROBABILITY_KIND_SIGMOID: ProbabilityKind.ValueType  # 2
+"""The sigmoid of each output: several may be true (multi-label), or there is one."""
+PROBABILITY_KIND_NONE: ProbabilityKind.ValueType  # 3
+"""Nothing: the units are probabilities already, or scores that have none."""
+Global___ProbabilityKind: _TypeAlias = ProbabilityKind  # noqa: Y015
+
 class _LayerKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -36,7 +88,7 @@ class _LayerKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LayerKind.V
     LAYER_KIND_CONV: _LayerKind.ValueType  # 2
     """Channels of a convolutional or pooling layer: the spatial mean after the nonlinearity."""
     LAYER_KIND_OUTPUT: _LayerKind.ValueType  # 3
-    """Logits, before sigmoid or softmax."""
+    """Logits, before sigmoid or softmax; else what `Model.output_kind` says."""
 
 class LayerKind(_LayerKind, metaclass=_LayerKindEnumTypeWrapper):
     """What a unit of a layer is."""
@@ -48,7 +100,7 @@ LAYER_KIND_DENSE: LayerKind.ValueType  # 1
 LAYER_KIND_CONV: LayerKind.ValueType  # 2
 """Channels of a convolutional or pooling layer: the spatial mean after the nonlinearity."""
 LAYER_KIND_OUTPUT: LayerKind.ValueType  # 3
-"""Logits, before sigmoid or softmax."""
+"""Logits, before sigmoid or softmax; else what `Model.output_kind` says."""
 Global___LayerKind: _TypeAlias = LayerKind  # noqa: Y015
 
 class _Sense:
@@ -272,6 +324,8 @@ class Model(_message.Message):
     TRAINING_DATA_FIELD_NUMBER: _builtins.int
     RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
     HAS_GRADIENT_FIELD_NUMBER: _builtins.int
+    OUTPUT_KIND_FIELD_NUMBER: _builtins.int
+    PROBABILITY_KIND_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "models/{model}", e.g. "models/svd-r1"."""
     latent_size: _builtins.int
@@ -294,6 +348,10 @@ class Model(_message.Message):
     """Whether a gradient is served (the bundle has a search graph). Without one there are OPTIMISER_WALK and
     OPTIMISER_DRAWS to search with.
     """
+    output_kind: Global___OutputKind.ValueType
+    """What the units of the output layer are."""
+    probability_kind: Global___ProbabilityKind.ValueType
+    """What makes probabilities of the output layer's units."""
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """Named layers of the classifier, in the order of the forward pass."""
@@ -322,10 +380,12 @@ class Model(_message.Message):
         training_data: _builtins.str = ...,
         recommendations: _abc.Iterable[Global___Recommendation] | None = ...,
         has_gradient: _builtins.bool = ...,
+        output_kind: Global___OutputKind.ValueType = ...,
+        probability_kind: Global___ProbabilityKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["band_count", b"band_count", "feature_profile", b"feature_profile", "features_json", b"features_json", "frame_count", b"frame_count", "has_gradient", b"has_gradient", "labels", b"labels", "latent_size", b"latent_size", "layers", b"layers", "name", b"name", "recommendations", b"recommendations", "sample_rate_hz", b"sample_rate_hz", "training_data", b"training_data", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["band_count", b"band_count", "feature_profile", b"feature_profile", "features_json", b"features_json", "frame_count", b"frame_count", "has_gradient", b"has_gradient", "labels", b"labels", "latent_size", b"latent_size", "layers", b"layers", "name", b"name", "output_kind", b"output_kind", "probability_kind", b"probability_kind", "recommendations", b"recommendations", "sample_rate_hz", b"sample_rate_hz", "training_data", b"training_data", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,7 +13,16 @@ from torch import nn
 
 from earwitness.features import FeatureProfile, profile_from_dict
 from earwitness.inference.integrity import file_sha256
-from earwitness.inference.metadata import ROLES, BundleMetadata, Layer, Role, UnitLabel
+from earwitness.inference.metadata import (
+    ROLES,
+    BundleMetadata,
+    Layer,
+    OutputKind,
+    ProbabilityKind,
+    Role,
+    UnitLabel,
+    default_probability,
+)
 from earwitness.inference.names import EXPECTED, is_name
 from earwitness.inference.placing import Place
 from earwitness.training.export.card import CardFacts, card_files, write_card
@@ -58,6 +67,8 @@ def export_bundle(
     labels: Sequence[UnitLabel | str] = (),
     training_data: str = "not recorded",
     latent_size: int | None = None,
+    output: OutputKind | None = None,
+    probability: ProbabilityKind | None = None,
     runtime: Mapping[str, str] = RUNTIME,
     facts: CardFacts | Callable[[], CardFacts] = NO_FACTS,
     replace: bool = False,
@@ -66,12 +77,14 @@ def export_bundle(
 
     The generator takes z `[B, Z]` or `[B, Z, 1, 1]` and returns the spectrogram `[B, 1, bands, frames]` or
     `[B, bands, frames]`, as `features` (a profile, or its `to_dict()`) makes it of sound; the classifier takes either
-    and returns logits `[B, outputs]`. `layers` maps public names to paths of submodules of the classifier whose outputs
-    are the layers (default: every convolution, recurrent and dense one; the classifier's own output is added if none of
-    them is it). `labels` are the words for the outputs, in their order. `latent_size` defaults to what the generator
-    says, `runtime` are parameters for the ONNX Runtime backend. `facts` go into the model card; where it takes long to
-    gather them, give what does so, which is called once names, shapes and labels are known to fit. Models of the same
-    name and the same weights are written anew, those of other weights only with `replace`.
+    and returns logits or probabilities `[B, outputs]`. `layers` maps public names to paths of submodules of the
+    classifier whose outputs are the layers (default: every convolution, recurrent and dense one; the classifier's own
+    output is added if none of them is it). `labels` are the words for the outputs, in their order. `latent_size`
+    defaults to what the generator says; `output`, what the classifier's outputs are explained as, and `probability`,
+    what makes it of logits, to what is found at its end (see `heads`: the logits before a softmax or sigmoid are
+    explained). `runtime` are parameters for the ONNX Runtime backend. `facts` go into the model card; where it takes
+    long to gather them, give what does so, which is called once names, shapes and labels are known to fit. Models of
+    the same name and the same weights are written anew, those of other weights only with `replace`.
 
     Raises: ExportError (see `errors`) when names, shapes or operators do not allow it, or when the graphs disagree with
     torch; the repository is then as it was. OSError when it cannot be written.
@@ -82,7 +95,7 @@ def export_bundle(
     shape = (profile.excerpt_shape[0], profile.excerpt_shape[1])
     generator = as_network("generator", generator, shape, latent_size)
     classifier = as_network("classifier", classifier, shape, latent_size)
-    pair = make_pair(generator, classifier, layers, latent_size)
+    pair = make_pair(generator, classifier, layers, latent_size, output, probability)
     Reference(pair).require_computable()
     require_repeatable(pair)
     if pair.spectrogram_shape != tuple(profile.excerpt_shape):
@@ -100,6 +113,8 @@ def export_bundle(
         features=features,
         training_data=training_data,
         weights_sha256=weights_checksum(pair, features),
+        output_kind=pair.head.output,
+        probability=_said(pair),
     )
     _check_labels(metadata)
     place = Place(repository, name, [metadata.served_name(role) for role in ROLES], card_files(name))
@@ -136,6 +151,8 @@ def weights_checksum(pair: Pair, features: Mapping[str, Any]) -> str:
     digest = hashlib.sha256()
     for meaning in (pair.networks, pair.specs, json.dumps(features, sort_keys=True)):
         digest.update(repr(meaning).encode() + b"\0")
+    if meaning := pair.head.meaning(pair.layers[pair.output_index].unit_count):
+        digest.update(meaning.encode() + b"\0")
     state = {
         f"{role}.{key}": value for role, network in pair.networks.items() for key, value in network.state_dict().items()
     }
@@ -149,6 +166,13 @@ def _model(pair: Pair, metadata: BundleMetadata, role: Role) -> onnx.ModelProto:
     model_ports = ports(metadata, role)
     names = ([port.name for port in tensors] for tensors in (model_ports.inputs, model_ports.outputs))
     return to_onnx(GRAPHS[role](pair), *names)
+
+
+def _said(pair: Pair) -> ProbabilityKind | None:
+    """The kind of probability where it is not what a bundle that says nothing has."""
+    head, count = pair.head, pair.layers[pair.output_index].unit_count
+    usual = head.output == "probability" or head.probability == default_probability(count)
+    return None if usual else head.probability
 
 
 def _check_name(name: str) -> None:

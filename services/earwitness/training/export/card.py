@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from earwitness.features import profile_from_dict
-from earwitness.inference.metadata import BundleMetadata, Role
+from earwitness.inference.metadata import BundleMetadata, Role, output_words
 from earwitness.training.checkpoint import DETECTORS, lineage, load_checkpoint
 from earwitness.training.evaluate_gan import GeneratorReport, evaluate_generator, refuse_own_judge
 from earwitness.training.excerpts import open_excerpts
@@ -173,6 +173,7 @@ def write_card(
         )  # fmt: skip
     text = _template().render(
         metadata=metadata,
+        output_words=output_words(metadata.output_kind, metadata.probability, metadata.output_layer.unit_count),
         parity=parity,
         sizes={metadata.served_name(role): size / 1e6 for role, size in model_bytes.items()},
         lineage={network: lineage(record) for network, record in facts.training.items()},

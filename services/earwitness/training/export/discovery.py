@@ -16,8 +16,8 @@ from earwitness.training.export.layers import OUTPUT_NAME, RESERVED_NAMES, Layer
 FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AssertionError, InvalidArgument)
 """What a forward pass raises that does not work; the last by networks of ours."""
 LATENT_ATTRIBUTES = ("latent_size", "latent_dim", "z_dim", "nz")
-SOFTENING = (nn.Softmax, nn.Sigmoid, nn.LogSigmoid)
-"""What turns logits into something else; LogSoftmax does not, for the softmax of its result is that of the logits."""
+SOFTENING = (nn.Softmax, nn.Softmax2d, nn.Softmin, nn.LogSoftmax, nn.Sigmoid, nn.LogSigmoid)
+"""What makes something else of a layer's units than its activation, probabilities for example."""
 FOLLOWING = ("torch.nn.modules.activation", "torch.nn.modules.batchnorm", "torch.nn.modules.instancenorm")
 """Where modules come from that belong to the convolution or the dense layer before them."""
 
@@ -156,18 +156,6 @@ def find_layers(classifier: nn.Module, x: Tensor) -> tuple[LayerSpec, ...]:
     return tuple(specs)
 
 
-def ends_softened(classifier: nn.Module, x: Tensor, outputs: Tensor) -> str | None:
-    """Why the outputs are no logits: the last module's type, or that they sum to 1; None when they may be logits."""
-    calls, result = _calls(classifier, x)
-    for call in calls:
-        if call.returned is result and isinstance(call.module, SOFTENING):
-            return f"its last layer is {type(call.module).__name__}"
-    sums = outputs.sum(1)
-    if outputs.shape[1] > 1 and bool((outputs >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
-        return "they are positive and sum to 1"
-    return None
-
-
 def _calls(classifier: nn.Module, x: Tensor) -> tuple[list[_Call], object]:
     calls: list[_Call] = []
 
@@ -200,7 +188,7 @@ def _has_units(call: _Call, rows: int) -> bool:
 
 
 def _follows(module: nn.Module) -> bool:
-    return type(module).__module__ in FOLLOWING and not isinstance(module, (*SOFTENING, nn.LogSoftmax, nn.Softmax2d))
+    return type(module).__module__ in FOLLOWING and not isinstance(module, SOFTENING)
 
 
 def _name(call: _Call, is_result: bool) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from earwitness.inference.metadata import Layer, LayerKind
@@ -105,7 +106,8 @@ def _keeper(capture: Capture, path: str, name: str) -> Callable[[nn.Module, obje
                 f"{name} runs more than once in a forward pass, so its units are ambiguous; "
                 "give each use its own submodule, or name the module around it"
             )
-        capture.outputs[path] = output.clone()
+        with torch._C.DisableTorchFunction():  # the copy is no step of the network's, as `final_calls` counts them
+            capture.outputs[path] = output.clone()
         capture.returned[path] = output
 
     return keep
@@ -127,23 +129,34 @@ def units_of(output: Tensor) -> Tensor:
     return output if output.ndim == 2 else output.mean(dim=tuple(range(2, output.ndim)))
 
 
-def with_output(specs: Sequence[LayerSpec], capture: Capture) -> tuple[LayerSpec, ...]:
-    """The specs, and one for the classifier's own output unless one of them is it.
+def with_output(specs: Sequence[LayerSpec], capture: Capture, units: Tensor) -> tuple[tuple[LayerSpec, ...], str]:
+    """The specs, with one for the classifier's own output unless one of them is it, and the path of that one.
 
-    Raises: LayerError when several are.
+    `units` are those of the output layer in the captured pass: what the classifier returned, or logits within, which
+    are those of the last layer that returned them, if one did.
+
+    Raises: LayerError when several are the classifier's output.
     """
-    outputs = [spec.name for spec in specs if capture.is_result(spec.path)]
+    if units is capture.returned[""]:
+        outputs = [spec for spec in specs if capture.is_result(spec.path)]
+    else:
+        outputs = [spec for spec in specs if not spec.path or _same(capture.outputs.get(spec.path), units)][-1:]
     if len(outputs) > 1:
-        raise LayerError(f"layers: {', '.join(outputs)} are all the classifier's output; name it once")
+        names = ", ".join(spec.name for spec in outputs)
+        raise LayerError(f"layers: {names} are all the classifier's output; name it once")
     if outputs:
-        return tuple(specs)
+        return tuple(specs), outputs[0].path
     if any(spec.name == OUTPUT_NAME for spec in specs):
         raise LayerError(f"layers: {OUTPUT_NAME!r} is not the classifier's output; give it another name")
-    return (*specs, LayerSpec(OUTPUT_NAME, ""))
+    return (*specs, LayerSpec(OUTPUT_NAME, "")), ""
 
 
-def describe(specs: Sequence[LayerSpec], capture: Capture) -> tuple[Layer, ...]:
-    """Metadata of the layers of one captured pass.
+def _same(output: Tensor | None, units: Tensor) -> bool:
+    return output is not None and output.ndim == 2 and torch.equal(output, units)
+
+
+def describe(specs: Sequence[LayerSpec], capture: Capture, path: str) -> tuple[Layer, ...]:
+    """Metadata of the layers of one captured pass; the output is that of `path`.
 
     Raises: LayerError when a layer did not run or has no unit axis.
     """
@@ -154,7 +167,7 @@ def describe(specs: Sequence[LayerSpec], capture: Capture) -> tuple[Layer, ...]:
         shape = tuple(capture.outputs[spec.path].shape)
         if len(shape) < 2:
             raise LayerError(f"layer {spec.name!r} ({spec.path}) returns {shape}, expected [B, units] or [B, C, ...]")
-        kind: LayerKind = "output" if capture.is_result(spec.path) else "conv" if len(shape) > 2 else "dense"
+        kind: LayerKind = "output" if spec.path == path else "conv" if len(shape) > 2 else "dense"
         layers.append(Layer(spec.name, kind, shape[1], first))
         first += shape[1]
     return tuple(layers)

@@ -12,9 +12,8 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from earwitness.inference.metadata import Layer
+from earwitness.inference.metadata import Layer, OutputKind, ProbabilityKind
 from earwitness.training.export.discovery import (
-    ends_softened,
     find_layers,
     fit_channel,
     fit_latent,
@@ -22,6 +21,8 @@ from earwitness.training.export.discovery import (
     run,
 )
 from earwitness.training.export.errors import ExportError, ShapeError
+from earwitness.training.export.final_calls import FinalCalls
+from earwitness.training.export.heads import Head, head_of
 from earwitness.training.export.layers import LayerSpec, capturing, describe, layer_specs, units_of, with_output
 from earwitness.training.export.waveforms import fit_waveform
 
@@ -41,6 +42,7 @@ class Pair:
     """The generator returns, and the classifier takes, `[B, 1, bands, frames]`; else `[B, bands, frames]`."""
     specs: tuple[LayerSpec, ...]
     layers: tuple[Layer, ...]
+    head: Head
     overwrites: bool = False
     """The networks write in place over values that their own gradient needs: no harm in training, where nobody asks for
     the gradient of the input; here every such operation becomes one that does not."""
@@ -48,6 +50,16 @@ class Pair:
     @property
     def networks(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, "classifier": self.classifier}
+
+    @property
+    def output_index(self) -> int:
+        """Which of the layers is the output."""
+        return next(index for index, layer in enumerate(self.layers) if layer.kind == "output")
+
+    @property
+    def output_path(self) -> str:
+        """Path of the module that is the output layer."""
+        return self.specs[self.output_index].path
 
     @property
     def unit_count(self) -> int:
@@ -69,11 +81,17 @@ class Pair:
 
     def layer_outputs(self, weights: Weights, x: Tensor) -> tuple[Tensor, ...]:
         """Spectrogram as `generate` gives it → what every layer returns, `[B, units]` or `[B, C, ...]`, in order."""
+        return self.judge(weights, x)[1]
 
-        def run(x: Tensor) -> tuple[Tensor, ...]:
-            with capturing(self.classifier, self.specs) as capture:
-                torch.func.functional_call(self.classifier, dict(weights["classifier"]), (x,))
-            return tuple(capture.outputs[spec.path] for spec in self.specs)
+    def judge(self, weights: Weights, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What the classifier returns, `[B, outputs]`, and what every layer does; the output layer its units."""
+
+        def run(x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+            with capturing(self.classifier, self.specs) as capture, FinalCalls() as calls:
+                result = torch.func.functional_call(self.classifier, dict(weights["classifier"]), (x,))
+            if self.head.sources:
+                capture.outputs[self.output_path] = self.head.units(result, calls)
+            return result, tuple(capture.outputs[spec.path] for spec in self.specs)
 
         return self._run(run, x)
 
@@ -95,12 +113,15 @@ def make_pair(
     classifier: nn.Module,
     layers: Mapping[str, str] | Sequence[LayerSpec] | None,
     latent_size: int | None = None,
+    output: OutputKind | None = None,
+    probability: ProbabilityKind | None = None,
 ) -> Pair:
     """Checks that the two fit and finds the shapes and the units.
 
     The generator takes z `[B, latent_size]` or `[B, latent_size, 1, 1]` and returns `[B, 1, bands, frames]` or
-    `[B, bands, frames]`; the classifier takes either and gives logits `[B, outputs]`. Without `layers`, every
-    convolution, recurrent and dense layer is one; without `latent_size`, it is what the generator says.
+    `[B, bands, frames]`; the classifier takes either and gives logits or probabilities `[B, outputs]`. Without
+    `layers`, every convolution, recurrent and dense layer is one; without `latent_size`, it is what the generator says;
+    what the outputs are is found, unless `output` and `probability` say it (see `heads`).
 
     Raises: ShapeError; LayerError; ExportError when weights or results are not finite.
     """
@@ -116,19 +137,16 @@ def make_pair(
         )
     generator, x = fit_channel(generator, classifier, x)
     specs = specs or find_layers(classifier, x)
-    with capturing(classifier, specs) as capture:
-        logits = run("classifier", classifier, x)
-        if logits.ndim != 2 or logits.shape[0] != 2:
-            raise ShapeError(f"classifier: {list(x.shape)} became {list(logits.shape)}, expected [2, outputs] logits")
-        specs = with_output(specs, capture)
-        described = describe(specs, capture)
-    if reason := ends_softened(classifier, x, logits):
-        raise ShapeError(
-            f"classifier: its outputs are probabilities, expected logits: {reason}; leave the final softmax or sigmoid "
-            "out, for example by classifier[:-1] of an nn.Sequential"
-        )
+    outputs = run("classifier", classifier, x)
+    if outputs.ndim != 2 or outputs.shape[0] != 2:
+        raise ShapeError(f"classifier: {list(x.shape)} became {list(outputs.shape)}, expected [2, outputs]")
+    head = head_of(classifier, x, output, probability)
+    with capturing(classifier, specs) as capture, torch.no_grad(), FinalCalls() as calls:
+        result = classifier(x.clone())
+    specs, path = with_output(specs, capture, head.units(result, calls))
+    described = describe(specs, capture, path)
     bands, frames = x.shape[-2:]
-    pair = Pair(generator, classifier, latent_size, (bands, frames), x.ndim == 4, specs, described)
+    pair = Pair(generator, classifier, latent_size, (bands, frames), x.ndim == 4, specs, described, head)
     return replace(pair, overwrites=_overwrites(pair))
 
 

@@ -23,11 +23,13 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Truth:
-    """Results of B rows: spectrogram `[B, bands, frames]`, units `[B, U]`, gradient `[B, Z]` of the activation."""
+    """Results of B rows: spectrogram `[B, bands, frames]`, units `[B, U]`, gradient `[B, Z]` of the activation; what
+    the classifier returns, `[B, outputs]`."""
 
     spectrogram: Exact
     units: Exact
     gradient: Exact
+    returned: Exact
 
 
 TINY = float(np.finfo(np.float64).tiny)
@@ -75,9 +77,15 @@ class Reference:
         parts = list[Truth]()
         for some, weights in zip(self._chunks(z), self._chunks(unit_weights), strict=True):
             latent = some.double().requires_grad_(True)
-            x, units = self._pass(latent)
+            x, units, returned = self._pass(latent)
             (gradient,) = torch.autograd.grad((units * weights).sum(), latent)
-            parts.append(Truth(self._served(x).detach().numpy(), units.detach().numpy(), gradient.numpy()))
+            told = (
+                self._served(x).detach().numpy(),
+                units.detach().numpy(),
+                gradient.numpy(),
+                returned.detach().numpy(),
+            )
+            parts.append(Truth(*told))
         return Truth(
             *(np.concatenate([getattr(part, each.name) for part in parts]) for each in dataclasses.fields(Truth))
         )
@@ -109,11 +117,12 @@ class Reference:
                     f"{failed(generator or classifier, err)}"
                 ) from err
 
-    def _pass(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """z `[B, Z]` → spectrogram, units `[B, U]`."""
+    def _pass(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """z `[B, Z]` → spectrogram, units `[B, U]`, what the classifier returns."""
         with _CastsToFloat64():
             x = self._pair.generate(self._weights, z)
-            return x, torch.cat(self._pair.classify(self._weights, x), dim=1)
+            returned, outputs = self._pair.judge(self._weights, x)
+            return x, torch.cat([units_of(output) for output in outputs], dim=1), returned
 
     def _chunks(self, rows: NDArray[Any]) -> list[Tensor]:
         size = rows_at_once(self._pair)

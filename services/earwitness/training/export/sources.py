@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from earwitness.features import FeatureProfile
-from earwitness.inference.metadata import UnitLabel
+from earwitness.inference.metadata import OutputKind, ProbabilityKind, UnitLabel
 from earwitness.training.checkpoint import DETECTORS, CheckpointError, CheckpointMeta, load_checkpoint
 from earwitness.training.export.bundle import ExportedBundle, export_bundle
 from earwitness.training.export.card import CardFacts, Comparisons, evaluate_pair
@@ -85,6 +85,8 @@ def export_from_import_paths(
     labels: Sequence[UnitLabel | str] = (),
     training_data: str = "not recorded",
     latent_size: int | None = None,
+    output: OutputKind | None = None,
+    probability: ProbabilityKind | None = None,
     generator_weights: Path | None = None,
     classifier_weights: Path | None = None,
     replace: bool = False,
@@ -106,6 +108,8 @@ def export_from_import_paths(
         labels=labels,
         training_data=training_data,
         latent_size=latent_size,
+        output=output,
+        probability=probability,
         replace=replace,
     )
 

@@ -36,6 +36,8 @@ def ports(metadata: BundleMetadata, role: Role) -> Ports:
         return Ports((z,), (spectrogram,))
     if role == "classifier":
         layers = [TensorPort(layer.name, (layer.unit_count,)) for layer in metadata.layers]
+        if metadata.output_kind == "logit" and metadata.probability_kind == "none":
+            return Ports((spectrogram,), tuple(layers))
         return Ports((spectrogram,), (TensorPort(PROBABILITY, (metadata.output_layer.unit_count,)), *layers))
     sizes = {"unit_weights": metadata.unit_count, "gradient": metadata.latent_size, "z": metadata.latent_size}
     inputs, outputs = (

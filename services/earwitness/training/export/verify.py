@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from earwitness.inference.metadata import Layer, Role
 from earwitness.training.export.errors import FrozenGradient, ParityError
-from earwitness.training.export.forward_graphs import PROBABILITY, probability
+from earwitness.training.export.forward_graphs import PROBABILITY
 from earwitness.training.export.onnx_writer import MAX_BATCH_SIZE
 from earwitness.training.export.pair import Pair
 from earwitness.training.export.reference import Array, Exact, Reference, Truth, rows_at_once
@@ -96,7 +96,7 @@ class _Check:
     def __init__(
         self, pair: Pair, sessions: Mapping[Role, onnxruntime.InferenceSession], rng: np.random.Generator
     ) -> None:
-        self._layers = pair.layers
+        self._layers, self._head = pair.layers, pair.head
         self._latent_size, self._unit_count = pair.latent_size, pair.unit_count
         self._sessions = sessions
         self._rng = rng
@@ -152,7 +152,9 @@ class _Check:
         for rows in self._batches:
             got = self._run("classifier", spectrogram=rows.truth.spectrogram.astype(np.float32))
             want = {layer.name: rows.truth.units[:, _units(layer)] for layer in self._layers}
-            want[PROBABILITY] = probability(torch.from_numpy(want[self._output.name])).numpy()
+            returned, output = torch.from_numpy(rows.truth.returned), torch.from_numpy(want[self._output.name])
+            if (probability := self._head.served(returned, output)) is not None:
+                want[PROBABILITY] = probability.numpy()
             for name, true in want.items():
                 worst = max(worst, _within(f"classifier: {name}", _relative(got[name], true), OUTPUT_TOLERANCE))
         return worst
