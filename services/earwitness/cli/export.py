@@ -126,6 +126,28 @@ def export(
             "true (multi-label), none for scores. Default: as at the classifier's end; else softmax, sigmoid of one.",
         ),
     ] = None,
+    take: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            rich_help_panel=OWN,
+            help="Which of the classifier's results, by index, key or attribute: 0, logits. Default: the one it has.",
+        ),
+    ] = None,
+    generator_take: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", rich_help_panel=OWN, help="Which of the generator's results is the spectrogram."),
+    ] = None,
+    swap_axes: Annotated[
+        Literal["generator", "classifier", "both"] | None,
+        typer.Option(rich_help_panel=OWN, help="Whose spectrograms are frames × bands. Default: nobody's."),
+    ] = None,
+    channels: Annotated[
+        int | None,
+        typer.Option(
+            min=1, rich_help_panel=OWN, help="Channels in which the classifier gets the spectrogram. Default: 1."
+        ),
+    ] = None,
     generator_weights: Annotated[
         Path | None, typer.Option(help="Its weights: torch.save(state_dict).", rich_help_panel=OWN)
     ] = None,
@@ -185,6 +207,7 @@ def export(
         from earwitness.training.export import (
             Comparisons,
             ExportedBundle,
+            Wraps,
             export_checkpoints,
             export_from_import_paths,
         )
@@ -242,6 +265,7 @@ def export(
                 latent_size=latent_size,
                 output=output,
                 probability=probability,
+                wraps=Wraps(take, generator_take, swap_axes, channels or 1),
                 generator_weights=generator_weights,
                 classifier_weights=classifier_weights,
                 replace=force,
@@ -258,6 +282,10 @@ def export(
                 "latent_size": latent_size,
                 "output": output,
                 "probability": probability,
+                "take": take,
+                "generator_take": generator_take,
+                "swap_axes": swap_axes,
+                "channels": channels,
                 "generator_weights": generator_weights,
                 "classifier_weights": classifier_weights,
             }.items()

@@ -21,6 +21,7 @@ from earwitness.training.export.layers import LayerSpec
 from earwitness.training.export.sources import export_checkpoints, export_from_import_paths, load_network
 from earwitness.training.export.verify import ParityReport
 from earwitness.training.export.weights import load_weights
+from earwitness.training.export.wrapping import Wraps
 
 __all__ = [
     "Comparisons",
@@ -34,6 +35,7 @@ __all__ = [
     "ShapeError",
     "SourceError",
     "UnsupportedOperator",
+    "Wraps",
     "export_bundle",
     "export_checkpoints",
     "export_from_import_paths",

@@ -26,17 +26,18 @@ from earwitness.inference.metadata import (
 from earwitness.inference.names import EXPECTED, is_name
 from earwitness.inference.placing import Place
 from earwitness.training.export.card import CardFacts, card_files, write_card
-from earwitness.training.export.errors import ExportError, ShapeError
+from earwitness.training.export.errors import ExportError
 from earwitness.training.export.forward_graphs import classifier_graph, generator_graph
 from earwitness.training.export.layers import LayerSpec
 from earwitness.training.export.onnx_writer import to_onnx
-from earwitness.training.export.pair import Pair, make_pair
+from earwitness.training.export.pair import AS_THEY_ARE, Pair, make_pair
 from earwitness.training.export.reference import Reference
 from earwitness.training.export.repeatable import require_repeatable
 from earwitness.training.export.search_graph import search_graph
 from earwitness.training.export.taking import as_network
 from earwitness.training.export.triton_config import config_text, ports
 from earwitness.training.export.verify import ParityReport, verify
+from earwitness.training.export.wrapping import Wraps
 
 GRAPHS = {"generator": generator_graph, "classifier": classifier_graph, "search": search_graph}
 MODEL_VERSION = "1"
@@ -69,6 +70,7 @@ def export_bundle(
     latent_size: int | None = None,
     output: OutputKind | None = None,
     probability: ProbabilityKind | None = None,
+    wraps: Wraps = AS_THEY_ARE,
     runtime: Mapping[str, str] = RUNTIME,
     facts: CardFacts | Callable[[], CardFacts] = NO_FACTS,
     replace: bool = False,
@@ -82,7 +84,8 @@ def export_bundle(
     output is added if none of them is it). `labels` are the words for the outputs, in their order. `latent_size`
     defaults to what the generator says; `output`, what the classifier's outputs are explained as, and `probability`,
     what makes it of logits, to what is found at its end (see `heads`: the logits before a softmax or sigmoid are
-    explained). `runtime` are parameters for the ONNX Runtime backend. `facts` go into the model card; where it takes
+    explained). `wraps` are wraps around networks that are otherwise than this, such as one of several results (see
+    `wrapping`). `runtime` are parameters for the ONNX Runtime backend. `facts` go into the model card; where it takes
     long to gather them, give what does so, which is called once names, shapes and labels are known to fit. Models of
     the same name and the same weights are written anew, those of other weights only with `replace`.
 
@@ -95,14 +98,9 @@ def export_bundle(
     shape = (profile.excerpt_shape[0], profile.excerpt_shape[1])
     generator = as_network("generator", generator, shape, latent_size)
     classifier = as_network("classifier", classifier, shape, latent_size)
-    pair = make_pair(generator, classifier, layers, latent_size, output, probability)
+    pair = make_pair(generator, classifier, layers, latent_size, output, probability, wraps, profile)
     Reference(pair).require_computable()
     require_repeatable(pair)
-    if pair.spectrogram_shape != tuple(profile.excerpt_shape):
-        raise ShapeError(
-            f"features: profile {profile.name!r} has excerpts of {list(profile.excerpt_shape)} bands × frames, the "
-            f"generator returns {list(pair.spectrogram_shape)}; export with the profile the networks were trained on"
-        )
     metadata = BundleMetadata(
         name=name,
         latent_size=pair.latent_size,
@@ -153,6 +151,8 @@ def weights_checksum(pair: Pair, features: Mapping[str, Any]) -> str:
         digest.update(repr(meaning).encode() + b"\0")
     if meaning := pair.head.meaning(pair.layers[pair.output_index].unit_count):
         digest.update(meaning.encode() + b"\0")
+    if pair.wraps != AS_THEY_ARE:
+        digest.update(repr(pair.wraps).encode() + b"\0")
     state = {
         f"{role}.{key}": value for role, network in pair.networks.items() for key, value in network.state_dict().items()
     }

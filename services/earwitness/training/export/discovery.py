@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from earwitness.errors import InvalidArgument
+from earwitness.training.export.advice import line_of
 from earwitness.training.export.errors import ExportError, LayerError, ShapeError
 from earwitness.training.export.layers import OUTPUT_NAME, RESERVED_NAMES, LayerSpec, over_time
+from earwitness.training.export.wrapping import returns, which
 
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AssertionError, InvalidArgument)
-"""What a forward pass raises that does not work; the last by networks of ours."""
+FAILURES = (Exception,)
+"""What a forward pass raises that does not work: whatever its author let it."""
 LATENT_ATTRIBUTES = ("latent_size", "latent_dim", "z_dim", "nz")
 SOFTENING = (nn.Softmax, nn.Softmax2d, nn.Softmin, nn.LogSoftmax, nn.Sigmoid, nn.LogSigmoid)
 """What makes something else of a layer's units than its activation, probabilities for example."""
@@ -31,48 +32,16 @@ def latent_size_of(generator: nn.Module, given: int | None) -> int:
     if given is None:
         size = next((value for name in LATENT_ATTRIBUTES if type(value := getattr(generator, name, None)) is int), None)
     if given is None and size is None:
-        first = _first_weighted(generator)
+        first = first_weighted(generator)
         size = getattr(first, "in_features", getattr(first, "in_channels", None))
     if type(size) is not int or size < 1:
         raise ShapeError(f"latent_size: got {size!r}; give the size of the generator's latent, at least 1")
     return size
 
 
-def _first_weighted(network: nn.Module) -> nn.Module | None:
+def first_weighted(network: nn.Module) -> nn.Module | None:
+    """Its first dense layer or convolution."""
     return next((each for each in network.modules() if isinstance(each, nn.Linear | _ConvNd)), None)
-
-
-def fit_latent(generator: nn.Module, latent_size: int) -> tuple[nn.Module, Tensor]:
-    """A generator that takes z `[B, Z]`, wrapped if it wants `[B, Z, 1, 1]`; and what it made of two latents.
-
-    Raises: ShapeError when it takes neither.
-    """
-    z = torch.randn(2, latent_size, generator=torch.Generator().manual_seed(0))
-    try:
-        return generator, run("generator", generator, z)
-    except ShapeError as flat:
-        wrapped = nn.Sequential(nn.Unflatten(1, (latent_size, 1, 1)), generator).eval()
-        try:
-            return wrapped, run("generator", wrapped, z)
-        except ShapeError as square:
-            raise (square if isinstance(_first_weighted(generator), _ConvNd) else flat) from None
-
-
-def fit_channel(generator: nn.Module, classifier: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
-    """A generator whose output `x` the classifier takes: `[B, 1, bands, frames]` or `[B, bands, frames]`.
-
-    Raises: ShapeError when it takes neither.
-    """
-    try:
-        run("classifier", classifier, x)
-        return generator, x
-    except ShapeError as err:
-        adapter = nn.Flatten(1, 2) if x.ndim == 4 else nn.Unflatten(1, (1, x.shape[1]))
-        try:
-            run("classifier", classifier, adapter(x))
-        except ShapeError:
-            raise err from err.__cause__
-        return nn.Sequential(generator, adapter).eval(), adapter(x)
 
 
 @contextmanager
@@ -93,7 +62,11 @@ def entered_layers(network: nn.Module) -> Iterator[list[str]]:
 
 def failed(entered: Sequence[str], err: Exception) -> str:
     """Which layer failed, and why."""
-    return f"{entered[-1]} failed: {err}" if entered else str(err)
+    usual = isinstance(err, RuntimeError | TypeError | ValueError | IndexError | AssertionError) and str(err)
+    said = str(err) if usual else f"{type(err).__name__} {err}"
+    line = line_of(err)
+    where = f", at {line}" if line else ""
+    return f"{entered[-1]} failed{where}: {said}" if entered else said
 
 
 def run(role: str, network: nn.Module, x: Tensor) -> Tensor:
@@ -105,12 +78,12 @@ def run(role: str, network: nn.Module, x: Tensor) -> Tensor:
         try:
             with torch.no_grad():
                 result = network(x.clone())  # it may write into it
-        except LayerError:
+        except ExportError:
             raise
         except FAILURES as err:
             raise ShapeError(f"{role}: does not take a batch of shape {list(x.shape)}; {failed(entered, err)}") from err
     if not isinstance(result, Tensor):
-        raise ShapeError(f"{role}: returns {type(result).__name__}, expected one tensor")
+        raise ShapeError(f"{role}: {returns(result)}, expected one tensor{which(role, result)}")
     if not result.isfinite().all():
         raise ExportError(f"{role}: returns NaN or infinite values for finite input; mend or train it again")
     return result

@@ -23,13 +23,13 @@ class ExportError(EarwitnessError):
 class UnsupportedOperator(ExportError):
     """`operator` (e.g. `aten.cumprod.default`), met in module path `layer`, cannot be served."""
 
-    def __init__(self, operator: str, layer: str, reason: str) -> None:
+    def __init__(self, operator: str, layer: str, reason: str, way_out: str = "") -> None:
         where = f"layer {layer!r}" if layer else "what surrounds the layers"
-        super().__init__(
-            f"operator {operator} in {where} cannot be exported: {reason}. Replace it there by what "
-            "can (convolution, pooling, normalisation in eval mode, dense, element-wise), or add a rule to "
-            "earwitness.training.export.rules"
+        usual = (
+            "Replace it there by what can (convolution, pooling, normalisation in eval mode, dense, attention, "
+            "element-wise), or add a rule to earwitness.training.export.rules"
         )
+        super().__init__(f"operator {operator} in {where} cannot be exported: {reason}. {way_out or usual}")
         self.operator = operator
         self.layer = layer
 

@@ -9,6 +9,7 @@ import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch.fx import GraphModule
 
+from earwitness.training.export.advice import OF_BATCH
 from earwitness.training.export.errors import UnsupportedOperator
 from earwitness.training.export.exporter import quiet, translate
 from earwitness.training.export.tracing import EXAMPLE_ROWS
@@ -34,6 +35,8 @@ def to_onnx(graph: GraphModule, inputs: Sequence[str], outputs: Sequence[str]) -
         written = translate(program)
     except torch.onnx.OnnxExporterError as err:
         raise UnsupportedOperator(*_culprit(err)) from err
+    except torch._dynamo.exc.UserError as err:  # a batch that an operator fixed behind everybody's back
+        raise UnsupportedOperator("(unknown)", "", OF_BATCH.why, OF_BATCH.way_out) from err
     _name(written.graph, inputs, outputs)
     ClearMetadataAndDocStringPass()(written)
     model = onnx_ir.to_proto(written)

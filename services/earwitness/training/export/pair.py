@@ -1,31 +1,30 @@
 """A generator and a classifier that fit together, and what one pass through both shows of them."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
-from torch.nn.utils import parametrize
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
 
+from earwitness.features import FeatureProfile
 from earwitness.inference.metadata import Layer, OutputKind, ProbabilityKind
 from earwitness.training.export.discovery import (
     find_layers,
-    fit_channel,
-    fit_latent,
     latent_size_of,
     run,
 )
-from earwitness.training.export.errors import ExportError, ShapeError
+from earwitness.training.export.errors import ShapeError
 from earwitness.training.export.final_calls import FinalCalls
+from earwitness.training.export.fitting import fit_channel, fit_latent, require_spectrograms
+from earwitness.training.export.given import frozen
 from earwitness.training.export.heads import Head, head_of
 from earwitness.training.export.layers import LayerSpec, capturing, describe, layer_specs, units_of, with_output
+from earwitness.training.export.plain_forms import plain_forms
 from earwitness.training.export.waveforms import fit_waveform
+from earwitness.training.export.wrapping import Wraps
 
+AS_THEY_ARE = Wraps()
 Result = TypeVar("Result")
 Weights = Mapping[str, Mapping[str, Tensor]]
 
@@ -43,6 +42,7 @@ class Pair:
     specs: tuple[LayerSpec, ...]
     layers: tuple[Layer, ...]
     head: Head
+    wraps: Wraps = AS_THEY_ARE
     overwrites: bool = False
     """The networks write in place over values that their own gradient needs: no harm in training, where nobody asks for
     the gradient of the input; here every such operation becomes one that does not."""
@@ -98,7 +98,8 @@ class Pair:
     def _run(self, run: Callable[[Tensor], Result], x: Tensor) -> Result:
         """Of a copy, as a network may write into its input, which is another's result."""
         copied = x.clone()
-        return torch.func.functionalize(run)(copied) if self.overwrites else run(copied)
+        with plain_forms():
+            return torch.func.functionalize(run)(copied) if self.overwrites else run(copied)
 
     def weights(self) -> dict[str, dict[str, Tensor]]:
         """Parameters and buffers of both networks, as `generate` and `classify` take them."""
@@ -115,38 +116,43 @@ def make_pair(
     latent_size: int | None = None,
     output: OutputKind | None = None,
     probability: ProbabilityKind | None = None,
+    wraps: Wraps = AS_THEY_ARE,
+    profile: FeatureProfile | None = None,
 ) -> Pair:
     """Checks that the two fit and finds the shapes and the units.
 
     The generator takes z `[B, latent_size]` or `[B, latent_size, 1, 1]` and returns `[B, 1, bands, frames]` or
     `[B, bands, frames]`; the classifier takes either and gives logits or probabilities `[B, outputs]`. Without
     `layers`, every convolution, recurrent and dense layer is one; without `latent_size`, it is what the generator says;
-    what the outputs are is found, unless `output` and `probability` say it (see `heads`).
+    what the outputs are is found, unless `output` and `probability` say it (see `heads`). `wraps` stand
+    around the networks, and the spectrograms are those of `profile`, where it is given.
 
-    Raises: ShapeError; LayerError; ExportError when weights or results are not finite.
+    Raises: SourceError; ShapeError; LayerError; ExportError when weights or results are not finite.
     """
-    generator, classifier = _frozen("generator", generator), _frozen("classifier", classifier)
+    generator, classifier = frozen("generator", generator), frozen("classifier", classifier)
+    wraps.around(generator, classifier)
     latent_size = latent_size_of(generator, latent_size)
     specs = None if layers is None else layer_specs(layers, classifier)
     generator, x = fit_latent(generator, latent_size)
-    generator, x = fit_waveform(generator, classifier, x)
-    if x.ndim not in (3, 4) or x.shape[0] != 2 or (x.ndim == 4 and x.shape[1] != 1):
-        raise ShapeError(
-            f"generator: z [2, {latent_size}] became {list(x.shape)}, expected [2, 1, bands, frames] or "
-            "[2, bands, frames], of waveforms [2, 1, samples] or [2, samples]"
-        )
+    excerpt = None if profile is None else profile.excerpt_shape
+    if excerpt is not None and excerpt[0] == 1:
+        generator, x = fit_waveform(generator, classifier, x)
+    require_spectrograms(x, latent_size, "" if profile is None else profile.name, excerpt)
     generator, x = fit_channel(generator, classifier, x)
     specs = specs or find_layers(classifier, x)
     outputs = run("classifier", classifier, x)
     if outputs.ndim != 2 or outputs.shape[0] != 2:
-        raise ShapeError(f"classifier: {list(x.shape)} became {list(outputs.shape)}, expected [2, outputs]")
+        raise ShapeError(
+            f"classifier: {list(x.shape)} became {list(outputs.shape)}, expected [2, outputs]; where there is an "
+            "output for every frame, let a module around it take their mean or maximum"
+        )
     head = head_of(classifier, x, output, probability)
     with capturing(classifier, specs) as capture, torch.no_grad(), FinalCalls() as calls:
         result = classifier(x.clone())
     specs, path = with_output(specs, capture, head.units(result, calls))
     described = describe(specs, capture, path)
     bands, frames = x.shape[-2:]
-    pair = Pair(generator, classifier, latent_size, (bands, frames), x.ndim == 4, specs, described, head)
+    pair = Pair(generator, classifier, latent_size, (bands, frames), x.ndim == 4, specs, described, head, wraps)
     return replace(pair, overwrites=_overwrites(pair))
 
 
@@ -159,41 +165,3 @@ def _overwrites(pair: Pair) -> bool:
     except RuntimeError as err:
         return "modified by an inplace operation" in str(err)
     return False
-
-
-def _frozen(role: str, network: nn.Module) -> nn.Module:
-    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
-        if is_lazy(tensor):
-            raise ExportError(
-                f"{role}: {name!r} has no shape yet; load weights, or run the network once, before export"
-            )
-        if tensor.is_floating_point() and (wrong := int((~tensor.isfinite()).sum())):
-            raise ExportError(
-                f"{role}: {name!r} holds {wrong} NaN or infinite values of {tensor.numel()}; "
-                "training diverged, or the file is damaged: export another checkpoint"
-            )
-    return _folded(_copy(network).eval()).float().cpu().requires_grad_(False)
-
-
-def _copy(network: nn.Module) -> nn.Module:
-    """A deep copy, also of results that modules keep: after a pass `torch.nn.utils.weight_norm` leaves its weight."""
-    results = (value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor))
-    return copy.deepcopy(network, {id(each): each.detach().clone() for each in results if not each.is_leaf})
-
-
-def _folded(network: nn.Module) -> nn.Module:
-    """The network, its weights in place of how they are computed: weight and spectral normalisation, any other."""
-    for module in list(network.modules()):
-        for hook in list(module._forward_pre_hooks.values()):
-            if isinstance(hook, WeightNorm):
-                nn.utils.remove_weight_norm(module, hook.name)
-            elif isinstance(hook, SpectralNorm):
-                nn.utils.remove_spectral_norm(module, hook.name)
-        if parametrize.is_parametrized(module):
-            # torch's own removal changes the class of the module, which the copy shares with what it is a copy of.
-            weights = {name: getattr(module, name).detach() for name in module.parametrizations}  # type: ignore[union-attr]
-            del module.parametrizations
-            module.__class__ = type(module).__bases__[0]
-            for name, weight in weights.items():
-                module.register_parameter(name, nn.Parameter(weight.clone()))
-    return network

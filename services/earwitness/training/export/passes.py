@@ -15,6 +15,19 @@ COPIES = (_aten.clone.default, _aten.alias.default, _aten.detach.default, _aten.
 """Operators that return what they are given."""
 
 
+ASSERTIONS = (
+    _aten._assert_async.default, _aten._assert_async.msg, _aten._assert_scalar.default,
+    _aten._assert_tensor_metadata.default,
+)  # fmt: skip
+"""Operators that return nothing, and stop a pass in torch where a value is none that may be."""
+
+
+def drop_assertions(graph: GraphModule) -> None:
+    """Checks of values, such as that of one_hot."""
+    for node in calls(graph, *ASSERTIONS):
+        graph.graph.erase_node(node)
+
+
 def drop_copies(graph: GraphModule) -> None:
     """Copies, reshapes to the same shape, and slices of everything."""
     for node in calls(graph, *COPIES):

@@ -17,9 +17,9 @@ TOLERANCE = 1e-3
 
 RECURRENT = ("(GRU)", "(LSTM)", "(RNN)")
 SWAPPED = "It takes time first, then the batch; batch_first=True in the module where the batch is first"
-BATCH_NORM = (
-    "Batch norm needs its running statistics: track_running_stats=True in the module, running_mean, running_var and "
-    "training=self.training in F.batch_norm"
+MIXED = (
+    "Means, maxima and the like are taken over axes behind the first alone; batch norm needs its running statistics: "
+    "track_running_stats=True in the module, running_mean, running_var and training=self.training in F.batch_norm"
 )
 """What to do about a row that depends on others, by the layer where it begins to."""
 
@@ -34,19 +34,29 @@ def require_repeatable(pair: Pair) -> None:
     """
     z = torch.randn(ROWS, pair.latent_size, generator=torch.Generator().manual_seed(0))
     whole = _units(pair, z)
-    if not _alike(whole, _units(pair, z)):
-        raise NotRepeatable(
-            f"{_parting(pair, z, z)} draws random numbers in eval mode too, so that a latent has no activation of its "
-            "own. Functional dropout takes training=self.training; noise is for training alone"
-        )
+    again = _units(pair, z)
+    if not torch.equal(whole, again):
+        parted = _parted(pair, z, z)
+        if any(map(_is_random, parted)):
+            raise NotRepeatable(
+                f"{_in_words(parted)} draws random numbers in eval mode too, so that a latent has no activation of its "
+                "own. Functional dropout takes training=self.training; noise is for training alone, or fixed: drawn "
+                "once and kept by register_buffer"
+            )
+        if not _alike(whole, again):
+            raise NotRepeatable(
+                f"{_in_words(parted)} gives another result when the same is given again, so that a latent has no "
+                "activation of its own. Random numbers of numpy or Python do that, and values that one pass keeps for "
+                "the next; forward has to depend on its input alone"
+            )
     # A recurrent layer that takes rows for steps lets each know those before it only.
     for fewer, end in ((z[:-1], False), (z[1:], True)):
         if _alike(whole, _units(pair, fewer), end):
             continue
-        parting = _parting(pair, z, fewer, end)
+        where = _in_words(_parted(pair, z, fewer, end))
         raise NotRepeatable(
-            f"{parting} makes a row's result depend on the other rows of its batch, and those of a search are not "
-            f"those of training. {SWAPPED if any(kind in parting for kind in RECURRENT) else BATCH_NORM}"
+            f"{where} makes a row's result depend on the other rows of its batch, and those of a search are not those "
+            f"of training. {SWAPPED if any(kind in where for kind in RECURRENT) else MIXED}"
         )
 
 
@@ -56,17 +66,31 @@ def _units(pair: Pair, z: Tensor) -> Tensor:
         return torch.cat(pair.classify(weights, pair.generate(weights, z)), dim=1)
 
 
-def _parting(pair: Pair, z: Tensor, other: Tensor, end: bool = False) -> str:
-    """The first operator that two passes take different results from, in words; a random one before others."""
+_Parted = list[tuple[Any, str]]
+"""Operators, and the layers that ran them in words."""
+
+
+def _parted(pair: Pair, z: Tensor, other: Tensor, end: bool = False) -> _Parted:
+    """The operators that two passes take different results from, however little they differ where they are random."""
     one, two = _steps(pair, z), _steps(pair, other)
-    parted = [
+    return [
         (operator, layer)
         for (operator, layer, got), (_, _, want) in zip(one, two, strict=False)
-        if not all(_alike(*both, end) for both in zip(got, want, strict=False))
+        if not all(
+            _equal(*both) if torch.Tag.nondeterministic_seeded in operator.tags else _alike(*both, end)
+            for both in zip(got, want, strict=False)
+        )
     ]
-    # Memory that is not yet written to differs as well, and what is made of it.
-    random = [each for each in parted if torch.Tag.nondeterministic_seeded in each[0].tags]
-    for operator, layer in random or parted:
+
+
+def _is_random(parted: tuple[Any, str]) -> bool:
+    return torch.Tag.nondeterministic_seeded in parted[0].tags
+
+
+def _in_words(parted: _Parted) -> str:
+    """The first of the operators; a random one before others, for memory that is not yet written to differs as well,
+    and what is made of it."""
+    for operator, layer in [each for each in parted if _is_random(each)] or parted:
         return f"{layer}: operator {operator}"
     return "networks: an operator"
 
@@ -102,6 +126,10 @@ class _Recorder(TorchDispatchMode):
             if layers:
                 return role if layers[-1] == "it" else f"{role}, {layers[-1]}"
         return "networks"
+
+
+def _equal(got: Tensor, want: Tensor) -> bool:
+    return got.shape == want.shape and torch.equal(got, want)
 
 
 def _alike(got: Tensor, want: Tensor, end: bool = False) -> bool:

@@ -15,7 +15,9 @@ from earwitness.training.export.card import CardFacts, Comparisons, evaluate_pai
 from earwitness.training.export.detector_figures import require_songs_measurable
 from earwitness.training.export.errors import SourceError
 from earwitness.training.export.layers import LayerSpec
+from earwitness.training.export.pair import AS_THEY_ARE
 from earwitness.training.export.weights import load_weights
+from earwitness.training.export.wrapping import Wraps
 from earwitness.training.run_folder import Progress, silent
 
 
@@ -87,6 +89,7 @@ def export_from_import_paths(
     latent_size: int | None = None,
     output: OutputKind | None = None,
     probability: ProbabilityKind | None = None,
+    wraps: Wraps = AS_THEY_ARE,
     generator_weights: Path | None = None,
     classifier_weights: Path | None = None,
     replace: bool = False,
@@ -110,6 +113,7 @@ def export_from_import_paths(
         latent_size=latent_size,
         output=output,
         probability=probability,
+        wraps=wraps,
         replace=replace,
     )
 

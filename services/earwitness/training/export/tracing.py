@@ -1,21 +1,22 @@
 """From a function over modules to a flat operator graph whose weights are attributes, with every node's layer known."""
 
+import builtins
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._dispatch.python import enable_python_dispatcher
-from torch._guards import detect_fake_mode
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx import traceback as fx_traceback
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from earwitness.training.export.advice import OF_BATCH, advice_on, current_line, line_of
 from earwitness.training.export.errors import ExportError, UnsupportedOperator
 from earwitness.training.export.exporter import Decomposition, Operator
 from earwitness.training.export.recurrence import in_one_piece
@@ -41,6 +42,15 @@ class LayerStack(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._spans: list[tuple[int, int, str]] = []
         self.operator = ""
         """The operator that ran last: what failed, after an exception."""
+        self.fixed_at: tuple[str, str, str] | None = None
+        """Operator, layer and line of code before which the batch's size was made a plain number."""
+        self._batch: int | torch.SymInt = 0
+
+    def begin(self, batch: int | torch.SymInt) -> None:
+        """A new pass over so many rows; one that was broken off is forgotten."""
+        self._open.clear()
+        self._spans.clear()
+        self.operator, self.fixed_at, self._batch = "", None, batch
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -70,8 +80,11 @@ class LayerStack(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self.operator = str(func)
-        with fx_traceback.annotate({"layer": self.layer, "operator": self.operator}):
+        if func.namespace != "prim":  # what asks a tensor for its device
+            self.operator = str(func)
+        if self.fixed_at is None and not is_symbolic(self._batch):
+            self.fixed_at = self.operator, self.layer, current_line()
+        with fx_traceback.annotate({"layer": self.layer, "operator": str(func)}):
             return func(*args, **(kwargs or {}))
 
     def _entering(self, path: str) -> Callable[[nn.Module, object], None]:
@@ -112,11 +125,9 @@ def trace(function: Function, networks: Mapping[str, nn.Module], inputs: Mapping
 
     Raises: UnsupportedOperator when the networks do what no graph can hold, such as a branch on values.
     """
-    fake = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True, static_shapes=True)
     weights = {name: dict(_weights(network)) for name, network in networks.items()}
     flat = [tensor for tensors in weights.values() for tensor in tensors.values()]
     names = [f"{name}.{key}" for name, tensors in weights.items() for key in tensors]
-    examples = [_batched(fake, sizes) for sizes in inputs.values()]
     layers = LayerStack(networks)
 
     def flat_function(*arguments: Tensor) -> Sequence[Tensor]:
@@ -125,21 +136,40 @@ def trace(function: Function, networks: Mapping[str, nn.Module], inputs: Mapping
         with layers.watching(), in_one_piece(lambda: layers.layer):
             return function(given, *remaining)
 
-    try:
+    def attempt(*, inside: bool) -> GraphModule:
+        fake = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True, static_shapes=True)
+        examples = [_batched(fake, sizes) for sizes in inputs.values()]
+        layers.begin(examples[0].shape[0])
         # Without the Python dispatcher some operators' shape functions would fix the batch to the example's.
-        with enable_python_dispatcher(), fake:
+        with enable_python_dispatcher(), symbolic_len(), fake if inside else nullcontext():
             graph = make_fx(flat_function, _allow_non_fake_inputs=True)(*map(fake.from_tensor, flat), *examples)
-    except ExportError:
-        raise
+        if not is_symbolic(examples[0].shape[0]):
+            operator, layer, line = layers.fixed_at or ("(unknown)", "", "")
+            raise UnsupportedOperator(operator, layer, f"{OF_BATCH.why}{_at(line)}", OF_BATCH.way_out)
+        return graph
+
+    try:
+        graph = attempt(inside=False)
     except Exception as err:
-        raise UnsupportedOperator(layers.operator, layers.layer, f"tracing it failed: {_first_line(err)}") from err
+        if isinstance(err, ExportError) and not isinstance(err, UnsupportedOperator):
+            raise
+        known = isinstance(err, UnsupportedOperator)
+        outside = err if known else _refusal(layers.operator, layers.layer, err)
+        # Inside the mode new tensors may have the batch's size; but constants have no values that a network could read.
+        try:
+            graph = attempt(inside=True)
+        except ExportError:
+            raise
+        except Exception as inside:
+            if "only concrete integers" not in str(err):
+                raise outside from err
+            raise _refusal(layers.operator, layers.layer, inside) from inside
     return _functional(Traced(graph, dict(zip(names, flat, strict=True))))
 
 
 def retrace(traced: Traced, function: Function, decompositions: Mapping[Operator, Decomposition]) -> Traced:
     """The operators of `function`, which computes what `traced` does, with the origins of its nodes."""
-    fake = detect_fake_mode(traced.examples)
-    assert fake is not None
+    fake = next((each.fake_mode for each in traced.examples if isinstance(each, FakeTensor)), nullcontext())
     with fx_traceback.preserve_node_meta(), enable_python_dispatcher(), fake:
         graph = make_fx(function, decompositions, _allow_non_fake_inputs=True)(*traced.examples)
     return Traced(graph, traced.weights)
@@ -167,6 +197,21 @@ def _functional(traced: Traced) -> Traced:
     return retrace(traced, torch.func.functionalize(Interpreter(traced.graph).run), {})
 
 
+@contextmanager
+def symbolic_len() -> Iterator[None]:
+    """While open, `len` of a tensor may be symbolic: Python's own makes a number of it, which would fix the batch."""
+    plain = builtins.len
+
+    def length(of: Any, /) -> Any:
+        return of.shape[0] if isinstance(of, Tensor) and of.ndim else plain(of)
+
+    builtins.len = length
+    try:
+        yield
+    finally:
+        builtins.len = plain
+
+
 def _weights(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for key, parameter in network.named_parameters():
         yield key, parameter.detach()
@@ -182,6 +227,22 @@ def _batched(fake: FakeTensorMode, sizes: Sequence[int]) -> Tensor:
 def _sequence_number() -> int:
     """The number autograd will give to the next operator."""
     return int(torch._C._autograd._get_sequence_nr())
+
+
+def is_symbolic(size: int | torch.SymInt) -> bool:
+    """Whether a size is still any number."""
+    return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None
+
+
+def _refusal(operator: str, layer: str, err: Exception) -> UnsupportedOperator:
+    advice, where = advice_on(operator, err), _at(line_of(err))
+    if advice is None:
+        return UnsupportedOperator(operator, layer, f"tracing it failed{where}: {_first_line(err)}")
+    return UnsupportedOperator(operator, layer, f"{advice.why}{where}", advice.way_out)
+
+
+def _at(line: str) -> str:
+    return f", at {line}" if line else ""
 
 
 def _first_line(err: Exception) -> str:

@@ -12,6 +12,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from earwitness.training.export.rules import grouped_by_row
 from earwitness.training.export.rules.reason import NoRule
 
 OUTPUT_BLOCKS = {1: (2, 4), 2: (2, 2), 3: (1, 2), 4: (1, 2)}
@@ -34,6 +35,10 @@ def convolution(
 ) -> Tensor:
     """A 2-D stride-1 convolution to few channels by blocks of outputs, a transposed one with wide output padding by its
     full output; any other stays what it is."""
+    if grouped_by_row.is_by_row(groups):
+        return grouped_by_row.convolution(
+            x, weight, bias, stride, padding, dilation, transposed, output_padding, groups
+        )
     if transposed and any(extra >= s for extra, s in zip(output_padding, stride, strict=True)):
         return _transposed_in_full(x, weight, bias, stride, padding, dilation, output_padding, groups)
     if transposed or groups != 1 or weight.ndim != 4 or max(*stride, *dilation) > 1 or prod(weight.shape[2:]) == 1:
@@ -94,11 +99,16 @@ def convolution_backward(
     output_padding: Sequence[int],
     groups: int,
     output_mask: Sequence[bool],
-) -> tuple[Tensor, None, None]:
-    """Gradient of a convolution with respect to its input, same shape as `x`.
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradient of a convolution with respect to its input, same shape as `x`; where every row has a kernel of its own,
+    with respect to that too.
 
-    Raises: NoRule when the kernel itself depends on the latent.
+    Raises: NoRule when a kernel of all rows depends on the latent.
     """
+    if grouped_by_row.is_by_row(groups):
+        return grouped_by_row.convolution_backward(
+            grad, x, weight, bias_sizes, stride, padding, dilation, transposed, output_padding, groups, output_mask
+        )
     if output_mask[1] or output_mask[2]:
         raise NoRule("the kernel or bias of this convolution is computed from the latent")
     rank = weight.ndim - 2

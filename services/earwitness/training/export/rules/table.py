@@ -5,13 +5,15 @@ from collections.abc import Mapping
 import torch
 
 from earwitness.training.export.exporter import Decomposition, Operator
-from earwitness.training.export.rules import convolution, pointwise, pooling, resampling
+from earwitness.training.export.rules import attention, convolution, pointwise, pooling, resampling
 
 _aten = torch.ops.aten
 
 RULES: Mapping[Operator, Decomposition] = {
     _aten.convolution.default: convolution.convolution,
     _aten.convolution_backward.default: convolution.convolution_backward,
+    _aten._scaled_dot_product_flash_attention_for_cpu.default: attention.flash_attention,
+    _aten._scaled_dot_product_flash_attention_for_cpu_backward.default: attention.flash_attention_backward,
     _aten.max_pool2d_with_indices_backward.default: pooling.max_pool_backward,
     _aten.max_pool3d_with_indices_backward.default: pooling.max_pool_backward,
     _aten.adaptive_max_pool2d.default: pooling.adaptive_max_pool,
