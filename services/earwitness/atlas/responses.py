@@ -12,11 +12,11 @@ from earwitness.inference.backend import FloatArray
 from earwitness.scorer.collect import Frozen
 from earwitness.scorer.data_range import DataRange
 from earwitness.scorer.frechet import Gaussian, factor, factor_rows
-from earwitness.scorer.layers import KeptLayer, Layout
+from earwitness.scorer.layers import Layout
 from earwitness.scorer.nearness import KeptRows, neighbours
 from earwitness.scorer.score import score_batch
-from earwitness.scorer.selection import Selection
 from earwitness.scorer.uncertainty import NoiseFloor, noise_floor
+from earwitness.vocabulary.reference import KeptLayer, Selection
 
 TOP = 50
 """Most extreme real excerpts that stand for a unit, as in `reference build --top 50`, and at most half of all."""
@@ -99,22 +99,7 @@ class Scorer:
         variance = float(frozen.gaussian.variance[0])  # a Gaussian that is k times as wide has k² times the distances
         floor = NoiseFloor(self._floor.median * variance, self._floor.high * variance)
         selection = Selection("top" if sense == "maximise" else "bottom", unit=0, k=len(real))
-        found = score_batch(rows, frozen, floor, SEED, DataRange.of(frozen, selection))
-        return Score(
-            distance=float(found.distance.distance),
-            mean_term=found.distance.mean_term,
-            covariance_term=float(found.distance.covariance_term),
-            row_count=found.row_count,
-            reference_row_count=found.reference_row_count,
-            dimension_count=found.dimension_count,
-            rank=found.distance.rank,
-            rank_deficient=found.rank_deficient,
-            interval_low=found.interval.low,
-            interval_high=found.interval.high,
-            noise_floor=floor.median,
-            noise_floor_high=floor.high,
-            outside_range_ratio=found.outside_range_ratio,
-        )
+        return score_batch(rows, frozen, floor, SEED, DataRange.of(frozen, selection))
 
 
 def layout_of(layers: Sequence[tuple[str, int]]) -> Layout:

@@ -113,7 +113,7 @@ def atlas(
     from earwitness.atlas import Place, Request, make_atlas
     from earwitness.atlas.searching import searcher
     from earwitness.client.references import find_recordings
-    from earwitness.client.values import require_seeds
+    from earwitness.vocabulary.search import require_seeds
 
     senses: tuple[Sense, ...] = ("maximise", "minimise") if sense == "both" else (sense,)
     request = Request(count, excerpts, senses, way, draws, oversample, seed)
