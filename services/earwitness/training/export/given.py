@@ -75,8 +75,10 @@ def _network(role: str, given: object) -> nn.Module:
                 f"{role}: {where} is TorchScript ({type(module).__name__}), whose operators cannot be traced; "
                 f"{SCRIPT_WAY_OUT}"
             )
-    if isinstance(given, torch.fx.GraphModule) and "Exported" in type(given).__qualname__ + str(given.meta):
-        raise SourceError(f"{role}: it is a program of torch.export, for one way of running alone; {SCRIPT_WAY_OUT}")
+    if isinstance(given, torch.fx.GraphModule) and any(
+        isinstance(node.target, torch._ops.OpOverload) for node in given.graph.nodes
+    ):
+        raise SourceError(f"{role}: it is a program of torch.export, whose layers are gone; {SCRIPT_WAY_OUT}")
     return given
 
 

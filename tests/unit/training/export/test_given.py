@@ -89,7 +89,10 @@ GIVEN: list[tuple[Callable[[], object], str]] = [
     (lambda: lambda x: x, "got function, expected a torch.nn.Module; .* belong into the forward of a module"),
     (lambda: torch.jit.script(judge()), "classifier: it is TorchScript .* give the Python network"),
     (lambda: nn.Sequential(torch.jit.script(judge()[:2]), *judge()[2:]), "classifier: layer '0' of it is TorchScript"),
-    (lambda: torch.export.export(judge(), (torch.randn(2, 1, 8, 12),)).module(), "classifier: "),
+    (
+        lambda: torch.export.export(judge(), (torch.randn(2, 1, 8, 12),)).module(),
+        "it is a program of torch.export",
+    ),
     (lambda: NoEval(), r"NoEval.eval\(\) fails \(NotImplementedError: frozen program\)"),
     (lambda: Unusual(open(__file__)), "Unusual cannot be copied .*; keep what is no weight and no module"),  # noqa: SIM115
 ]
