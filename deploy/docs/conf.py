@@ -46,6 +46,7 @@ deploy/demo/audio/CREDITS
 ```{toctree}
 :hidden:
 :caption: Your own
+services/earwitness/atlas/README
 services/earwitness/training/export/README
 services/earwitness/training/corpus/README
 services/earwitness/training/corpus/replay/README
