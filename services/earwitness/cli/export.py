@@ -225,6 +225,14 @@ def export(
         }
         if corpus is None and (wanting := [option for option, given in card_only.items() if given]):
             raise InvalidArgument(wanting[0], "needs --corpus: it is for figures on one")
+        heads = {
+            "output": output,
+            "probability": probability,
+            "take": take,
+            "generator_take": generator_take,
+            "swap_axes": swap_axes,
+            "channels": channels,
+        }
         files = is_of_files(generator, classifier, repository)
         if (files or any(own)) and corpus is not None:
             raise InvalidArgument("corpus", "evaluates checkpoints of `earwitness train` only; leave it out")
@@ -246,6 +254,7 @@ def export(
                     input_offset=input_offset,
                     input_scale=input_scale,
                     output_tensor=output_tensor,
+                    heads=heads,
                     force=force,
                 )
             )
@@ -280,12 +289,7 @@ def export(
                 "label": label,
                 "training_data": training_data,
                 "latent_size": latent_size,
-                "output": output,
-                "probability": probability,
-                "take": take,
-                "generator_take": generator_take,
-                "swap_axes": swap_axes,
-                "channels": channels,
+                **heads,
                 "generator_weights": generator_weights,
                 "classifier_weights": classifier_weights,
             }.items()

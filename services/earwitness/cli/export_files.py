@@ -37,6 +37,8 @@ class Asked:
     input_offset: float
     input_scale: float
     output_tensor: str | None
+    heads: Mapping[str, Any]
+    """Options on what a network returns and is given, by their names; None is not given."""
     force: bool
 
 
@@ -74,9 +76,23 @@ def export_files(asked: Asked) -> "ExportedBundle | ExportedFile":
     if files.kind_of(Path(asked.classifier)) is None:
         network = load_network(asked.classifier, asked.classifier_weights)
         read = files.read_generator(shown, shape, asked.latent_size) if isinstance(shown, Path) else shown
-        return export_bundle(read, network, **common)
+        return export_bundle(read, network, **common, **_heads(asked))
+    if given := [name for name, value in asked.heads.items() if value is not None]:
+        raise InvalidArgument(
+            given[0],
+            "is for networks in Python; what a file takes and returns is found, or said by --output-tensor, "
+            "--input-axes, --input-offset and --input-scale",
+        )
     options = files.FileOptions(asked.input_axes, asked.input_offset, asked.input_scale, asked.output_tensor)
     return files.export_files(shown, Path(asked.classifier), options=options, **common)
+
+
+def _heads(asked: Asked) -> dict[str, Any]:
+    from earwitness.training.export import Wraps
+
+    given = asked.heads
+    wraps = Wraps(given["take"], given["generator_take"], given["swap_axes"], given["channels"] or 1)
+    return {"output": given["output"], "probability": given["probability"], "wraps": wraps}
 
 
 def print_exported(exported: "ExportedFile", repository: Path) -> None:

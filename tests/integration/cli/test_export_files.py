@@ -60,6 +60,7 @@ def test_without_a_gradient_and_why(run: Run, models: Path) -> None:
             "--output-tensor: got 'z'; the classifier",
         ),
         (("-g", "tiny", "-c", "keras.onnx", "--label", "3=a"), "unit 3 is labelled"),
+        (("-g", "tiny", "-c", "keras.onnx", "--take", "0"), "--take: is for networks in Python"),
         (("-g", "tiny", "-c", "keras.onnx", "--corpus", "c"), "--corpus: evaluates checkpoints of `earwitness train`"),
     ],
 )
