@@ -71,7 +71,6 @@ class StackSettings:
 
     model_repository: Path
     data: Path
-    triton_url: str | None = None
     backend: Backend | None = None
     cache: Path | None = None
     host: str = "127.0.0.1"
@@ -80,6 +79,7 @@ class StackSettings:
     trace_endpoint: str = ""
     inherit: bool = True
     restarts: int = 0
+    triton_url: str | None = None
 
 
 class Stack:
