@@ -110,6 +110,8 @@ bench: tools ## speed of the service beside PyTorch, of sweeps, of the scorer be
 	@$(BIN)/python -m tests.benchmarks.bench_sweep --json out/bench/sweep.json
 	@$(BIN)/python -m tests.benchmarks.bench_frechet --json out/bench/frechet.json
 	@$(BIN)/python -m tests.benchmarks.bench_freeze --json out/bench/freeze.json
+	@$(BIN)/python -m tests.benchmarks.bench_sound --json out/bench/sound.json
+	@$(BIN)/python -m tests.benchmarks.bench_recurrence --json out/bench/recurrence.json
 	@$(BIN)/earwitness bench svd-r1 --out out/bench/throughput --force
 
 fuzz: $(DEV) ## 10 000 fuzzed requests to every RPC of real services (REQUESTS=N): what is no proper answer, and by what
