@@ -131,7 +131,7 @@ PROFILE = {
         ("", ("--classifier-weights", "part.pt"), "conv.bias, dense.weight, dense.bias are missing"),
         ("", ("--classifier-weights", "nan.pt"), "classifier: 'conv.weight' holds 1 NaN or infinite values of 50"),
         ("", ("-l", "first=conv9"), "'first' is module path 'conv9', which the classifier has not; it has conv, dense"),
-        ("", ("--latent-size", 4), "layer 'dense' (Linear) failed: mat1 and mat2 shapes"),
+        ("", ("--latent-size", 4), "layer 'dense' (Linear) failed, at networks.py"),
         ("", ("--label", "2=owl"), "labels: unit 2 is labelled, the classifier has outputs 0 ... 1"),
         ("", ("--features", "small.json"), "has excerpts of [80, 96] bands × frames, the generator returns [80, 115]"),
         ("", ("--features", "list.json"), "list.json holds no JSON object"),
