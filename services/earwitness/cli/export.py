@@ -113,17 +113,20 @@ def export(
     output: Annotated[
         Literal["logit", "probability"] | None,
         typer.Option(
+            metavar="KIND",
             rich_help_panel=OWN,
-            help="What the classifier returns is explained as. Default: the logits, also those before a softmax or "
-            "sigmoid at its end; probabilities where there are none.",
+            help="What the classifier returns is explained as: logit or probability. Default: the logits, also those "
+            "before a softmax or sigmoid at its end; probabilities where there are none.",
         ),
     ] = None,
     probability: Annotated[
         Literal["softmax", "sigmoid", "none"] | None,
         typer.Option(
+            metavar="KIND",
             rich_help_panel=OWN,
-            help="What makes probabilities of logits: sigmoid also for several outputs of which more than one may be "
-            "true (multi-label), none for scores. Default: as at the classifier's end; else softmax, sigmoid of one.",
+            help="What makes probabilities of logits: softmax, sigmoid or none; sigmoid also for several outputs of "
+            "which more than one may be true (multi-label), none for scores. Default: as at the classifier's end; else "
+            "softmax, sigmoid of one.",
         ),
     ] = None,
     take: Annotated[
@@ -140,7 +143,11 @@ def export(
     ] = None,
     swap_axes: Annotated[
         Literal["generator", "classifier", "both"] | None,
-        typer.Option(rich_help_panel=OWN, help="Whose spectrograms are frames × bands. Default: nobody's."),
+        typer.Option(
+            metavar="WHOSE",
+            rich_help_panel=OWN,
+            help="Whose spectrograms are frames × bands: generator, classifier or both. Default: nobody's.",
+        ),
     ] = None,
     channels: Annotated[
         int | None,

@@ -219,7 +219,10 @@ def others() -> None:
     reference._print_references([LONG_REFERENCE])
     reference._print_reference(LONG_REFERENCE)
     parity = ParityReport((1, 8), *([1.2e-6] * 6), 0)
-    metadata = SimpleNamespace(name="x", layers=LONG_MODEL.layers, weights_sha256="ab" * 32, served_name=str)
+    metadata = SimpleNamespace(
+        name="x", layers=LONG_MODEL.layers, weights_sha256="ab" * 32, served_name=str, output_kind="logit",
+        probability="sigmoid", output_layer=LONG_MODEL.output_layer,
+    )  # fmt: skip
     export._print(SimpleNamespace(metadata=metadata, parity=parity, model_bytes={}), Path("models"))
     metrics = {
         name: f"http://127.0.0.1:910{port}/metrics" for port, name in enumerate(("explainer", "scorer", "triton"))

@@ -6,7 +6,6 @@ import pytest
 from earwitness.client.partials import Moments, Partial
 from earwitness.client.values import Selection
 from earwitness.errors import InvalidArgument
-from earwitness.scorer import selection as scorer_selection
 from earwitness.scorer.collect import collector
 from earwitness.scorer.outgoing import Outgoing
 
@@ -20,8 +19,7 @@ def rows_of(count: int) -> np.ndarray:
 
 def kept(rows: np.ndarray, selection: Selection) -> bytes:
     """What the scorer gives out when it was given these rows."""
-    chosen = scorer_selection.Selection(selection.kind, selection.unit or 0, selection.k or 0)
-    of_scorer = collector(chosen, rows.shape[1])
+    of_scorer = collector(selection, rows.shape[1])
     of_scorer.add_rows(rows, "s", 0)
     body = of_scorer.body()
     outgoing = Outgoing.of(len(body), lambda start, count: body[start : start + count])

@@ -9,6 +9,7 @@ import soundfile
 from PIL import Image
 
 from earwitness.features import (
+    FeatureError,
     WaveformProfile,
     get_profile,
     profile_from_dict,
@@ -73,7 +74,7 @@ def test_it_is_read_from_what_it_wrote_and_known_by_name():
     ],
 )
 def test_wrong_parameters_are_named(change, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(FeatureError, match=words):
         profile_from_dict({**PROFILE.to_dict(), **change})
 
 
@@ -82,5 +83,5 @@ def test_only_finite_samples_of_one_channel_have_a_sound():
         PROFILE.invert(np.zeros((2, 4_000), np.float32), 0)
     with pytest.raises(ValueError, match="NaN or infinite"):
         PROFILE.invert(np.full((1, 10), np.inf, np.float32), 0)
-    with pytest.raises(ValueError, match="one channel"):
+    with pytest.raises(FeatureError, match="one channel"):
         PROFILE.spectrogram(np.zeros((2, 10), np.float32))
