@@ -58,6 +58,7 @@ def test_a_signal_of_which_all_phases_are_found_comes_back(frame_length, hop_len
 
 def test_it_is_as_near_as_librosas(spectrogram):
     import librosa  # which takes seconds
+
     padded = np.pad(PROFILE.magnitude(spectrogram.T), ((0, 0), (2, 2)), mode="edge").astype(np.float32)
     window = hann_window(1024, 1024)
     ours = griffin_lim(padded.T, window, 315, seed=0, iterations=100)[512:-512]

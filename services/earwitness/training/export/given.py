@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
@@ -16,10 +15,6 @@ from earwitness.training.export.errors import ExportError, SourceError
 
 WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule")
 """Around a network to train it on several devices, or compiled; what is in there is the network."""
-SCRIPT_WAY_OUT = (
-    "give the Python network that it was made from, with its weights (load_weights), or serve it as it is and explain "
-    "it without gradient (README, Without a gradient)"
-)
 
 
 def frozen(role: str, given: object) -> nn.Module:
@@ -67,29 +62,18 @@ def _network(role: str, given: object) -> nn.Module:
             break
         given = inner
     if not isinstance(given, nn.Module):
-        raise SourceError(f"{role}: got {_described(given)}")
-    for path, module in given.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            where = f"layer {path!r} of it" if path else "it"
-            raise SourceError(
-                f"{role}: {where} is TorchScript ({type(module).__name__}), whose operators cannot be traced; "
-                f"{SCRIPT_WAY_OUT}"
-            )
-    if isinstance(given, torch.fx.GraphModule) and any(
-        isinstance(node.target, torch._ops.OpOverload) for node in given.graph.nodes
-    ):
-        raise SourceError(f"{role}: it is a program of torch.export, whose layers are gone; {SCRIPT_WAY_OUT}")
+        raise SourceError(f"{role}: got {described(given)}")
     return given
 
 
-def _described(given: object) -> str:
+def described(given: object) -> str:
     """What it is instead, and the way out."""
     if isinstance(given, str | os.PathLike):
         text = os.fspath(given)
         if str(text).endswith((".onnx", ".tflite", ".pb", ".h5", ".keras")):
             return (
-                f"the path {text!r}, expected a torch.nn.Module; a file that is served as it is can be explained "
-                "without gradient (README, Without a gradient)"
+                f"the path {text!r}, expected a torch.nn.Module; `earwitness export` takes files (ONNX, TorchScript, "
+                "torch.export), as earwitness.training.export.files.export_files does in Python"
             )
         return (
             f"the path {text!r}, expected a torch.nn.Module; build the network and give it its weights with "

@@ -1,6 +1,5 @@
 """What may be given as a network, and what is not one: told before anything is asked of it."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,6 +8,7 @@ from torch.fx import GraphModule
 
 from earwitness.training.export.errors import ExportError, ShapeError, SourceError
 from earwitness.training.export.exporter import quiet
+from earwitness.training.export.given import described
 
 if TYPE_CHECKING:
     from earwitness.training.export.files.reading import OnnxFile
@@ -26,18 +26,10 @@ def as_network(role: str, given: object, spectrogram_shape: tuple[int, int], lat
     """
     if isinstance(given, PARALLEL):
         given = given.module
-    if isinstance(given, str | Path):
-        raise SourceError(
-            f"{role}: {str(given)!r} is a path, expected a torch.nn.Module; `earwitness export` takes files (ONNX, "
-            "TorchScript, torch.export, checkpoints), in Python earwitness.training.export.files.export_files does"
-        )
     if isinstance(given, torch.export.ExportedProgram):
         return _network(role, _program(role, given), spectrogram_shape)
     if not isinstance(given, nn.Module):
-        raise SourceError(
-            f"{role}: is {type(given).__name__}, expected a torch.nn.Module; where it runs a file, give that file to "
-            "`earwitness export`, and where it wraps a module, give that module"
-        )
+        raise SourceError(f"{role}: got {described(given)}")
     if inside := [path for path, module in given.named_modules() if isinstance(module, torch.jit.ScriptModule)]:
         return _network(role, _script(role, given, inside[0], spectrogram_shape, latent_size), spectrogram_shape)
     if isinstance(given, GraphModule) and hasattr(given, "_in_spec"):

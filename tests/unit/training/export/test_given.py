@@ -81,25 +81,18 @@ class NoEval(nn.Module):
 
 
 GIVEN: list[tuple[Callable[[], object], str]] = [
-    (lambda: "classifier.onnx", "classifier: got the path 'classifier.onnx', .* explained without gradient"),
+    (lambda: "classifier.onnx", "classifier: got the path 'classifier.onnx', .* `earwitness export` takes files"),
     (lambda: Path("weights.pt"), r"got the path 'weights.pt', .* load_weights\(network, file\)"),
     (lambda: nn.Linear, r"got the class Linear, expected a network made of it: Linear\(\)"),
     (lambda: judge().state_dict(), "got a dict, as of weights, .* use load_weights"),
     (lambda: None, "got None, .* has to return it"),
     (lambda: lambda x: x, "got function, expected a torch.nn.Module; .* belong into the forward of a module"),
-    (lambda: torch.jit.script(judge()), "classifier: it is TorchScript .* give the Python network"),
-    (lambda: nn.Sequential(torch.jit.script(judge()[:2]), *judge()[2:]), "classifier: layer '0' of it is TorchScript"),
-    (
-        lambda: torch.export.export(judge(), (torch.randn(2, 1, 8, 12),)).module(),
-        "it is a program of torch.export",
-    ),
     (lambda: NoEval(), r"NoEval.eval\(\) fails \(NotImplementedError: frozen program\)"),
     (lambda: Unusual(open(__file__)), "Unusual cannot be copied .*; keep what is no weight and no module"),  # noqa: SIM115
 ]
 
 
 @pytest.mark.parametrize(("given", "said"), GIVEN, ids=[said[:30] for _, said in GIVEN])
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_what_is_no_network_of_torchs(tmp_path: Path, given: Callable[[], object], said: str) -> None:
     with pytest.raises(ExportError, match=said):
