@@ -241,8 +241,9 @@ class SoftmaxPooling(nn.Module):
 
 def softmax_heads() -> Case:
     classifier = nn.Sequential(
-        nn.Conv2d(1, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), SoftmaxPooling(8), nn.Linear(16, 3), nn.LogSoftmax(dim=1)
-    )
+        nn.Conv2d(1, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), SoftmaxPooling(8), nn.Linear(16, 3), nn.LogSoftmax(dim=1),
+        nn.Linear(3, 2),  # or the scores would be found to be the output's logits
+    )  # fmt: skip
     return Case(plain_generator(), classifier, {"normed": "1", "pooled": "3", "scores": "4"})
 
 
