@@ -25,7 +25,8 @@ class Objective:
             raise InvalidArgument("objective", "needs exactly one of unit and direction")
 
     def __hash__(self) -> int:
-        return hash((self.layer, self.unit, self.sense, self.direction and frozenset(self.direction.items())))
+        direction = None if self.direction is None else frozenset(self.direction.items())
+        return hash((self.layer, self.unit, self.sense, direction))
 
     @property
     def sign(self) -> int:

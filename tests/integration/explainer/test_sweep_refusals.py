@@ -37,6 +37,8 @@ from tests.integration.explainer.sweeping import GRID, Sweeping, sweep
         ({"objectives": [pb.SweepObjective(objective=pb.Objective(
             layer="fc3", direction=pb.Direction(units=[0], weights=[float("nan")]), sense=1))]},
          "sweep.objectives[0].objective.direction.weights[0]", "finite"),
+        ({"objectives": [pb.SweepObjective(objective=pb.Objective(layer="fc3", direction=pb.Direction(), sense=1))]},
+         "sweep.objectives[0].objective.direction.units", "at least one unit"),
         ({"grid": pb.SweepGrid(learning_rates=[0.1], prior_weights=[-1], steps=[1])},
          "sweep.grid.prior_weights[0]", "0"),
         ({"grid": pb.SweepGrid(learning_rates=[0.1], prior_weights=[0], steps=[0])}, "sweep.grid.steps[0]", "10000"),
