@@ -1,11 +1,10 @@
 """Whether generator, classifier and features fit each other; and whose shape it is that does not."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from earwitness.features import FeatureProfile, WaveformProfile
 from earwitness.training.export.discovery import first_weighted, run
 from earwitness.training.export.errors import ExportError, ShapeError
 from earwitness.training.export.wrapping import same_in_channels
@@ -27,10 +26,10 @@ def fit_latent(generator: nn.Module, latent_size: int) -> tuple[nn.Module, Tenso
             raise (square if isinstance(first_weighted(generator), _ConvNd) else flat) from None
 
 
-def require_spectrograms(x: Tensor, latent_size: int, profile: str, excerpt: Sequence[int] | None) -> None:
-    """Raises: ShapeError unless the generator made `x` of two latents as spectrograms, of the profile's `excerpt` shape
-    (bands, frames) where that is known."""
-    if x.ndim == 2 or (x.ndim == 3 and x.shape[1] == 1 and (excerpt is None or excerpt[0] != 1)):
+def require_spectrograms(x: Tensor, latent_size: int, profile: FeatureProfile | None) -> None:
+    """Raises: ShapeError unless the generator made `x` of two latents as spectrograms, or as waveforms where they are
+    the features, of the shape (bands, frames) of the profile's excerpts where that is known."""
+    if not isinstance(profile, WaveformProfile) and (x.ndim == 2 or (x.ndim == 3 and x.shape[1] == 1)):
         raise ShapeError(
             f"generator: z [2, {latent_size}] became {list(x.shape)}, which looks like waveforms, expected "
             "spectrograms, [2, 1, bands, frames] or [2, bands, frames]; networks of waveforms need features of kind "
@@ -42,15 +41,16 @@ def require_spectrograms(x: Tensor, latent_size: int, profile: str, excerpt: Seq
             "[2, bands, frames]"
         )
     shape = tuple(x.shape[-2:])
-    if excerpt is None or shape == tuple(excerpt):
+    if profile is None or shape == tuple(excerpt := profile.excerpt_shape):
         return
     if shape[::-1] == tuple(excerpt):
         raise ShapeError(
-            f"generator: returns {list(shape)}, and profile {profile!r} has {list(excerpt)} bands × frames: time and "
-            "bands are swapped; say swap_axes='generator' (--swap-axes generator), 'both' if the classifier's are too"
+            f"generator: returns {list(shape)}, and profile {profile.name!r} has {list(excerpt)} bands × frames: time "
+            "and bands are swapped; say swap_axes='generator' (--swap-axes generator), 'both' if the classifier's "
+            "are too"
         )
     raise ShapeError(
-        f"features: profile {profile!r} has excerpts of {list(excerpt)} bands × frames, the "
+        f"features: profile {profile.name!r} has excerpts of {list(excerpt)} bands × frames, the "
         f"generator returns {list(shape)}; export with the profile the networks were trained on"
     )
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from earwitness.features import FeatureProfile
+from earwitness.features import FeatureProfile, WaveformProfile
 from earwitness.inference.metadata import Layer, OutputKind, ProbabilityKind
 from earwitness.training.export.discovery import (
     find_layers,
@@ -134,10 +134,9 @@ def make_pair(
     latent_size = latent_size_of(generator, latent_size)
     specs = None if layers is None else layer_specs(layers, classifier)
     generator, x = fit_latent(generator, latent_size)
-    excerpt = None if profile is None else profile.excerpt_shape
-    if excerpt is not None and excerpt[0] == 1:
+    if isinstance(profile, WaveformProfile):
         generator, x = fit_waveform(generator, classifier, x)
-    require_spectrograms(x, latent_size, "" if profile is None else profile.name, excerpt)
+    require_spectrograms(x, latent_size, profile)
     generator, x = fit_channel(generator, classifier, x)
     specs = specs or find_layers(classifier, x)
     outputs = run("classifier", classifier, x)

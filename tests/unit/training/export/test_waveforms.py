@@ -9,7 +9,7 @@ import soundfile
 import torch
 from torch import nn
 
-from earwitness.features import WaveformProfile, render_audio
+from earwitness.features import MelProfile, WaveformProfile, render_audio
 from earwitness.training.export import ExportError, export_bundle
 from tests.unit.training.export.torch_side import run, session_of
 
@@ -67,4 +67,17 @@ def test_the_profile_has_to_be_as_long_as_the_sound(tmp_path: Path) -> None:
     longer = WaveformProfile("own-waveform@1", 16_000, 2 * SAMPLES)
     with pytest.raises(ExportError, match=r"excerpts of \[1, 1024\] bands × frames, the generator returns \[1, 512\]"):
         export_bundle(generator(band=True), Classifier(band=True), name="wave", features=longer, repository=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_waveforms_under_a_profile_of_one_band_are_named(tmp_path: Path) -> None:
+    """Its sounds would be made of samples taken for a mel band."""
+    one_band = MelProfile(
+        "band@1", sample_rate_hz=16_000, frame_length=2, hop_length=1, band_count=1, excerpt_frames=SAMPLES
+    )
+    for band in (True, False):
+        with pytest.raises(ExportError, match=r"looks like waveforms, .* need features of kind waveform"):
+            export_bundle(
+                generator(band=band), Classifier(band=True), name="wave", features=one_band, repository=tmp_path
+            )
     assert not list(tmp_path.iterdir())
