@@ -77,7 +77,8 @@ def described(given: object) -> str:
             )
         return (
             f"the path {text!r}, expected a torch.nn.Module; build the network and give it its weights with "
-            "load_weights(network, file), or name it as package.module:attribute to load_network"
+            "load_weights(network, file), or name it as package.module:attribute to load_network; files of TorchScript "
+            "and torch.export go to `earwitness export`"
         )
     if isinstance(given, type):
         return f"the class {given.__name__}, expected a network made of it: {given.__name__}()"
@@ -86,8 +87,9 @@ def described(given: object) -> str:
     if given is None:
         return "None, expected a torch.nn.Module; a function that builds a network has to return it"
     return (
-        f"{type(given).__name__}, expected a torch.nn.Module; what is no network of torch's can be explained without "
-        "gradient (README, Without a gradient), and functions of tensors belong into the forward of a module"
+        f"{type(given).__name__}, expected a torch.nn.Module; give the file that it runs to `earwitness export`, or "
+        "explain it without gradient (README, Without a gradient); functions of tensors belong into the forward of a "
+        "module"
     )
 
 

@@ -206,10 +206,10 @@ class Wrapper:
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [("classifier.onnx", "'classifier.onnx' is a path"), (Path("c.pt"), "'c.pt' is a path"), (Wrapper(), "is Wrapper")],
+    [("classifier.onnx", "the path 'classifier.onnx'"), (Path("c.pt"), "the path 'c.pt'"), (Wrapper(), "Wrapper")],
 )
 def test_what_is_no_network_is_told_what_to_give(tmp_path: Path, given: object, said: str) -> None:
-    with pytest.raises(SourceError, match=f"classifier: {said}.*`earwitness export`"):
+    with pytest.raises(SourceError, match=f"classifier: got {said}, .*`earwitness export`"):
         export_bundle(generator(), given, name="own", features=PROFILE, repository=tmp_path)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
