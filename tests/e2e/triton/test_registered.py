@@ -17,11 +17,8 @@ from sklearn.ensemble import RandomForestClassifier
 from earwitness.errors import AlreadyExists, EarwitnessError, InvalidArgument
 from earwitness.explainer.explainer import Explainer
 from earwitness.explainer.metrics import ExplainerMetrics
-from earwitness.explainer.objective import Objective, Sense
 from earwitness.explainer.optimisers import first_latent
-from earwitness.explainer.plan import Row, Search
 from earwitness.explainer.settings import ExplainerSettings
-from earwitness.explainer.ways import Given, OptimiserName
 from earwitness.features import get_profile
 from earwitness.inference.local import LocalBackend
 from earwitness.inference.metadata import BundleMetadata, UnitLabel
@@ -30,6 +27,8 @@ from earwitness.inference.triton import TritonBackend
 from earwitness.inference.triton_install import TritonInstall
 from earwitness.inference.tritonserver import TritonServer
 from earwitness.registration import Registered, Registration, asking, register
+from earwitness.vocabulary.objective import Objective, Sense
+from earwitness.vocabulary.search import Row, Search, Settings
 from tests.helpers.commands import stack_up
 from tests.helpers.foreign_models import Sealed, sealed, write_forest, write_python, write_sealed
 from tests.helpers.tiny_bundle import LATENT, PROFILE, TinyBundle, write_tiny_bundle
@@ -133,8 +132,8 @@ async def described(world: World, name: str) -> BundleMetadata:
         return next(bundle for bundle in await explainer.models() if bundle.name == name)
 
 
-def search(model: str, layer: str, unit: int, settings: Given, sense: Sense = Sense.MAXIMISE) -> Search:
-    return Search(model, Objective(layer, unit, sense), settings, (Row(0), Row(1), Row(2)))
+def search(model: str, layer: str, unit: int, settings: Settings, sense: Sense = "maximise") -> Search:
+    return Search(model, (Row(0), Row(1), Row(2)), Objective(layer, unit, sense), settings)
 
 
 def drawn(world: World, count: int) -> np.ndarray:
@@ -159,12 +158,12 @@ async def test_a_forest_of_scikit_learn_is_explained_by_draws_and_by_the_walk(wo
     assert bundle.output_kind == "probability"
     assert bundle.features == PROFILE.to_dict()
     async with explaining(world) as explainer:
-        found = await explainer.search(search("forest-heard", "probabilities", 1, Given(draws=300)), frozenset())
+        found = await explainer.search(search("forest-heard", "probabilities", 1, Settings(draws=300)), frozenset())
         x = drawn(world, 300)
         truth = world.forest.predict_proba(x.reshape(len(x), -1))[:, 1]
         np.testing.assert_allclose(found.outcome.activations, np.sort(truth)[:-4:-1], atol=1e-6)
         walked = await explainer.search(
-            search("forest-heard", "probabilities", 1, Given(OptimiserName.WALK, steps=60)), frozenset()
+            search("forest-heard", "probabilities", 1, Settings("walk", steps=60)), frozenset()
         )
         assert (walked.outcome.activations >= truth[:3] - 1e-6).all()
         assert walked.outcome.activations.mean() > truth[:3].mean()
@@ -181,9 +180,9 @@ async def test_a_model_that_nobody_can_read_is_explained_by_what_it_does(world: 
     calls = world.judge.calls
     async with explaining(world) as explainer:
         found = await explainer.search(
-            search("sealed-heard", "scores", 2, Given(draws=100), Sense.MINIMISE), frozenset()
+            search("sealed-heard", "scores", 2, Settings(draws=100), "minimise"), frozenset()
         )
-        averaged = await explainer.search(search("sealed-heard", "contours", 0, Given(draws=100)), frozenset())
+        averaged = await explainer.search(search("sealed-heard", "contours", 0, Settings(draws=100)), frozenset())
     assert world.judge.calls > calls
     scores, contours = world.judge.answer(drawn(world, 100).transpose(0, 2, 1))
     np.testing.assert_allclose(np.abs(found.outcome.activations), np.abs(np.sort(scores[:, 2])[:3]), rtol=1e-4)
@@ -196,7 +195,7 @@ async def test_other_names_alone_take_an_ensemble_and_no_adapter(world: World) -
     )
     assert done.models == ("renamed_classifier", "renamed_generator")
     async with explaining(world) as explainer:
-        found = await explainer.search(search("renamed", "verdict", 0, Given(draws=50)), frozenset())
+        found = await explainer.search(search("renamed", "verdict", 0, Settings(draws=50)), frozenset())
     truth = world.tiny.layers(drawn(world, 50))["fc3"][:, 0]
     np.testing.assert_allclose(found.outcome.activations, np.sort(truth)[:-4:-1], rtol=1e-4)
 
@@ -210,7 +209,7 @@ async def test_an_ensemble_a_generator_of_the_triton_and_a_scale_of_ones_own(wor
     again = await world.register("nested", "scaled_classifier", "scaled")
     assert again.metadata.features == PROFILE.to_dict()
     async with explaining(world) as explainer:
-        found = await explainer.search(search("nested", "fc3", 1, Given(draws=50)), frozenset())
+        found = await explainer.search(search("nested", "fc3", 1, Settings(draws=50)), frozenset())
     truth = world.tiny.layers((drawn(world, 50) + 6) / 2)["fc3"][:, 1]
     np.testing.assert_allclose(found.outcome.activations, np.sort(truth)[:-4:-1], rtol=1e-4)
 
@@ -219,7 +218,7 @@ async def test_a_model_of_one_sound_at_a_time(world: World) -> None:
     done = await world.register("one", "single")
     assert "one sound at a time" in done.notes[0]
     async with explaining(world) as explainer:
-        found = await explainer.search(search("one", "y", 1, Given(draws=20)), frozenset())
+        found = await explainer.search(search("one", "y", 1, Settings(draws=20)), frozenset())
     truth = drawn(world, 20).std(axis=(1, 2))
     np.testing.assert_allclose(found.outcome.activations, np.sort(truth)[:-4:-1], rtol=1e-4)
 
@@ -230,7 +229,7 @@ async def test_ways_that_need_a_gradient_say_why_not_and_what_else(world: World)
         with pytest.raises(
             InvalidArgument, match=r"no search graph and so no gradient: take OPTIMISER_WALK or OPTIMISER_D"
         ):
-            await explainer.search(search("gradientless", "fc3", 0, Given(OptimiserName.ADAM)), frozenset())
+            await explainer.search(search("gradientless", "fc3", 0, Settings("adam")), frozenset())
 
 
 @pytest.mark.parametrize(
