@@ -13,7 +13,7 @@ from earwitness.cli.connection import repository_folder
 from earwitness.cli.described import features_of, labels_of, named
 from earwitness.cli.export_files import Asked, export_files, is_of_files, print_exported
 from earwitness.cli.extra import extra
-from earwitness.cli.options import Json, ModelRepository
+from earwitness.cli.options import InputAxes, InputOffset, InputScale, Json, ModelRepository, OutputTensor
 from earwitness.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 CARD = "Figures in the model card (checkpoints of `earwitness train`)"
 OWN = "A pair of your own (import paths)"
-FILES = "A classifier in a file (ONNX, TorchScript, torch.export)"
 
 
 def register(app: typer.Typer) -> None:
@@ -161,25 +160,10 @@ def export(
     classifier_weights: Annotated[
         Path | None, typer.Option(help="Its weights: torch.save(state_dict).", rich_help_panel=OWN)
     ] = None,
-    input_axes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AXES",
-            help="How it takes a spectrogram, where its sizes do not tell: bands,frames, frames,bands,1 (a channel), "
-            "bands*frames (flattened) and the like.",
-            rich_help_panel=FILES,
-        ),
-    ] = None,
-    input_offset: Annotated[
-        float, typer.Option(help="It takes (x − offset) / scale of the features.", rich_help_panel=FILES)
-    ] = 0.0,
-    input_scale: Annotated[float, typer.Option(help="See --input-offset.", rich_help_panel=FILES)] = 1.0,
-    output_tensor: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="The output that is its answer. Default: its only one.", rich_help_panel=FILES
-        ),
-    ] = None,
+    input_axes: InputAxes = None,
+    input_offset: InputOffset = 0.0,
+    input_scale: InputScale = 1.0,
+    output_tensor: OutputTensor = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a model of that name that has other weights.")
     ] = False,

@@ -67,3 +67,28 @@ Direction = Annotated[
 Directions = Annotated[
     list[str] | None, typer.Option("--direction", metavar="FILE|random:SEED", help=f"{DIRECTION}; several as --unit.")
 ]
+TENSORS = "The tensors of a classifier in a file, or in a Triton"
+InputAxes = Annotated[
+    str | None,
+    typer.Option(
+        "--input-axes",
+        metavar="AXES",
+        help="How it takes a spectrogram, where its sizes do not tell: bands,frames, frames,bands,1 (a channel), "
+        "bands*frames (flattened) and the like.",
+        rich_help_panel=TENSORS,
+    ),
+]
+InputOffset = Annotated[
+    float,
+    typer.Option("--input-offset", help="It takes (x − offset) / scale of the features.", rich_help_panel=TENSORS),
+]
+InputScale = Annotated[float, typer.Option("--input-scale", help="See --input-offset.", rich_help_panel=TENSORS)]
+OutputTensor = Annotated[
+    str | None,
+    typer.Option(
+        "--output-tensor",
+        metavar="NAME",
+        help="The output that is its answer. Default: its only one.",
+        rich_help_panel=TENSORS,
+    ),
+]

@@ -11,12 +11,20 @@ from earwitness.cli import console
 from earwitness.cli.connection import DEFAULT_TRITON, address_of, repository_folder
 from earwitness.cli.described import features_of, labels_of, named
 from earwitness.cli.extra import packages_of
-from earwitness.cli.options import Data, Json, ModelRepository, Triton
+from earwitness.cli.options import (
+    TENSORS,
+    Data,
+    InputAxes,
+    InputOffset,
+    InputScale,
+    Json,
+    ModelRepository,
+    OutputTensor,
+    Triton,
+)
 
 if TYPE_CHECKING:
     from earwitness.registration import Registered, Registration
-
-TENSORS = "The classifier's tensors"
 
 
 def register(app: typer.Typer) -> None:
@@ -48,25 +56,10 @@ def register_model(
             rich_help_panel=TENSORS,
         ),
     ] = None,
-    input_axes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AXES",
-            help="How it takes a spectrogram, where its sizes do not tell: bands,frames, frames,bands,1 (a channel), "
-            "bands*frames (flattened) and the like.",
-            rich_help_panel=TENSORS,
-        ),
-    ] = None,
-    input_offset: Annotated[
-        float, typer.Option(help="It takes (x − offset) / scale of the features.", rich_help_panel=TENSORS)
-    ] = 0.0,
-    input_scale: Annotated[float, typer.Option(help="See --input-offset.", rich_help_panel=TENSORS)] = 1.0,
-    output_tensor: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="The output that is its answer. Default: its only one.", rich_help_panel=TENSORS
-        ),
-    ] = None,
+    input_axes: InputAxes = None,
+    input_offset: InputOffset = 0.0,
+    input_scale: InputScale = 1.0,
+    output_tensor: OutputTensor = None,
     output: Annotated[
         Literal["logit", "probability"] | None,
         typer.Option(help="What its answer is. Default: by its values, from 0 to 1 or not.", rich_help_panel=TENSORS),
